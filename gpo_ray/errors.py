@@ -1,0 +1,47 @@
+"""The exception tree.
+
+GPOError
++-- ConfigError        a setting, option or configuration file is wrong
++-- DataError          survey data is missing, malformed or inconsistent
++-- EmbeddingError     an embedding store or a language model cannot be used
++-- BundleError        a trained bundle is missing, damaged or does not fit
++-- UnknownGroupError  a group id is not known
++-- ResourceError      the cluster lacks what was asked for
+
+Every message says what is wrong, where (file, row, key) and what to do. The command line prints it
+on one line and exits with ``exit_code``.
+"""
+
+from __future__ import annotations
+
+
+class GPOError(Exception):
+    """Base of all errors a user can cause and repair."""
+
+    exit_code = 2
+
+
+class ConfigError(GPOError):
+    """A setting, an option or a configuration file is wrong."""
+
+
+class DataError(GPOError):
+    """Survey data is missing, malformed or inconsistent."""
+
+
+class EmbeddingError(GPOError):
+    """An embedding store or a language model cannot be used."""
+
+
+class BundleError(GPOError):
+    """A trained bundle is missing, damaged or does not fit."""
+
+
+class UnknownGroupError(GPOError):
+    """A group id is not in the data set or registry."""
+
+
+class ResourceError(GPOError):
+    """The cluster does not have the resources that were asked for."""
+
+    exit_code = 3

@@ -1,0 +1,371 @@
+"""PreferenceDataset: questions, groups and the groups' preferences as three Arrow tables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from gpo_ray.errors import DataError, UnknownGroupError
+from gpo_ray.storage import Folder, parquet_bytes, read_parquet_bytes
+
+KIND = "preferences"
+GROUP_KINDS = ("attribute", "country", "individual", "community")
+SHARE_TOLERANCE = 1e-3
+
+QUESTIONS = pa.schema(
+    [
+        pa.field("question_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("topic", pa.string()),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("responses", pa.list_(pa.string()), nullable=False),
+        pa.field("ordinal", pa.list_(pa.float64())),
+    ]
+)
+GROUPS = pa.schema(
+    [
+        pa.field("group_id", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("description", pa.string()),
+    ]
+)
+PREFERENCES = pa.schema(
+    [
+        pa.field("group_id", pa.string(), nullable=False),
+        pa.field("question_id", pa.string(), nullable=False),
+        pa.field("share", pa.list_(pa.float64())),
+        pa.field("choice", pa.int32()),
+        pa.field("n", pa.float64()),
+    ]
+)
+SCHEMAS = {"questions": QUESTIONS, "groups": GROUPS, "preferences": PREFERENCES}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt with its slate of responses."""
+
+    question_id: str
+    source: str
+    prompt: str
+    responses: tuple[str, ...]
+    topic: str | None = None
+    ordinal: tuple[float, ...] | None = None
+    """Scale value of each response; None for a nominal question."""
+
+    @property
+    def key(self) -> str:
+        """Hash of what a language model reads: the prompt and the responses in order."""
+        text = json.dumps([self.prompt, list(self.responses)], ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Whoever shares a preference: a demographic group, a country, one person, a community."""
+
+    group_id: str
+    kind: str
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class PreferenceDataset:
+    """What groups prefer: three tables (see DESIGN for the columns) and a log of what was dropped.
+
+    Construct it with :meth:`build` or :meth:`load`, which validate; both raise :class:`DataError`
+    naming the table, row and key of the first problem.
+    """
+
+    questions: pa.Table
+    groups: pa.Table
+    preferences: pa.Table
+    dropped: pa.Table
+    """Rows a reader left out: ``where`` (file, row, key) and ``reason``."""
+
+    @classmethod
+    def build(
+        cls,
+        questions: Iterable[Question],
+        groups: Iterable[Group],
+        preferences: Mapping[str, Sequence[Any]] | pa.Table,
+        dropped: Iterable[tuple[str, str]] = (),
+    ) -> PreferenceDataset:
+        """Assemble and validate.
+
+        Args:
+            questions: distinct ``question_id``.
+            groups: distinct ``group_id``.
+            preferences: columns ``group_id, question_id`` and ``share`` and/or ``choice`` and
+                optionally ``n`` (respondents behind it).
+            dropped: ``(where, reason)`` of every source row left out.
+        """
+        question_rows = [
+            {
+                "question_id": q.question_id,
+                "source": q.source,
+                "topic": q.topic,
+                "prompt": q.prompt,
+                "responses": list(q.responses),
+                "ordinal": None if q.ordinal is None else list(q.ordinal),
+            }
+            for q in questions
+        ]
+        group_rows = [{"group_id": g.group_id, "kind": g.kind, "description": g.description} for g in groups]
+        drops = list(dropped)
+        dataset = cls(
+            questions=pa.Table.from_pylist(question_rows, schema=QUESTIONS),
+            groups=pa.Table.from_pylist(group_rows, schema=GROUPS),
+            preferences=_preference_table(preferences),
+            dropped=pa.table(
+                {
+                    "where": pa.array([d[0] for d in drops], pa.string()),
+                    "reason": pa.array([d[1] for d in drops], pa.string()),
+                }
+            ),
+        )
+        dataset.validate()
+        return dataset
+
+    @classmethod
+    def load(cls, uri: str | os.PathLike[str]) -> PreferenceDataset:
+        """Read a folder written by :meth:`save`.
+
+        Raises:
+            DataError: if the manifest is absent or a file does not match it.
+        """
+        folder = Folder(uri, DataError)
+        manifest = folder.read_manifest(KIND, hint="make it with: gpo survey import")
+        tables = {}
+        for name in (*SCHEMAS, "dropped"):
+            file = f"{name}.parquet"
+            table = read_parquet_bytes(folder.read_checked(file, manifest), f"{folder}/{file}", DataError)
+            schema = SCHEMAS.get(name)
+            if schema is not None:
+                try:
+                    table = table.select(schema.names).cast(schema)
+                except (KeyError, ValueError, pa.ArrowInvalid) as e:
+                    raise DataError(f"{folder}/{file}: columns must be {schema.names}: {e}") from e
+            tables[name] = table
+        dataset = cls(**tables)
+        dataset.validate(str(folder))
+        return dataset
+
+    def save(self, uri: str | os.PathLike[str]) -> None:
+        """Write the folder, manifest last."""
+        folder = Folder(uri, DataError)
+        files = {
+            f"{name}.parquet": folder.write(f"{name}.parquet", parquet_bytes(getattr(self, name)))
+            for name in (*SCHEMAS, "dropped")
+        }
+        folder.write_manifest(
+            KIND,
+            files,
+            questions=self.questions.num_rows,
+            groups=self.groups.num_rows,
+            preferences=self.preferences.num_rows,
+            dropped=self.dropped_by_reason(),
+        )
+
+    def validate(self, where: str = "preferences") -> None:
+        """Check ids, shares and references.
+
+        Raises:
+            DataError: naming the table, row and key of the first problem.
+        """
+        if self.questions.num_rows == 0 or self.groups.num_rows == 0 or self.preferences.num_rows == 0:
+            raise DataError(f"{where}: no questions, groups or preferences are left to work with")
+        _check_unique(self.questions["question_id"], f"{where}: questions", "question_id")
+        _check_unique(self.groups["group_id"], f"{where}: groups", "group_id")
+        for i, kind in enumerate(self.groups["kind"].to_pylist()):
+            if kind not in GROUP_KINDS:
+                raise DataError(f"{where}: groups row {i}: kind {kind!r} is not one of {list(GROUP_KINDS)}")
+        for i, q in enumerate(self.iter_questions()):
+            _check_question(q, f"{where}: questions row {i} ({q.question_id})")
+        self._check_preferences(where)
+
+    def _check_preferences(self, where: str) -> None:
+        p = self.preferences
+        group, question = self.group_codes(), self.question_codes()
+        for name, codes in (("group_id", group), ("question_id", question)):
+            if (codes < 0).any():
+                i = int(np.argmax(codes < 0))
+                raise DataError(f"{where}: preferences row {i}: {name} {p[name][i].as_py()!r} is not known")
+        pair = group.astype(np.int64) * self.questions.num_rows + question
+        _, first = np.unique(pair, return_index=True)
+        if len(first) < len(pair):
+            i = int(np.setdiff1d(np.arange(len(pair)), first)[0])
+            key = f"{p['group_id'][i].as_py()!r}, {p['question_id'][i].as_py()!r}"
+            raise DataError(f"{where}: preferences row {i}: ({key}) occurs twice")
+        has_share, has_choice = (
+            pc.is_valid(p[c]).to_numpy(zero_copy_only=False) for c in ("share", "choice")
+        )
+        sizes = self.slate_sizes()[question]
+        values, offsets = self.shares()
+        starts = offsets[:-1]
+        for bad, problem in (
+            (has_share == has_choice, "exactly one of share and choice must be given"),
+            (_share_lengths(p) != np.where(has_share, sizes, 0), "share and responses differ in length"),
+            (~_choice_in_range(p, sizes), "choice is not the index of a response"),
+        ):
+            self._raise_at(bad, problem, where)
+        self._raise_at(~np.logical_and.reduceat(np.isfinite(values), starts), "share is not finite", where)
+        self._raise_at(np.logical_or.reduceat(values < 0, starts), "share is negative", where)
+        total = np.add.reduceat(values, starts)
+        self._raise_at(np.abs(total - 1) > SHARE_TOLERANCE, "share does not sum to 1", where)
+        n = p["n"].to_numpy(zero_copy_only=False)
+        self._raise_at((n <= 0) | np.isinf(n), "n must be a positive number", where)
+
+    def _raise_at(self, bad: NDArray[np.bool_], problem: str, where: str) -> None:
+        if bad.any():
+            i = int(np.argmax(bad))
+            row = {k: self.preferences[k][i].as_py() for k in PREFERENCES.names}
+            raise DataError(f"{where}: preferences row {i}: {problem}: {row}")
+
+    def iter_questions(self) -> Iterable[Question]:
+        """The questions in row order."""
+        for row in self.questions.to_pylist():
+            yield Question(
+                question_id=row["question_id"],
+                source=row["source"],
+                topic=row["topic"],
+                prompt=row["prompt"],
+                responses=tuple(row["responses"]),
+                ordinal=None if row["ordinal"] is None else tuple(row["ordinal"]),
+            )
+
+    def group_codes(self) -> NDArray[np.int64]:
+        """Row of ``groups`` for each preference, -1 where unknown."""
+        return _codes(self.preferences["group_id"], self.groups["group_id"])
+
+    def question_codes(self) -> NDArray[np.int64]:
+        """Row of ``questions`` for each preference, -1 where unknown."""
+        return _codes(self.preferences["question_id"], self.questions["question_id"])
+
+    def slate_sizes(self) -> NDArray[np.int64]:
+        """Number of responses of each question."""
+        return pc.list_value_length(self.questions["responses"]).to_numpy().astype(np.int64)
+
+    def shares(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Shares of all preferences end to end, single choices as one-hot.
+
+        Returns:
+            ``values`` and ``offsets`` (one more than preferences): those of row ``i`` are
+            ``values[offsets[i]:offsets[i + 1]]``.
+        """
+        sizes = self.slate_sizes()[self.question_codes()]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        values = np.zeros(offsets[-1])
+        choice = self.preferences["choice"].to_numpy(zero_copy_only=False)
+        chosen = ~np.isnan(choice.astype(np.float64))
+        in_range = chosen.copy()
+        in_range[chosen] = (choice[chosen] >= 0) & (choice[chosen] < sizes[chosen])
+        values[offsets[:-1][in_range] + choice[in_range].astype(np.int64)] = 1.0
+        given = pc.is_valid(self.preferences["share"]).to_numpy(zero_copy_only=False)
+        flat = self.preferences["share"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        place = np.repeat(given, sizes)
+        if place.sum() == len(flat):  # otherwise a length is wrong, which validation names
+            values[place] = flat
+        return values, offsets
+
+    def select_groups(self, group_ids: Iterable[str]) -> PreferenceDataset:
+        """The data set restricted to some groups and the questions they answered.
+
+        Raises:
+            UnknownGroupError: for an id that is not in the data set.
+        """
+        wanted = list(group_ids)
+        known = set(self.groups["group_id"].to_pylist())
+        for g in wanted:
+            if g not in known:
+                raise UnknownGroupError(f"group {g!r} is not in the data set; it has {sorted(known)[:5]} ...")
+        keep = pa.array(wanted, pa.string())
+        preferences = self.preferences.filter(pc.is_in(self.preferences["group_id"], keep))
+        asked = pc.is_in(self.questions["question_id"], pc.unique(preferences["question_id"]))
+        return PreferenceDataset(
+            questions=self.questions.filter(asked),
+            groups=self.groups.filter(pc.is_in(self.groups["group_id"], keep)),
+            preferences=preferences,
+            dropped=self.dropped,
+        )
+
+    def dropped_by_reason(self) -> dict[str, int]:
+        """How many source rows were left out, by reason."""
+        counts = self.dropped.group_by("reason").aggregate([("where", "count")]).to_pylist()
+        return {c["reason"]: c["where_count"] for c in sorted(counts, key=lambda c: str(c["reason"]))}
+
+    def fingerprint(self) -> str:
+        """Hash of the contents, as recorded in the provenance of what is trained on them."""
+        digest = hashlib.sha256()
+        for name, schema in SCHEMAS.items():
+            for batch in getattr(self, name).select(schema.names).combine_chunks().to_batches():
+                digest.update(json.dumps(batch.to_pydict(), sort_keys=True, default=str).encode())
+        return digest.hexdigest()[:16]
+
+
+def _preference_table(columns: Mapping[str, Sequence[Any]] | pa.Table) -> pa.Table:
+    """The preferences with all five columns in their types, absent ones null."""
+    names = columns.column_names if isinstance(columns, pa.Table) else list(columns)
+    size = len(columns["group_id"])
+    arrays = [
+        columns[f.name] if f.name in names else pa.nulls(size, f.type) for f in PREFERENCES
+    ]
+    try:
+        return pa.table(
+            [
+                a.cast(f.type) if isinstance(a, pa.Array | pa.ChunkedArray) else pa.array(a, f.type, from_pandas=True)
+                for a, f in zip(arrays, PREFERENCES, strict=True)
+            ],
+            schema=PREFERENCES,
+        )
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as e:
+        raise DataError(f"preferences: a column has the wrong type: {e}") from e
+
+
+def _codes(values: pa.ChunkedArray, ids: pa.ChunkedArray) -> NDArray[np.int64]:
+    found = pc.index_in(values, value_set=ids.combine_chunks())
+    return pc.fill_null(found, -1).to_numpy().astype(np.int64)
+
+
+def _check_unique(column: pa.ChunkedArray, where: str, name: str) -> None:
+    if column.null_count:
+        raise DataError(f"{where}: {name} is missing in {column.null_count} rows")
+    seen: set[str] = set()
+    for i, value in enumerate(column.to_pylist()):
+        if value in seen:
+            raise DataError(f"{where} row {i}: {name} {value!r} occurs twice")
+        seen.add(value)
+
+
+def _check_question(q: Question, where: str) -> None:
+    if not q.prompt or not q.prompt.strip():
+        raise DataError(f"{where}: the prompt is empty")
+    if len(q.responses) < 2:
+        raise DataError(f"{where}: a slate needs at least 2 responses, it has {len(q.responses)}")
+    if any(not r or not r.strip() for r in q.responses):
+        raise DataError(f"{where}: a response is empty")
+    if len(set(q.responses)) < len(q.responses):
+        raise DataError(f"{where}: two responses are the same")
+    if q.ordinal is not None:
+        if len(q.ordinal) != len(q.responses):
+            raise DataError(f"{where}: {len(q.ordinal)} scale values for {len(q.responses)} responses")
+        if not np.isfinite(q.ordinal).all():
+            raise DataError(f"{where}: a scale value is not finite")
+
+
+def _share_lengths(p: pa.Table) -> NDArray[np.int64]:
+    return pc.fill_null(pc.list_value_length(p["share"]), 0).to_numpy().astype(np.int64)
+
+
+def _choice_in_range(p: pa.Table, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    choice = pc.fill_null(p["choice"], 0).to_numpy()
+    return (choice >= 0) & (choice < sizes)

@@ -1,0 +1,169 @@
+"""Folders with a manifest: how every stage hands its result to the next.
+
+A folder (a local path or any URI that ``pyarrow.fs`` understands, such as ``s3://bucket/key``) is
+complete when, and only when, its ``manifest.json`` is there: data files are written first, each
+atomically, the manifest with their sizes and SHA-256 last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from gpo_ray.errors import ConfigError, GPOError
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+class Folder:
+    """A folder of files on a local or remote file system.
+
+    Args:
+        uri: a local path or a URI of a file system known to ``pyarrow.fs``.
+        error: the exception class that reading problems raise.
+    """
+
+    def __init__(self, uri: str | os.PathLike[str], error: type[GPOError] = ConfigError) -> None:
+        self.uri = str(uri)
+        self.error = error
+        if "://" in self.uri:
+            try:
+                self._fs, self._path = fs.FileSystem.from_uri(self.uri)
+            except (pa.ArrowInvalid, OSError) as e:
+                raise error(f"{self.uri}: not a usable location: {e}") from e
+        else:
+            self._fs, self._path = fs.LocalFileSystem(), os.path.abspath(self.uri)
+        self.is_local = isinstance(self._fs, fs.LocalFileSystem)
+
+    def __str__(self) -> str:
+        return self.uri
+
+    @property
+    def local_path(self) -> Path | None:
+        """The path on this machine's file system, or None for a remote folder."""
+        return Path(self._path) if self.is_local else None
+
+    def child(self, name: str) -> Folder:
+        """A folder inside this one."""
+        return Folder(f"{self.uri.rstrip('/')}/{name}", self.error)
+
+    def exists(self, name: str | None = None) -> bool:
+        """Whether the folder, or the file ``name`` in it, exists."""
+        path = f"{self._path}/{name}" if name else self._path
+        return self._fs.get_file_info(path).type != fs.FileType.NotFound
+
+    def names(self) -> list[str]:
+        """Names of the files directly inside, sorted; temporary files left by a crash excluded."""
+        selector = fs.FileSelector(self._path, allow_not_found=True)
+        infos = self._fs.get_file_info(selector)
+        return sorted(i.base_name for i in infos if i.is_file and not i.base_name.startswith(".tmp-"))
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file; raises ``self.error`` naming it when it cannot be read."""
+        try:
+            with self._fs.open_input_file(f"{self._path}/{name}") as f:
+                return bytes(f.readall())
+        except FileNotFoundError as e:
+            raise self.error(f"{self.uri}/{name}: no such file") from e
+        except OSError as e:
+            raise self.error(f"{self.uri}/{name}: cannot be read: {e}") from e
+
+    def write(self, name: str, data: bytes) -> dict[str, Any]:
+        """Write one file atomically; a reader sees the old bytes or the new, never a part.
+
+        Returns:
+            Its manifest entry: ``{"bytes": int, "sha256": str}``.
+        """
+        target = f"{self._path}/{name}"
+        try:
+            if self.is_local:
+                self._write_local(Path(target), data)
+            else:  # object stores publish an object only when its upload completes
+                with self._fs.open_output_stream(target) as f:
+                    f.write(data)
+        except OSError as e:
+            raise ConfigError(f"{self.uri}/{name}: cannot be written: {e}") from e
+        return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    @staticmethod
+    def _write_local(target: Path, data: bytes) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
+        try:
+            with temporary.open("wb") as f:
+                f.write(data)
+                f.flush()
+                os.fsync(f.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Delete one file if it is there."""
+        if self.exists(name):
+            self._fs.delete_file(f"{self._path}/{name}")
+
+    def write_manifest(self, kind: str, files: dict[str, dict[str, Any]], **meta: Any) -> None:
+        """Declare the folder complete; call it after every data file has been written."""
+        manifest = {"kind": kind, "format": FORMAT, "files": files, **meta}
+        self.write(MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
+
+    def read_manifest(self, kind: str, hint: str = "") -> dict[str, Any]:
+        """The manifest, checked to be of ``kind`` and of a known format.
+
+        Raises:
+            GPOError: of class ``self.error``, if it is absent, unreadable or of another kind.
+        """
+        advice = f"; {hint}" if hint else ""
+        if not self.exists():
+            raise self.error(f"{self.uri}: no such folder{advice}")
+        if not self.exists(MANIFEST):
+            raise self.error(f"{self.uri}: no {MANIFEST}, so nothing complete is here{advice}")
+        try:
+            manifest = json.loads(self.read(MANIFEST))
+            found, version = manifest["kind"], manifest["format"]
+        except (ValueError, KeyError, TypeError) as e:
+            raise self.error(f"{self.uri}/{MANIFEST}: damaged{advice}") from e
+        if found != kind:
+            raise self.error(f"{self.uri}: holds {found!r}, expected {kind!r}{advice}")
+        if version != FORMAT:
+            raise self.error(f"{self.uri}: format {version} is not known to this version of gpo_ray{advice}")
+        return dict(manifest)
+
+    def read_checked(self, name: str, manifest: dict[str, Any]) -> bytes:
+        """The bytes of a file, compared with the size and SHA-256 its manifest gives."""
+        entry = manifest["files"].get(name)
+        if entry is None:
+            raise self.error(f"{self.uri}/{MANIFEST}: does not list {name}")
+        data = self.read(name)
+        if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            raise self.error(
+                f"{self.uri}/{name}: does not match its manifest ({len(data)} of {entry['bytes']} bytes); "
+                "it was changed or cut after it was written: make it again"
+            )
+        return data
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def read_parquet_bytes(data: bytes, where: str, error: type[GPOError]) -> pa.Table:
+    """The inverse of :func:`parquet_bytes`; raises ``error`` naming ``where`` if it is not Parquet."""
+    try:
+        return pq.read_table(io.BytesIO(data))
+    except (pa.ArrowInvalid, OSError) as e:
+        raise error(f"{where}: not a readable Parquet file ({e})") from e
