@@ -307,8 +307,10 @@ class PreferenceDataset:
         """Hash of the contents, as recorded in the provenance of what is trained on them."""
         digest = hashlib.sha256()
         for name, schema in SCHEMAS.items():
-            for batch in getattr(self, name).select(schema.names).combine_chunks().to_batches():
-                digest.update(json.dumps(batch.to_pydict(), sort_keys=True, default=str).encode())
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_stream(sink, schema) as stream:
+                stream.write_table(getattr(self, name).select(schema.names).combine_chunks())
+            digest.update(sink.getvalue())
         return digest.hexdigest()[:16]
 
 
@@ -316,13 +318,13 @@ def _preference_table(columns: Mapping[str, Sequence[Any]] | pa.Table) -> pa.Tab
     """The preferences with all five columns in their types, absent ones null."""
     names = columns.column_names if isinstance(columns, pa.Table) else list(columns)
     size = len(columns["group_id"])
-    arrays = [
-        columns[f.name] if f.name in names else pa.nulls(size, f.type) for f in PREFERENCES
-    ]
+    arrays = [columns[f.name] if f.name in names else pa.nulls(size, f.type) for f in PREFERENCES]
     try:
         return pa.table(
             [
-                a.cast(f.type) if isinstance(a, pa.Array | pa.ChunkedArray) else pa.array(a, f.type, from_pandas=True)
+                a.cast(f.type)
+                if isinstance(a, pa.Array | pa.ChunkedArray)
+                else pa.array(a, f.type, from_pandas=True)
                 for a, f in zip(arrays, PREFERENCES, strict=True)
             ],
             schema=PREFERENCES,

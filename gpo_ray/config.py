@@ -1,0 +1,143 @@
+"""Configurations of the model and its training, and the presets that ship with the package."""
+
+from __future__ import annotations
+
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gpo_ray.errors import ConfigError
+
+C = TypeVar("C", bound=BaseModel)
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelConfig(_Config):
+    """The in-context transformer; the defaults are the published ones."""
+
+    width: int = Field(default=128, ge=1)
+    """D, width of the tokens."""
+    layers: int = Field(default=6, ge=1)
+    """Encoder layers."""
+    heads: int = Field(default=4, ge=1)
+    """Attention heads; must divide ``width``."""
+    feedforward: int = Field(default=128, ge=1)
+    """Hidden width of the encoder's and the head's feed-forward parts."""
+    embedder_depth: int = Field(default=4, ge=2)
+    """Linear layers from (x, y) to a token."""
+    likelihood: Literal["gaussian", "cross_entropy"] = "gaussian"
+    """``gaussian`` around the softmax of the means, as published, or the shares' ``cross_entropy``."""
+    pooling: Literal["mean", "answer_mean", "last"] = "mean"
+    """Which of the stored vectors stands for a response."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> ModelConfig:
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        return self
+
+
+class EpisodeConfig(_Config):
+    """What one meta-training step draws."""
+
+    groups: int = Field(default=32, ge=1)
+    """Groups in a step, over all workers; all of them where there are fewer."""
+    context_questions: tuple[int, int] = (10, 100)
+    """Least and most context questions; the number is drawn anew each step."""
+    target_questions: tuple[int, int] = (10, 100)
+    """Least and most target questions."""
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> EpisodeConfig:
+        for name in ("context_questions", "target_questions"):
+            low, high = getattr(self, name)
+            if not 1 <= low <= high:
+                raise ValueError(f"{name} must be [least, most] with 1 <= least <= most, not [{low}, {high}]")
+        return self
+
+
+class ValidationConfig(_Config):
+    """Early stopping on groups taken out of the meta-train groups."""
+
+    fraction: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the meta-train groups; at least one group."""
+    context_questions: int = Field(default=20, ge=1)
+    """Context of each validation group; its other questions are targets."""
+    every: int = Field(default=50, ge=1)
+    """Steps between validations; each also saves a checkpoint and reports."""
+    patience: int = Field(default=10, ge=1)
+    """Validations without a better alignment after which training stops."""
+
+
+class TrainConfig(_Config):
+    """Meta-training."""
+
+    model: ModelConfig = ModelConfig()
+    episodes: EpisodeConfig = EpisodeConfig()
+    validation: ValidationConfig = ValidationConfig()
+    steps: int = Field(default=1000, ge=1)
+    """Optimiser steps at most (published: 200,000)."""
+    learning_rate: float = Field(default=3e-4, gt=0)
+    """Highest learning rate; it falls to zero along a cosine over ``steps``."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """AdamW's decoupled weight decay."""
+    warmup_steps: int = Field(default=0, ge=0)
+    """Steps over which the learning rate rises linearly."""
+    clip_norm: float = Field(default=0.0, ge=0)
+    """Largest norm of the gradient; 0 leaves it as it is."""
+    standardize: bool = False
+    """Scale each embedding dimension to mean 0 and variance 1 over the training questions; it is
+    folded into the first layer afterwards."""
+    seed: int = Field(default=0, ge=0)
+    """Of initial weights and episodes."""
+
+
+def parse(model: type[C], values: Any, where: str) -> C:
+    """Validate ``values``; raises :class:`ConfigError` with ``where``, the first bad key and the reason."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as e:
+        first = e.errors()[0]
+        key = ".".join(str(k) for k in first["loc"]) or "(top level)"
+        more = f" (and {e.error_count() - 1} more)" if e.error_count() > 1 else ""
+        raise ConfigError(f"{where}: {key}: {first['msg']}{more}") from e
+
+
+def presets() -> list[str]:
+    """Names of the presets that ship with the package."""
+    return sorted(
+        p.name.removesuffix(".yaml") for p in _preset_folder().iterdir() if p.name.endswith(".yaml")
+    )
+
+
+def load_train_config(name: str | os.PathLike[str], **changes: Any) -> TrainConfig:
+    """A preset by name, or a YAML file, with some top-level fields changed.
+
+    Raises:
+        ConfigError: naming the file and key that is wrong.
+    """
+    path = Path(name)
+    if str(name) in presets():
+        text, where = (_preset_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"preset {name}"
+    elif path.is_file():
+        text, where = path.read_text(encoding="utf-8"), str(path)
+    else:
+        raise ConfigError(f"{name}: neither a file nor a preset (presets: {', '.join(presets())})")
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as e:
+        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(e).split())}") from e
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: expected keys and values, found {type(values).__name__}")
+    return parse(TrainConfig, values | {k: v for k, v in changes.items() if v is not None}, where)
+
+
+def _preset_folder() -> Any:
+    return resources.files("gpo_ray") / "presets"

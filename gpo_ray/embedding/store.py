@@ -1,0 +1,212 @@
+"""The embedding store: Parquet shards of response vectors, a manifest last.
+
+A row is one response: ``question_key`` (content hash of prompt and responses), ``question_id``,
+``response_index``, the three poolings as fixed-size lists, ``letter_logprob`` and ``tokens`` (what
+the language model read for the question). Every shard also carries, in its own metadata, the model
+fingerprint and template, so that shards left by an interrupted run can be trusted and reused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from gpo_ray.embedding.encoder import POOLINGS, EncodedQuestion
+from gpo_ray.embedding.template import TEMPLATE
+from gpo_ray.errors import EmbeddingError
+from gpo_ray.preferences.dataset import PreferenceDataset, Question
+from gpo_ray.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
+
+KIND = "embeddings"
+STORE_DTYPES = ("float32", "float16")
+Key = tuple[str, str]  # (question_id, question_key)
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Vectors of a data set's responses, question by question in the data set's order.
+
+    ``vectors`` (N, E) float32 of one pooling, ``letter_logprob`` (N,); rows of question ``q`` are
+    ``offsets[q]:offsets[q + 1]``.
+    """
+
+    vectors: NDArray[np.float32]
+    letter_logprob: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+    fingerprint: str
+    template: str
+    pooling: str
+
+    @property
+    def width(self) -> int:
+        """E."""
+        return int(self.vectors.shape[1])
+
+
+@dataclass(frozen=True)
+class StoreContents:
+    """What a store already holds: the questions, each shard's manifest entry, and damaged shards."""
+
+    keys: frozenset[Key]
+    shards: dict[str, dict[str, Any]]
+    damaged: dict[str, str]
+    """Shard name and what is wrong with it."""
+
+
+class EmbeddingStore:
+    """A folder of embeddings of one model under one template."""
+
+    def __init__(self, uri: str | os.PathLike[str]) -> None:
+        self.folder = Folder(uri, EmbeddingError)
+
+    def write_shard(
+        self,
+        questions: Sequence[Question],
+        encoded: Sequence[EncodedQuestion],
+        fingerprint: str,
+        dtype: str = "float32",
+    ) -> tuple[str, dict[str, Any]]:
+        """Write one shard atomically, under a name made of its contents' keys.
+
+        The name makes a repeated attempt (a restarted worker's) replace its own shard, not add one.
+
+        Returns:
+            The shard's name and manifest entry.
+        """
+        identity = repr([(q.question_id, q.key) for q in questions])
+        name = f"shard-{hashlib.sha256(identity.encode()).hexdigest()[:20]}.parquet"
+        metadata = {b"fingerprint": fingerprint.encode(), b"template": TEMPLATE.encode()}
+        table = _shard_table(questions, encoded, dtype).replace_schema_metadata(metadata)
+        return name, self.folder.write(name, parquet_bytes(table))
+
+    def commit(self, fingerprint: str, shards: dict[str, dict[str, Any]], **meta: Any) -> None:
+        """Declare the store complete."""
+        self.folder.write_manifest(KIND, shards, fingerprint=fingerprint, template=TEMPLATE, **meta)
+
+    def contents(self, fingerprint: str) -> StoreContents:
+        """Inspect an existing store, complete or interrupted, so that it can be continued.
+
+        Raises:
+            EmbeddingError: if it holds another model's or template's embeddings.
+        """
+        listed = self._manifest()["files"] if self.folder.exists(MANIFEST) else {}
+        keys: set[Key] = set()
+        shards: dict[str, dict[str, Any]] = {}
+        damaged = dict.fromkeys(listed, "is listed in the manifest but missing")
+        for name in self.folder.names():
+            if not name.startswith("shard-"):
+                continue
+            damaged.pop(name, None)
+            try:
+                table, entry = self._read_shard(name, listed.get(name))
+            except EmbeddingError as e:
+                damaged[name] = str(e)
+                continue
+            self._check_origin(table, fingerprint)
+            ids, hashes = table["question_id"].to_pylist(), table["question_key"].to_pylist()
+            keys |= set(zip(ids, hashes, strict=True))
+            shards[name] = entry
+        return StoreContents(frozenset(keys), shards, damaged)
+
+    def load(self, dataset: PreferenceDataset, pooling: str = "mean") -> Embeddings:
+        """Vectors of every response of ``dataset``.
+
+        Raises:
+            EmbeddingError: if the store is incomplete or damaged, or lacks a question.
+        """
+        if pooling not in POOLINGS:
+            raise EmbeddingError(f"pooling {pooling!r} is not one of {list(POOLINGS)}")
+        manifest = self._manifest()
+        wanted = [q.key for q in dataset.iter_questions()]
+        wanted_set = pa.array(sorted(set(wanted)))
+        found: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        for name in manifest["files"]:
+            table = read_parquet_bytes(
+                self.folder.read_checked(name, manifest), f"{self.folder}/{name}", EmbeddingError
+            )
+            self._check_origin(table, manifest["fingerprint"])
+            found |= _by_question(table.filter(pc.is_in(table["question_key"], wanted_set)), pooling)
+        sizes = dataset.slate_sizes()
+        ids = dataset.questions["question_id"].to_pylist()
+        missing = [i for i, key in enumerate(wanted) if key not in found or len(found[key][1]) != sizes[i]]
+        if missing:
+            raise EmbeddingError(
+                f"{self.folder}: lacks {len(missing)} of {len(wanted)} questions of the survey "
+                f"(first: {ids[missing[0]]!r}); run gpo embed with this survey and this --out"
+            )
+        return Embeddings(
+            vectors=np.concatenate([found[k][0] for k in wanted]),
+            letter_logprob=np.concatenate([found[k][1] for k in wanted]),
+            offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            fingerprint=manifest["fingerprint"],
+            template=manifest["template"],
+            pooling=pooling,
+        )
+
+    def _manifest(self) -> dict[str, Any]:
+        return self.folder.read_manifest(KIND, hint="make it with: gpo embed")
+
+    def _read_shard(self, name: str, listed: dict[str, Any] | None) -> tuple[pa.Table, dict[str, Any]]:
+        data = self.folder.read_checked(name, {"files": {name: listed}}) if listed else self.folder.read(name)
+        table = read_parquet_bytes(data, f"{self.folder}/{name}", EmbeddingError)
+        return table, {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    def _check_origin(self, table: pa.Table, fingerprint: str) -> None:
+        metadata = table.schema.metadata or {}
+        model, template = (metadata.get(k, b"?").decode() for k in (b"fingerprint", b"template"))
+        if model != fingerprint:
+            raise EmbeddingError(
+                f"{self.folder}: holds embeddings of model {model}, not of {fingerprint}; choose another folder"
+            )
+        if template != TEMPLATE:
+            raise EmbeddingError(
+                f"{self.folder}: was made with template {template}, not {TEMPLATE}; choose another folder"
+            )
+
+
+def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestion], dtype: str) -> pa.Table:
+    if dtype not in STORE_DTYPES:
+        raise EmbeddingError(f"store dtype {dtype!r} is not one of {list(STORE_DTYPES)}")
+    sizes = [len(q.responses) for q in questions]
+    columns: dict[str, pa.Array] = {
+        "question_key": pa.array([q.key for q, s in zip(questions, sizes, strict=True) for _ in range(s)]),
+        "question_id": pa.array(
+            [q.question_id for q, s in zip(questions, sizes, strict=True) for _ in range(s)]
+        ),
+        "response_index": pa.array([i for s in sizes for i in range(s)], pa.int32()),
+    }
+    for pooling in POOLINGS:
+        vectors = np.concatenate([getattr(e, pooling) for e in encoded]).astype(dtype)
+        if not np.isfinite(vectors).all():
+            raise EmbeddingError(f"a vector is not finite in {dtype}; use --dtype or --store-dtype float32")
+        columns[pooling] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+    columns["letter_logprob"] = pa.array(np.concatenate([e.letter_logprob for e in encoded]), pa.float32())
+    columns["tokens"] = pa.array([e.tokens for e, s in zip(encoded, sizes, strict=True) for _ in range(s)])
+    return pa.table(columns)
+
+
+def _by_question(table: pa.Table, pooling: str) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Vectors (R, E) and letter log-probabilities (R,) of each question of a shard, by content hash."""
+    if table.num_rows == 0:
+        return {}
+    table = table.combine_chunks()
+    column = table[pooling].chunk(0)
+    vectors = column.flatten().to_numpy().reshape(len(column), -1).astype(np.float32)
+    letters = table["letter_logprob"].to_numpy()
+    keys = np.asarray(table["question_key"].to_pylist())
+    ids = np.asarray(table["question_id"].to_pylist())
+    first = (table["response_index"].to_numpy() == 0).nonzero()[0]
+    ends = np.append(first[1:], len(keys))
+    result = {}
+    for start, end in zip(first, ends, strict=True):
+        if len(set(ids[start:end])) == 1:
+            result[str(keys[start])] = (vectors[start:end], letters[start:end])
+    return result

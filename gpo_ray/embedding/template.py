@@ -1,0 +1,28 @@
+"""Prompt templates: how a question and one response become the text a language model reads."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+
+TEMPLATE = "survey-v1"
+
+
+def letter(index: int) -> str:
+    """The option letter of a response: A to Z, then AA, AB, ..."""
+    first, second = divmod(index, 26)
+    return (string.ascii_uppercase[first - 1] if first else "") + string.ascii_uppercase[second]
+
+
+def instruction(prompt: str, responses: Sequence[str]) -> str:
+    """The user's turn of template ``survey-v1`` (paper appendix D wording)."""
+    options = "\n".join(response_text(i, r) for i, r in enumerate(responses))
+    return (
+        "Answer the following question by picking ONE of the given options\n\n"
+        f"{prompt}\n\nOptions:\n{options}"
+    )
+
+
+def response_text(index: int, response: str) -> str:
+    """One response as the model would give it: its letter and its text."""
+    return f"{letter(index)}. {response}"

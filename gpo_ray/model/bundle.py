@@ -1,0 +1,111 @@
+"""The bundle: what meta-training leaves behind and everything that predicts starts from.
+
+A folder with ``model.safetensors``, ``config.json`` (what rebuilds the model), ``provenance.json``
+(data, embeddings, groups and questions trained on, versions) and ``manifest.json``, written last,
+with the SHA-256 of the others. No pickle is ever loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from gpo_ray.config import ModelConfig, parse
+from gpo_ray.errors import BundleError, ConfigError
+from gpo_ray.model.transformer import GPOTransformer
+from gpo_ray.storage import Folder
+
+KIND = "bundle"
+WEIGHTS, CONFIG, PROVENANCE = "model.safetensors", "config.json", "provenance.json"
+
+
+class BundleConfig(BaseModel):
+    """What rebuilds a model and tells which embeddings it understands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    embedding_width: int
+    """E."""
+    embedding_fingerprint: str
+    """Language model whose embeddings it was trained on."""
+    embedding_template: str
+    """Prompt template of those embeddings."""
+    embedding_model: str
+    """What to pass to ``--model`` to embed new questions."""
+    embedding_dtype: str
+    """What the language model computed in."""
+    model: ModelConfig
+    """The transformer."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle."""
+
+    model: GPOTransformer
+    config: BundleConfig
+    provenance: dict[str, Any]
+
+
+def write_bundle(
+    uri: str | os.PathLike[str], weights: dict[str, Tensor], config: BundleConfig, provenance: dict[str, Any]
+) -> None:
+    """Write a bundle, manifest last."""
+    folder = Folder(uri, BundleError)
+    contents = {
+        WEIGHTS: save_tensors({k: v.contiguous() for k, v in weights.items()}),
+        CONFIG: config.model_dump_json(indent=1).encode(),
+        PROVENANCE: json.dumps(provenance, indent=1, allow_nan=False).encode(),
+    }
+    files = {name: folder.write(name, data) for name, data in contents.items()}
+    folder.write_manifest(KIND, files)
+
+
+def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
+    """Load a bundle, checked against its manifest, ready to predict on the CPU.
+
+    Raises:
+        BundleError: if a file is missing, was changed, or does not fit the others.
+    """
+    folder = Folder(uri, BundleError)
+    manifest = folder.read_manifest(KIND, hint="make it with: gpo train")
+    try:
+        raw = json.loads(folder.read_checked(CONFIG, manifest))
+        config = parse(BundleConfig, raw, f"{folder}/{CONFIG}")
+        provenance = json.loads(folder.read_checked(PROVENANCE, manifest))
+        weights = load_tensors(folder.read_checked(WEIGHTS, manifest))
+    except (ValueError, ConfigError, safetensors.SafetensorError) as e:
+        raise BundleError(f"{folder}: a file cannot be understood: {e}") from e
+    model = GPOTransformer(config.embedding_width, config.model)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as e:
+        reason = " ".join(str(e).split())[:300]
+        raise BundleError(f"{folder}/{WEIGHTS}: does not fit {CONFIG}: {reason}") from e
+    return Bundle(model.eval().requires_grad_(False), config, provenance)
+
+
+def fold_standardization(weights: dict[str, Tensor], mean: Tensor, scale: Tensor) -> dict[str, Tensor]:
+    """Weights that do to raw embeddings what ``weights`` do to (x - mean) / scale.
+
+    Args:
+        weights: of a :class:`GPOTransformer`.
+        mean: (E,).
+        scale: (E,).
+    """
+    weight = weights["embedder.0.weight"].double()
+    folded = weight[:, :-1] / scale.double()
+    bias = weights["embedder.0.bias"].double() - folded @ mean.double()
+    return weights | {
+        "embedder.0.weight": torch.cat([folded, weight[:, -1:]], 1).float(),
+        "embedder.0.bias": bias.float(),
+    }

@@ -1,0 +1,81 @@
+"""Losses and predictions of a transformer on episodes; what training and evaluation both call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Task, build_episode
+from gpo_ray.model.likelihood import cross_entropy, gaussian_nll, slate_log_softmax
+from gpo_ray.model.transformer import Points
+from gpo_ray.preferences.alignment import alignment
+
+Forward = Callable[[Tensor, Points, Points], tuple[Tensor, Tensor]]
+TARGET_CHUNK = 64  # groups predicted together, which bounds memory
+
+
+def episode_loss(forward: Forward, episode: Episode, likelihood: str, workers: int = 1) -> Tensor:
+    """The loss whose mean over ``workers`` is the mean over all workers' points.
+
+    ``gaussian`` averages over target points, ``cross_entropy`` over slates.
+    """
+    mean, log_std = forward(episode.x, episode.context, episode.target)
+    log_share = slate_log_softmax(mean.flatten()[episode.place], episode.slate, episode.slates)
+    if likelihood == "gaussian":
+        losses = gaussian_nll(log_share, log_std.flatten()[episode.place], episode.y)
+        return losses.sum() * (workers / episode.total_points)
+    return cross_entropy(log_share, episode.y).sum() * (workers / episode.total_slates)
+
+
+@torch.inference_mode()
+def predict_tasks(
+    forward: Forward, arrays: PreferenceArrays, tasks: Sequence[Task], device: torch.device | str = "cpu"
+) -> list[NDArray[np.float64]]:
+    """Predicted shares over the responses of each task's target questions, end to end."""
+    predictions: list[NDArray[np.float64]] = []
+    for start in range(0, len(tasks), TARGET_CHUNK):
+        chunk = tasks[start : start + TARGET_CHUNK]
+        episode = build_episode(arrays, chunk).to(device)
+        mean, _ = forward(episode.x, episode.context, episode.target)
+        log_share = slate_log_softmax(mean.flatten()[episode.place], episode.slate, episode.slates)
+        shares = log_share.exp().double().cpu().numpy()
+        sizes = [len(arrays.rows(t.target)) for t in chunk]
+        predictions += np.split(shares, np.cumsum(sizes)[:-1])
+    return predictions
+
+
+def fixed_context_tasks(
+    arrays: PreferenceArrays, groups: Sequence[int], order: Ints, context: int, targets: Ints | None = None
+) -> list[Task]:
+    """For each group: the first ``context`` questions of ``order`` it answered, and what to predict.
+
+    Targets are ``targets`` or else the rest of ``order``, as far as the group answered them. A group
+    with too few answers keeps at least one target; groups with fewer than two answers are left out.
+    """
+    tasks = []
+    for g in groups:
+        mine = order[np.isin(order, arrays.answered[g])]
+        if targets is None:
+            c = min(context, len(mine) - 1)
+            rest = mine[c:]
+        else:
+            c = min(context, len(mine))
+            rest = targets[np.isin(targets, arrays.answered[g])]
+        if c >= 1 and len(rest) >= 1:
+            tasks.append(Task(g, mine[:c], rest))
+    return tasks
+
+
+def score(arrays: PreferenceArrays, task: Task, predicted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Alignment of each of a task's target questions; NaN where none is defined."""
+    sizes = np.diff(arrays.offsets)[task.target]
+    return alignment(
+        predicted,
+        arrays.shares_of(task.group, task.target),
+        np.concatenate([[0], np.cumsum(sizes)]),
+        arrays.ordinal[arrays.rows(task.target)],
+    )

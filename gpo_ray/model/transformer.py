@@ -1,0 +1,201 @@
+"""The GPO transformer (Zhao et al., section 3; architecture of TNP-D, Nguyen and Grover 2022).
+
+Context points attend to the context, target points to the context only. So no mask between points
+is needed: the context is encoded once, its keys and values are kept per group, and targets of any
+number attend to them, independently of one another.
+
+Shapes: B groups, C context points, T target points, P either of them, N distinct responses,
+E embedding width, D model width, H heads, S slates (questions) of all target points.
+
+Parameters keep the names of the published state dict (``embedder.*``, ``encoder.layers.*``,
+``predictor.*``). All parameters are read inside the ``forward`` of the module that owns them, which
+ZeRO-3 relies on to gather them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from gpo_ray.config import ModelConfig
+
+
+@dataclass(frozen=True)
+class Points:
+    """Context or target points of B groups.
+
+    ``index`` (B, P): row of each point in the distinct responses; ``y`` (B, P): the group's share,
+    None for targets; ``mask`` (B, P): True for real points, None if all are.
+    """
+
+    index: Tensor
+    y: Tensor | None = None
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ContextCache:
+    """Keys and values of B groups' contexts in every layer, each (B, H, C, D/H), and the mask (B, C)."""
+
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    mask: Tensor | None
+
+
+class PairLinear(nn.Linear):
+    """Linear([x, y]), with the large product W_x x computed once per distinct response."""
+
+    def forward(self, x: Tensor, points: tuple[Points, ...]) -> list[Tensor]:  # type: ignore[override]
+        """X (N, E) and points (B, P) each -> (B, P, D) each; y of targets is 0."""
+        projected = F.linear(x, self.weight[:, :-1], self.bias)
+        return [
+            projected[p.index] if p.y is None else projected[p.index] + p.y[..., None] * self.weight[:, -1]
+            for p in points
+        ]
+
+
+class PairEmbedder(nn.Sequential):
+    """The MLP from (x, y) to a token."""
+
+    def __init__(self, embedding_width: int, width: int, depth: int) -> None:
+        layers: list[nn.Module] = [PairLinear(embedding_width + 1, width)]
+        for _ in range(depth - 1):
+            layers += [nn.ReLU(), nn.Linear(width, width)]
+        super().__init__(*layers)
+
+    def forward(self, x: Tensor, points: tuple[Points, ...]) -> list[Tensor]:
+        """X (N, E) and points (B, P) each -> tokens (B, P, D) each."""
+        first, *rest = self
+        tokens: list[Tensor] = first(x, points)
+        for layer in rest:
+            tokens = [layer(t) for t in tokens]
+        return tokens
+
+
+class ContextAttention(nn.Module):
+    """Multi-head attention to the context, with the parameters of ``nn.MultiheadAttention``."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self, h: Tensor, cache: tuple[Tensor, Tensor] | None, mask: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """H (B, P, D) attends to ``cache``, or to itself where there is none.
+
+        Args:
+            h: (B, P, D) the queries.
+            cache: keys and values (B, H, C, D/H) of the context.
+            mask: (B, C) True for real context points, None if all are.
+
+        Returns:
+            (B, P, D) and the keys and values attended to.
+        """
+        width = h.shape[-1]
+        if cache is None:
+            q, k, v = F.linear(h, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+            cache = self._split(k), self._split(v)
+        else:
+            q = F.linear(h, self.in_proj_weight[:width], self.in_proj_bias[:width])
+        attended = F.scaled_dot_product_attention(
+            self._split(q), *cache, attn_mask=None if mask is None else mask[:, None, None, :]
+        )
+        return self.out_proj(attended.transpose(1, 2).flatten(2)), cache
+
+    def _split(self, t: Tensor) -> Tensor:
+        """(B, P, D) -> (B, H, P, D/H)."""
+        return t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class EncoderLayer(nn.Module):
+    """A post-norm transformer layer, with the parameters of ``nn.TransformerEncoderLayer``."""
+
+    def __init__(self, width: int, heads: int, feedforward: int) -> None:
+        super().__init__()
+        self.self_attn = ContextAttention(width, heads)
+        self.linear1 = nn.Linear(width, feedforward)
+        self.linear2 = nn.Linear(feedforward, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+
+    def forward(
+        self, h: Tensor, cache: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """As :meth:`ContextAttention.forward`."""
+        attended, cache = self.self_attn(h, cache, mask)
+        h = self.norm1(h + attended)
+        return self.norm2(h + self.linear2(F.relu(self.linear1(h)))), cache
+
+
+class Encoder(nn.Module):
+    """The stack of layers."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EncoderLayer(config.width, config.heads, config.feedforward) for _ in range(config.layers)
+        )
+
+
+class GPOTransformer(nn.Module):
+    """From a few (response, share) points of a group to its preference over other responses.
+
+    Args:
+        embedding_width: E.
+        config: sizes; the defaults are the published ones (1,188,354 parameters at E = 4096).
+    """
+
+    def __init__(self, embedding_width: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding_width = embedding_width
+        self.embedder = PairEmbedder(embedding_width, config.width, config.embedder_depth)
+        self.encoder = Encoder(config)
+        self.predictor = nn.Sequential(
+            nn.Linear(config.width, config.feedforward), nn.ReLU(), nn.Linear(config.feedforward, 2)
+        )
+
+    def forward(self, x: Tensor, context: Points, target: Points) -> tuple[Tensor, Tensor]:
+        """Predict targets from contexts.
+
+        Args:
+            x: (N, E) distinct responses.
+            context: (B, C) points with shares; every group needs at least one.
+            target: (B, T) points.
+
+        Returns:
+            Mean and log standard deviation, each (B, T).
+        """
+        context_tokens, target_tokens = self.embedder(x, (context, target))
+        return self._decode(self._encode(context_tokens, context.mask), target_tokens)
+
+    def encode_context(self, x: Tensor, context: Points) -> ContextCache:
+        """The keys and values of each group's context, to be reused for any targets: exact."""
+        return self._encode(self.embedder(x, (context,))[0], context.mask)
+
+    def decode(self, x: Tensor, cache: ContextCache, target: Points) -> tuple[Tensor, Tensor]:
+        """Predict targets from encoded contexts; as :meth:`forward`."""
+        return self._decode(cache, self.embedder(x, (target,))[0])
+
+    def _encode(self, h: Tensor, mask: Tensor | None) -> ContextCache:
+        if h.shape[1] == 0:
+            raise ValueError("the context is empty: give at least one answer")
+        caches = []
+        for layer in self.encoder.layers:
+            h, cache = layer(h, None, mask)
+            caches.append(cache)
+        return ContextCache(tuple(caches), mask)
+
+    def _decode(self, cache: ContextCache, h: Tensor) -> tuple[Tensor, Tensor]:
+        for layer, layer_cache in zip(self.encoder.layers, cache.layers, strict=True):
+            h, _ = layer(h, layer_cache, cache.mask)
+        mean, log_std = self.predictor(h).unbind(-1)
+        return mean, log_std

@@ -1,0 +1,238 @@
+"""Single people's answers, and what is made of them: shares of groups, or choices of individuals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from gpo_ray.errors import DataError
+from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
+from gpo_ray.preferences.readers.common import (
+    EMPTY_PAIR,
+    NO_PREFERENCE_LEFT,
+    REPEATED_QUESTION,
+    UNKNOWN_QUESTION,
+    Collector,
+    Drops,
+    read_parquet,
+)
+
+FEW_RESPONDENTS = "fewer respondents than min_respondents"
+FEW_QUESTIONS = "group has answers to too few questions"
+FEW_ANSWERS = "person answered too few questions"
+NO_WEIGHT = "answers carry no survey weight"
+BAD_CHOICE = "choice is not the index of an option"
+REPEATED_ANSWER = "person answered the question before; the first answer is used"
+
+MIN_QUESTIONS = 10
+"""Fewest questions of a group, or answers of a person, that leave a context and targets to predict."""
+
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A answers of R respondents to Q questions, coded as rows of ``respondents`` and ``questions``."""
+
+    respondents: Sequence[str]
+    """R identifiers."""
+    questions: Sequence[Question]
+    """Q questions."""
+    respondent: Codes
+    """(A,)"""
+    question: Codes
+    """(A,)"""
+    choice: Codes
+    """(A,) index into the question's responses."""
+    weight: NDArray[np.float64]
+    """(R,) survey weights, all 1 where there are none."""
+
+
+def tally(answers: Answers, members: NDArray[np.bool_]) -> tuple[NDArray[np.float64], Codes, Codes]:
+    """Count the answers of groups of respondents.
+
+    Args:
+        answers: of R respondents.
+        members: (G, R), who belongs to which group.
+
+    Returns:
+        ``totals`` (G, S): sums of weights over all S responses of all questions end to end; ``n``
+        (G, Q): respondents, unweighted; ``start`` (Q + 1,): where a question's responses start in S.
+    """
+    sizes = [len(q.responses) for q in answers.questions]
+    start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    slot = start[answers.question] + answers.choice
+    weight = answers.weight[answers.respondent]
+    totals = np.zeros((len(members), start[-1]))
+    n = np.zeros((len(members), len(sizes)), np.int64)
+    for g, member in enumerate(members):
+        rows = member[answers.respondent]
+        totals[g] = np.bincount(slot[rows], weight[rows], minlength=start[-1])
+        n[g] = np.bincount(answers.question[rows], minlength=len(sizes))
+    return totals, n, start
+
+
+def collect_groups(
+    answers: Answers,
+    groups: Sequence[tuple[Group, NDArray[np.bool_]]],
+    into: Collector,
+    where: str,
+    min_respondents: float = 1,
+    min_questions: int = 1,
+) -> None:
+    """Add the (weighted) shares of groups of respondents; what is left out is logged.
+
+    Args:
+        answers: of R respondents.
+        groups: each with its members, (R,).
+        into: receives preferences and drops.
+        where: file or table for the log.
+        min_respondents: fewest respondents behind a share.
+        min_questions: fewest such shares of a group that is kept.
+    """
+    if not groups:
+        return
+    totals, n, start = tally(answers, np.stack([m for _, m in groups]))
+    for g, (group, member) in enumerate(groups):
+        if member.sum() < min_respondents:
+            into.drop(f"{where}: {group.group_id}", FEW_RESPONDENTS)
+            continue
+        kept = []
+        for q, question in enumerate(answers.questions):
+            counts = totals[g, start[q] : start[q + 1]]
+            reason = None
+            if n[g, q] == 0:
+                reason = EMPTY_PAIR
+            elif n[g, q] < min_respondents:
+                reason = FEW_RESPONDENTS
+            elif counts.sum() <= 0:
+                reason = NO_WEIGHT
+            if reason is None:
+                kept.append((question.question_id, counts, float(n[g, q])))
+            else:
+                into.drop(f"{where}: {group.group_id}, {question.question_id}", reason)
+        if len(kept) < min_questions:
+            into.drop(f"{where}: {group.group_id} ({len(kept)} questions)", FEW_QUESTIONS)
+            continue
+        for question_id, counts, respondents in kept:
+            into.add(group, question_id, counts, respondents)
+
+
+def individual_dataset(
+    answers: Answers, groups: Sequence[Group], drops: Drops, where: str, min_answers: int = 1
+) -> PreferenceDataset:
+    """One group per respondent (``groups`` in their order), one choice per answer."""
+    answered = np.bincount(answers.respondent, minlength=len(groups))
+    enough = answered >= min_answers
+    log = [
+        *drops,
+        *((f"{where}: {groups[i].group_id}", FEW_ANSWERS) for i in np.flatnonzero(~enough).tolist()),
+    ]
+    rows = enough[answers.respondent]
+    asked = np.bincount(answers.question[rows], minlength=len(answers.questions)) > 0
+    log += [
+        (f"{where}: {answers.questions[i].question_id}", NO_PREFERENCE_LEFT)
+        for i in np.flatnonzero(~asked).tolist()
+    ]
+    group_ids = pa.array([g.group_id for g in groups], pa.string())
+    question_ids = pa.array([q.question_id for q in answers.questions], pa.string())
+    table = pa.table(
+        {
+            "group_id": group_ids.take(pa.array(answers.respondent[rows])),
+            "question_id": question_ids.take(pa.array(answers.question[rows])),
+            "choice": pa.array(answers.choice[rows].astype(np.int32)),
+            "n": pa.array(np.ones(int(rows.sum()))),
+        }
+    )
+    return PreferenceDataset.build(
+        (q for q, known in zip(answers.questions, asked, strict=True) if known),
+        (g for g, known in zip(groups, enough, strict=True) if known),
+        table,
+        log,
+    )
+
+
+def read_questions(path: Path, source: str, drops: Drops) -> list[Question]:
+    """Questions of a Parquet file: question_id, question, options and perhaps topic, ordinal.
+
+    A question may be listed once per wave if its text and options are the same each time.
+
+    Raises:
+        DataError: if the file cannot be used or a question is listed with two texts.
+    """
+    table = read_parquet(path, ["question_id", "question", "options"], ["topic", "ordinal", "wave"])
+    found: dict[str, Question] = {}
+    for i, row in enumerate(table.to_pylist()):
+        if any(row[c] is None for c in ("question_id", "question", "options")):
+            raise DataError(f"{path}: row {i}: question_id, question or options is missing")
+        ordinal = row.get("ordinal")
+        question = Question(
+            question_id=row["question_id"],
+            source=source,
+            topic=row.get("topic"),
+            prompt=row["question"],
+            responses=tuple(row["options"]),
+            ordinal=None if ordinal is None else tuple(ordinal),
+        )
+        first = found.setdefault(question.question_id, question)
+        if first != question:
+            raise DataError(
+                f"{path}: row {i}: {question.question_id} is listed with two texts; give each its own id"
+            )
+        if first is not question and row.get("wave") is None:
+            drops.append((f"{path.name}: row {i}, {question.question_id}", REPEATED_QUESTION))
+    return list(found.values())
+
+
+def read_answers(folder: Path, respondent_column: str, source: str, drops: Drops) -> Answers:
+    """``questions.parquet`` and ``answers.parquet`` (respondent, question_id, choice), weights all 1.
+
+    Answers to unlisted questions, with an impossible choice, or repeated are logged and left out.
+
+    Raises:
+        DataError: if a file is missing, empty or malformed.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give the one that holds answers.parquet")
+    questions = read_questions(folder / "questions.parquet", source, drops)
+    path = folder / "answers.parquet"
+    table = read_parquet(path, [respondent_column, "question_id", "choice"])
+    if any(table[c].null_count for c in table.column_names):
+        raise DataError(f"{path}: a {respondent_column}, question_id or choice is missing")
+    if not pa.types.is_integer(table["choice"].type):
+        raise DataError(f"{path}: choice must be a whole number, the index of an option")
+    who = table[respondent_column].cast(pa.string()).combine_chunks()
+    ids = pc.unique(who)
+    respondent = pc.index_in(who, value_set=ids).to_numpy().astype(np.int64)
+    known = pa.array([q.question_id for q in questions], pa.string())
+    asked = table["question_id"].cast(pa.string())
+    question = pc.fill_null(pc.index_in(asked, value_set=known), -1).to_numpy().astype(np.int64)
+    choice = table["choice"].to_numpy().astype(np.int64)
+    sizes = np.array([len(q.responses) for q in questions])
+    unknown = question < 0
+    impossible = ~unknown & ((choice < 0) | (choice >= sizes[question]))
+    usable = np.flatnonzero(~unknown & ~impossible)
+    pair = respondent[usable] * len(questions) + question[usable]
+    _, first = np.unique(pair, return_index=True)
+    again = np.setdiff1d(usable, usable[first])
+    for rows, reason in (
+        (np.flatnonzero(unknown), UNKNOWN_QUESTION),
+        (np.flatnonzero(impossible), BAD_CHOICE),
+        (again, REPEATED_ANSWER),
+    ):
+        drops += [(f"{path.name}: row {i}, {who[i]}, {asked[i]}", reason) for i in rows.tolist()]
+    kept = np.sort(usable[first])
+    return Answers(
+        respondents=ids.to_pylist(),
+        questions=questions,
+        respondent=respondent[kept],
+        question=question[kept],
+        choice=choice[kept],
+        weight=np.ones(len(ids)),
+    )

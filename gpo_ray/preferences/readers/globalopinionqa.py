@@ -1,0 +1,158 @@
+"""GlobalOpinionQA (Durmus et al. 2023, arXiv 2306.16388): answer shares of countries."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpo_ray.errors import DataError
+from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
+from gpo_ray.preferences.readers.common import (
+    NOT_IN_PAPER,
+    Collector,
+    parse_literal,
+    read_csv_rows,
+    require_columns,
+)
+from gpo_ray.preferences.readers.options import ReadOptions
+
+COLUMNS = ("question", "selections", "options")
+PAPER_COUNTRIES = frozenset(
+    {
+        "Nigeria",
+        "Egypt",
+        "India (Current national sample)",
+        "China",
+        "Japan",
+        "Germany",
+        "France",
+        "Spain",
+        "United States",
+        "Canada",
+        "Brazil",
+        "Argentina",
+        "Australia",
+        "New Zealand",
+    }
+)
+NO_COUNTRY = "no country answered"
+NO_TEXT = "question has no text"
+EMPTY_OPTION = "question has an empty option"
+ONE_OPTION = "question has fewer than two distinct options"
+WRONG_LENGTH = "number of shares differs from number of options"
+NOT_SHARES = "share is negative or not finite"
+ALL_ZERO = "all shares are zero"
+
+_WRAPPER = re.compile(r"defaultdict\(<class 'list'>,\s*(.*)\)", re.DOTALL)
+
+
+def read_globalopinionqa(source: Path | None, options: ReadOptions) -> PreferenceDataset:
+    """Read the publisher's CSV, or the same data set from the Hugging Face Hub by its id.
+
+    Columns ``question``, ``selections`` (the text of a defaultdict, country -> list of shares),
+    ``options`` (the text of a list, some of them numbers) and perhaps ``source``, which becomes the
+    topic. Shares are rounded at the source and are normalised here to sum to 1; options that are the
+    same text are merged. Options have no order: ``ordinal`` is null, so is ``n``. ``question_id`` is
+    ``goqa-<row>`` with rows counted from 0, as in the publisher's data frame. Each (question, country)
+    pair that is left out is logged, and each question that no country answered.
+
+    Raises:
+        DataError: if the file is missing or malformed, or the Hub cannot be used.
+    """
+    path = Path(source or "")
+    if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", path.as_posix()) and path.suffix != ".csv":
+        rows: Any = _hub_rows(path.as_posix())
+    else:
+        rows = read_csv_rows(path, COLUMNS)
+    into = Collector()
+    questions = []
+    for i, row in enumerate(rows):
+        where = f"{path.name}: row {i}"
+        shares = _shares(row["selections"], where)
+        if not shares:
+            into.drop(where, NO_COUNTRY)
+            continue
+        texts = [str(o) for o in parse_literal(row["options"], list, f"{where}: options")]
+        distinct = tuple(dict.fromkeys(texts))
+        problem = _question_problem(row["question"], distinct)
+        if problem is not None:
+            for country in shares:
+                into.drop(f"{where}, {country}", problem)
+            continue
+        question = Question(
+            f"goqa-{i}", "globalopinionqa", row["question"], distinct, row.get("source") or None
+        )
+        questions.append(question)
+        slot = np.array([distinct.index(t) for t in texts])
+        for country, values in shares.items():
+            _take(country, values, slot, question, options, into, where)
+    return into.dataset(questions, path.name)
+
+
+def _hub_rows(name: str) -> Any:
+    """Rows of a data set on the Hugging Face Hub."""
+    try:
+        datasets: Any = importlib.import_module("datasets")
+    except ImportError as e:
+        raise DataError(
+            f"{name}: no such file; to load it from the Hugging Face Hub: pip install datasets"
+        ) from e
+    try:
+        rows = datasets.load_dataset(name, split="train")
+    except (OSError, ValueError) as e:
+        raise DataError(f"{name}: no such file, and the Hugging Face Hub does not give it: {e}") from e
+    require_columns(Path(name), rows.column_names, COLUMNS)
+    return rows
+
+
+def _shares(text: str, where: str) -> Mapping[str, list[Any]]:
+    """Shares by country out of the text of a defaultdict, or of a plain dict."""
+    wrapped = _WRAPPER.fullmatch(text.strip())
+    value = parse_literal(wrapped.group(1) if wrapped else text, dict, f"{where}: selections")
+    for country, shares in value.items():
+        if not isinstance(country, str) or not isinstance(shares, list):
+            raise DataError(
+                f"{where}: selections must map a country to a list of shares, found {text[:80]!r}"
+            )
+    result: Mapping[str, list[Any]] = value
+    return result
+
+
+def _question_problem(prompt: str, options: tuple[str, ...]) -> str | None:
+    if not prompt.strip():
+        return NO_TEXT
+    if any(not o.strip() for o in options):
+        return EMPTY_OPTION
+    return ONE_OPTION if len(options) < 2 else None
+
+
+def _take(
+    country: str,
+    values: list[Any],
+    slot: NDArray[np.int64],
+    question: Question,
+    options: ReadOptions,
+    into: Collector,
+    where: str,
+) -> None:
+    """Add a country's shares, or log why not."""
+    pair = f"{where}, {country}"
+    numbers = [float(v) for v in values if isinstance(v, int | float)]
+    if options.groups == "paper" and country not in PAPER_COUNTRIES:
+        into.drop(pair, NOT_IN_PAPER)
+    elif len(values) != len(slot):
+        into.drop(pair, WRONG_LENGTH)
+    elif len(numbers) < len(values) or not np.isfinite(numbers).all() or min(numbers) < 0:
+        into.drop(pair, NOT_SHARES)
+    elif sum(numbers) == 0:
+        into.drop(pair, ALL_ZERO)
+    else:
+        shares = np.bincount(slot, numbers, minlength=len(question.responses))
+        group = Group(country, "country", f"People in {country}")
+        into.add(group, question.question_id, shares, None)

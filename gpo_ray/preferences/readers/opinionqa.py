@@ -1,0 +1,188 @@
+"""OpinionQA (Santurkar et al. 2023, arXiv 2303.17548): Pew American Trends Panel, US groups."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpo_ray.errors import DataError
+from gpo_ray.preferences.dataset import PreferenceDataset, Question
+from gpo_ray.preferences.readers.common import (
+    EMPTY_PAIR,
+    NO_COUNTS,
+    REPEATED_QUESTION,
+    UNKNOWN_QUESTION,
+    Collector,
+    normal_text,
+    parse_literal,
+    parse_numbers,
+    read_csv_rows,
+    require_file,
+)
+from gpo_ray.preferences.readers.opinionqa_items import Groups, Item
+from gpo_ray.preferences.readers.opinionqa_responses import collect_responses
+from gpo_ray.preferences.readers.options import ReadOptions
+
+CONTENTIOUS = Path("Pew_American_Trends_Panel_disagreement_500") / "info.csv"
+FEW_OPTIONS = "question has fewer than two options with distinct texts and scale values"
+NOT_CONTENTIOUS = "not one of the contentious questions"
+
+
+def read_opinionqa(source: Path | None, options: ReadOptions) -> PreferenceDataset:
+    """Read the publisher's ``human_resp`` folder, or the folder that holds it.
+
+    Each wave is a folder ``American_Trends_Panel_W<number>`` with ``info.csv`` (``key``, ``question``,
+    ``references``: all options, ``option_ordinal``: scale values of the first of them) and the answers
+    as ``responses.csv`` (a row per respondent, see :mod:`.opinionqa_responses`) or, where that is
+    absent, as counts: ``<ATTRIBUTE>_data.json``, ``{key: {level: {option text: count}}}``.
+
+    Responses are the references without refusals, as far as they have a scale value. Refusals and
+    other answers without one are logged by question and text. A key listed again, with the wording
+    for another group of respondents, is logged; its first wording is used. ``n`` counts respondents.
+
+    Raises:
+        DataError: if a folder or file is missing, empty or malformed.
+    """
+    root = _human_resp(Path(source or ""))
+    waves = sorted(p for p in root.iterdir() if re.fullmatch(r"American_Trends_Panel_W\d+", p.name))
+    if not waves:
+        raise DataError(f"{root}: no folder American_Trends_Panel_W<number>; give OpinionQA's human_resp")
+    wanted = None
+    if options.contentious:
+        wanted = {row["key"] for row in read_csv_rows(root / CONTENTIOUS, ["key"])}
+    into = Collector()
+    groups = Groups(options, into)
+    seen: set[str] = set()
+    kept: list[Question] = []
+    for wave in waves:
+        items = _read_info(wave, wanted, seen, into)
+        answered = _read_answers(wave, items, seen, groups, into)
+        for key, item in items.items():
+            if key in answered:
+                kept.append(item.question)
+            else:
+                into.drop(f"{wave.name}/info.csv: {key}", NO_COUNTS)
+    return into.dataset(kept, root.name)
+
+
+def _human_resp(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give the one that holds OpinionQA's human_resp")
+    inner = folder / "human_resp"
+    return inner if inner.is_dir() else folder
+
+
+def _read_info(wave: Path, wanted: set[str] | None, seen: set[str], into: Collector) -> dict[str, Item]:
+    """The usable questions of a wave by key; the others are logged. All keys go into ``seen``."""
+    path = wave / "info.csv"
+    items: dict[str, Item] = {}
+    for i, row in enumerate(read_csv_rows(path, ["key", "question", "references", "option_ordinal"])):
+        key = row["key"]
+        where = f"{wave.name}/info.csv: row {i + 2}, {key}"
+        if key in seen:
+            into.drop(where, REPEATED_QUESTION)
+            continue
+        seen.add(key)
+        if wanted is not None and key not in wanted:
+            into.drop(where, NOT_CONTENTIOUS)
+            continue
+        at = f"{path}: row {i + 2}, {key}"
+        references = [str(r) for r in parse_literal(row["references"], list, f"{at}: references")]
+        scale = parse_numbers(row["option_ordinal"], f"{at}: option_ordinal")
+        item = _item(key, row["question"], references, scale, wave.name)
+        if item is None:
+            into.drop(where, FEW_OPTIONS)
+        else:
+            items[key] = item
+    return items
+
+
+def _item(key: str, prompt: str, references: Sequence[str], scale: Sequence[float], wave: str) -> Item | None:
+    """A question, or None where its options do not make a slate."""
+    options = [r for r in references if normal_text(r) != "refused"]
+    responses = options[: len(scale)]
+    texts = [normal_text(r) for r in responses]
+    if len(responses) < 2 or len(responses) < len(scale) or len(set(texts)) < len(texts):
+        return None
+    index = dict.fromkeys(map(normal_text, options), -1)
+    index |= {t: i for i, t in enumerate(texts)}
+    question = Question(key, "opinionqa", prompt, tuple(responses), wave, tuple(scale))
+    return Item(question, index)
+
+
+def _read_answers(
+    wave: Path, items: Mapping[str, Item], listed: set[str], groups: Groups, into: Collector
+) -> set[str]:
+    """Add the preferences of a wave; returns the keys that have answers."""
+    if (wave / "responses.csv").exists():
+        return collect_responses(wave, items, groups, into)
+    answered: set[str] = set()
+    for path in sorted(wave.glob("*_data.json")):
+        answered |= _collect_counts(path, items, listed, groups, into)
+    return answered
+
+
+def _collect_counts(
+    path: Path, items: Mapping[str, Item], listed: set[str], groups: Groups, into: Collector
+) -> set[str]:
+    """Add the counts of one attribute; returns the keys found."""
+    attribute = path.name.removesuffix("_data.json")
+    name = f"{path.parent.name}/{path.name}"
+    answered = set()
+    for key, levels in _load_counts(path).items():
+        if key not in items:
+            # one that info.csv lists is in the log already, as a question
+            if key not in listed:
+                into.drop(f"{name}: {key}", UNKNOWN_QUESTION)
+            continue
+        answered.add(key)
+        left_out: defaultdict[tuple[str, str], float] = defaultdict(float)
+        for level, counts in levels:
+            group = groups.find(attribute, level, name)
+            if group is None:
+                continue
+            values = np.zeros(len(items[key].question.responses))
+            for text, count in counts.items():
+                response, reason = items[key].match(text)
+                if reason is None:
+                    values[response] += count
+                elif count > 0:
+                    left_out[text, reason] += count
+            if values.sum() > 0:
+                into.add(group, key, values, float(values.sum()))
+            else:
+                into.drop(f"{name}: {group.group_id}, {key}", EMPTY_PAIR)
+        for (text, reason), count in left_out.items():
+            into.drop(f"{name}: {key}, {text!r} ({count:g} answers)", reason)
+    return answered
+
+
+def _load_counts(path: Path) -> dict[str, list[tuple[str, dict[str, float]]]]:
+    """Levels and their counts by question key, checked."""
+    require_file(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise DataError(f"{path}: not a readable JSON file: {e}") from e
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected an object of question keys")
+    found = {}
+    for key, entry in content.items():
+        if not isinstance(entry, dict):
+            raise DataError(f"{path}: {key}: expected an object of {{level: {{option: count}}}}")
+        levels = [(k, v) for k, v in entry.items() if k not in ("MC_options", "question_text")]
+        for level, counts in levels:
+            if not isinstance(counts, dict) or not _are_counts(counts.values()):
+                raise DataError(f"{path}: {key}: {level}: expected {{option: count}}, counts of at least 0")
+        found[key] = levels
+    return found
+
+
+def _are_counts(values: Iterable[Any]) -> bool:
+    return all(isinstance(v, int | float) and np.isfinite(v) and v >= 0 for v in values)

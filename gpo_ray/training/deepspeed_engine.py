@@ -1,0 +1,99 @@
+"""The DeepSpeed engine: ZeRO stages 0 to 3, on GPUs or, with gloo, on CPUs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from gpo_ray.config import TrainConfig
+from gpo_ray.model.episodes import Episode
+from gpo_ray.model.predict import Forward, episode_loss
+from gpo_ray.model.transformer import GPOTransformer
+
+TAG = "state"
+
+
+def deepspeed_config(config: TrainConfig, zero_stage: int) -> dict[str, Any]:
+    """The one place where DeepSpeed's settings are made.
+
+    Batches are this package's affair (a step is one episode per worker), hence the nominal batch size.
+    """
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": config.clip_norm,
+        "zero_optimization": {"stage": zero_stage},
+        "optimizer": {
+            "type": "AdamW",
+            # torch's own AdamW: needs no compiler, and is what the single-process engine uses
+            "params": {"lr": config.learning_rate, "weight_decay": config.weight_decay, "torch_adam": True},
+        },
+        "steps_per_print": 2**31,
+        "wall_clock_breakdown": False,
+    }
+
+
+class DeepSpeedEngine:
+    """An :class:`~gpo_ray.training.loop.Engine` that shares the work with other processes.
+
+    The default process group must be there already.
+    """
+
+    def __init__(self, model: GPOTransformer, config: TrainConfig, zero_stage: int) -> None:
+        if not torch.cuda.is_available():
+            os.environ["DS_ACCELERATOR"] = "cpu"
+        import deepspeed
+        from deepspeed.utils import logger
+
+        logger.setLevel("WARNING")
+        self.rank = torch.distributed.get_rank()
+        self.workers = torch.distributed.get_world_size()
+        self._deepspeed = deepspeed
+        self._model = model
+        self._likelihood = config.model.likelihood
+        self._engine, *_ = deepspeed.initialize(
+            model=model,
+            model_parameters=list(model.parameters()),
+            config=deepspeed_config(config, zero_stage),
+        )
+
+    @property
+    def forward(self) -> Forward:
+        """The model."""
+        forward: Forward = self._engine
+        return forward
+
+    def step(self, episode: Episode, learning_rate: float) -> float:
+        """One gradient step; returns the loss over all workers' parts."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        loss = episode_loss(self._engine, episode.to(self._engine.device), self._likelihood, self.workers)
+        self._engine.backward(loss)
+        self._engine.step()
+        mean = loss.detach().clone()
+        torch.distributed.all_reduce(mean)
+        return float(mean) / self.workers
+
+    def agree(self, value: float) -> float:
+        """The first worker's value."""
+        shared = torch.tensor([value], dtype=torch.float64, device=self._engine.device)
+        torch.distributed.broadcast(shared, 0)
+        return float(shared)
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the whole weights on the CPU, gathered from all workers under ZeRO-3."""
+        with self._deepspeed.zero.GatheredParameters(list(self._model.parameters())):
+            return {k: v.detach().float().cpu().clone() for k, v in self._model.state_dict().items()}
+
+    def save(self, folder: Path) -> None:
+        """Write this worker's part of a DeepSpeed checkpoint."""
+        self._engine.save_checkpoint(str(folder), tag=TAG)
+
+    def load(self, folder: Path) -> None:
+        """The inverse of :meth:`save`."""
+        self._engine.load_checkpoint(str(folder), tag=TAG)

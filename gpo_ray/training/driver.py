@@ -1,0 +1,143 @@
+"""Meta-training on Ray Train with DeepSpeed (``--workers N``)."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch.distributed
+from tqdm.auto import tqdm
+
+from gpo_ray.errors import ConfigError, ResourceError
+from gpo_ray.ray_session import ray_session, require, user_error
+from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
+from gpo_ray.training.engine import new_model
+from gpo_ray.training.loop import Progress, Save, meta_train
+from gpo_ray.training.run import METRICS, RunLog, TrainJob, finish, prepare
+
+MAX_FAILURES = 3
+"""Lost workers after which a run gives up; the same command then goes on from its last checkpoint."""
+
+
+def train_distributed(
+    job: TrainJob,
+    workers: int,
+    zero_stage: int = 1,
+    gpus_per_worker: float = 0,
+    address: str | None = None,
+    progress_bar: bool = False,
+) -> dict[str, Any]:
+    """Meta-train on several workers; the same ``(storage, name)`` goes on from its last checkpoint.
+
+    Survey, embeddings and storage must be readable from every node (shared folders or URIs).
+
+    Returns:
+        ``steps, best_step, validation_alignment, seconds, out, run``.
+
+    Raises:
+        GPOError: if data or settings are wrong, or the cluster is too small.
+    """
+    if zero_stage not in (0, 1, 2, 3):
+        raise ConfigError(f"zero stage {zero_stage} is not one of 0, 1, 2, 3")
+    job.check_resumable()
+    prepared = prepare(job)
+    groups = min(len(prepared.data.train_groups), job.config.episodes.groups)
+    if workers > groups:
+        raise ConfigError(
+            f"{workers} workers for {groups} groups a step: use at most as many workers as groups"
+        )
+    with ray_session(address):
+        require("train", workers, 1, gpus_per_worker)
+        trainer = ray.train.torch.TorchTrainer(
+            _worker,
+            train_loop_config={"job": job, "zero_stage": zero_stage},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=workers,
+                use_gpu=gpus_per_worker > 0,
+                resources_per_worker={"CPU": 1} | ({"GPU": gpus_per_worker} if gpus_per_worker else {}),
+            ),
+            run_config=ray.train.RunConfig(
+                name=job.name,
+                storage_path=job.storage,
+                failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+                logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+            ),
+        )
+        with _ProgressBar(job, progress_bar):
+            try:
+                result = trainer.fit()
+            except ray.train.TrainingFailedError as e:
+                raise user_error(e) or ResourceError(
+                    f"training stopped after {MAX_FAILURES} lost workers ({' '.join(str(e).split())[:200]}); "
+                    "the same command goes on from the last checkpoint"
+                ) from e
+        if result.checkpoint is None:
+            raise ResourceError("training ended without a checkpoint; run the same command again")
+        with result.checkpoint.as_directory() as folder:
+            progress = Progress.load(Path(folder))
+    return finish(job, prepared, progress)
+
+
+def _worker(settings: dict[str, Any]) -> None:
+    """What each worker runs."""
+    job: TrainJob = settings["job"]
+    prepared = prepare(job)
+    model = new_model(prepared.bundle_config.embedding_width, job.config)
+    engine = DeepSpeedEngine(model, job.config, settings["zero_stage"])
+    progress = Progress()
+    last = ray.train.get_checkpoint()
+    if last is not None:
+        with last.as_directory() as folder:
+            engine.load(Path(folder))
+            progress = Progress.load(Path(folder))
+            torch.distributed.barrier()  # before any worker lets go of the folder
+    log = RunLog(job.run_folder, progress.step) if engine.rank == 0 else None
+
+    def report(metrics: dict[str, Any], save: Save) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            save(Path(folder))
+            checkpoint = ray.train.Checkpoint.from_directory(folder)
+            ray.train.report({k: metrics[k] for k in ("step", "loss", "validation_alignment")}, checkpoint)
+        if log is not None:
+            log.write(progress.history)
+
+    meta_train(engine, prepared.data, job.config, report, progress)
+    if log is not None:
+        log.close()
+
+
+class _ProgressBar:
+    """Follows a run's metrics file, since the steps are taken in other processes."""
+
+    def __init__(self, job: TrainJob, enabled: bool) -> None:
+        self._job = job
+        self._enabled = enabled
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> None:
+        if self._enabled:
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        if self._enabled:
+            self._thread.join()
+
+    def _follow(self) -> None:
+        folder = self._job.run_folder
+        with tqdm(total=self._job.config.steps, desc="train", unit="step") as bar:
+            while not self._done.wait(1.0):
+                if folder.exists(METRICS):
+                    bar.update(max(0, _last_step(folder.read(METRICS)) - bar.n))
+
+
+def _last_step(lines: bytes) -> int:
+    last = lines.strip().rsplit(b"\n", 1)[-1]
+    return int(json.loads(last)["step"]) if last else 0

@@ -1,0 +1,80 @@
+"""The single-process engine: torch's AdamW on one device."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gpo_ray.config import TrainConfig
+from gpo_ray.model.episodes import Episode
+from gpo_ray.model.predict import Forward, episode_loss
+from gpo_ray.model.transformer import GPOTransformer
+
+
+def new_model(embedding_width: int, config: TrainConfig) -> GPOTransformer:
+    """A transformer with the initial weights that ``config.seed`` gives, on any worker."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        return GPOTransformer(embedding_width, config.model)
+
+
+class LocalEngine:
+    """An :class:`~gpo_ray.training.loop.Engine` of one process."""
+
+    rank = 0
+    workers = 1
+
+    def __init__(self, model: GPOTransformer, config: TrainConfig, device: str = "cpu") -> None:
+        self._model = model.to(device)
+        self._config = config
+        self._device = device
+        self._optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+
+    @property
+    def forward(self) -> Forward:
+        """The model."""
+        return self._model
+
+    def step(self, episode: Episode, learning_rate: float) -> float:
+        """One gradient step; returns the loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        loss = episode_loss(self._model, episode.to(self._device), self._config.model.likelihood)
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._config.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.clip_norm)
+        self._optimizer.step()
+        return float(loss.detach())
+
+    def agree(self, value: float) -> float:
+        """The value itself."""
+        return value
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the weights on the CPU."""
+        return {k: v.detach().cpu().clone() for k, v in self._model.state_dict().items()}
+
+    def save(self, folder: Path) -> None:
+        """Write weights and optimiser state, without pickle."""
+        state = self._optimizer.state_dict()
+        tensors = {f"{i}.{k}": t for i, entry in state["state"].items() for k, t in entry.items()}
+        save_file(self.weights(), folder / "model.safetensors")
+        save_file(tensors, folder / "optimizer.safetensors")
+        (folder / "optimizer.json").write_text(json.dumps(state["param_groups"]))
+
+    def load(self, folder: Path) -> None:
+        """The inverse of :meth:`save`."""
+        self._model.load_state_dict(load_file(folder / "model.safetensors"))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in load_file(folder / "optimizer.safetensors").items():
+            number, key = name.split(".", 1)
+            state.setdefault(int(number), {})[key] = tensor
+        groups = json.loads((folder / "optimizer.json").read_text())
+        self._optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -1,0 +1,59 @@
+"""Meta-training in this process (``--workers 0``): no cluster, same loop, same result folder."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from gpo_ray.errors import ConfigError
+from gpo_ray.training.engine import LocalEngine, new_model
+from gpo_ray.training.loop import Progress, Save, meta_train
+from gpo_ray.training.run import RunLog, TrainJob, finish, newest_checkpoint, prepare
+
+
+def train_local(job: TrainJob, progress_bar: bool = False, device: str = "cpu") -> dict[str, Any]:
+    """Meta-train in this process; the same ``(storage, name)`` goes on from its last checkpoint.
+
+    Returns:
+        ``steps, best_step, validation_alignment, seconds, out, run``.
+
+    Raises:
+        GPOError: if data or settings are wrong.
+    """
+    job.check_resumable()
+    prepared = prepare(job)
+    root = job.run_folder.local_path
+    if root is None:
+        raise ConfigError(
+            f"--storage {job.storage}: a run in this process needs a local path; or use --workers"
+        )
+    engine = LocalEngine(new_model(prepared.bundle_config.embedding_width, job.config), job.config, device)
+    progress = Progress()
+    last = newest_checkpoint(root)
+    if last is not None:
+        engine.load(last)
+        progress = Progress.load(last)
+    log = RunLog(job.run_folder, progress.step)
+
+    def report(metrics: dict[str, Any], save: Save) -> None:
+        temporary = root / f".tmp-{uuid.uuid4().hex}"
+        temporary.mkdir(parents=True)
+        save(temporary)
+        (temporary / "complete").touch()
+        old = sorted(root.glob("checkpoint-*"))
+        temporary.replace(root / f"checkpoint-{metrics['step']:09d}")
+        for path in old:
+            shutil.rmtree(path)
+        log.write(progress.history)
+        bar.set_postfix_str(f"validation alignment {metrics['validation_alignment']:.4f}")
+
+    bar = tqdm(
+        total=job.config.steps, initial=progress.step, desc="train", unit="step", disable=not progress_bar
+    )
+    with bar:
+        progress = meta_train(engine, prepared.data, job.config, report, progress, lambda _: bar.update(1))
+    log.close()
+    return finish(job, prepared, progress)

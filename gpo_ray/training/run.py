@@ -1,0 +1,173 @@
+"""What every way of running meta-training shares: preparing data, logging, writing the bundle."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gpo_ray.config import TrainConfig
+from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.errors import ConfigError
+from gpo_ray.model.bundle import BundleConfig, fold_standardization, write_bundle
+from gpo_ray.model.episodes import PreferenceArrays
+from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.splits import Split
+from gpo_ray.storage import Folder
+from gpo_ray.training.loop import MetaTrainingData, Progress
+
+METRICS, RUN = "metrics.jsonl", "run.json"
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Everything a training process needs to know; plain values, so that it travels to workers."""
+
+    survey: str
+    """PreferenceDataset folder."""
+    embeddings: str
+    """Embedding store folder."""
+    out: str
+    """Where the bundle goes."""
+    storage: str
+    """Where runs keep checkpoints and logs."""
+    name: str
+    """The run: the same (storage, name) resumes."""
+    config: TrainConfig
+    split: Split
+
+    @property
+    def run_folder(self) -> Folder:
+        """Where this run keeps its checkpoints and logs."""
+        return Folder(self.storage, ConfigError).child(self.name)
+
+    def check_resumable(self) -> None:
+        """Claim the run folder for these settings.
+
+        Raises:
+            ConfigError: if a run of this name was started with other settings.
+        """
+        identity = {
+            "config": self.config.model_dump(mode="json"),
+            "split": self.split.model_dump(mode="json"),
+            "survey": PreferenceDataset.load(self.survey).fingerprint(),
+            "embeddings": self.embeddings,
+        }
+        folder = self.run_folder
+        if folder.exists(RUN):
+            before = json.loads(folder.read(RUN))
+            different = [k for k in identity if before.get(k) != identity[k]]
+            if different:
+                raise ConfigError(
+                    f"{folder}: a run of this name was started with another {' and '.join(different)}; "
+                    "give another --name, or remove that folder to start again"
+                )
+        folder.write(RUN, json.dumps(identity, indent=1).encode())
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job's data, ready for the loop, and what the bundle must say about it."""
+
+    data: MetaTrainingData
+    bundle_config: BundleConfig
+    fold: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    """Makes weights trained on standardised embeddings ready for raw ones."""
+
+
+def prepare(job: TrainJob) -> Prepared:
+    """Load the survey and its embeddings and look up the split.
+
+    Raises:
+        GPOError: if a folder is missing, damaged or does not fit.
+    """
+    dataset = PreferenceDataset.load(job.survey)
+    store = EmbeddingStore(job.embeddings)
+    embeddings = store.load(dataset, job.config.model.pooling)
+    made = store.folder.read_manifest("embeddings")
+    arrays = PreferenceArrays.build(dataset, embeddings)
+    fold: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+    if job.config.standardize:
+        arrays, mean, scale = arrays.standardized(arrays.question_numbers(job.split.question_order))
+
+        def fold(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+            return fold_standardization(weights, mean, scale)
+
+    return Prepared(
+        data=MetaTrainingData.build(arrays, job.split),
+        bundle_config=BundleConfig(
+            embedding_width=embeddings.width,
+            embedding_fingerprint=embeddings.fingerprint,
+            embedding_template=embeddings.template,
+            embedding_model=made["model"],
+            embedding_dtype=made["dtype"],
+            model=job.config.model,
+        ),
+        fold=fold,
+    )
+
+
+def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, Any]:
+    """Write the bundle with the best weights; returns ``gpo train``'s result."""
+    from gpo_ray.training.curves import learning_curve
+
+    provenance = {
+        "survey": {"path": job.survey, "fingerprint": PreferenceDataset.load(job.survey).fingerprint()},
+        "split": job.split.model_dump(mode="json"),
+        "config": job.config.model_dump(mode="json"),
+        "best_step": progress.best_step,
+        "validation_alignment": progress.best_alignment,
+        "versions": {"python": platform.python_version()}
+        | {p: metadata.version(p) for p in ("gpo-ray", "torch", "numpy", "pyarrow")},
+    }
+    write_bundle(job.out, prepared.fold(progress.best_weights), prepared.bundle_config, provenance)
+    job.run_folder.write("learning_curve.svg", learning_curve(progress.history))
+    return {
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "validation_alignment": progress.best_alignment,
+        "seconds": round(progress.seconds, 3),
+        "out": job.out,
+        "run": str(job.run_folder),
+    }
+
+
+class RunLog:
+    """Metrics of one run: ``metrics.jsonl`` and, on a local path, TensorBoard events beside it."""
+
+    def __init__(self, folder: Folder, resumed_at: int) -> None:
+        self._folder = folder
+        self._writer = None
+        if folder.local_path is not None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:  # the extra is not installed; the JSON lines remain
+                return
+            self._writer = SummaryWriter(str(folder.local_path / "tensorboard"), purge_step=resumed_at + 1)
+
+    def write(self, history: list[dict[str, Any]]) -> None:
+        """Record all metrics so far; whole, so that a resumed run leaves no line twice."""
+        lines = "".join(json.dumps(m, allow_nan=False) + "\n" for m in history)
+        self._folder.write(METRICS, lines.encode())
+        if self._writer is not None:
+            last = history[-1]
+            for key in ("loss", "validation_alignment", "learning_rate"):
+                self._writer.add_scalar(key, last[key], last["step"])
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The complete checkpoint of a single-process run, if there is one."""
+    found = sorted(p for p in folder.glob("checkpoint-*") if (p / "complete").exists())
+    return found[-1] if found else None
