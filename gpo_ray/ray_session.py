@@ -68,8 +68,9 @@ def require(what: str, workers: int, cpus: float, gpus: float = 0) -> None:
         need, have = each * workers, total.get(name, 0.0)
         if need > have:
             raise ResourceError(
-                f"{what}: {workers} workers with {each:g} {name} each need {need:g}, the cluster has {have:g}; "
-                "ask for fewer or smaller workers, or connect to a larger cluster with --address"
+                f"{what}: {workers} workers with {each:g} {name} each need {need:g}, "
+                f"the cluster has {have:g}; ask for fewer or smaller workers, "
+                "or connect to a larger cluster with --address"
             )
         largest = max((n["Resources"].get(name, 0.0) for n in ray.nodes() if n["Alive"]), default=0.0)
         if each > largest:

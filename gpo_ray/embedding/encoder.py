@@ -153,7 +153,9 @@ class Encoder:
             letters = torch.tensor([r[0] for r in responses[q]], device=logits.device)
             encoded.append(
                 EncodedQuestion(
-                    *(p[rows] for p in pooled),
+                    mean=pooled[0][rows],
+                    answer_mean=pooled[1][rows],
+                    last=pooled[2][rows],
                     letter_logprob=logits[q, letters].log_softmax(0).cpu().numpy(),
                     tokens=len(prompts[q]) + sum(len(r) for r in responses[q]),
                 )

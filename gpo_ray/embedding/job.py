@@ -56,7 +56,7 @@ class _EmbeddingActor:
 
     def __init__(
         self, source: ModelSource, config: EmbedConfig, gpus: float, threads: int, out: str, model_id: str
-    ):
+    ) -> None:
         import torch
 
         torch.set_num_threads(threads)

@@ -164,7 +164,8 @@ class EmbeddingStore:
         model, template = (metadata.get(k, b"?").decode() for k in (b"fingerprint", b"template"))
         if model != fingerprint:
             raise EmbeddingError(
-                f"{self.folder}: holds embeddings of model {model}, not of {fingerprint}; choose another folder"
+                f"{self.folder}: holds embeddings of model {model}, not of {fingerprint}; "
+                "choose another folder"
             )
         if template != TEMPLATE:
             raise EmbeddingError(

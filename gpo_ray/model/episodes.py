@@ -5,6 +5,7 @@ Shapes: G groups, Q questions, N responses of all questions end to end; B, C, T 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ class PreferenceArrays:
         group, question = dataset.group_codes(), dataset.question_codes()
         order = np.lexsort((question, group))
         ends = np.searchsorted(group[order], np.arange(dataset.groups.num_rows + 1))
-        rows = [order[a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        rows = [order[a:b] for a, b in itertools.pairwise(ends)]
         ordinal = [
             [np.nan] * len(q.responses) if q.ordinal is None else list(q.ordinal)
             for q in dataset.iter_questions()
@@ -133,8 +134,11 @@ class Episode:
             if isinstance(value, Tensor):
                 return value.to(device)
             if isinstance(value, Points):
+                y, mask = value.y, value.mask
                 return Points(
-                    *(None if t is None else t.to(device) for t in (value.index, value.y, value.mask))
+                    value.index.to(device),
+                    None if y is None else y.to(device),
+                    None if mask is None else mask.to(device),
                 )
             return value
 

@@ -65,7 +65,7 @@ class PairEmbedder(nn.Sequential):
             layers += [nn.ReLU(), nn.Linear(width, width)]
         super().__init__(*layers)
 
-    def forward(self, x: Tensor, points: tuple[Points, ...]) -> list[Tensor]:
+    def forward(self, x: Tensor, points: tuple[Points, ...]) -> list[Tensor]:  # type: ignore[override]
         """X (N, E) and points (B, P) each -> tokens (B, P, D) each."""
         first, *rest = self
         tokens: list[Tensor] = first(x, points)
@@ -112,7 +112,7 @@ class ContextAttention(nn.Module):
 
     def _split(self, t: Tensor) -> Tensor:
         """(B, P, D) -> (B, H, P, D/H)."""
-        return t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return t.reshape(*t.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class EncoderLayer(nn.Module):

@@ -107,7 +107,7 @@ def meta_train(
     config: TrainConfig,
     report: Report,
     progress: Progress | None = None,
-    tick: Callable[[int], None] = lambda _: None,
+    tick: Callable[[int], object] = lambda _: None,
 ) -> Progress:
     """Meta-train until the steps are done or validation stops getting better.
 
