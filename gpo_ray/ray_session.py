@@ -30,7 +30,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS")
-    options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.WARNING}
+    options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not address or address == "local":
         options |= {"num_cpus": max(MIN_LOCAL_CPUS, os.cpu_count() or 1), "include_dashboard": False}
         address = "local"

@@ -49,6 +49,11 @@ class Folder:
         return self.uri
 
     @property
+    def absolute(self) -> str:
+        """The location as any process may name it: an absolute path, or the URI."""
+        return self._path if self.is_local else self.uri
+
+    @property
     def local_path(self) -> Path | None:
         """The path on this machine's file system, or None for a remote folder."""
         return Path(self._path) if self.is_local else None
@@ -112,6 +117,11 @@ class Folder:
         """Delete one file if it is there."""
         if self.exists(name):
             self._fs.delete_file(f"{self._path}/{name}")
+
+    def remove_all(self) -> None:
+        """Delete the folder and everything in it."""
+        if self.exists():
+            self._fs.delete_dir(self._path)
 
     def write_manifest(self, kind: str, files: dict[str, dict[str, Any]], **meta: Any) -> None:
         """Declare the folder complete; call it after every data file has been written."""

@@ -40,7 +40,7 @@ class EmbedConfig(BaseModel):
     actors: int | None = Field(default=None, ge=1)
     """Copies of the model; by default one for each GPU, else one for each CPU core."""
     gpus_per_actor: float | None = Field(default=None, ge=0)
-    """GPUs of each copy; with more than one its layers are spread over them. By default 1 if there are any."""
+    """GPUs of each copy; with more than one its layers are spread over them. By default 1 if any."""
     cpus_per_actor: float = Field(default=1, gt=0)
     """Logical CPUs of each copy."""
     dtype: str = "float32"
@@ -154,7 +154,7 @@ def _run(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     items = [{"unit": json.dumps([dataclasses.asdict(q) for q in unit])} for unit in units]
     # A block for each unit: in fewer blocks, some actors would get no work.
     rows = (

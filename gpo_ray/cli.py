@@ -1,0 +1,342 @@
+"""The command line: ``gpo COMMAND``; every command with ``--json`` ends with one JSON object."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gpo_ray import __version__
+from gpo_ray.config import load_train_config, parse
+from gpo_ray.errors import ConfigError, GPOError
+from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.readers import READERS, ReadOptions, read_survey
+from gpo_ray.preferences.splits import draw_split
+from gpo_ray.storage import Folder
+
+app = typer.Typer(
+    name="gpo", no_args_is_help=True, add_completion=False, help="Group Preference Optimization on Ray."
+)
+survey_app = typer.Typer(no_args_is_help=True, help="Survey data: import it, look at it.")
+bundle_app = typer.Typer(no_args_is_help=True, help="Trained bundles.")
+app.add_typer(survey_app, name="survey")
+app.add_typer(bundle_app, name="bundle")
+console = Console()
+
+Survey = Annotated[str, typer.Option(help="Survey folder made by `gpo survey import`.")]
+Embeddings = Annotated[str, typer.Option(help="Embedding folder made by `gpo embed`.")]
+Out = Annotated[str, typer.Option(help="Folder or URI to write.")]
+Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray cluster; by default RAY_ADDRESS, else one is started here.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the split, the weights and the episodes.")]
+
+
+def main() -> None:
+    """Entry point: errors of the user's become one line on stderr and an exit code."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    # settled before any library looks: no usage statistics leave this machine, no chatter
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        app()
+    except GPOError as e:
+        print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
+        sys.exit(e.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from what is complete", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@survey_app.command("import")
+def survey_import(
+    kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(READERS)}.")],
+    out: Out,
+    source: Annotated[str | None, typer.Option("--from", help="File or folder; none for gss.")] = None,
+    units: Annotated[str, typer.Option(help="groups or individuals (gss, gss-panel).")] = "groups",
+    groups: Annotated[str, typer.Option(help="all or paper (opinionqa, globalopinionqa).")] = "all",
+    min_respondents: Annotated[float, typer.Option(help="Fewest respondents behind a share.")] = 50,
+    contentious: Annotated[bool, typer.Option(help="Only contentious questions (opinionqa).")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read a survey source and write it as a PreferenceDataset folder."""
+    values = {
+        "units": units,
+        "groups": groups,
+        "min_respondents": min_respondents,
+        "contentious": contentious,
+    }
+    dataset = read_survey(kind, source, parse(ReadOptions, values, "survey import"))
+    dataset.save(out)
+    result = _survey_counts(dataset) | {"out": out}
+    if as_json:
+        _print_json(result)
+    else:
+        _show_survey(dataset, out)
+
+
+@survey_app.command("show")
+def survey_show(folder: Annotated[str, typer.Argument(help="Survey folder.")], as_json: Json = False) -> None:
+    """Show counts, a sample, and what was dropped and why."""
+    dataset = PreferenceDataset.load(folder)
+    if as_json:
+        _print_json(_survey_counts(dataset) | {"out": folder})
+    else:
+        _show_survey(dataset, folder)
+
+
+@app.command()
+def embed(
+    survey: Survey,
+    out: Out,
+    model: Annotated[
+        str, typer.Option(help="smollm2, a Hub id, a local folder, or a .gguf file.")
+    ] = "smollm2",
+    actors: Annotated[
+        int | None, typer.Option(help="Copies of the model; by default one for each GPU or core.")
+    ] = None,
+    gpus_per_actor: Annotated[
+        float | None, typer.Option(help="More than 1 spreads the model's layers.")
+    ] = None,
+    cpus_per_actor: Annotated[float, typer.Option(help="Logical CPUs for each copy.")] = 1,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    store_dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    batch_tokens: Annotated[int, typer.Option(help="Padded tokens of a forward pass.")] = 4096,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Embed a survey's questions with a frozen language model (Ray Data); embeds only what is missing."""
+    from gpo_ray.embedding.job import EmbedConfig
+    from gpo_ray.embedding.job import embed as run
+
+    values = {
+        "model": model,
+        "actors": actors,
+        "gpus_per_actor": gpus_per_actor,
+        "cpus_per_actor": cpus_per_actor,
+        "dtype": dtype,
+        "store_dtype": store_dtype,
+        "batch_tokens": batch_tokens,
+    }
+    config = parse(EmbedConfig, values, "embed")
+    dataset = PreferenceDataset.load(survey)
+    result = run(dataset, _absolute(out), config, address, _progress())
+    _report(result | {"out": out}, as_json, "{embedded} questions embedded, {reused} reused: {out}")
+
+
+@app.command()
+def train(
+    survey: Survey,
+    embeddings: Embeddings,
+    out: Out,
+    config: Annotated[str, typer.Option(help="A preset (gpo, paper) or a YAML file.")] = "gpo",
+    fraction: Annotated[
+        float, typer.Option(help="Share of the groups to learn from; 1 keeps none for test.")
+    ] = 1.0,
+    seed: Seed = 0,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps at most.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 trains in this process.")] = 0,
+    zero_stage: Annotated[int, typer.Option(help="DeepSpeed ZeRO stage 0 to 3.")] = 1,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="GPUs for each worker.")] = 0,
+    storage: Annotated[
+        str | None, typer.Option(help="Where runs live; by default `runs` beside --out.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The run: the same storage and name resumes.")] = None,
+    restart: Annotated[bool, typer.Option(help="Forget an earlier run of this name.")] = False,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Meta-train on many groups and write a bundle (Ray Train with DeepSpeed, or in this process)."""
+    from gpo_ray.training.run import TrainJob
+
+    settings = load_train_config(config, seed=seed, steps=steps)
+    dataset = PreferenceDataset.load(survey)
+    place = Path(_absolute(out)) if "://" not in out else None
+    if storage is None and place is None:
+        raise ConfigError("--storage is needed when --out is a URI")
+    job = TrainJob(
+        survey=_absolute(survey),
+        embeddings=_absolute(embeddings),
+        out=_absolute(out),
+        storage=_absolute(storage or str(place.parent / "runs" if place else "")),
+        name=name or out.rstrip("/").rsplit("/", 1)[-1],
+        config=settings,
+        split=draw_split(dataset, fraction, seed, validation_fraction=settings.validation.fraction),
+    )
+    if restart:
+        job.run_folder.remove_all()
+    if workers == 0:
+        from gpo_ray.training.local import train_local
+
+        result = train_local(job, _progress())
+    else:
+        from gpo_ray.training.driver import train_distributed
+
+        result = train_distributed(job, workers, zero_stage, gpus_per_worker, address, _progress())
+    _report(
+        result | {"out": out},
+        as_json,
+        "best validation alignment {validation_alignment:.4f} at step {best_step} of {steps}: {out}",
+    )
+
+
+@app.command()
+def evaluate(
+    survey: Survey,
+    embeddings: Embeddings,
+    out: Out,
+    methods: Annotated[
+        str, typer.Option(help="Comma-separated.")
+    ] = "gpo,paper,uniform,lm-base,train-mean,context-mean,ridge",
+    protocol: Annotated[str, typer.Option(help="paper or new-questions.")] = "paper",
+    fractions: Annotated[str, typer.Option(help="Shares of groups for meta-training.")] = "0.4,0.6,0.8",
+    seeds: Annotated[int, typer.Option(min=1, help="Splits for each fraction.")] = 3,
+    context: Annotated[int, typer.Option(min=1, help="Context questions of each test group.")] = 20,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Meta-training steps, if not the preset's.")
+    ] = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Meta-train and score methods on many splits in parallel, and write tables and a report."""
+    from gpo_ray.evaluation.protocol import EvaluationPlan
+    from gpo_ray.evaluation.runner import evaluate as run
+    from gpo_ray.evaluation.summary import text_table
+
+    if protocol not in ("paper", "new-questions"):
+        raise ConfigError(f"protocol {protocol!r} is not one of paper, new-questions")
+    plan = EvaluationPlan(tuple(m.strip() for m in methods.split(",")), context, steps)
+    result = run(survey, embeddings, out, plan, protocol, _floats(fractions), seeds, address, _progress())  # type: ignore[arg-type]
+    if not as_json:
+        print(text_table(result["cells"]))
+    _report(result, as_json, "report: {report}")
+
+
+@app.command()
+def predict(
+    bundle: Annotated[str, typer.Option(help="Bundle folder made by `gpo train`.")],
+    context: Annotated[str, typer.Option(help="JSON list of {prompt, responses, share or choice}.")],
+    questions: Annotated[str, typer.Option(help="JSON list of {prompt, responses}.")],
+    model: Annotated[str | None, typer.Option(help="Language model; by default the bundle's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Adapt to a group from a few of its answers and predict its preferences over new questions."""
+    from gpo_ray.predicting import predict_file
+
+    result = predict_file(bundle, context, questions, model)
+    if not as_json:
+        for p in result["predictions"]:
+            console.print(f"[bold]{p['prompt']}[/bold]", highlight=False)
+            for response, share in zip(p["responses"], p["share"], strict=True):
+                console.print(f"  {share:6.1%}  {response}", highlight=False)
+    _report(result, as_json, "")
+
+
+@bundle_app.command("inspect")
+def bundle_inspect(
+    folder: Annotated[str, typer.Argument(help="Bundle folder.")], as_json: Json = False
+) -> None:
+    """Check a bundle against its manifest and show what it was made of."""
+    from gpo_ray.model.bundle import read_bundle
+
+    bundle = read_bundle(folder)
+    result = {
+        "out": folder,
+        "parameters": sum(p.numel() for p in bundle.model.parameters()),
+        "config": bundle.config.model_dump(mode="json"),
+        "provenance": bundle.provenance,
+    }
+    if as_json:
+        _print_json(result)
+    else:
+        console.print_json(data=result)
+
+
+@app.command()
+def quickstart(out: Out = "quickstart-out", address: Address = None, as_json: Json = False) -> None:
+    """Run the whole pipeline on the embedded survey and language model, in a few minutes."""
+    from gpo_ray.quickstart import run
+
+    result = run(out, address, _progress(), quiet=as_json)
+    if as_json:
+        _print_json(result)
+
+
+def _absolute(uri: str) -> str:
+    return Folder(uri).absolute
+
+
+def _progress() -> bool:
+    return sys.stderr.isatty()
+
+
+def _floats(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as e:
+        raise ConfigError(f"--fractions {text!r}: expected numbers separated by commas") from e
+
+
+def _print_json(result: dict[str, Any]) -> None:
+    print(json.dumps(result, allow_nan=False), flush=True)
+
+
+def _report(result: dict[str, Any], as_json: bool, text: str) -> None:
+    if as_json:
+        _print_json(result)
+    elif text:
+        print(text.format(**result))
+
+
+def _survey_counts(dataset: PreferenceDataset) -> dict[str, Any]:
+    return {
+        "questions": dataset.questions.num_rows,
+        "groups": dataset.groups.num_rows,
+        "preferences": dataset.preferences.num_rows,
+        "dropped": dataset.dropped_by_reason(),
+    }
+
+
+def _show_survey(dataset: PreferenceDataset, where: str) -> None:
+    counts = _survey_counts(dataset)
+    print(
+        f"{where}: {counts['questions']} questions, {counts['groups']} groups, {counts['preferences']} preferences"
+    )
+    question = next(iter(dataset.iter_questions()))
+    sample = Table(title=question.prompt, title_justify="left")
+    for column in ("group", *question.responses):
+        sample.add_column(column)
+    values, offsets = dataset.shares()
+    ids = dataset.preferences["question_id"].to_pylist()
+    rows = [i for i, q in enumerate(ids) if q == question.question_id][:5]
+    for i in rows:
+        shares = values[offsets[i] : offsets[i + 1]]
+        sample.add_row(dataset.preferences["group_id"][i].as_py(), *(f"{s:.3f}" for s in shares))
+    console.print(sample)
+    drops = Table(title="dropped", title_justify="left")
+    for column in ("reason", "rows", "for example"):
+        drops.add_column(column)
+    log = dataset.dropped.to_pylist()
+    for reason, count in counts["dropped"].items():
+        drops.add_row(reason, str(count), next(d["where"] for d in log if d["reason"] == reason))
+    if log:
+        console.print(drops)
+        print(f"every dropped row is in {where}/dropped.parquet")
+    else:
+        print("nothing was dropped")

@@ -1,0 +1,1 @@
+"""The frozen language model: template, encoder, embedding store and the Ray Data job."""

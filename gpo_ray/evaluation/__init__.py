@@ -1,0 +1,1 @@
+"""Protocols, baselines, metrics' tables and the report."""

@@ -1,0 +1,91 @@
+"""The evaluation report: one HTML file with tables and figures, readable offline."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
+
+from gpo_ray import __version__
+from gpo_ray.evaluation.summary import by_group, cells, curve, table
+
+Row = dict[str, Any]
+COLOURS = ("#1f5f8b", "#c2571a", "#4d8b31", "#8a4f9e", "#b8860b", "#5f6b73", "#a83250", "#2a8c82", "#7a5230")
+
+_PAGE = jinja2.Environment(
+    loader=jinja2.PackageLoader("gpo_ray.evaluation", "."), autoescape=True
+).get_template("report.html.j2")
+
+
+def render_report(title: dict[str, Any], rows: list[Row]) -> str:
+    """The report as one HTML page.
+
+    Args:
+        title: ``survey, embeddings, protocol, context``, shown at the top.
+        rows: what :func:`gpo_ray.evaluation.protocol.evaluate_split` returned for all splits.
+    """
+    results = table(cells(rows))
+    fractions = sorted({r["fraction"] for r in results})
+    methods = list(dict.fromkeys(r["method"] for r in results))
+    by_size = curve(rows)
+    return _PAGE.render(
+        title=title,
+        fractions=fractions,
+        methods=methods,
+        found={(r["method"], r["fraction"]): r for r in results},
+        best={f: max(r["alignment"] for r in results if r["fraction"] == f) for f in fractions},
+        accuracy={m: _mean(r["accuracy"] for r in results if r["method"] == m) for m in methods},
+        seeds=max(r["seeds"] for r in results),
+        bars=_svg(_bars, results, methods, fractions),
+        sizes=_svg(_curves, by_size) if by_size else "",
+        groups=by_group(rows),
+        version=__version__,
+    )
+
+
+def _mean(values: Any) -> float:
+    kept = list(values)
+    return float(sum(kept) / len(kept))
+
+
+def _svg(draw: Any, *args: Any) -> Any:
+    """A figure drawn by ``draw(axes, ...)`` as inline SVG."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    draw(figure.subplots(), *args)
+    out = io.BytesIO()
+    figure.savefig(out, format="svg")
+    text = out.getvalue().decode()
+    return Markup(text[text.index("<svg") :])  # noqa: S704 - drawn here, not from input
+
+
+def _bars(axes: Axes, results: list[Row], methods: list[str], fractions: list[float]) -> None:
+    width = 0.8 / len(methods)
+    for i, method in enumerate(methods):
+        mine = {r["fraction"]: r for r in results if r["method"] == method}
+        places = [j + i * width for j, f in enumerate(fractions) if f in mine]
+        heights = [mine[f]["alignment"] for f in fractions if f in mine]
+        errors = [mine[f]["spread"] for f in fractions if f in mine]
+        axes.bar(places, heights, width, yerr=errors, label=method, color=COLOURS[i % len(COLOURS)])
+    lowest = min(r["alignment"] - r["spread"] for r in results)
+    axes.set_ylim(max(0.0, lowest - 0.03), 1.0)
+    axes.set_xticks([j + 0.4 - width / 2 for j in range(len(fractions))], [f"{f:.0%}" for f in fractions])
+    axes.set(xlabel="share of groups in meta-training", ylabel="alignment")
+    axes.legend(ncols=1, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _curves(axes: Axes, by_size: dict[str, list[tuple[int, float]]]) -> None:
+    for i, (method, points) in enumerate(by_size.items()):
+        sizes, values = zip(*points, strict=True)
+        axes.plot(sizes, values, marker="o", markersize=3, label=method, color=COLOURS[i % len(COLOURS)])
+    axes.set_xscale("log")
+    axes.set_xticks(sorted({s for points in by_size.values() for s, _ in points}))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.minorticks_off()
+    axes.set(xlabel="context questions", ylabel="alignment")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))

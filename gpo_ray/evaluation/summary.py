@@ -1,0 +1,101 @@
+"""From scores of groups to cells and tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+
+
+def cells(rows: Iterable[Row]) -> list[Row]:
+    """One cell for each method and split: ``alignment`` (mean over test groups), ``worst_group``.
+
+    Also ``accuracy`` (of the most probable response), ``worst_group_id``, ``groups``, ``questions``.
+    """
+    split: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        if not row["curve"] and row["alignment"] is not None:
+            split[row["method"], row["protocol"], row["fraction"], row["seed"]].append(row)
+    result = []
+    for (method, protocol, fraction, seed), groups in split.items():
+        worst = min(groups, key=lambda r: float(r["alignment"]))
+        result.append(
+            {
+                "method": method,
+                "protocol": protocol,
+                "fraction": fraction,
+                "seed": seed,
+                "alignment": float(np.mean([g["alignment"] for g in groups])),
+                "worst_group": worst["alignment"],
+                "worst_group_id": worst["group_id"],
+                "accuracy": float(np.mean([g["accuracy"] for g in groups])),
+                "groups": len(groups),
+                "questions": sum(g["questions"] for g in groups),
+            }
+        )
+    return result
+
+
+def table(results: list[Row]) -> list[Row]:
+    """One row for each method and fraction over all seeds: means, spread over seeds, worst group."""
+    by: dict[tuple[str, float], list[Row]] = defaultdict(list)
+    for cell in results:
+        by[cell["method"], cell["fraction"]].append(cell)
+    return [
+        {
+            "method": method,
+            "fraction": fraction,
+            "alignment": float(np.mean([c["alignment"] for c in group])),
+            "spread": float(np.std([c["alignment"] for c in group])),
+            "worst_group": float(np.mean([c["worst_group"] for c in group])),
+            "accuracy": float(np.mean([c["accuracy"] for c in group])),
+            "seeds": len(group),
+        }
+        for (method, fraction), group in by.items()
+    ]
+
+
+def curve(rows: Iterable[Row]) -> dict[str, list[tuple[int, float]]]:
+    """Mean alignment by context size for each method, over all splits and test groups."""
+    by: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for row in rows:
+        if row["curve"] and row["alignment"] is not None:
+            by[row["method"], row["context"]].append(row["alignment"])
+    result: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for (method, size), values in sorted(by.items(), key=lambda item: item[0][1]):
+        result[method].append((size, float(np.mean(values))))
+    return dict(result)
+
+
+def by_group(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
+    """Mean alignment of each test group by method, over the splits in which it was held out."""
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if not row["curve"] and row["alignment"] is not None:
+            values[row["group_id"]][row["method"]].append(row["alignment"])
+    return {g: {m: float(np.mean(v)) for m, v in methods.items()} for g, methods in sorted(values.items())}
+
+
+def text_table(results: list[Row]) -> str:
+    """The table for a terminal: a line for each method, a column for each fraction."""
+    rows = table(results)
+    fractions = sorted({r["fraction"] for r in rows})
+    methods = list(dict.fromkeys(r["method"] for r in rows))
+    found = {(r["method"], r["fraction"]): r for r in rows}
+    head = "method".ljust(16) + "".join(f"{f:>8.0%} of groups  worst" for f in fractions)
+    lines = [head, "-" * len(head)]
+    for method in methods:
+        line = method.ljust(16)
+        for fraction in fractions:
+            r = found.get((method, fraction))
+            line += (
+                f"{r['alignment']:.4f} ±{r['spread']:.3f}  {r['worst_group']:.3f}".rjust(24)
+                if r
+                else " " * 24
+            )
+        lines.append(line)
+    return "\n".join(lines)

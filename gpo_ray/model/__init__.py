@@ -1,0 +1,5 @@
+"""The in-context transformer, episodes, the bundle and the public estimator."""
+
+from gpo_ray.model.estimator import AdaptedGroup, GroupPreferenceModel
+
+__all__ = ["AdaptedGroup", "GroupPreferenceModel"]

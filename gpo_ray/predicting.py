@@ -1,0 +1,115 @@
+"""From a bundle and JSON files of questions to predictions: what ``gpo predict`` runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from gpo_ray.embedding.encoder import Encoder
+from gpo_ray.embedding.language_model import find_model, fingerprint
+from gpo_ray.errors import BundleError, DataError
+from gpo_ray.model.estimator import GroupPreferenceModel
+
+
+class Slate(BaseModel):
+    """A question to predict."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: str = Field(min_length=1)
+    """What was asked."""
+    responses: tuple[str, ...] = Field(min_length=2)
+    """What can be answered."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Slate:
+        if len(set(self.responses)) < len(self.responses):
+            raise ValueError("two responses are the same")
+        return self
+
+
+class Answer(Slate):
+    """A question with the group's answer: shares over the responses, or one choice."""
+
+    share: tuple[float, ...] | None = None
+    """The group's shares, summing to 1."""
+    choice: int | None = None
+    """Index of the one response given."""
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Answer:
+        if (self.share is None) == (self.choice is None):
+            raise ValueError("exactly one of share and choice must be given")
+        if self.choice is not None and not 0 <= self.choice < len(self.responses):
+            raise ValueError(f"choice {self.choice} is not the index of a response")
+        if self.share is not None:
+            if len(self.share) != len(self.responses):
+                raise ValueError(f"{len(self.share)} shares for {len(self.responses)} responses")
+            if not all(math.isfinite(s) and s >= 0 for s in self.share) or abs(sum(self.share) - 1) > 1e-3:
+                raise ValueError("shares must be at least 0 and sum to 1")
+        return self
+
+    def shares(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """(R,) the shares, one-hot for a choice."""
+        return np.asarray(self.share) if self.share is not None else np.eye(len(self.responses))[self.choice]
+
+
+def predict_file(bundle: str, context: str, questions: str, model: str | None = None) -> dict[str, Any]:
+    """Predict a group's preferences.
+
+    Args:
+        bundle: the bundle's folder or URI.
+        context: JSON file, a list of :class:`Answer`.
+        questions: JSON file, a list of :class:`Slate`.
+        model: the language model, by default the one the bundle was trained with.
+
+    Returns:
+        ``predictions``: a list of ``{prompt, responses, share}``.
+
+    Raises:
+        GPOError: if a file is malformed, or the language model is not the bundle's.
+    """
+    estimator = GroupPreferenceModel.load(bundle)
+    answers = _read(context, TypeAdapter(list[Answer]))
+    slates = _read(questions, TypeAdapter(list[Slate]))
+    config = estimator.config
+    source = find_model(model or config.embedding_model)
+    found = fingerprint(source, config.embedding_dtype)
+    if found != config.embedding_fingerprint:
+        raise BundleError(
+            f"{bundle}: was trained on embeddings of {config.embedding_fingerprint}, not of {found}; "
+            "give that model with --model"
+        )
+    encoder = Encoder(source, config.embedding_dtype)
+    encoded = encoder.encode([(s.prompt, s.responses) for s in [*answers, *slates]])
+    vectors = [getattr(e, config.model.pooling) for e in encoded]
+    group = estimator.adapt([(v, a.shares()) for v, a in zip(vectors, answers, strict=False)])
+    shares = group.predict(vectors[len(answers) :])
+    return {
+        "predictions": [
+            {"prompt": s.prompt, "responses": list(s.responses), "share": p.tolist()}
+            for s, p in zip(slates, shares, strict=True)
+        ]
+    }
+
+
+def _read(path: str, schema: TypeAdapter[Any]) -> Any:
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise DataError(f"{path}: no such file") from e
+    except (OSError, ValueError) as e:
+        raise DataError(f"{path}: not a readable JSON file: {e}") from e
+    try:
+        items = schema.validate_python(values, strict=False)
+    except ValidationError as e:
+        first = e.errors()[0]
+        raise DataError(f"{path}: item {'.'.join(str(k) for k in first['loc'])}: {first['msg']}") from e
+    if not items:
+        raise DataError(f"{path}: the list is empty")
+    return items

@@ -1,0 +1,100 @@
+"""The whole pipeline on the embedded survey and language model: what ``gpo quickstart`` runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gpo_ray.config import load_train_config
+from gpo_ray.embedding.job import EmbedConfig, embed
+from gpo_ray.evaluation.protocol import EvaluationPlan
+from gpo_ray.evaluation.runner import evaluate
+from gpo_ray.evaluation.summary import text_table
+from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.readers import read_survey
+from gpo_ray.preferences.splits import draw_split
+from gpo_ray.ray_session import ray_session
+from gpo_ray.storage import Folder
+from gpo_ray.training.driver import train_distributed
+from gpo_ray.training.run import TrainJob
+
+FRACTION = 0.6
+CONTEXT = 10
+STEPS = 300
+WORKERS = 2
+METHODS = ("gpo", "uniform", "lm-base", "train-mean", "context-mean", "ridge")
+
+_NEXT = """
+Next:
+  open {report}
+  gpo bundle inspect {bundle}
+  gpo predict --bundle {bundle} --context CONTEXT.json --questions QUESTIONS.json
+  gpo survey import table --from YOUR.csv --out survey   (columns: group, prompt, response, count)"""
+
+
+def run(
+    out: str, address: str | None = None, progress_bar: bool = False, quiet: bool = False
+) -> dict[str, Any]:
+    """Import, embed, meta-train, evaluate; every stage is also a command of its own.
+
+    Args:
+        out: folder for all results.
+        address: Ray cluster, by default a local one.
+        progress_bar: whether to show bars.
+        quiet: whether to leave out the explanations.
+
+    Returns:
+        ``survey, model, methods, report, bundle, seconds``.
+    """
+    say: Callable[..., None] = (lambda *_: None) if quiet else _say
+    started = time.monotonic()
+    out = Folder(out).absolute
+    survey, embeddings, bundle, report = (
+        f"{out}/{n}" for n in ("survey", "embeddings", "bundle", "evaluation")
+    )
+    say(
+        1,
+        "survey: General Social Survey 2018, groups by sex, race, age, party, ideology and crossings of them",
+    )
+    read_survey("gss").save(survey)
+    dataset = PreferenceDataset.load(survey)
+    say("", f"{dataset.questions.num_rows} questions, {dataset.groups.num_rows} groups")
+    with ray_session(address):
+        say(2, "embed: SmolLM2-135M reads every question with every response (Ray Data)")
+        embedded = embed(dataset, embeddings, EmbedConfig(), address, progress_bar)
+        say("", f"{embedded['responses']} responses, {embedded['tokens']} tokens")
+        say(
+            3,
+            f"train: meta-training on {FRACTION:.0%} of the groups (Ray Train, DeepSpeed, {WORKERS} workers)",
+        )
+        config = load_train_config("gpo", steps=STEPS)
+        job = TrainJob(
+            survey, embeddings, bundle, f"{out}/runs", "bundle", config, draw_split(dataset, FRACTION, 0)
+        )
+        trained = train_distributed(job, WORKERS, 1, 0, address, progress_bar)
+        say("", f"validation alignment {trained['validation_alignment']:.4f} at step {trained['best_step']}")
+        say(4, f"evaluate: groups never seen in training, {CONTEXT} answers of each as context, 2 splits")
+        plan = EvaluationPlan(METHODS, CONTEXT, STEPS)
+        scored = evaluate(survey, embeddings, report, plan, "paper", [FRACTION], 2, address, progress_bar)
+    if not quiet:
+        print("\n" + text_table(scored["cells"]))
+        print(f"\nbundle: {bundle}\nreport: {scored['report']}")
+        print(_NEXT.format(report=scored["report"], bundle=bundle))
+    return {
+        "survey": survey,
+        "model": EmbedConfig().model,
+        "methods": {m: {"alignment": _mean(scored["cells"], m)} for m in METHODS},
+        "report": scored["report"],
+        "bundle": bundle,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _say(step: int | str, text: str) -> None:
+    print(f"{f'[{step}/4] ' if step else '      '}{text}", flush=True)
+
+
+def _mean(cells: list[dict[str, Any]], method: str) -> float:
+    values = [c["alignment"] for c in cells if c["method"] == method]
+    return float(sum(values) / len(values))

@@ -1,0 +1,1 @@
+"""Meta-training: the loop and the ways to run it."""

@@ -1,0 +1,133 @@
+"""Small random surveys, embeddings and stores that the unit tests share."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from gpo_ray.config import TrainConfig
+from gpo_ray.embedding.encoder import EncodedQuestion
+from gpo_ray.embedding.store import Embeddings, EmbeddingStore
+from gpo_ray.embedding.template import TEMPLATE
+from gpo_ray.model.bundle import BundleConfig
+from gpo_ray.model.episodes import PreferenceArrays
+from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
+
+FINGERPRINT = "tiny@0123456789abcdef/float32"
+TINY_MODEL = {"width": 16, "layers": 2, "heads": 2, "feedforward": 16}
+
+
+def questions(count: int, seed: int = 0) -> list[Question]:
+    """Questions with 2 to 5 responses; every third is nominal."""
+    rng = np.random.default_rng([seed, 1])
+    made = []
+    for i in range(count):
+        size = int(rng.integers(2, 6))
+        ordinal = None if i % 3 == 2 else tuple(float(v) for v in range(size))
+        responses = tuple(f"answer {r} of {i}" for r in range(size))
+        made.append(Question(f"q{i}", "synthetic", f"Question number {i}?", responses, None, ordinal))
+    return made
+
+
+def survey(groups: int = 6, count: int = 8, seed: int = 0, answered: float = 1.0) -> PreferenceDataset:
+    """Random shares; each group answers each question with probability ``answered``, two at least."""
+    rng = np.random.default_rng([seed, 2])
+    asked = questions(count, seed)
+    rows: dict[str, list] = {"group_id": [], "question_id": [], "share": []}
+    for g in range(groups):
+        mine = rng.random(count) < answered
+        mine[rng.choice(count, 2, replace=False)] = True
+        for i in rng.permutation(np.flatnonzero(mine)):
+            rows["group_id"].append(f"g{g}")
+            rows["question_id"].append(f"q{i}")
+            rows["share"].append(rng.dirichlet(np.ones(len(asked[i].responses))).tolist())
+    return PreferenceDataset.build(asked, [Group(f"g{g}", "attribute") for g in range(groups)], rows)
+
+
+def embeddings(dataset: PreferenceDataset, width: int = 6, seed: int = 0) -> Embeddings:
+    """Random vectors for every response, not centred and of unlike scales."""
+    sizes = dataset.slate_sizes()
+    rng = np.random.default_rng([seed, 3])
+    vectors = rng.normal(2.0, np.linspace(0.5, 3.0, width), (int(sizes.sum()), width))
+    return Embeddings(
+        vectors=vectors.astype(np.float32),
+        letter_logprob=np.zeros(int(sizes.sum()), np.float32),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        fingerprint=FINGERPRINT,
+        template=TEMPLATE,
+        pooling="mean",
+    )
+
+
+def arrays(dataset: PreferenceDataset, width: int = 6, seed: int = 0) -> PreferenceArrays:
+    """``dataset`` joined with random vectors."""
+    return PreferenceArrays.build(dataset, embeddings(dataset, width, seed))
+
+
+def encoded(asked: list[Question], width: int = 6, seed: int = 0) -> list[EncodedQuestion]:
+    """What an encoder might return for ``asked``: each pooling has vectors of its own."""
+    rng = np.random.default_rng([seed, 4])
+
+    def vectors(q: Question) -> np.ndarray:
+        return rng.normal(size=(len(q.responses), width)).astype(np.float32)
+
+    return [
+        EncodedQuestion(
+            mean=vectors(q),
+            answer_mean=vectors(q),
+            last=vectors(q),
+            letter_logprob=torch.randn(len(q.responses), generator=torch.Generator().manual_seed(i))
+            .log_softmax(0)
+            .numpy(),
+            tokens=10 + i,
+        )
+        for i, q in enumerate(asked)
+    ]
+
+
+def write_store(folder, asked: list[Question], shards: int = 2, dtype: str = "float32") -> EmbeddingStore:
+    """A complete store of random vectors in ``shards`` shards."""
+    store = EmbeddingStore(folder)
+    results = encoded(asked)
+    written = [
+        store.write_shard(asked[i::shards], results[i::shards], FINGERPRINT, dtype) for i in range(shards)
+    ]
+    store.commit(FINGERPRINT, dict(written), model="tiny", dtype="float32")
+    return store
+
+
+def tiny_config(**changes) -> TrainConfig:
+    """A training configuration that takes milliseconds a step."""
+    values = {
+        "model": TINY_MODEL,
+        "episodes": {"groups": 3, "context_questions": [1, 3], "target_questions": [2, 4]},
+        "validation": {"context_questions": 2, "every": 4, "patience": 10},
+        "steps": 12,
+        "learning_rate": 1e-2,
+    }
+    return TrainConfig.model_validate(values | changes)
+
+
+def bundle_config(config: TrainConfig, width: int = 6) -> BundleConfig:
+    """What a bundle of ``config``'s model over the vectors above says about itself."""
+    return BundleConfig(
+        embedding_width=width,
+        embedding_fingerprint=FINGERPRINT,
+        embedding_template=TEMPLATE,
+        embedding_model="tiny",
+        embedding_dtype="float32",
+        model=config.model,
+    )
+
+
+def flip_byte(path, position: int = -20) -> None:
+    """Change one byte of a file."""
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def truncate(path, keep: float = 0.5) -> None:
+    """Cut a file."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
