@@ -37,7 +37,7 @@ def train_distributed(
     Survey, embeddings and storage must be readable from every node (shared folders or URIs).
 
     Returns:
-        ``steps, best_step, validation_alignment, seconds, out, run``.
+        ``steps, best_step, validation_alignment, resumed, seconds, out, run``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.
@@ -96,6 +96,7 @@ def _worker(settings: dict[str, Any]) -> None:
         with last.as_directory() as folder:
             engine.load(Path(folder))
             progress = Progress.load(Path(folder))
+            progress.resumed.append(progress.step)
             torch.distributed.barrier()  # before any worker lets go of the folder
     log = RunLog(job.run_folder, progress.step) if engine.rank == 0 else None
 

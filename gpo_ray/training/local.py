@@ -18,7 +18,7 @@ def train_local(job: TrainJob, progress_bar: bool = False, device: str = "cpu") 
     """Meta-train in this process; the same ``(storage, name)`` goes on from its last checkpoint.
 
     Returns:
-        ``steps, best_step, validation_alignment, seconds, out, run``.
+        ``steps, best_step, validation_alignment, resumed, seconds, out, run``.
 
     Raises:
         GPOError: if data or settings are wrong.
@@ -36,6 +36,7 @@ def train_local(job: TrainJob, progress_bar: bool = False, device: str = "cpu") 
     if last is not None:
         engine.load(last)
         progress = Progress.load(last)
+        progress.resumed.append(progress.step)
     log = RunLog(job.run_folder, progress.step)
 
     def report(metrics: dict[str, Any], save: Save) -> None:

@@ -63,6 +63,8 @@ class Progress:
     stale: int = 0
     """Validations since the best one."""
     seconds: float = 0.0
+    resumed: list[int] = field(default_factory=list)
+    """The steps from which the run went on after an interruption."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """The metrics of every report so far."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)

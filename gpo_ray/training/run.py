@@ -132,6 +132,7 @@ def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, A
         "steps": progress.step,
         "best_step": progress.best_step,
         "validation_alignment": progress.best_alignment,
+        "resumed": progress.resumed,
         "seconds": round(progress.seconds, 3),
         "out": job.out,
         "run": str(job.run_folder),

@@ -199,7 +199,9 @@ def test_a_batch_is_its_groups_one_by_one(seed, groups, contexts, targets):
     x, context, target = random_points(seed, groups, contexts, targets)
     batch = model(x, context, target)
     for b in range(groups):
-        alone = model(x, Points(context.index[b : b + 1], context.y[b : b + 1]), Points(target.index[b : b + 1]))
+        alone = model(
+            x, Points(context.index[b : b + 1], context.y[b : b + 1]), Points(target.index[b : b + 1])
+        )
         close([t[b : b + 1] for t in batch], alone)
 
 

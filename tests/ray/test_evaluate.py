@@ -1,0 +1,88 @@
+"""Evaluation as parallel Ray tasks, on a small random survey."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from synthetic import survey, write_store
+
+from gpo_ray.errors import ConfigError, DataError, EmbeddingError
+from gpo_ray.evaluation.protocol import METHODS, EvaluationPlan
+from gpo_ray.evaluation.runner import evaluate
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("evaluate")
+    dataset = survey(groups=8, count=24)
+    dataset.save(root / "survey")
+    write_store(root / "store", list(dataset.iter_questions()))
+    return root
+
+
+def run(folders, out, protocol="paper", methods=METHODS, **changes):
+    plan = EvaluationPlan(tuple(methods), context=4, steps=3)
+    values = {"fractions": [0.5, 0.75], "seeds": 2} | changes
+    return evaluate(
+        str(folders / "survey"), str(folders / "store"), str(folders / out), plan, protocol, **values
+    )
+
+
+def test_every_method_is_scored_on_every_split(folders):
+    result = run(folders, "all")
+    seen = {(c["method"], c["fraction"], c["seed"]) for c in result["cells"]}
+    assert seen == {(m, f, s) for m in METHODS for f in (0.5, 0.75) for s in (0, 1)}
+    for cell in result["cells"]:
+        assert 0 < cell["worst_group"] <= cell["alignment"] <= 1
+        assert cell["protocol"] == "paper"
+        assert cell["groups"] == (4 if cell["fraction"] == 0.5 else 2)
+
+
+def test_files_agree_with_the_result(folders):
+    result = run(folders, "files", methods=("uniform", "train-mean"))
+    out = folders / "files"
+    assert json.loads((out / "results.json").read_text())["cells"] == result["cells"]
+    splits = json.loads((out / "splits.json").read_text())
+    assert [(s["fraction"], s["seed"]) for s in splits] == [(0.5, 0), (0.5, 1), (0.75, 0), (0.75, 1)]
+    rows = pq.read_table(out / "results.parquet").to_pylist()
+    held_out = {(s["fraction"], s["seed"]): set(s["test_groups"]) for s in splits}
+    assert all(r["group_id"] in held_out[r["fraction"], r["seed"]] for r in rows)
+    main = [r for r in rows if not r["curve"] and r["method"] == "uniform" and r["fraction"] == 0.5]
+    cell = next(c for c in result["cells"] if c["method"] == "uniform" and c["seed"] == 0)
+    assert cell["alignment"] == pytest.approx(
+        sum(r["alignment"] for r in main if r["seed"] == 0) / cell["groups"]
+    )
+    page = (out / "report.html").read_text()
+    assert "train-mean" in page
+    assert page.count("<svg") == 2
+
+
+def test_same_command_gives_the_same_numbers(folders):
+    first, second = (run(folders, name, methods=("gpo", "ridge")) for name in ("once", "twice"))
+    assert first["cells"] == second["cells"]
+
+
+def test_new_questions_are_scored_alone_and_only_by_who_can_answer(folders):
+    result = run(folders, "new", protocol="new-questions")
+    methods = {c["method"] for c in result["cells"]}
+    assert methods == {"gpo", "paper", "uniform", "lm-base", "ridge"}
+    splits = json.loads((folders / "new" / "splits.json").read_text())
+    for split in splits:
+        assert len(split["new_questions"]) == 7
+        assert not set(split["new_questions"]) & set(split["question_order"])
+
+
+def test_wrong_requests_are_named(folders, tmp_path):
+    with pytest.raises(ConfigError, match="no-such-method"):
+        run(folders, "x", methods=("no-such-method",))
+    with pytest.raises(ConfigError, match="fraction"):
+        run(folders, "x", fractions=[1.0])
+    with pytest.raises(DataError, match="no such folder"):
+        run(tmp_path, "x")
+    survey(groups=8, count=30).save(tmp_path / "survey")
+    write_store(tmp_path / "store", list(survey(groups=8, count=24).iter_questions()))
+    with pytest.raises(EmbeddingError, match="lacks 6 of 30 questions"):
+        run(tmp_path, "x")
+    assert not (tmp_path / "x").exists()

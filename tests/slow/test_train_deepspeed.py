@@ -1,0 +1,95 @@
+"""Ray Train with DeepSpeed on CPUs: every ZeRO stage, a killed worker, a rerun."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.torch import load_file
+from synthetic import survey, write_store
+
+pytestmark = pytest.mark.slow
+WIDTH = 6
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("train")
+    dataset = survey(groups=12, count=40)
+    dataset.save(root / "survey")
+    write_store(root / "store", list(dataset.iter_questions()))
+    return root
+
+
+@pytest.fixture
+def train(folders, gpo, tmp_path):
+    """Start ``gpo train`` with a published-size model on the small survey."""
+
+    def start(out, *arguments, steps=20, every=10):
+        config = tmp_path / "config.yaml"
+        episodes = {"context_questions": [4, 12], "target_questions": [4, 12]}
+        settings = {"steps": steps, "episodes": episodes, "standardize": True}
+        settings |= {"validation": {"every": every, "patience": 1000, "context_questions": 8}}
+        config.write_text(yaml.safe_dump(settings))
+        places = ("--survey", folders / "survey", "--embeddings", folders / "store", "--out", tmp_path / out)
+        return gpo("train", "--config", config, *places, "--fraction", 0.75, "--json", *arguments)
+
+    return start
+
+
+def losses(root, name):
+    """Per-step losses of a run, from its metrics file."""
+    lines = (root / "runs" / name / "metrics.jsonl").read_text().splitlines()
+    return [loss for line in lines for loss in json.loads(line)["losses"]]
+
+
+def test_all_zero_stages_take_the_same_steps_as_one_process(train, tmp_path):
+    train("alone", "--workers", 0).result()
+    alone = losses(tmp_path, "alone")
+    assert len(alone) == 20
+    assert alone[-1] < alone[0]
+    weights = load_file(tmp_path / "alone" / "model.safetensors")
+    for stage in (1, 2, 3):
+        name = f"zero{stage}"
+        result = train(name, "--workers", 2, "--zero-stage", stage).result()
+        assert result["steps"] == 20
+        np.testing.assert_allclose(losses(tmp_path, name), alone, atol=1e-4)
+        for key, tensor in load_file(tmp_path / name / "model.safetensors").items():
+            np.testing.assert_allclose(tensor, weights[key], atol=5e-3, err_msg=f"{name} {key}")
+
+
+def test_killed_worker_resumes_within_two_reports_and_ends_with_the_same_weights(train, tmp_path):
+    every = 10
+    arguments = ("--workers", 2, "--zero-stage", 1)
+    train("calm", *arguments, steps=120, every=every).result()
+    run = train("struck", *arguments, steps=120, every=every)
+    metrics = tmp_path / "runs" / "struck" / "metrics.jsonl"
+
+    def reached():
+        return int(json.loads(metrics.read_text().splitlines()[-1])["step"]) if metrics.exists() else 0
+
+    run.wait_until(lambda: reached() >= 30, 180, "step 30")
+    workers = run.workers("RayTrainWorker")
+    assert len(workers) == 2
+    at_kill = reached()
+    os.kill(workers[1].pid, signal.SIGKILL)
+    result = run.result()
+    assert result["steps"] == 120
+    assert losses(tmp_path, "struck") == pytest.approx(losses(tmp_path, "calm"), abs=1e-6)
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [m["step"] for m in lines] == list(range(every, 121, every))
+    assert len(result["resumed"]) == 1
+    assert 0 <= at_kill - result["resumed"][0] <= 2 * every
+    calm, struck = (load_file(tmp_path / n / "model.safetensors") for n in ("calm", "struck"))
+    assert all((calm[k] == struck[k]).all() for k in calm)
+
+
+def test_finished_run_is_not_trained_again(train, tmp_path):
+    first = train("again", "--workers", 2).result()
+    before = (tmp_path / "again" / "model.safetensors").read_bytes()
+    second = train("again", "--workers", 2).result()
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == before
+    assert second["best_step"] == first["best_step"]
+    assert len(losses(tmp_path, "again")) == 20
