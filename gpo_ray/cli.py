@@ -316,7 +316,8 @@ def _survey_counts(dataset: PreferenceDataset) -> dict[str, Any]:
 def _show_survey(dataset: PreferenceDataset, where: str) -> None:
     counts = _survey_counts(dataset)
     print(
-        f"{where}: {counts['questions']} questions, {counts['groups']} groups, {counts['preferences']} preferences"
+        f"{where}: {counts['questions']} questions, {counts['groups']} groups, "
+        f"{counts['preferences']} preferences"
     )
     question = next(iter(dataset.iter_questions()))
     sample = Table(title=question.prompt, title_justify="left")

@@ -142,7 +142,9 @@ class Folder:
         try:
             manifest = json.loads(self.read(MANIFEST))
             found, version = manifest["kind"], manifest["format"]
-        except (ValueError, KeyError, TypeError) as e:
+            for entry in manifest["files"].values():
+                int(entry["bytes"]), str(entry["sha256"])
+        except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise self.error(f"{self.uri}/{MANIFEST}: damaged{advice}") from e
         if found != kind:
             raise self.error(f"{self.uri}: holds {found!r}, expected {kind!r}{advice}")

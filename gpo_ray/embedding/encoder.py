@@ -33,7 +33,8 @@ class EncodedQuestion:
     ``mean`` averages the last hidden layer over prompt and response (paper appendix D),
     ``answer_mean`` over the response's tokens, ``last`` is the response's last token: each (R, E).
     ``letter_logprob`` (R,): log-probability of each option letter as the first token of the answer,
-    normalised over the question's letters.
+    normalised over the question's letters. (Beyond Z, letters that a tokenizer splits share the
+    probability of their first token.)
     """
 
     mean: NDArray[np.float32]
@@ -120,6 +121,9 @@ class Encoder:
     def _batches(self, prompts: list[list[int]], responses: list[list[list[int]]]) -> Iterator[list[int]]:
         """Questions of similar length together, so that little is padded."""
         order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+        if self._outgrows_window(prompts, responses):  # padding would count towards the window
+            yield from ([i] for i in order)
+            return
         batch: list[int] = []
         rows = longest = 0
         for i in order:
@@ -133,6 +137,14 @@ class Encoder:
             rows, longest = rows_after, width
         if batch:
             yield batch
+
+    def _outgrows_window(self, prompts: list[list[int]], responses: list[list[list[int]]]) -> bool:
+        config = self._model.config
+        window = getattr(config, "sliding_window", None)
+        if window is None or not getattr(config, "use_sliding_window", True):
+            return False
+        texts = zip(prompts, responses, strict=True)
+        return any(len(p) + max(len(ids) for ids in r) > window for p, r in texts)
 
     def _encode_batch(
         self, prompts: list[list[int]], responses: list[list[list[int]]]

@@ -19,8 +19,9 @@ from tqdm.auto import tqdm
 from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
 from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
-from gpo_ray.ray_session import ray_session, require, user_error
+from gpo_ray.ray_session import ray_session, require
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +62,26 @@ class _EmbeddingActor:
 
         torch.set_num_threads(threads)
         device = "cuda" if gpus else "cpu"
-        self._encoder = Encoder(source, config.dtype, device, gpus, config.batch_tokens)
+        self._problem: EmbeddingError | None = None
+        try:
+            self._encoder = Encoder(source, config.dtype, device, gpus, config.batch_tokens)
+        except EmbeddingError as e:
+            self._problem = e
         self._store = EmbeddingStore(out)
         self._dtype = config.store_dtype
         self._fingerprint = model_id
         self._worker = ray.get_runtime_context().get_actor_id()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        # What the user has to know comes back as a row: Ray would keep only the text of an exception.
+        try:
+            if self._problem is not None:
+                raise self._problem
+            return self._embed(batch)
+        except EmbeddingError as e:
+            return pa.Table.from_pylist([{"error": str(e)}])
+
+    def _embed(self, batch: pa.Table) -> pa.Table:
         rows = []
         for unit in batch["unit"].to_pylist():
             questions = [Question(**q) for q in json.loads(unit)]
@@ -180,19 +194,15 @@ def _run(
     bar = tqdm(total=len(questions), desc="embed", unit="question", disable=not progress)
     begun, tokens = 0.0, 0
     with bar:
-        try:
-            for row in rows:
-                bar.update(row["questions"])
-                if begun:  # the first unit also waited for the model to load
-                    tokens += row["tokens"]
-                    bar.set_postfix_str(f"{tokens / (time.monotonic() - begun):.0f} tokens/s")
-                begun = begun or time.monotonic()
-                yield row
-        except Exception as e:
-            known = user_error(e)
-            if known is not None:
-                raise known from e
-            raise
+        for row in rows:
+            if row.get("error"):
+                raise EmbeddingError(row["error"])
+            bar.update(row["questions"])
+            if begun:  # the first unit also waited for the model to load
+                tokens += row["tokens"]
+                bar.set_postfix_str(f"{tokens / (time.monotonic() - begun):.0f} tokens/s")
+            begun = begun or time.monotonic()
+            yield row
 
 
 def _pool(questions: int, config: EmbedConfig) -> tuple[int, float]:

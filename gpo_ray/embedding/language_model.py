@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from gpo_ray.errors import EmbeddingError
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -96,7 +98,8 @@ def fingerprint(source: ModelSource, dtype: str) -> str:
                     digest.update(f.read(_EDGE))
                     f.seek(-_EDGE, io.SEEK_END)
                 digest.update(f.read())
-    return f"{Path(source.name).stem}@{digest.hexdigest()[:16]}/{dtype}"
+    label = Path(source.name).name.removesuffix(".gguf")
+    return f"{label}@{digest.hexdigest()[:16]}/{dtype}"
 
 
 def load(source: ModelSource, dtype: str, device: str, gpus: float = 0) -> tuple[Any, Any]:
@@ -117,7 +120,14 @@ def load(source: ModelSource, dtype: str, device: str, gpus: float = 0) -> tuple
         raise EmbeddingError(f"dtype {dtype!r} is not one of {list(DTYPES)}")
     tokenizer = _from_pretrained("AutoTokenizer", source)
     where: dict[str, Any] = {"device_map": "auto"} if gpus > 1 else {}
-    model = _from_pretrained("AutoModelForCausalLM", source, dtype=getattr(torch, dtype), **where)
+    model, info = _from_pretrained(
+        "AutoModelForCausalLM", source, dtype=getattr(torch, dtype), output_loading_info=True, **where
+    )
+    if info["missing_keys"] or info["mismatched_keys"]:  # transformers would fill these with random numbers
+        bad = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+        raise EmbeddingError(
+            f"model {source.name}: {len(bad)} weights are missing or misshapen, such as {bad[0]}"
+        )
     if not where:
         model = model.to(device)
     return tokenizer, model.eval().requires_grad_(False)
@@ -129,7 +139,7 @@ def _from_pretrained(auto_class: str, source: ModelSource, **kwargs: Any) -> Any
     with _quiet():
         try:
             return getattr(transformers, auto_class).from_pretrained(**source.kwargs(), **kwargs)
-        except (OSError, ValueError, KeyError, ImportError) as e:
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as e:
             reason = " ".join(str(e).split())[:300]
             raise EmbeddingError(
                 f"model {source.name}: cannot be loaded ({reason}); give smollm2, a local folder, "

@@ -89,7 +89,9 @@ class EmbeddingStore:
 
     def commit(self, fingerprint: str, shards: dict[str, dict[str, Any]], **meta: Any) -> None:
         """Declare the store complete."""
-        self.folder.write_manifest(KIND, shards, fingerprint=fingerprint, template=TEMPLATE, **meta)
+        self.folder.write_manifest(
+            KIND, dict(sorted(shards.items())), fingerprint=fingerprint, template=TEMPLATE, **meta
+        )
 
     def contents(self, fingerprint: str) -> StoreContents:
         """Inspect an existing store, complete or interrupted, so that it can be continued.
@@ -185,7 +187,8 @@ def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestio
         "response_index": pa.array([i for s in sizes for i in range(s)], pa.int32()),
     }
     for pooling in POOLINGS:
-        vectors = np.concatenate([getattr(e, pooling) for e in encoded]).astype(dtype)
+        with np.errstate(over="ignore"):  # what does not fit is refused just below
+            vectors = np.concatenate([getattr(e, pooling) for e in encoded]).astype(dtype)
         if not np.isfinite(vectors).all():
             raise EmbeddingError(f"a vector is not finite in {dtype}; use --dtype or --store-dtype float32")
         columns[pooling] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])

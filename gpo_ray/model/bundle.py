@@ -14,7 +14,7 @@ from typing import Any
 
 import safetensors
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -33,7 +33,7 @@ class BundleConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    embedding_width: int
+    embedding_width: int = Field(ge=1)
     """E."""
     embedding_fingerprint: str
     """Language model whose embeddings it was trained on."""

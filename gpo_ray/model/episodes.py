@@ -90,7 +90,8 @@ class PreferenceArrays:
             The scaled arrays, and the mean and scale, each (E,).
         """
         rows = self.x[torch.from_numpy(self.rows(questions))]
-        mean, scale = rows.mean(0), rows.std(0).clamp_min(1e-6)
+        mean, scale = rows.mean(0), rows.std(0)
+        scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))  # leave dimensions that never vary
         return replace_x(self, (self.x - mean) / scale), mean, scale
 
 

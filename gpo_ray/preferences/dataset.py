@@ -307,24 +307,41 @@ class PreferenceDataset:
         """Hash of the contents, as recorded in the provenance of what is trained on them."""
         digest = hashlib.sha256()
         for name, schema in SCHEMAS.items():
+            table = _without_nulls(getattr(self, name).select(schema.names))
             sink = pa.BufferOutputStream()
-            with pa.ipc.new_stream(sink, schema) as stream:
-                stream.write_table(getattr(self, name).select(schema.names).combine_chunks())
+            with pa.ipc.new_stream(sink, table.schema) as stream:
+                stream.write_table(table)
             digest.update(sink.getvalue())
         return digest.hexdigest()[:16]
+
+
+def _without_nulls(table: pa.Table) -> pa.Table:
+    """Nulls as zeros beside columns of their places; what Arrow keeps behind a null is undefined."""
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        columns[f"{name} is valid"] = pc.is_valid(column)
+        if not pa.types.is_list(column.type):
+            zero = pa.scalar("" if pa.types.is_string(column.type) else 0, column.type)
+            column = pc.fill_null(column, zero)
+        columns[name] = column
+    return pa.table(columns).combine_chunks()
 
 
 def _preference_table(columns: Mapping[str, Sequence[Any]] | pa.Table) -> pa.Table:
     """The preferences with all five columns in their types, absent ones null."""
     names = columns.column_names if isinstance(columns, pa.Table) else list(columns)
+    for name in ("group_id", "question_id"):
+        if name not in names:
+            raise DataError(f"preferences: column {name!r} is missing; found {list(names)}")
     size = len(columns["group_id"])
     arrays = [columns[f.name] if f.name in names else pa.nulls(size, f.type) for f in PREFERENCES]
     try:
         return pa.table(
             [
-                a.cast(f.type)
-                if isinstance(a, pa.Array | pa.ChunkedArray)
-                else pa.array(a, f.type, from_pandas=True)
+                (a if isinstance(a, pa.Array | pa.ChunkedArray) else pa.array(a, from_pandas=True)).cast(
+                    f.type
+                )
                 for a, f in zip(arrays, PREFERENCES, strict=True)
             ],
             schema=PREFERENCES,

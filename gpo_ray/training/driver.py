@@ -96,9 +96,9 @@ def _worker(settings: dict[str, Any]) -> None:
         with last.as_directory() as folder:
             engine.load(Path(folder))
             progress = Progress.load(Path(folder))
-            progress.resumed.append(progress.step)
+            progress.note_resumption(job.config.steps)
             torch.distributed.barrier()  # before any worker lets go of the folder
-    log = RunLog(job.run_folder, progress.step) if engine.rank == 0 else None
+    log = RunLog(job.run_folder, progress.history) if engine.rank == 0 else None
 
     def report(metrics: dict[str, Any], save: Save) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -23,21 +23,23 @@ def train_local(job: TrainJob, progress_bar: bool = False, device: str = "cpu") 
     Raises:
         GPOError: if data or settings are wrong.
     """
-    job.check_resumable()
-    prepared = prepare(job)
     root = job.run_folder.local_path
     if root is None:
         raise ConfigError(
             f"--storage {job.storage}: a run in this process needs a local path; or use --workers"
         )
+    job.check_resumable()
+    prepared = prepare(job)
+    for leftover in root.glob(".tmp-*"):  # of a process that was killed while it saved
+        shutil.rmtree(leftover)
     engine = LocalEngine(new_model(prepared.bundle_config.embedding_width, job.config), job.config, device)
     progress = Progress()
     last = newest_checkpoint(root)
     if last is not None:
         engine.load(last)
         progress = Progress.load(last)
-        progress.resumed.append(progress.step)
-    log = RunLog(job.run_folder, progress.step)
+        progress.note_resumption(job.config.steps)
+    log = RunLog(job.run_folder, progress.history)
 
     def report(metrics: dict[str, Any], save: Save) -> None:
         temporary = root / f".tmp-{uuid.uuid4().hex}"

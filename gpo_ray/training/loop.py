@@ -69,6 +69,11 @@ class Progress:
     """The metrics of every report so far."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
+    def note_resumption(self, steps: int) -> None:
+        """Record that the run goes on from here, unless it had ended."""
+        if self.step < steps:
+            self.resumed.append(self.step)
+
     def save(self, folder: Path) -> None:
         """Write ``progress.json`` and ``best.safetensors``."""
         save_file(self.best_weights, folder / "best.safetensors")
@@ -136,6 +141,11 @@ def meta_train(
         rate = learning_rate(config, progress.step)
         losses.append(engine.step(episode, rate))
         progress.step += 1
+        if not np.isfinite(losses[-1]):
+            raise ConfigError(
+                f"training diverged: the loss is {losses[-1]} at step {progress.step}; "
+                "lower learning_rate or set clip_norm"
+            )
         tick(progress.step)
         if progress.step % config.validation.every == 0 or progress.step == config.steps:
             _validate(engine, data.arrays, validation, progress)
@@ -185,8 +195,13 @@ def _validation_tasks(data: MetaTrainingData, config: TrainConfig) -> list[Task]
 def _validate(engine: Engine, arrays: PreferenceArrays, tasks: list[Task], progress: Progress) -> None:
     """Mean alignment over the validation groups' questions; keeps the weights if it is the best yet."""
     predictions = predict_tasks(engine.forward, arrays, tasks, arrays.x.device)
-    scores = [np.nanmean(score(arrays, t, p)) for t, p in zip(tasks, predictions, strict=True)]
-    value = engine.agree(float(np.nanmean(scores)))
+    scores = [score(arrays, t, p) for t, p in zip(tasks, predictions, strict=True)]
+    means = [s[np.isfinite(s)].mean() for s in scores if np.isfinite(s).any()]
+    if not means:
+        raise ConfigError(
+            "no validation group answered a question whose alignment is defined; use another seed"
+        )
+    value = engine.agree(float(np.mean(means)))
     progress.history.append({"validation_alignment": value})
     if value > progress.best_alignment:
         progress.best_alignment, progress.best_step, progress.stale = value, progress.step, 0

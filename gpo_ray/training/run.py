@@ -61,7 +61,10 @@ class TrainJob:
         }
         folder = self.run_folder
         if folder.exists(RUN):
-            before = json.loads(folder.read(RUN))
+            try:
+                before = dict(json.loads(folder.read(RUN)))
+            except (ValueError, TypeError) as e:
+                raise ConfigError(f"{folder}/{RUN}: damaged; remove that folder to start again") from e
             different = [k for k in identity if before.get(k) != identity[k]]
             if different:
                 raise ConfigError(
@@ -127,7 +130,9 @@ def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, A
         | {p: metadata.version(p) for p in ("gpo-ray", "torch", "numpy", "pyarrow")},
     }
     write_bundle(job.out, prepared.fold(progress.best_weights), prepared.bundle_config, provenance)
-    job.run_folder.write("learning_curve.svg", learning_curve(progress.history))
+    figure = learning_curve(progress.history)
+    if figure:
+        job.run_folder.write("learning_curve.svg", figure)
     return {
         "steps": progress.step,
         "best_step": progress.best_step,
@@ -142,25 +147,33 @@ def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, A
 class RunLog:
     """Metrics of one run: ``metrics.jsonl`` and, on a local path, TensorBoard events beside it."""
 
-    def __init__(self, folder: Folder, resumed_at: int) -> None:
+    def __init__(self, folder: Folder, history: list[dict[str, Any]]) -> None:
         self._folder = folder
         self._writer = None
+        if history:  # a run killed between its checkpoint and its log has a line to make up for
+            self._write_lines(history)
         if folder.local_path is not None:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:  # the extra is not installed; the JSON lines remain
                 return
-            self._writer = SummaryWriter(str(folder.local_path / "tensorboard"), purge_step=resumed_at + 1)
+            self._writer = SummaryWriter(
+                str(folder.local_path / "tensorboard"),
+                purge_step=history[-1]["step"] + 1 if history else None,
+            )
 
     def write(self, history: list[dict[str, Any]]) -> None:
         """Record all metrics so far; whole, so that a resumed run leaves no line twice."""
-        lines = "".join(json.dumps(m, allow_nan=False) + "\n" for m in history)
-        self._folder.write(METRICS, lines.encode())
+        self._write_lines(history)
         if self._writer is not None:
             last = history[-1]
             for key in ("loss", "validation_alignment", "learning_rate"):
                 self._writer.add_scalar(key, last[key], last["step"])
             self._writer.flush()
+
+    def _write_lines(self, history: list[dict[str, Any]]) -> None:
+        lines = "".join(json.dumps(m, allow_nan=False) + "\n" for m in history)
+        self._folder.write(METRICS, lines.encode())
 
     def close(self) -> None:
         """Close the event file."""

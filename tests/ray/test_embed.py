@@ -1,5 +1,6 @@
 """The Ray Data job with a real, tiny language model."""
 
+import shutil
 import time
 
 import pyarrow.parquet as pq
@@ -24,10 +25,17 @@ def config(tiny_language_model):
     return EmbedConfig(model=str(tiny_language_model), actors=2, batch_tokens=512)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, dataset, config):
+    """A store and what the job that made it returned."""
+    folder = tmp_path_factory.mktemp("embed") / "store"
+    return folder, embed(dataset, folder, config)
+
+
 @pytest.fixture
-def store(tmp_path, dataset, config):
-    embed(dataset, tmp_path / "store", config)
-    return tmp_path / "store"
+def store(tmp_path, finished):
+    """A copy of the finished store, to be damaged."""
+    return shutil.copytree(finished[0], tmp_path / "store")
 
 
 def rows(folder):
@@ -44,20 +52,19 @@ def every_row(dataset: PreferenceDataset):
     return sorted((q.question_id, i) for q in dataset.iter_questions() for i in range(len(q.responses)))
 
 
-def test_both_actors_work_and_every_row_is_there_once(tmp_path, dataset, config):
-    result = embed(dataset, tmp_path / "store", config)
+def test_both_actors_work_and_every_row_is_there_once(finished, dataset):
+    folder, result = finished
     assert len(result["workers"]) == 2
     assert min(result["workers"].values()) > 0
-    assert rows(tmp_path / "store") == every_row(dataset)
+    assert rows(folder) == every_row(dataset)
     assert result["embedded"] == result["questions"] == 60
     assert result["responses"] == len(every_row(dataset))
     assert result["tokens"] == sum(result["workers"].values()) > 0
 
 
-def test_vectors_do_not_depend_on_how_the_work_was_divided(tmp_path, dataset, config):
-    embed(dataset, tmp_path / "two", config)
+def test_vectors_do_not_depend_on_how_the_work_was_divided(tmp_path, store, dataset, config):
     embed(dataset, tmp_path / "one", config.model_copy(update={"actors": 1, "batch_tokens": 4096}))
-    two, one = (EmbeddingStore(tmp_path / n).load(dataset, "last").vectors for n in ("two", "one"))
+    two, one = (EmbeddingStore(f).load(dataset, "last").vectors for f in (store, tmp_path / "one"))
     assert abs(two - one).max() < 1e-4
 
 

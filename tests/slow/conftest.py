@@ -1,5 +1,6 @@
 """Helpers of the tests that start the command line and kill what it started."""
 
+import contextlib
 import json
 import os
 import signal
@@ -46,7 +47,9 @@ class Command:
         deadline = time.monotonic() + seconds
         while not condition():
             assert self.process.poll() is None, f"ended before {what}:\n{self.log.read_text()[-3000:]}"
-            assert time.monotonic() < deadline, f"no {what} after {seconds} s:\n{self.log.read_text()[-3000:]}"
+            assert time.monotonic() < deadline, (
+                f"no {what} after {seconds} s:\n{self.log.read_text()[-3000:]}"
+            )
             time.sleep(0.1)
 
     def result(self, seconds=300):
@@ -59,15 +62,11 @@ class Command:
     def kill_all(self):
         """SIGKILL the command and everything below it, as a lost machine would."""
         family = [self.process.pid]
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             family += [p.pid for p in psutil.Process(self.process.pid).children(recursive=True)]
-        except psutil.NoSuchProcess:
-            pass
         for pid in family:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self.process.wait()
 
 

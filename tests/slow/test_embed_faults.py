@@ -52,7 +52,18 @@ def check_complete(folder, dataset):
 
 def test_killed_actor_costs_nothing_but_time(gpo, survey, tmp_path):
     store = tmp_path / "store"
-    run = gpo("embed", "--survey", tmp_path / "survey", "--out", store, "--actors", 2, "--batch-tokens", 1024, "--json")
+    run = gpo(
+        "embed",
+        "--survey",
+        tmp_path / "survey",
+        "--out",
+        store,
+        "--actors",
+        2,
+        "--batch-tokens",
+        1024,
+        "--json",
+    )
     run.wait_until(lambda: len(shards(store)) >= 2, 180, "second shard")
     actors = run.workers("_EmbeddingActor")
     assert len(actors) == 2

@@ -25,10 +25,6 @@ ROWS = (
 FILES = ("questions.parquet", "groups.parquet", "preferences.parquet", "dropped.parquet")
 
 
-def bug(reason, **kwargs):
-    return pytest.mark.xfail(reason=f"bug: {reason}", **kwargs)
-
-
 def columns(rows):
     return {k: [r.get(k) for r in rows] for k in ("group_id", "question_id", "share", "choice", "n")}
 
@@ -156,11 +152,7 @@ def test_bad_group_is_named(groups, message):
         (changed(0, n=0.0), "row 0: n must be a positive number"),
         (changed(0, n=float("inf")), "row 0: n must be a positive number"),
         (changed(0, share=["much", "little"]), "a column has the wrong type"),
-        pytest.param(
-            changed(1, choice=1.5),
-            "a column has the wrong type",
-            marks=bug("from_pandas=True cuts the fraction off in silence"),
-        ),
+        (changed(1, choice=1.5), "a column has the wrong type"),
         ([], "no questions, groups or preferences"),
     ],
 )
@@ -182,9 +174,7 @@ def test_columns_of_unequal_length_are_an_error():
         PreferenceDataset.build((Q2, Q3), GROUPS, rows)
 
 
-@pytest.mark.parametrize(
-    "absent", [pytest.param("group_id", marks=bug("a bare KeyError", raises=KeyError)), "question_id"]
-)
+@pytest.mark.parametrize("absent", ["group_id", "question_id"])
 def test_absent_key_column_is_an_error(absent):
     rows = columns(ROWS)
     del rows[absent]
@@ -235,7 +225,6 @@ def test_folder_round_trip(tmp_path, uri):
     assert PreferenceDataset.load(place).fingerprint() == again.fingerprint()
 
 
-@bug("fingerprint() hashes the undefined values behind nulls")
 def test_fingerprint_survives_saving_and_loading(saved):
     assert PreferenceDataset.load(saved).fingerprint() == build().fingerprint()
 
@@ -289,9 +278,9 @@ def test_another_kind_of_folder_is_refused(saved):
 @pytest.mark.parametrize(
     "files",
     [
-        pytest.param(None, marks=bug("a bare KeyError", raises=KeyError)),
+        None,
         {},
-        pytest.param({name: {} for name in FILES}, marks=bug("a bare KeyError", raises=KeyError)),
+        {name: {} for name in FILES},
     ],
 )
 def test_manifest_without_its_entries_is_a_data_error(saved, files):

@@ -215,7 +215,6 @@ def test_folded_weights_predict_on_raw_vectors_as_before_on_standardized_ones():
     assert unfolded > 1e-3
 
 
-@pytest.mark.xfail(reason="the scale of a constant dimension is 1e-6, which float32 weights cannot undo")
 def test_folding_is_exact_with_a_dimension_that_never_varies():
     constant = FULL.x.clone()
     constant[:, 2] = 3.0

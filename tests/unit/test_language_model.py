@@ -6,16 +6,11 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from synthetic import flip_byte, truncate
 
 from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint, load
 from gpo_ray.errors import EmbeddingError
-
-
-def bug(reason, **kwargs):
-    return pytest.mark.xfail(reason=f"bug: {reason}", **kwargs)
 
 
 @pytest.fixture
@@ -138,7 +133,7 @@ def test_unknown_dtype_is_named(copy):
     [
         "config.json",
         "tokenizer.json",
-        pytest.param("model.safetensors", marks=bug("a bare SafetensorError", raises=SafetensorError)),
+        "model.safetensors",
     ],
 )
 def test_damaged_model_is_named(copy, name):
@@ -153,10 +148,9 @@ def test_missing_weights_are_named(copy):
         load(find_model(str(copy)), "float32", "cpu")
 
 
-@bug("the missing weights are random, and the warning about it is silenced", raises=pytest.fail.Exception)
 def test_checkpoint_without_one_of_its_tensors_is_refused(copy):
     weights = load_file(copy / "model.safetensors")
     del weights["model.layers.0.mlp.up_proj.weight"]
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(EmbeddingError, match=f"model {copy}: cannot be loaded"):
+    with pytest.raises(EmbeddingError, match=f"model {copy}: 1 weights are missing"):
         load(find_model(str(copy)), "float32", "cpu")

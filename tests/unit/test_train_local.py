@@ -46,10 +46,6 @@ def job(sources, tmp_path):
     )
 
 
-def bug(reason, **kwargs):
-    return pytest.mark.xfail(reason=f"bug: {reason}", **kwargs)
-
-
 def bundle_bytes(job):
     return {name: (Path(job.out) / name).read_bytes() for name in BUNDLE}
 
@@ -141,7 +137,7 @@ def test_run_that_died_goes_on_to_the_same_bundle(job, tmp_path, monkeypatch, st
 @pytest.mark.parametrize(
     "before_logging",
     [
-        pytest.param(True, marks=bug("a resumed run that is done already does not write its metrics")),
+        True,
         False,
     ],
 )
@@ -201,7 +197,6 @@ def test_same_name_with_another_survey_is_refused(job, tmp_path):
         train_local(dataclasses.replace(job, survey=str(tmp_path / "survey")))
 
 
-@bug("a bare JSONDecodeError", raises=json.JSONDecodeError)
 def test_damaged_run_file_is_a_config_error(job):
     job.run_folder.write("run.json", b"{")
     with pytest.raises(ConfigError, match=r"run\.json"):
@@ -234,7 +229,6 @@ def test_standardized_training_sees_the_split_questions_at_mean_zero(job):
     np.testing.assert_allclose(again, first, atol=1e-5)
 
 
-@bug("NaN alignments reach json.dumps(allow_nan=False)", raises=ValueError)
 @pytest.mark.filterwarnings("ignore:Mean of empty slice:RuntimeWarning")
 def test_diverged_training_does_not_end_in_a_traceback(job):
     job = dataclasses.replace(job, config=tiny_config(learning_rate=1e30))

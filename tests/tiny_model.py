@@ -1,12 +1,6 @@
-"""Settings and fixtures of the unit tests."""
+"""A tiny real causal language model with its tokenizer."""
 
-import pytest
 import torch
-from hypothesis import settings
-
-settings.register_profile("unit", deadline=None, max_examples=25, derandomize=True)
-settings.load_profile("unit")
-torch.set_num_threads(1)
 
 CHAT = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
@@ -50,15 +44,3 @@ def save_tiny_model(folder, chat_template=CHAT, config_class="LlamaConfig", **ch
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def tiny_language_model(tmp_path_factory):
-    """Folder of a tiny chat model; do not change it, copy it."""
-    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny-chat")
-
-
-@pytest.fixture(scope="session")
-def tiny_base_model(tmp_path_factory):
-    """Folder of the same model without a chat template."""
-    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny-base", chat_template=None)
