@@ -46,7 +46,6 @@ def main() -> None:
     # settled before any library looks: no usage statistics leave this machine, no chatter
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         app()
     except GPOError as e:

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import ray
@@ -44,9 +44,9 @@ class EmbedConfig(BaseModel):
     """GPUs of each copy; with more than one its layers are spread over them. By default 1 if any."""
     cpus_per_actor: float = Field(default=1, gt=0)
     """Logical CPUs of each copy."""
-    dtype: str = "float32"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What the model computes in: float32, bfloat16 or float16."""
-    store_dtype: str = "float32"
+    store_dtype: Literal["float32", "float16"] = "float32"
     """What vectors are stored in: float32 or float16."""
     batch_tokens: int = Field(default=4096, ge=64)
     """Padded tokens of one forward pass; bounds a worker's memory."""
@@ -163,7 +163,9 @@ def _run(
     """Yield one row for each unit of work as it is finished."""
     actors, gpus = _pool(len(questions), config)
     require("embed", actors, config.cpus_per_actor, gpus)
-    local_cores = max(1, (os.cpu_count() or 1) // actors)
+    threads = max(1, int(config.cpus_per_actor))
+    if _single_node():  # a local cluster's logical CPUs are not its cores
+        threads = max(threads, (os.cpu_count() or 1) // actors)
     units = plan_units(questions, actors, config.batch_tokens)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -179,7 +181,7 @@ def _run(
                 source,
                 config,
                 gpus,
-                max(int(config.cpus_per_actor), local_cores),
+                threads,
                 out,
                 model_id,
             ),
@@ -213,11 +215,15 @@ def _pool(questions: int, config: EmbedConfig) -> tuple[int, float]:
         gpus = 1.0 if have.get("GPU", 0) >= 1 else 0.0
     if config.actors is not None:
         return config.actors, gpus
-    nodes = [n for n in ray.nodes() if n["Alive"]]
-    # a local cluster claims more CPUs than the machine has
-    cores = min(have.get("CPU", 1), os.cpu_count() or 1) if len(nodes) == 1 else have.get("CPU", 1)
+    cores = have.get("CPU", 1)
+    if _single_node():
+        cores = min(cores, os.cpu_count() or 1)
     most = have.get("GPU", 0) // gpus if gpus else cores // config.cpus_per_actor
     return max(1, min(int(most), questions // QUESTIONS_PER_ACTOR)), gpus
+
+
+def _single_node() -> bool:
+    return sum(n["Alive"] for n in ray.nodes()) == 1
 
 
 def plan_units(questions: list[Question], actors: int, batch_tokens: int) -> list[list[Question]]:

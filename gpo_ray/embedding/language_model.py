@@ -8,6 +8,7 @@ import importlib.util
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from logging import ERROR, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -149,11 +150,14 @@ def _from_pretrained(auto_class: str, source: ModelSource, **kwargs: Any) -> Any
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No weight-loading bars: the caller has a bar of its own."""
+    """No bars and no retries' warnings: the caller has a bar of its own, and errors say what failed."""
     from transformers.utils import logging
 
     enabled = logging.is_progress_bar_enabled()
     verbosity = logging.get_verbosity()
+    hub = getLogger("huggingface_hub")
+    hub_level = hub.level
+    hub.setLevel(ERROR)
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     sink = io.StringIO()
@@ -162,5 +166,6 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(verbosity)
+        hub.setLevel(hub_level)
         if enabled:
             logging.enable_progress_bar()
