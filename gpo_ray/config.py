@@ -36,6 +36,9 @@ class ModelConfig(_Config):
     """``gaussian`` around the softmax of the means, as published, or the shares' ``cross_entropy``."""
     pooling: Literal["mean", "answer_mean", "last"] = "mean"
     """Which of the stored vectors stands for a response."""
+    prior: Literal["none", "mix"] = "none"
+    """``mix``: where meta-train groups answered a question, start from the mix of them that fits the
+    group's context; ``none``, as published."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ModelConfig:
@@ -53,6 +56,9 @@ class EpisodeConfig(_Config):
     """Least and most context questions; the number is drawn anew each step."""
     target_questions: tuple[int, int] = (10, 100)
     """Least and most target questions."""
+    hidden_prior: float = Field(default=0.5, ge=0, le=1)
+    """Share of the target questions whose prior is withheld, so that the model learns to do without
+    (with ``prior: mix``)."""
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> EpisodeConfig:
@@ -68,6 +74,9 @@ class ValidationConfig(_Config):
 
     fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the meta-train groups; at least one group."""
+    question_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the training questions kept from training steps, on which validation groups are scored
+    without a prior; 0 scores only questions that are trained on."""
     context_questions: int = Field(default=20, ge=1)
     """Context of each validation group; its other questions are targets."""
     every: int = Field(default=50, ge=1)

@@ -14,6 +14,7 @@ from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.language_model import find_model, fingerprint
 from gpo_ray.errors import BundleError, DataError
 from gpo_ray.model.estimator import GroupPreferenceModel
+from gpo_ray.preferences.dataset import question_key
 
 
 class Slate(BaseModel):
@@ -88,8 +89,10 @@ def predict_file(bundle: str, context: str, questions: str, model: str | None = 
     encoder = Encoder(source, config.embedding_dtype)
     encoded = encoder.encode([(s.prompt, s.responses) for s in [*answers, *slates]])
     vectors = [getattr(e, config.model.pooling) for e in encoded]
-    group = estimator.adapt([(v, a.shares()) for v, a in zip(vectors, answers, strict=False)])
-    shares = group.predict(vectors[len(answers) :])
+    keys = [question_key(s.prompt, s.responses) for s in [*answers, *slates]]
+    known = [(v, a.shares()) for v, a in zip(vectors, answers, strict=False)]
+    group = estimator.adapt(known, keys[: len(answers)])
+    shares = group.predict(vectors[len(answers) :], keys[len(answers) :])
     return {
         "predictions": [
             {"prompt": s.prompt, "responses": list(s.responses), "share": p.tolist()}

@@ -23,7 +23,7 @@ FRACTION = 0.6
 CONTEXT = 10
 STEPS = 300
 WORKERS = 2
-METHODS = ("gpo", "uniform", "lm-base", "train-mean", "context-mean", "ridge")
+METHODS = ("gpo", "uniform", "lm-base", "train-mean", "context-mean", "ridge-mix", "ridge")
 
 _NEXT = """
 Next:

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
+from gpo_ray.model.memory import GroupMemory, normalized
 
 Array = NDArray[np.float64]
 
-LEAST_SHARE = 1e-4
 RIDGE_MIX_PENALTY = 0.05
 RIDGE_PENALTIES = np.logspace(0, 5, 11)
 
@@ -36,11 +36,12 @@ class MetaTrain:
     @cached_property
     def shares(self) -> Array:
         """(G, N) shares, NaN where a group did not answer or the question is not for training."""
-        table = np.full((len(self.groups), len(self.arrays.x)), np.nan)
-        for row, g in enumerate(self.groups):
-            known = np.intersect1d(self.arrays.answered[g], self.questions)
-            table[row, self.arrays.rows(known)] = self.arrays.shares_of(g, known)
-        return table
+        return self.memory.shares
+
+    @cached_property
+    def memory(self) -> GroupMemory:
+        """The same, as the models' prior reads it."""
+        return GroupMemory.build(self.arrays, self.groups, self.questions)
 
     @cached_property
     def mean(self) -> Array:
@@ -96,9 +97,7 @@ class Situation:
 
     def normalized(self, scores: Array) -> Array:
         """Scores clipped from below and scaled to sum to 1 within each question."""
-        clipped = np.maximum(scores, LEAST_SHARE)
-        starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
-        return clipped / np.repeat(np.add.reduceat(clipped, starts), self.sizes)
+        return normalized(scores, self.sizes)
 
 
 Baseline = Callable[[Situation], Array | None]
@@ -134,12 +133,8 @@ def nearest_group(q: Situation) -> Array:
 
 def ridge_mix(q: Situation) -> Array:
     """Meta-train mean plus a ridge-weighted mix of the groups' residuals, fitted to the context."""
-    residual = q.train.filled - q.train.mean
-    a = residual[:, q.context_rows].T
-    b = q.context_y - q.train.mean[q.context_rows]
-    weight = np.linalg.solve(a.T @ a + RIDGE_MIX_PENALTY * np.eye(a.shape[1]), a.T @ b)
-    mixed = q.train.mean[q.target_rows] + weight @ residual[:, q.target_rows]
-    return np.where(np.isnan(mixed), np.nan, q.normalized(np.nan_to_num(mixed)))
+    scores = q.train.memory.prior(q.context_rows, q.context_y, q.target_rows, penalty=RIDGE_MIX_PENALTY)
+    return q.normalized(scores)
 
 
 def ridge(q: Situation) -> Array:

@@ -13,6 +13,7 @@ from gpo_ray.config import TrainConfig, load_train_config
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.baselines import BASELINES, MetaTrain, answer
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
+from gpo_ray.model.memory import GroupMemory, task_prior
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.alignment import accuracy
 from gpo_ray.preferences.splits import Split
@@ -126,10 +127,16 @@ def _meta_trained(source: PreferenceArrays, split: Split, config: TrainConfig) -
     if config.standardize:
         arrays = source.standardized(source.question_numbers(split.question_order))[0]
     engine = LocalEngine(new_model(arrays.x.shape[1], config), config)
-    progress = meta_train(engine, MetaTrainingData.build(arrays, split), config, lambda *_: None)
+    progress = meta_train(engine, MetaTrainingData.build(arrays, split, config), config, lambda *_: None)
     best = new_model(arrays.x.shape[1], config)
     best.load_state_dict(progress.best_weights)
-    return lambda tasks: predict_tasks(best.eval(), arrays, tasks)
+    prior = None
+    if config.model.prior != "none":
+        groups = arrays.group_numbers(split.meta_train_groups)
+        prior = task_prior(
+            GroupMemory.build(arrays, groups, arrays.question_numbers(split.question_order)), arrays
+        )
+    return lambda tasks: predict_tasks(best.eval(), arrays, tasks, prior=prior)
 
 
 def _scores(arrays: PreferenceArrays, task: Task, predicted: NDArray[np.float64]) -> dict[str, Any]:

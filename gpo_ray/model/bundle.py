@@ -1,8 +1,9 @@
 """The bundle: what meta-training leaves behind and everything that predicts starts from.
 
 A folder with ``model.safetensors``, ``config.json`` (what rebuilds the model), ``provenance.json``
-(data, embeddings, groups and questions trained on, versions) and ``manifest.json``, written last,
-with the SHA-256 of the others. No pickle is ever loaded.
+(data, embeddings, groups and questions trained on, versions), for a model with a prior
+``memory.safetensors`` and ``memory.json`` (the meta-train groups' shares and the questions they are
+of), and ``manifest.json``, written last, with the SHA-256 of the others. No pickle is ever loaded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import safetensors
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,11 +23,13 @@ from torch import Tensor
 
 from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
+from gpo_ray.model.memory import GroupMemory, QuestionMemory
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.storage import Folder
 
 KIND = "bundle"
 WEIGHTS, CONFIG, PROVENANCE = "model.safetensors", "config.json", "provenance.json"
+MEMORY, MEMORY_QUESTIONS = "memory.safetensors", "memory.json"
 
 
 class BundleConfig(BaseModel):
@@ -54,10 +58,16 @@ class Bundle:
     model: GPOTransformer
     config: BundleConfig
     provenance: dict[str, Any]
+    memory: QuestionMemory | None = None
+    """What the meta-train groups answered, for a model that takes a prior."""
 
 
 def write_bundle(
-    uri: str | os.PathLike[str], weights: dict[str, Tensor], config: BundleConfig, provenance: dict[str, Any]
+    uri: str | os.PathLike[str],
+    weights: dict[str, Tensor],
+    config: BundleConfig,
+    provenance: dict[str, Any],
+    memory: QuestionMemory | None = None,
 ) -> None:
     """Write a bundle, manifest last."""
     folder = Folder(uri, BundleError)
@@ -66,6 +76,11 @@ def write_bundle(
         CONFIG: config.model_dump_json(indent=1).encode(),
         PROVENANCE: json.dumps(provenance, indent=1, allow_nan=False).encode(),
     }
+    if memory is not None:
+        shares = torch.from_numpy(memory.memory.shares).float()
+        contents[MEMORY] = save_tensors({"shares": shares})
+        sizes = {key: len(rows) for key, rows in memory.rows.items()}
+        contents[MEMORY_QUESTIONS] = json.dumps(sizes).encode()
     files = {name: folder.write(name, data) for name, data in contents.items()}
     folder.write_manifest(KIND, files)
 
@@ -83,7 +98,8 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
         config = parse(BundleConfig, raw, f"{folder}/{CONFIG}")
         provenance = json.loads(folder.read_checked(PROVENANCE, manifest))
         weights = load_tensors(folder.read_checked(WEIGHTS, manifest))
-    except (ValueError, ConfigError, safetensors.SafetensorError) as e:
+        memory = _read_memory(folder, manifest) if config.model.prior != "none" else None
+    except (ValueError, KeyError, AttributeError, ConfigError, safetensors.SafetensorError) as e:
         raise BundleError(f"{folder}: a file cannot be understood: {e}") from e
     model = GPOTransformer(config.embedding_width, config.model)
     try:
@@ -91,7 +107,16 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
     except RuntimeError as e:
         reason = " ".join(str(e).split())[:300]
         raise BundleError(f"{folder}/{WEIGHTS}: does not fit {CONFIG}: {reason}") from e
-    return Bundle(model.eval().requires_grad_(False), config, provenance)
+    return Bundle(model.eval().requires_grad_(False), config, provenance, memory)
+
+
+def _read_memory(folder: Folder, manifest: dict[str, Any]) -> QuestionMemory:
+    shares = load_tensors(folder.read_checked(MEMORY, manifest))["shares"].double().numpy()
+    sizes = json.loads(folder.read_checked(MEMORY_QUESTIONS, manifest))
+    offsets = np.cumsum([0, *sizes.values()])
+    if shares.ndim != 2 or shares.shape[1] != offsets[-1]:
+        raise BundleError(f"{folder}/{MEMORY}: shape {shares.shape} does not fit {MEMORY_QUESTIONS}")
+    return QuestionMemory.build(GroupMemory(shares), offsets, list(sizes))
 
 
 def fold_standardization(weights: dict[str, Tensor], mean: Tensor, scale: Tensor) -> dict[str, Tensor]:

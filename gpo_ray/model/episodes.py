@@ -6,8 +6,8 @@ Shapes: G groups, Q questions, N responses of all questions end to end; B, C, T 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -135,12 +135,7 @@ class Episode:
             if isinstance(value, Tensor):
                 return value.to(device)
             if isinstance(value, Points):
-                y, mask = value.y, value.mask
-                return Points(
-                    value.index.to(device),
-                    None if y is None else y.to(device),
-                    None if mask is None else mask.to(device),
-                )
+                return Points(*(move(getattr(value, k)) for k in value.__dataclass_fields__))  # type: ignore[arg-type]
             return value
 
         return Episode(**{k: move(getattr(self, k)) for k in self.__dataclass_fields__})  # type: ignore[arg-type]
@@ -153,6 +148,8 @@ class Task:
     group: int
     context: Ints
     target: Ints
+    hidden: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Target questions whose prior is withheld."""
 
 
 def draw_tasks(
@@ -179,6 +176,7 @@ def draw_tasks(
     contexts = int(rng.integers(*config.context_questions, endpoint=True))
     targets = int(rng.integers(*config.target_questions, endpoint=True))
     order = rng.permutation(questions)
+    hidden = questions[rng.random(len(questions)) < config.hidden_prior]
     chosen = list(groups)
     if len(chosen) > config.groups:
         chosen = [chosen[i] for i in rng.choice(len(chosen), config.groups, replace=False)]
@@ -191,17 +189,28 @@ def draw_tasks(
         if c + t > len(mine):
             c = min(max(1, round(len(mine) * c / (c + t))), len(mine) - 1)
             t = len(mine) - c
-        tasks.append(Task(g, mine[:c], mine[c : c + t]))
+        target = mine[c : c + t]
+        tasks.append(Task(g, mine[:c], target, target[np.isin(target, hidden)]))
     return tasks
 
 
-def build_episode(arrays: PreferenceArrays, tasks: Sequence[Task], all_tasks: Sequence[Task] = ()) -> Episode:
+Prior = Callable[[Task], NDArray[np.float64]]
+"""Log prior shares over the responses of a task's targets, NaN where there is none."""
+
+
+def build_episode(
+    arrays: PreferenceArrays,
+    tasks: Sequence[Task],
+    all_tasks: Sequence[Task] = (),
+    prior: Prior | None = None,
+) -> Episode:
     """Tensors for some groups' tasks.
 
     Args:
         arrays: the data.
         tasks: this worker's part.
         all_tasks: all workers' parts, by default ``tasks``.
+        prior: of the target responses, if the model takes one.
     """
     context_rows = [arrays.rows(t.context) for t in tasks]
     target_rows = [arrays.rows(t.target) for t in tasks]
@@ -216,7 +225,7 @@ def build_episode(arrays: PreferenceArrays, tasks: Sequence[Task], all_tasks: Se
     return Episode(
         x=arrays.x[torch.from_numpy(distinct)],
         context=_context(index[: len(tasks)], context_y, arrays.x.dtype),
-        target=Points(target),
+        target=Points(target) if prior is None else _with_prior(target, place, [prior(t) for t in tasks]),
         place=place,
         slate=torch.from_numpy(np.repeat(np.arange(len(slate_sizes)), slate_sizes)),
         slates=len(slate_sizes),
@@ -235,6 +244,13 @@ def _context(index: Sequence[Ints], y: Sequence[NDArray[np.float64]], dtype: tor
     mask = torch.zeros(padded.numel(), dtype=torch.bool)
     mask[place] = True
     return Points(padded, values.view_as(padded), None if mask.all() else mask.view_as(padded))
+
+
+def _with_prior(target: Tensor, place: Tensor, priors: Sequence[NDArray[np.float64]]) -> Points:
+    flat = torch.from_numpy(np.concatenate(priors)).float()
+    values, known = torch.zeros(target.numel()), torch.zeros(target.numel(), dtype=torch.bool)
+    values[place], known[place] = flat.nan_to_num(), ~flat.isnan()
+    return Points(target, prior=values.view_as(target), known=known.view_as(target))
 
 
 def _pad(rows: Sequence[Ints]) -> tuple[Tensor, Tensor]:

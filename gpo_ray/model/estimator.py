@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
+from gpo_ray.model.episodes import Ints
 from gpo_ray.model.likelihood import slate_log_softmax
 from gpo_ray.model.transformer import ContextCache, Points
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
@@ -35,6 +36,7 @@ class GroupPreferenceModel:
         self._device = device
         self.config: BundleConfig = bundle.config
         self.provenance: dict[str, Any] = bundle.provenance
+        self._memory = bundle.memory
 
     @classmethod
     def load(cls, uri: str | os.PathLike[str], device: str = "cpu") -> GroupPreferenceModel:
@@ -45,13 +47,19 @@ class GroupPreferenceModel:
         """
         return cls(read_bundle(uri), device)
 
-    def adapt(self, context: Sequence[tuple[Floats, Sequence[float] | Floats]]) -> AdaptedGroup:
+    def adapt(
+        self,
+        context: Sequence[tuple[Floats, Sequence[float] | Floats]],
+        keys: Sequence[str | None] | None = None,
+    ) -> AdaptedGroup:
         """Take in a group's answers.
 
         Args:
             context: for each answered question its responses' embeddings (R, E), in the pooling of
                 ``config.model.pooling``, and the group's shares over them (R,), summing to 1. A
                 single answer is a one-hot share. At least one question.
+            keys: :func:`~gpo_ray.preferences.dataset.question_key` of each question. With them, a model
+                with a prior recognises questions that its meta-train groups answered.
 
         Returns:
             The group, its context encoded once for any number of predictions.
@@ -76,15 +84,42 @@ class GroupPreferenceModel:
             self._all(len(x)), torch.from_numpy(np.concatenate(shares)).float()[None].to(self._device)
         )
         with torch.inference_mode():
-            return AdaptedGroup(self, self._model.encode_context(x, points))
+            cache = self._model.encode_context(x, points)
+        return AdaptedGroup(self, cache, self._recognized(shares, keys))
 
-    def _predict(self, cache: ContextCache, questions: Sequence[Floats]) -> list[NDArray[np.float64]]:
+    def _recognized(
+        self, shares: Sequence[NDArray[np.float64]], keys: Sequence[str | None] | None
+    ) -> list[tuple[Ints, NDArray[np.float64]]]:
+        """Rows and shares of the context questions that the memory knows."""
+        if self._memory is None or keys is None:
+            return []
+        if len(keys) != len(shares):
+            raise DataError(f"context: {len(keys)} keys for {len(shares)} questions")
+        rows = self._memory.rows_of(keys, [len(s) for s in shares])
+        return [(r, s) for r, s in zip(rows, shares, strict=True) if r is not None]
+
+    def _target(self, group: AdaptedGroup, keys: Sequence[str | None] | None, sizes: Sequence[int]) -> Points:
+        """Target points, with a prior where the memory knows the question."""
+        index = self._all(sum(sizes))
+        if self._memory is None or keys is None:
+            return Points(index)
+        if len(keys) != len(sizes):
+            raise DataError(f"questions: {len(keys)} keys for {len(sizes)} questions")
+        rows = self._memory.rows_of(keys, sizes)
+        prior = torch.from_numpy(self._memory.log_prior(group.recognized, rows, sizes)).float()[None]
+        prior = prior.to(self._device)
+        return Points(index, prior=prior.nan_to_num(), known=~prior.isnan())
+
+    def _predict(
+        self, group: AdaptedGroup, questions: Sequence[Floats], keys: Sequence[str | None] | None
+    ) -> list[NDArray[np.float64]]:
         if not questions:
             return []
         x, sizes = self._stack(questions, "questions")
+        target = self._target(group, keys, sizes)
         slate = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(self._device)
         with torch.inference_mode():
-            mean, _ = self._model.decode(x, cache, Points(self._all(len(x))))
+            mean, _ = self._model.decode(x, group.cache, target)
             shares = slate_log_softmax(mean[0], slate, len(sizes)).exp().double().cpu().numpy()
         return np.split(shares, np.cumsum(sizes)[:-1])
 
@@ -108,15 +143,24 @@ class GroupPreferenceModel:
 class AdaptedGroup:
     """A group whose context has been encoded; made by :meth:`GroupPreferenceModel.adapt`."""
 
-    def __init__(self, model: GroupPreferenceModel, cache: ContextCache) -> None:
+    def __init__(
+        self,
+        model: GroupPreferenceModel,
+        cache: ContextCache,
+        recognized: list[tuple[Ints, NDArray[np.float64]]],
+    ) -> None:
         self._model = model
-        self._cache = cache
+        self.cache = cache
+        self.recognized = recognized
 
-    def predict(self, questions: Sequence[Floats]) -> list[NDArray[np.float64]]:
+    def predict(
+        self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
+    ) -> list[NDArray[np.float64]]:
         """The group's predicted preferences.
 
         Args:
             questions: for each question the embeddings of its responses (R, E).
+            keys: as in :meth:`GroupPreferenceModel.adapt`.
 
         Returns:
             For each question the shares over its responses (R,), which sum to 1.
@@ -124,4 +168,4 @@ class AdaptedGroup:
         Raises:
             DataError: if a shape is wrong or a value not finite.
         """
-        return self._model._predict(self._cache, questions)
+        return self._model._predict(self, questions, keys)

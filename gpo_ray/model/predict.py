@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Task, build_episode
+from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Prior, Task, build_episode
 from gpo_ray.model.likelihood import cross_entropy, gaussian_nll, slate_log_softmax
 from gpo_ray.model.transformer import Points
 from gpo_ray.preferences.alignment import alignment
@@ -33,13 +33,17 @@ def episode_loss(forward: Forward, episode: Episode, likelihood: str, workers: i
 
 @torch.inference_mode()
 def predict_tasks(
-    forward: Forward, arrays: PreferenceArrays, tasks: Sequence[Task], device: torch.device | str = "cpu"
+    forward: Forward,
+    arrays: PreferenceArrays,
+    tasks: Sequence[Task],
+    device: torch.device | str = "cpu",
+    prior: Prior | None = None,
 ) -> list[NDArray[np.float64]]:
     """Predicted shares over the responses of each task's target questions, end to end."""
     predictions: list[NDArray[np.float64]] = []
     for start in range(0, len(tasks), TARGET_CHUNK):
         chunk = tasks[start : start + TARGET_CHUNK]
-        episode = build_episode(arrays, chunk).to(device)
+        episode = build_episode(arrays, chunk, prior=prior).to(device)
         mean, _ = forward(episode.x, episode.context, episode.target)
         log_share = slate_log_softmax(mean.flatten()[episode.place], episode.slate, episode.slates)
         shares = log_share.exp().double().cpu().numpy()

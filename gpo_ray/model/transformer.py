@@ -28,12 +28,15 @@ class Points:
     """Context or target points of B groups.
 
     ``index`` (B, P): row of each point in the distinct responses; ``y`` (B, P): the group's share,
-    None for targets; ``mask`` (B, P): True for real points, None if all are.
+    None for targets; ``mask`` (B, P): True for real points, None if all are; of targets ``prior``
+    (B, P): log of the prior share, to be used where ``known`` (B, P) is True.
     """
 
     index: Tensor
     y: Tensor | None = None
     mask: Tensor | None = None
+    prior: Tensor | None = None
+    known: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,9 @@ class GPOTransformer(nn.Module):
         self.predictor = nn.Sequential(
             nn.Linear(config.width, config.feedforward), nn.ReLU(), nn.Linear(config.feedforward, 2)
         )
+        if config.prior != "none":
+            # at 0 the model starts as the prior itself, and can only leave it where that pays
+            self.prior_gate = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, context: Points, target: Points) -> tuple[Tensor, Tensor]:
         """Predict targets from contexts.
@@ -175,7 +181,7 @@ class GPOTransformer(nn.Module):
             Mean and log standard deviation, each (B, T).
         """
         context_tokens, target_tokens = self.embedder(x, (context, target))
-        return self._decode(self._encode(context_tokens, context.mask), target_tokens)
+        return self._decode(self._encode(context_tokens, context.mask), target_tokens, target)
 
     def encode_context(self, x: Tensor, context: Points) -> ContextCache:
         """The keys and values of each group's context, to be reused for any targets: exact."""
@@ -183,7 +189,7 @@ class GPOTransformer(nn.Module):
 
     def decode(self, x: Tensor, cache: ContextCache, target: Points) -> tuple[Tensor, Tensor]:
         """Predict targets from encoded contexts; as :meth:`forward`."""
-        return self._decode(cache, self.embedder(x, (target,))[0])
+        return self._decode(cache, self.embedder(x, (target,))[0], target)
 
     def _encode(self, h: Tensor, mask: Tensor | None) -> ContextCache:
         if h.shape[1] == 0:
@@ -194,8 +200,10 @@ class GPOTransformer(nn.Module):
             caches.append(cache)
         return ContextCache(tuple(caches), mask)
 
-    def _decode(self, cache: ContextCache, h: Tensor) -> tuple[Tensor, Tensor]:
+    def _decode(self, cache: ContextCache, h: Tensor, target: Points) -> tuple[Tensor, Tensor]:
         for layer, layer_cache in zip(self.encoder.layers, cache.layers, strict=True):
             h, _ = layer(h, layer_cache, cache.mask)
         mean, log_std = self.predictor(h).unbind(-1)
+        if target.prior is not None and target.known is not None:
+            mean = torch.where(target.known, target.prior + self.prior_gate * mean, mean)
         return mean, log_std

@@ -65,8 +65,13 @@ class Question:
     @property
     def key(self) -> str:
         """Hash of what a language model reads: the prompt and the responses in order."""
-        text = json.dumps([self.prompt, list(self.responses)], ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        return question_key(self.prompt, self.responses)
+
+
+def question_key(prompt: str, responses: Sequence[str]) -> str:
+    """Hash of what a language model reads of a question."""
+    text = json.dumps([prompt, list(responses)], ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.errors import ConfigError
-from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Task, build_episode, draw_tasks
+from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Prior, Task, build_episode, draw_tasks
+from gpo_ray.model.memory import GroupMemory, task_prior
 from gpo_ray.model.predict import Forward, fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.splits import Split
 
@@ -95,16 +96,28 @@ class MetaTrainingData:
     train_groups: list[int]
     validation_groups: list[int]
     questions: Ints
-    """Training questions, in the split's order."""
+    """Questions of the training steps, in the split's order."""
+    held_out: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Training questions kept for validation without a prior; may be none."""
+    prior: Prior | None = None
+    """From the training groups' answers, if the model takes one."""
 
     @classmethod
-    def build(cls, arrays: PreferenceArrays, split: Split) -> MetaTrainingData:
+    def build(cls, arrays: PreferenceArrays, split: Split, config: TrainConfig) -> MetaTrainingData:
         """Look up a split's groups and questions."""
+        questions = arrays.question_numbers(split.question_order)
+        groups = arrays.group_numbers(split.train_groups)
+        cut = len(questions) - int(config.validation.question_fraction * len(questions))
+        prior = None
+        if config.model.prior != "none":
+            prior = task_prior(GroupMemory.build(arrays, groups, questions), arrays)
         return cls(
             arrays=arrays,
-            train_groups=arrays.group_numbers(split.train_groups),
+            train_groups=groups,
             validation_groups=arrays.group_numbers(split.validation_groups),
-            questions=arrays.question_numbers(split.question_order),
+            questions=questions[:cut],
+            held_out=questions[cut:],
+            prior=prior,
         )
 
 
@@ -148,7 +161,7 @@ def meta_train(
             )
         tick(progress.step)
         if progress.step % config.validation.every == 0 or progress.step == config.steps:
-            _validate(engine, data.arrays, validation, progress)
+            _validate(engine, data, validation, progress)
             progress.seconds = time.monotonic() - begun
             metrics = {
                 "step": progress.step,
@@ -180,22 +193,24 @@ def _worker_episode(engine: Engine, data: MetaTrainingData, config: TrainConfig,
         raise ConfigError(
             f"{engine.workers} workers for {len(tasks)} groups a step: use at most as many workers as groups"
         )
-    return build_episode(data.arrays, mine, tasks)
+    return build_episode(data.arrays, mine, tasks, data.prior)
 
 
 def _validation_tasks(data: MetaTrainingData, config: TrainConfig) -> list[Task]:
-    tasks = fixed_context_tasks(
-        data.arrays, data.validation_groups, data.questions, config.validation.context_questions
-    )
+    groups, context = data.validation_groups, config.validation.context_questions
+    tasks = fixed_context_tasks(data.arrays, groups, data.questions, context)
+    if len(data.held_out):
+        new = fixed_context_tasks(data.arrays, groups, data.questions, context, data.held_out)
+        tasks += [Task(t.group, t.context, t.target, t.target) for t in new]
     if not tasks:
         raise ConfigError("no validation group answered two of the training questions; use another --seed")
     return tasks
 
 
-def _validate(engine: Engine, arrays: PreferenceArrays, tasks: list[Task], progress: Progress) -> None:
+def _validate(engine: Engine, data: MetaTrainingData, tasks: list[Task], progress: Progress) -> None:
     """Mean alignment over the validation groups' questions; keeps the weights if it is the best yet."""
-    predictions = predict_tasks(engine.forward, arrays, tasks, arrays.x.device)
-    scores = [score(arrays, t, p) for t, p in zip(tasks, predictions, strict=True)]
+    predictions = predict_tasks(engine.forward, data.arrays, tasks, data.arrays.x.device, data.prior)
+    scores = [score(data.arrays, t, p) for t, p in zip(tasks, predictions, strict=True)]
     means = [s[np.isfinite(s)].mean() for s in scores if np.isfinite(s).any()]
     if not means:
         raise ConfigError(

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from gpo_ray.config import TrainConfig
@@ -17,6 +18,7 @@ from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.bundle import BundleConfig, fold_standardization, write_bundle
 from gpo_ray.model.episodes import PreferenceArrays
+from gpo_ray.model.memory import GroupMemory, QuestionMemory
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split
 from gpo_ray.storage import Folder
@@ -80,6 +82,8 @@ class Prepared:
 
     data: MetaTrainingData
     bundle_config: BundleConfig
+    memory: QuestionMemory | None
+    """All meta-train groups' answers, if the model takes a prior."""
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]]
     """Makes weights trained on standardised embeddings ready for raw ones."""
 
@@ -103,7 +107,8 @@ def prepare(job: TrainJob) -> Prepared:
             return fold_standardization(weights, mean, scale)
 
     return Prepared(
-        data=MetaTrainingData.build(arrays, job.split),
+        data=MetaTrainingData.build(arrays, job.split, job.config),
+        memory=None if job.config.model.prior == "none" else _memory(dataset, arrays, job.split),
         bundle_config=BundleConfig(
             embedding_width=embeddings.width,
             embedding_fingerprint=embeddings.fingerprint,
@@ -113,6 +118,19 @@ def prepare(job: TrainJob) -> Prepared:
             model=job.config.model,
         ),
         fold=fold,
+    )
+
+
+def _memory(dataset: PreferenceDataset, arrays: PreferenceArrays, split: Split) -> QuestionMemory:
+    """The meta-train groups' answers to the training questions, and to no others."""
+    questions = np.sort(arrays.question_numbers(split.question_order))
+    memory = GroupMemory.build(arrays, arrays.group_numbers(split.meta_train_groups), questions)
+    keys = [q.key for q in dataset.iter_questions()]
+    sizes = np.diff(arrays.offsets)[questions]
+    return QuestionMemory.build(
+        GroupMemory(memory.shares[:, arrays.rows(questions)]),
+        np.concatenate([[0], np.cumsum(sizes)]),
+        [keys[i] for i in questions],
     )
 
 
@@ -129,7 +147,9 @@ def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, A
         "versions": {"python": platform.python_version()}
         | {p: metadata.version(p) for p in ("gpo-ray", "torch", "numpy", "pyarrow")},
     }
-    write_bundle(job.out, prepared.fold(progress.best_weights), prepared.bundle_config, provenance)
+    write_bundle(
+        job.out, prepared.fold(progress.best_weights), prepared.bundle_config, provenance, prepared.memory
+    )
     figure = learning_curve(progress.history)
     if figure:
         job.run_folder.write("learning_curve.svg", figure)

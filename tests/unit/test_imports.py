@@ -31,6 +31,7 @@ TIERS = (
     {"evaluation", "tuning", "serving"},
     {"quickstart"},
     {"cli"},
+    {"__main__"},
 )
 
 

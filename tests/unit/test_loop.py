@@ -13,7 +13,7 @@ from gpo_ray.training.loop import MetaTrainingData, Progress, _worker_episode, l
 
 DATASET = survey(8, 10, seed=1, answered=0.8)
 SPLIT = draw_split(DATASET, 0.8, 0)
-DATA = MetaTrainingData.build(arrays(DATASET), SPLIT)
+DATA = MetaTrainingData.build(arrays(DATASET), SPLIT, tiny_config())
 STEP_KEYS = {
     *("step", "loss", "losses", "learning_rate", "seconds"),
     *("validation_alignment", "best_alignment", "best_step"),
