@@ -88,7 +88,7 @@ def predict_file(bundle: str, context: str, questions: str, model: str | None = 
         )
     encoder = Encoder(source, config.embedding_dtype)
     encoded = encoder.encode([(s.prompt, s.responses) for s in [*answers, *slates]])
-    vectors = [getattr(e, config.model.pooling) for e in encoded]
+    vectors = [e.pooled(config.model.pooling) for e in encoded]
     keys = [question_key(s.prompt, s.responses) for s in [*answers, *slates]]
     known = [(v, a.shares()) for v, a in zip(vectors, answers, strict=False)]
     group = estimator.adapt(known, keys[: len(answers)])

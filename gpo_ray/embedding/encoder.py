@@ -44,6 +44,11 @@ class EncodedQuestion:
     tokens: int
     """Tokens the language model processed for it."""
 
+    def pooled(self, pooling: str) -> NDArray[np.float32]:
+        """(R, E) the vectors of one of ``POOLINGS``."""
+        vectors: NDArray[np.float32] = getattr(self, pooling)
+        return vectors
+
 
 class Encoder:
     """Encodes questions with a frozen language model.

@@ -188,7 +188,7 @@ def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestio
     }
     for pooling in POOLINGS:
         with np.errstate(over="ignore"):  # what does not fit is refused just below
-            vectors = np.concatenate([getattr(e, pooling) for e in encoded]).astype(dtype)
+            vectors = np.concatenate([e.pooled(pooling) for e in encoded]).astype(dtype)
         if not np.isfinite(vectors).all():
             raise EmbeddingError(f"a vector is not finite in {dtype}; use --dtype or --store-dtype float32")
         columns[pooling] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
