@@ -7,11 +7,12 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from gpo_ray import __version__
 from gpo_ray.config import load_train_config, parse
@@ -22,13 +23,18 @@ from gpo_ray.preferences.splits import draw_split
 from gpo_ray.storage import Folder
 
 app = typer.Typer(
-    name="gpo", no_args_is_help=True, add_completion=False, help="Group Preference Optimization on Ray."
+    name="gpo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Group Preference Optimization on Ray.",
 )
 survey_app = typer.Typer(no_args_is_help=True, help="Survey data: import it, look at it.")
 bundle_app = typer.Typer(no_args_is_help=True, help="Trained bundles.")
 app.add_typer(survey_app, name="survey")
 app.add_typer(bundle_app, name="bundle")
 console = Console()
+UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of click and does not export it
 
 Survey = Annotated[str, typer.Option(help="Survey folder made by `gpo survey import`.")]
 Embeddings = Annotated[str, typer.Option(help="Embedding folder made by `gpo embed`.")]
@@ -47,13 +53,23 @@ def main() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        app()
+        code = app(standalone_mode=False)
     except GPOError as e:
-        print(f"error: {' '.join(str(e).split())}", file=sys.stderr)
-        sys.exit(e.exit_code)
-    except KeyboardInterrupt:
+        _fail(str(e), e.exit_code)
+    except UsageError as e:
+        if type(e).__name__ == "NoArgsIsHelpError":
+            print(e.format_message())
+            sys.exit(2)
+        _fail(f"{e.format_message()} (see --help)", 2)
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted; the same command goes on from what is complete", file=sys.stderr)
         sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)
 
 
 @app.callback(invoke_without_command=True)
@@ -178,16 +194,16 @@ def train(
         config=settings,
         split=draw_split(dataset, fraction, seed, validation_fraction=settings.validation.fraction),
     )
-    if restart:
-        job.run_folder.remove_all()
+    if zero_stage not in (0, 1, 2, 3):
+        raise ConfigError(f"zero stage {zero_stage} is not one of 0, 1, 2, 3")
     if workers == 0:
         from gpo_ray.training.local import train_local
 
-        result = train_local(job, _progress())
+        result = train_local(job, _progress(), "cuda" if gpus_per_worker else "cpu", restart)
     else:
         from gpo_ray.training.driver import train_distributed
 
-        result = train_distributed(job, workers, zero_stage, gpus_per_worker, address, _progress())
+        result = train_distributed(job, workers, zero_stage, gpus_per_worker, address, _progress(), restart)
     _report(
         result | {"out": out},
         as_json,
@@ -202,7 +218,7 @@ def evaluate(
     out: Out,
     methods: Annotated[
         str, typer.Option(help="Comma-separated.")
-    ] = "gpo,paper,uniform,lm-base,train-mean,context-mean,ridge",
+    ] = "gpo,paper,uniform,lm-base,train-mean,context-mean,ridge-mix,ridge",
     protocol: Annotated[str, typer.Option(help="paper or new-questions.")] = "paper",
     fractions: Annotated[str, typer.Option(help="Shares of groups for meta-training.")] = "0.4,0.6,0.8",
     seeds: Annotated[int, typer.Option(min=1, help="Splits for each fraction.")] = 3,
@@ -220,10 +236,12 @@ def evaluate(
 
     if protocol not in ("paper", "new-questions"):
         raise ConfigError(f"protocol {protocol!r} is not one of paper, new-questions")
-    plan = EvaluationPlan(tuple(m.strip() for m in methods.split(",")), context, steps)
+    plan = EvaluationPlan(tuple(dict.fromkeys(m.strip() for m in methods.split(","))), context, steps)
     result = run(survey, embeddings, out, plan, protocol, _floats(fractions), seeds, address, _progress())  # type: ignore[arg-type]
     if not as_json:
         print(text_table(result["cells"]))
+        if result["cannot_answer"]:
+            print(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}")
     _report(result, as_json, "report: {report}")
 
 
@@ -241,9 +259,9 @@ def predict(
     result = predict_file(bundle, context, questions, model)
     if not as_json:
         for p in result["predictions"]:
-            console.print(f"[bold]{p['prompt']}[/bold]", highlight=False)
+            console.print(Text(p["prompt"], style="bold"))
             for response, share in zip(p["responses"], p["share"], strict=True):
-                console.print(f"  {share:6.1%}  {response}", highlight=False)
+                console.print(Text(f"  {share:6.1%}  {response}"))
     _report(result, as_json, "")
 
 
@@ -319,22 +337,23 @@ def _show_survey(dataset: PreferenceDataset, where: str) -> None:
         f"{counts['preferences']} preferences"
     )
     question = next(iter(dataset.iter_questions()))
-    sample = Table(title=question.prompt, title_justify="left")
+    sample = Table(title=Text(question.prompt), title_justify="left")
     for column in ("group", *question.responses):
-        sample.add_column(column)
+        sample.add_column(Text(column))
     values, offsets = dataset.shares()
     ids = dataset.preferences["question_id"].to_pylist()
     rows = [i for i, q in enumerate(ids) if q == question.question_id][:5]
     for i in rows:
         shares = values[offsets[i] : offsets[i + 1]]
-        sample.add_row(dataset.preferences["group_id"][i].as_py(), *(f"{s:.3f}" for s in shares))
+        sample.add_row(Text(dataset.preferences["group_id"][i].as_py()), *(f"{s:.3f}" for s in shares))
     console.print(sample)
     drops = Table(title="dropped", title_justify="left")
     for column in ("reason", "rows", "for example"):
         drops.add_column(column)
     log = dataset.dropped.to_pylist()
     for reason, count in counts["dropped"].items():
-        drops.add_row(reason, str(count), next(d["where"] for d in log if d["reason"] == reason))
+        example = next(d["where"] for d in log if d["reason"] == reason)
+        drops.add_row(Text(reason), str(count), Text(example))
     if log:
         console.print(drops)
         print(f"every dropped row is in {where}/dropped.parquet")

@@ -116,7 +116,7 @@ def parse(model: type[C], values: Any, where: str) -> C:
         first = e.errors()[0]
         key = ".".join(str(k) for k in first["loc"]) or "(top level)"
         more = f" (and {e.error_count() - 1} more)" if e.error_count() > 1 else ""
-        raise ConfigError(f"{where}: {key}: {first['msg']}{more}") from e
+        raise ConfigError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}{more}") from e
 
 
 def presets() -> list[str]:
@@ -136,7 +136,11 @@ def load_train_config(name: str | os.PathLike[str], **changes: Any) -> TrainConf
     if str(name) in presets():
         text, where = (_preset_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"preset {name}"
     elif path.is_file():
-        text, where = path.read_text(encoding="utf-8"), str(path)
+        where = str(path)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as e:
+            raise ConfigError(f"{where}: not a readable text file: {e}") from e
     else:
         raise ConfigError(f"{name}: neither a file nor a preset (presets: {', '.join(presets())})")
     try:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.language_model import find_model, fingerprint
+from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.errors import BundleError, DataError
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.preferences.dataset import question_key
@@ -86,6 +87,8 @@ def predict_file(bundle: str, context: str, questions: str, model: str | None = 
             f"{bundle}: was trained on embeddings of {config.embedding_fingerprint}, not of {found}; "
             "give that model with --model"
         )
+    if config.embedding_template != TEMPLATE:
+        raise BundleError(f"{bundle}: was trained with template {config.embedding_template}, not {TEMPLATE}")
     encoder = Encoder(source, config.embedding_dtype)
     encoded = encoder.encode([(s.prompt, s.responses) for s in [*answers, *slates]])
     vectors = [e.pooled(config.model.pooling) for e in encoded]
@@ -103,7 +106,7 @@ def predict_file(bundle: str, context: str, questions: str, model: str | None = 
 
 def _read(path: str, schema: TypeAdapter[Any]) -> Any:
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except FileNotFoundError as e:
         raise DataError(f"{path}: no such file") from e
     except (OSError, ValueError) as e:
@@ -112,7 +115,8 @@ def _read(path: str, schema: TypeAdapter[Any]) -> Any:
         items = schema.validate_python(values, strict=False)
     except ValidationError as e:
         first = e.errors()[0]
-        raise DataError(f"{path}: item {'.'.join(str(k) for k in first['loc'])}: {first['msg']}") from e
+        key = ".".join(str(k) for k in first["loc"])
+        raise DataError(f"{path}: item {key}: {first['msg'].removeprefix('Value error, ')}") from e
     if not items:
         raise DataError(f"{path}: the list is empty")
     return items

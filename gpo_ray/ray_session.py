@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Iterator
 
@@ -34,6 +35,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     if not address or address == "local":
         options |= {"num_cpus": max(MIN_LOCAL_CPUS, os.cpu_count() or 1), "include_dashboard": False}
         address = "local"
+    else:
+        _check_reachable(address)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of a Ray default that does not concern us
@@ -47,6 +50,20 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would go on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "auto" and the like, which Ray looks up
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as e:
+        raise ResourceError(
+            f"no Ray cluster answers at {address}: {e}; check --address or RAY_ADDRESS, "
+            "or leave both out to start a local cluster"
+        ) from e
 
 
 def require(what: str, workers: int, cpus: float, gpus: float = 0) -> None:

@@ -7,11 +7,13 @@ atomically, the manifest with their sizes and SHA-256 last.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,8 @@ class Folder:
     def __init__(self, uri: str | os.PathLike[str], error: type[GPOError] = ConfigError) -> None:
         self.uri = str(uri)
         self.error = error
+        if not self.uri.strip():
+            raise error("an empty path was given; name a folder")
         if "://" in self.uri:
             try:
                 self._fs, self._path = fs.FileSystem.from_uri(self.uri)
@@ -60,28 +64,25 @@ class Folder:
 
     def child(self, name: str) -> Folder:
         """A folder inside this one."""
-        return Folder(f"{self.uri.rstrip('/')}/{name}", self.error)
+        parent = self.uri if self.uri.endswith("://") else self.uri.rstrip("/")
+        return Folder(f"{parent}/{name}", self.error)
 
     def exists(self, name: str | None = None) -> bool:
         """Whether the folder, or the file ``name`` in it, exists."""
         path = f"{self._path}/{name}" if name else self._path
-        return self._fs.get_file_info(path).type != fs.FileType.NotFound
+        with self._guard(path, "looked at"):
+            return self._fs.get_file_info(path).type != fs.FileType.NotFound
 
     def names(self) -> list[str]:
         """Names of the files directly inside, sorted; temporary files left by a crash excluded."""
-        selector = fs.FileSelector(self._path, allow_not_found=True)
-        infos = self._fs.get_file_info(selector)
+        with self._guard(self.uri, "listed"):
+            infos = self._fs.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
         return sorted(i.base_name for i in infos if i.is_file and not i.base_name.startswith(".tmp-"))
 
     def read(self, name: str) -> bytes:
         """The bytes of one file; raises ``self.error`` naming it when it cannot be read."""
-        try:
-            with self._fs.open_input_file(f"{self._path}/{name}") as f:
-                return bytes(f.readall())
-        except FileNotFoundError as e:
-            raise self.error(f"{self.uri}/{name}: no such file") from e
-        except OSError as e:
-            raise self.error(f"{self.uri}/{name}: cannot be read: {e}") from e
+        with self._guard(f"{self.uri}/{name}", "read"), self._fs.open_input_file(f"{self._path}/{name}") as f:
+            return bytes(f.readall())
 
     def write(self, name: str, data: bytes) -> dict[str, Any]:
         """Write one file atomically; a reader sees the old bytes or the new, never a part.
@@ -90,14 +91,12 @@ class Folder:
             Its manifest entry: ``{"bytes": int, "sha256": str}``.
         """
         target = f"{self._path}/{name}"
-        try:
+        with self._guard(f"{self.uri}/{name}", "written"):
             if self.is_local:
                 self._write_local(Path(target), data)
             else:  # object stores publish an object only when its upload completes
                 with self._fs.open_output_stream(target) as f:
                     f.write(data)
-        except OSError as e:
-            raise ConfigError(f"{self.uri}/{name}: cannot be written: {e}") from e
         return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     @staticmethod
@@ -116,12 +115,46 @@ class Folder:
     def remove(self, name: str) -> None:
         """Delete one file if it is there."""
         if self.exists(name):
-            self._fs.delete_file(f"{self._path}/{name}")
+            with self._guard(f"{self.uri}/{name}", "removed"):
+                self._fs.delete_file(f"{self._path}/{name}")
 
     def remove_all(self) -> None:
         """Delete the folder and everything in it."""
         if self.exists():
-            self._fs.delete_dir(self._path)
+            with self._guard(self.uri, "removed"):
+                self._fs.delete_dir(self._path)
+
+    def claim(self, kind: str) -> None:
+        """Check, before long work, that a result of ``kind`` can be written here.
+
+        Raises:
+            GPOError: of class ``self.error``, if the folder holds something else or cannot be written.
+        """
+        self._refuse_other(kind)
+        probe = f".tmp-{uuid.uuid4().hex}"
+        self.write(probe, b"")
+        self.remove(probe)
+
+    def publish(self, kind: str, contents: dict[str, bytes], **meta: Any) -> None:
+        """Write all files of a result, replacing an earlier one of the same kind; manifest last."""
+        self._refuse_other(kind)
+        self.remove(MANIFEST)  # while files change, nothing here is complete
+        files = {name: self.write(name, data) for name, data in contents.items()}
+        self.write_manifest(kind, files, **meta)
+
+    def _refuse_other(self, kind: str) -> None:
+        if self.exists(MANIFEST):
+            self.read_manifest(kind, hint="give another folder for this result")
+
+    @contextlib.contextmanager
+    def _guard(self, where: str, action: str) -> Iterator[None]:
+        error = ConfigError if action == "written" else self.error
+        try:
+            yield
+        except FileNotFoundError as e:
+            raise error(f"{where}: no such file") from e
+        except (OSError, pa.ArrowException) as e:
+            raise error(f"{where}: cannot be {action}: {e}") from e
 
     def write_manifest(self, kind: str, files: dict[str, dict[str, Any]], **meta: Any) -> None:
         """Declare the folder complete; call it after every data file has been written."""
@@ -159,10 +192,10 @@ class Folder:
             raise self.error(f"{self.uri}/{MANIFEST}: does not list {name}")
         data = self.read(name)
         if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            raise self.error(
-                f"{self.uri}/{name}: does not match its manifest ({len(data)} of {entry['bytes']} bytes); "
-                "it was changed or cut after it was written: make it again"
+            how = (
+                f"has {len(data)} of {entry['bytes']} bytes" if len(data) != entry["bytes"] else "was changed"
             )
+            raise self.error(f"{self.uri}/{name}: does not match its manifest: it {how}; make it again")
         return data
 
 

@@ -18,8 +18,8 @@ from tqdm.auto import tqdm
 
 from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
-from gpo_ray.embedding.store import EmbeddingStore
-from gpo_ray.errors import EmbeddingError
+from gpo_ray.embedding.store import KIND, EmbeddingStore
+from gpo_ray.errors import EmbeddingError, GPOError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.ray_session import ray_session, require
 
@@ -62,10 +62,10 @@ class _EmbeddingActor:
 
         torch.set_num_threads(threads)
         device = "cuda" if gpus else "cpu"
-        self._problem: EmbeddingError | None = None
+        self._problem: GPOError | None = None
         try:
             self._encoder = Encoder(source, config.dtype, device, gpus, config.batch_tokens)
-        except EmbeddingError as e:
+        except GPOError as e:
             self._problem = e
         self._store = EmbeddingStore(out)
         self._dtype = config.store_dtype
@@ -78,7 +78,7 @@ class _EmbeddingActor:
             if self._problem is not None:
                 raise self._problem
             return self._embed(batch)
-        except EmbeddingError as e:
+        except GPOError as e:
             return pa.Table.from_pylist([{"error": str(e)}])
 
     def _embed(self, batch: pa.Table) -> pa.Table:
@@ -129,6 +129,7 @@ def embed(
             "%s; its questions are embedded again", problem if name in problem else f"{name} {problem}"
         )
         store.folder.remove(name)
+    store.folder.claim(KIND)
     questions = list(dataset.iter_questions())
     missing = [q for q in questions if (q.question_id, q.key) not in contents.keys]
     shards = dict(contents.shards)
@@ -138,7 +139,7 @@ def embed(
             for row in _run(missing, source, model_id, str(out), config, progress):
                 shards[row["shard"]] = json.loads(row["entry"])
                 workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
-    store.commit(model_id, shards, model=config.model, dtype=config.dtype)
+    store.commit(model_id, shards, model=source.reference, dtype=config.dtype)
     return {
         "questions": len(questions),
         "responses": int(dataset.slate_sizes().sum()),

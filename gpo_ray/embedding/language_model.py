@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import io
@@ -17,7 +18,8 @@ from safetensors import SafetensorError
 from gpo_ray.errors import EmbeddingError
 
 DTYPES = ("float32", "bfloat16", "float16")
-_EDGE = 1 << 20  # bytes read from each end of a weights file to tell it from another
+_WHOLE = 1 << 30  # bytes up to which a weights file is hashed whole
+_BLOCK, _STRIDE = 1 << 20, 1 << 25  # of a larger one: a block out of each stride, and the end
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,13 @@ class ModelSource:
     name: str
     path: str
     gguf_file: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """What finds the same model from anywhere on this machine."""
+        if not self.is_local or self.name == "smollm2":
+            return self.name
+        return f"{self.path}/{self.gguf_file}" if self.gguf_file else self.path
 
     @property
     def is_local(self) -> bool:
@@ -77,8 +86,8 @@ def find_model(name: str) -> ModelSource:
 def fingerprint(source: ModelSource, dtype: str) -> str:
     """What tells one model's embeddings from another's: its weights and the dtype it computes in.
 
-    Local files are told apart by name, size and content (both ends of files over 2 MiB), Hub models
-    by their commit.
+    Local files are told apart by name, size and content (of files over 1 GiB, 1 MiB out of every 32),
+    Hub models by their commit.
 
     Raises:
         EmbeddingError: if the model cannot be found.
@@ -95,10 +104,12 @@ def fingerprint(source: ModelSource, dtype: str) -> str:
             size = file.stat().st_size
             digest.update(f"{file.name}:{size}:".encode())
             with file.open("rb") as f:
-                if size > 2 * _EDGE:
-                    digest.update(f.read(_EDGE))
-                    f.seek(-_EDGE, io.SEEK_END)
-                digest.update(f.read())
+                for start in range(0, size, _STRIDE) if size > _WHOLE else ():
+                    f.seek(start)
+                    digest.update(f.read(_BLOCK))
+                f.seek(-_BLOCK if size > _WHOLE else 0, io.SEEK_END if size > _WHOLE else io.SEEK_SET)
+                for block in iter(functools.partial(f.read, _BLOCK), b""):
+                    digest.update(block)
     label = Path(source.name).name.removesuffix(".gguf")
     return f"{label}@{digest.hexdigest()[:16]}/{dtype}"
 

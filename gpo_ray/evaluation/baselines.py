@@ -173,10 +173,8 @@ BASELINES: dict[str, Baseline] = {
 
 
 def answer(baseline: Baseline, train: MetaTrain, task: Task) -> Array | None:
-    """A baseline's shares over a task's targets; uniform where it cannot answer, None if nowhere."""
+    """A baseline's shares over a task's targets; uniform where it cannot answer, None if it can nowhere."""
     question = Situation(train, task)
-    if len(question.context_rows) == 0:
-        return None
     shares = baseline(question)
     if shares is None or np.isnan(shares).all():
         return None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gpo_ray.config import TrainConfig, load_train_config
 from gpo_ray.errors import ConfigError
-from gpo_ray.evaluation.baselines import BASELINES, MetaTrain, answer
+from gpo_ray.evaluation.baselines import BASELINES, MetaTrain, Situation, answer, uniform
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
 from gpo_ray.model.memory import GroupMemory, task_prior
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
@@ -117,7 +117,9 @@ def _predictor(
 
     def predict(tasks: Sequence[Task]) -> list[NDArray[np.float64]] | None:
         answers = [answer(BASELINES[method], train, t) for t in tasks]
-        return None if any(a is None for a in answers) else [a for a in answers if a is not None]
+        if all(a is None for a in answers):
+            return None
+        return [uniform(Situation(train, t)) if a is None else a for t, a in zip(tasks, answers, strict=True)]
 
     return arrays["mean"], predict
 

@@ -21,7 +21,7 @@ from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Protocol, draw_split
 from gpo_ray.ray_session import ray_session, require, user_error
-from gpo_ray.storage import Folder, parquet_bytes
+from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
 
 
 def evaluate(
@@ -42,12 +42,14 @@ def evaluate(
 
     Returns:
         ``cells``: a list of ``{method, protocol, fraction, seed, alignment, worst_group, ...}``;
+        ``cannot_answer``: methods that can say nothing under this protocol;
         ``out``; ``report``; ``seconds``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.
     """
     started = time.monotonic()
+    fractions = list(dict.fromkeys(fractions))
     if seeds < 1 or not fractions:
         raise ConfigError("at least one seed and one fraction are needed")
     dataset = PreferenceDataset.load(survey)
@@ -58,6 +60,8 @@ def evaluate(
     store = EmbeddingStore(embeddings)
     arrays = {p: PreferenceArrays.build(dataset, store.load(dataset, p)) for p in sorted(plan.poolings())}
     folder = Folder(out, ConfigError)
+    if folder.exists(MANIFEST):
+        raise ConfigError(f"{out}: holds another stage's result; give another folder")
     saved = [s.model_dump(mode="json") for s in splits]
     folder.write("splits.json", json.dumps(saved, indent=1).encode())
     with ray_session(address):
@@ -68,6 +72,7 @@ def evaluate(
     folder.write("report.html", render_report(title, rows).encode())
     result = {
         "cells": results,
+        "cannot_answer": [m for m in plan.methods if m not in {c["method"] for c in results}],
         "out": out,
         "report": f"{out.rstrip('/')}/report.html",
         "seconds": round(time.monotonic() - started, 3),

@@ -81,8 +81,7 @@ def write_bundle(
         contents[MEMORY] = save_tensors({"shares": shares})
         sizes = {key: len(rows) for key, rows in memory.rows.items()}
         contents[MEMORY_QUESTIONS] = json.dumps(sizes).encode()
-    files = {name: folder.write(name, data) for name, data in contents.items()}
-    folder.write_manifest(KIND, files)
+    folder.publish(KIND, contents)
 
 
 def read_bundle(uri: str | os.PathLike[str]) -> Bundle:

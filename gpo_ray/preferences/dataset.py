@@ -168,13 +168,9 @@ class PreferenceDataset:
     def save(self, uri: str | os.PathLike[str]) -> None:
         """Write the folder, manifest last."""
         folder = Folder(uri, DataError)
-        files = {
-            f"{name}.parquet": folder.write(f"{name}.parquet", parquet_bytes(getattr(self, name)))
-            for name in (*SCHEMAS, "dropped")
-        }
-        folder.write_manifest(
+        folder.publish(
             KIND,
-            files,
+            {f"{name}.parquet": parquet_bytes(getattr(self, name)) for name in (*SCHEMAS, "dropped")},
             questions=self.questions.num_rows,
             groups=self.groups.num_rows,
             preferences=self.preferences.num_rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import tempfile
 import threading
@@ -31,6 +32,7 @@ def train_distributed(
     gpus_per_worker: float = 0,
     address: str | None = None,
     progress_bar: bool = False,
+    restart: bool = False,
 ) -> dict[str, Any]:
     """Meta-train on several workers; the same ``(storage, name)`` goes on from its last checkpoint.
 
@@ -44,7 +46,7 @@ def train_distributed(
     """
     if zero_stage not in (0, 1, 2, 3):
         raise ConfigError(f"zero stage {zero_stage} is not one of 0, 1, 2, 3")
-    job.check_resumable()
+    job = dataclasses.replace(job, engine=f"deepspeed, {workers} workers, ZeRO {zero_stage}")
     prepared = prepare(job)
     groups = min(len(prepared.data.train_groups), job.config.episodes.groups)
     if workers > groups:
@@ -53,6 +55,7 @@ def train_distributed(
         )
     with ray_session(address):
         require("train", workers, 1, gpus_per_worker)
+        job.claim(prepared, restart)
         trainer = ray.train.torch.TorchTrainer(
             _worker,
             train_loop_config={"job": job, "zero_stage": zero_stage},

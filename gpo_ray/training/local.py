@@ -6,15 +6,18 @@ import shutil
 import uuid
 from typing import Any
 
+import torch
 from tqdm.auto import tqdm
 
-from gpo_ray.errors import ConfigError
+from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.training.engine import LocalEngine, new_model
 from gpo_ray.training.loop import Progress, Save, meta_train
 from gpo_ray.training.run import RunLog, TrainJob, finish, newest_checkpoint, prepare
 
 
-def train_local(job: TrainJob, progress_bar: bool = False, device: str = "cpu") -> dict[str, Any]:
+def train_local(
+    job: TrainJob, progress_bar: bool = False, device: str = "cpu", restart: bool = False
+) -> dict[str, Any]:
     """Meta-train in this process; the same ``(storage, name)`` goes on from its last checkpoint.
 
     Returns:
@@ -28,8 +31,10 @@ def train_local(job: TrainJob, progress_bar: bool = False, device: str = "cpu") 
         raise ConfigError(
             f"--storage {job.storage}: a run in this process needs a local path; or use --workers"
         )
-    job.check_resumable()
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ResourceError("--gpus-per-worker: this machine has no GPU; leave it out to train on the CPU")
     prepared = prepare(job)
+    job.claim(prepared, restart)
     for leftover in root.glob(".tmp-*"):  # of a process that was killed while it saved
         shutil.rmtree(leftover)
     engine = LocalEngine(new_model(prepared.bundle_config.embedding_width, job.config), job.config, device)

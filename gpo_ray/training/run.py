@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.store import EmbeddingStore
-from gpo_ray.errors import ConfigError
+from gpo_ray.errors import BundleError, ConfigError
+from gpo_ray.model.bundle import KIND as BUNDLE
 from gpo_ray.model.bundle import BundleConfig, fold_standardization, write_bundle
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.model.memory import GroupMemory, QuestionMemory
@@ -43,35 +45,52 @@ class TrainJob:
     """The run: the same (storage, name) resumes."""
     config: TrainConfig
     split: Split
+    engine: str = "local"
+    """What takes the steps; its checkpoints are of no use to another."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", self.name):
+            raise ConfigError(
+                f"run name {self.name!r}: use letters, digits, '.', '_' and '-', "
+                "not starting with a dot (--name)"
+            )
 
     @property
     def run_folder(self) -> Folder:
         """Where this run keeps its checkpoints and logs."""
         return Folder(self.storage, ConfigError).child(self.name)
 
-    def check_resumable(self) -> None:
-        """Claim the run folder for these settings.
+    def claim(self, prepared: Prepared, restart: bool = False) -> None:
+        """Claim the run folder for these settings, and see that the bundle can be written.
+
+        Args:
+            prepared: the data, so that a wrong path claims nothing.
+            restart: whether to forget an earlier run of this name.
 
         Raises:
-            ConfigError: if a run of this name was started with other settings.
+            GPOError: if a run of this name was started with other settings, or ``out`` cannot be written.
         """
+        Folder(self.out, BundleError).claim(BUNDLE)
         identity = {
             "config": self.config.model_dump(mode="json"),
             "split": self.split.model_dump(mode="json"),
-            "survey": PreferenceDataset.load(self.survey).fingerprint(),
-            "embeddings": self.embeddings,
+            "survey": prepared.survey_fingerprint,
+            "embeddings": prepared.bundle_config.embedding_fingerprint,
+            "engine": self.engine,
         }
         folder = self.run_folder
+        if restart and folder.exists(RUN):
+            folder.remove_all()
         if folder.exists(RUN):
             try:
                 before = dict(json.loads(folder.read(RUN)))
             except (ValueError, TypeError) as e:
-                raise ConfigError(f"{folder}/{RUN}: damaged; remove that folder to start again") from e
+                raise ConfigError(f"{folder}/{RUN}: damaged; --restart forgets that run") from e
             different = [k for k in identity if before.get(k) != identity[k]]
             if different:
                 raise ConfigError(
                     f"{folder}: a run of this name was started with another {' and '.join(different)}; "
-                    "give another --name, or remove that folder to start again"
+                    "give another --name, or --restart to forget that run"
                 )
         folder.write(RUN, json.dumps(identity, indent=1).encode())
 
@@ -81,6 +100,7 @@ class Prepared:
     """A job's data, ready for the loop, and what the bundle must say about it."""
 
     data: MetaTrainingData
+    survey_fingerprint: str
     bundle_config: BundleConfig
     memory: QuestionMemory | None
     """All meta-train groups' answers, if the model takes a prior."""
@@ -108,6 +128,7 @@ def prepare(job: TrainJob) -> Prepared:
 
     return Prepared(
         data=MetaTrainingData.build(arrays, job.split, job.config),
+        survey_fingerprint=dataset.fingerprint(),
         memory=None if job.config.model.prior == "none" else _memory(dataset, arrays, job.split),
         bundle_config=BundleConfig(
             embedding_width=embeddings.width,
@@ -139,7 +160,7 @@ def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, A
     from gpo_ray.training.curves import learning_curve
 
     provenance = {
-        "survey": {"path": job.survey, "fingerprint": PreferenceDataset.load(job.survey).fingerprint()},
+        "survey": {"path": job.survey, "fingerprint": prepared.survey_fingerprint},
         "split": job.split.model_dump(mode="json"),
         "config": job.config.model_dump(mode="json"),
         "best_step": progress.best_step,

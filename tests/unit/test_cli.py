@@ -370,3 +370,58 @@ def test_survey_show_lists_every_reason(gpo, tmp_path):
     assert len(reasons) == 1
     assert " ".join(reasons.pop().split()[:2]) in out
     assert isinstance(pq.read_schema(tmp_path / "o" / "dropped.parquet"), pa.Schema)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("train",), ["Missing option"]),
+        (("train", "--steps", "abc"), ["--steps", "integer"]),
+        (("train", "--seed", "-1"), ["--seed"]),
+        (("train", "--frobnicate"), ["--frobnicate"]),
+        (("frobnicate",), ["frobnicate"]),
+        (("survey", "import", "gss", "--out", ""), ["empty path"]),
+    ],
+)
+def test_wrong_options_are_one_line_too(fails, arguments, words):
+    fails(*arguments, words=words)
+
+
+def test_markup_in_survey_texts_is_shown_as_it_is(gpo, tmp_path):
+    (tmp_path / "t.csv").write_text(
+        LONG + "a,Is [/i] [red]tea[/red] fine?,[/b],3\na,Is [/i] [red]tea[/red] fine?,no,1\n"
+    )
+    code, out, _ = gpo("survey", "import", "table", "--from", tmp_path / "t.csv", "--out", tmp_path / "o")
+    assert code == 0
+    assert "[red]tea[/red]" in out
+    assert "[/b]" in out
+
+
+def test_no_stage_writes_over_anothers_result(fails, folders):
+    (folders / "t.csv").write_text(GOOD)
+    before = (folders / "store" / "manifest.json").read_bytes()
+    fails(
+        "survey",
+        "import",
+        "table",
+        "--from",
+        folders / "t.csv",
+        "--out",
+        folders / "store",
+        words=["'embeddings'"],
+    )
+    places = ("--survey", folders / "survey", "--embeddings", folders / "store")
+    fails("evaluate", *places, "--out", folders / "survey", words=["another stage's result"])
+    assert (folders / "store" / "manifest.json").read_bytes() == before
+
+
+def test_unreachable_cluster_is_a_resource_error(fails, folders, tiny_language_model):
+    place = ("--survey", folders / "survey", "--out", folders / "new", "--model", tiny_language_model)
+    fails("embed", *place, "--address", "127.0.0.1:1", words=["no Ray cluster", "127.0.0.1:1"], code=3)
+    assert not (folders / "new" / "manifest.json").exists()
+
+
+def test_configuration_that_is_not_text(fails, folders):
+    (folders / "bad.yaml").write_bytes(b"steps: \xff\xfe")
+    places = ("--survey", folders / "survey", "--embeddings", folders / "store", "--out", folders / "new")
+    fails("train", "--config", folders / "bad.yaml", *places, words=["bad.yaml", "text"])

@@ -310,7 +310,7 @@ def test_file_with_other_columns_is_named(saved):
 
 @pytest.mark.parametrize("done", range(5))
 def test_interrupted_save_is_never_taken_for_a_whole_one(saved, monkeypatch, done):
-    old, new = build(), build(rows=changed(0, share=[0.5, 0.5]), dropped=[("x", "y")] * 3)
+    new = build(rows=changed(0, share=[0.5, 0.5]), dropped=[("x", "y")] * 3)
     write, calls = Folder.write, []
 
     def stop(self, name, data):
@@ -322,13 +322,8 @@ def test_interrupted_save_is_never_taken_for_a_whole_one(saved, monkeypatch, don
     monkeypatch.setattr(Folder, "write", stop)
     with pytest.raises(KeyboardInterrupt):
         new.save(saved)
-    try:
-        found = PreferenceDataset.load(saved).preferences.to_pylist()
-    except DataError as e:
-        assert "does not match its manifest" in str(e)  # noqa: PT017
-    else:
-        assert found == old.preferences.to_pylist()
-        assert done < 4
+    with pytest.raises(DataError, match="no manifest"):
+        PreferenceDataset.load(saved)
     calls.clear()
     with pytest.raises(KeyboardInterrupt):
         new.save(saved.parent / "new")

@@ -154,3 +154,12 @@ def test_checkpoint_without_one_of_its_tensors_is_refused(copy):
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EmbeddingError, match=f"model {copy}: 1 weights are missing"):
         load(find_model(str(copy)), "float32", "cpu")
+
+
+def test_fingerprint_sees_a_change_in_the_middle_of_a_large_file(tmp_path):
+    data = bytearray(4 << 20)
+    (tmp_path / "m.gguf").write_bytes(data)
+    before = fingerprint(find_model(str(tmp_path / "m.gguf")), "float32")
+    data[2 << 20] = 1
+    (tmp_path / "m.gguf").write_bytes(data)
+    assert fingerprint(find_model(str(tmp_path / "m.gguf")), "float32") != before

@@ -192,9 +192,46 @@ def test_same_name_with_other_settings_is_refused(job, change, what):
 
 def test_same_name_with_another_survey_is_refused(job, tmp_path):
     train_local(job)
-    survey(8, 10, seed=2, answered=0.8).save(tmp_path / "survey")
+    survey(8, 10, seed=1, answered=0.9).save(tmp_path / "survey")
     with pytest.raises(ConfigError, match="was started with another survey"):
         train_local(dataclasses.replace(job, survey=str(tmp_path / "survey")))
+
+
+def test_run_of_another_engine_is_refused_until_restarted(job):
+    train_local(dataclasses.replace(job, engine="deepspeed, 2 workers, ZeRO 1"))
+    with pytest.raises(ConfigError, match="another engine; give another --name, or --restart"):
+        train_local(job)
+    assert train_local(job, restart=True)["resumed"] == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../other", "a/b", ".hidden"])
+def test_run_name_cannot_leave_its_storage(job, name):
+    with pytest.raises(ConfigError, match="run name"):
+        dataclasses.replace(job, name=name)
+
+
+def test_restart_removes_nothing_that_is_not_a_run(job):
+    job.run_folder.write("precious.txt", b"mine")
+    train_local(job, restart=True)
+    assert job.run_folder.read("precious.txt") == b"mine"
+
+
+def test_wrong_path_claims_no_run(job, tmp_path):
+    with pytest.raises(EmbeddingError, match="nowhere"):
+        train_local(dataclasses.replace(job, embeddings=str(tmp_path / "nowhere")))
+    assert not job.run_folder.exists()
+    train_local(job)
+
+
+@pytest.mark.parametrize("place", ["survey", "file"])
+def test_bundle_is_not_written_over_something_else(job, tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    out = job.survey if place == "survey" else str(tmp_path / "file")
+    before = (tmp_path / "file").read_text()
+    with pytest.raises(GPOError, match="holds 'preferences'" if place == "survey" else "cannot be"):
+        train_local(dataclasses.replace(job, out=out))
+    assert not job.run_folder.exists()
+    assert (tmp_path / "file").read_text() == before
 
 
 def test_damaged_run_file_is_a_config_error(job):
@@ -203,8 +240,7 @@ def test_damaged_run_file_is_a_config_error(job):
         train_local(job)
 
 
-def test_remote_storage_is_refused(job, monkeypatch):
-    monkeypatch.setattr(TrainJob, "check_resumable", lambda _: None)  # would write to it
+def test_remote_storage_is_refused(job):
     with pytest.raises(ConfigError, match="local path"):
         train_local(dataclasses.replace(job, storage="mock://runs"))
 
