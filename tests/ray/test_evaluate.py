@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from synthetic import survey, write_store
@@ -64,10 +65,26 @@ def test_same_command_gives_the_same_numbers(folders):
     assert first["cells"] == second["cells"]
 
 
+def test_fraction_given_twice_is_scored_once(folders):
+    result = run(folders, "double", methods=("uniform",), fractions=[0.5, 0.5])
+    assert [(c["seed"], c["groups"]) for c in result["cells"]] == [(0, 4), (1, 4)]
+
+
+def test_prior_makes_the_default_as_good_as_the_mix_where_groups_answered(folders):
+    """Untrained but for a step, ``gpo`` starts from the mix; ``paper`` starts from nothing."""
+    cells = run(folders, "prior", methods=("gpo", "paper", "ridge-mix", "uniform"))["cells"]
+    mean = {
+        m: np.mean([c["alignment"] for c in cells if c["method"] == m]) for m in ("gpo", "paper", "ridge-mix")
+    }
+    assert abs(mean["gpo"] - mean["ridge-mix"]) < 0.03
+    assert abs(mean["gpo"] - mean["ridge-mix"]) < abs(mean["paper"] - mean["ridge-mix"])
+
+
 def test_new_questions_are_scored_alone_and_only_by_who_can_answer(folders):
     result = run(folders, "new", protocol="new-questions")
     methods = {c["method"] for c in result["cells"]}
     assert methods == {"gpo", "paper", "uniform", "lm-base", "ridge"}
+    assert set(result["cannot_answer"]) == set(METHODS) - methods
     splits = json.loads((folders / "new" / "splits.json").read_text())
     for split in splits:
         assert len(split["new_questions"]) == 7
