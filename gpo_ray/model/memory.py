@@ -22,7 +22,8 @@ Array = NDArray[np.float64]
 
 LEAST_SHARE = 1e-4
 PENALTY = 0.02
-"""Of the ridge regression; chosen on OpinionQA's meta-train groups, where .01 to .05 differ by .001."""
+"""Of the ridge regression. Leaving one meta-train group out at a time on OpinionQA, .005 to .02 align
+within .0003 of each other, .05 by .001 less."""
 
 
 @dataclass(frozen=True)
