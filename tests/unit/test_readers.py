@@ -141,8 +141,13 @@ def test_table_question_with_one_response_is_logged(tmp_path):
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ("A,Tea?,Green,\n", r"row 8: count '' is not a number"),
+        ("A,Tea?,Green,\n", r"row 8: count '' is not a number; give 0 where nobody chose it"),
         ("A,Tea?,Green,many\n", r"row 8: count 'many' is not a number"),
+        ("A,Tea?,Green,1_000\n", r"row 8: count '1_000' is not a number"),
+        ("A,Tea?,Green,True\n", r"row 8: count 'True' is not a number"),
+        ("A,Tea?,Green,0x10\n", r"row 8: count '0x10' is not a number"),
+        ("A,Tea?,Green,1e308\nA,Tea?,Black,1e308\n", r"row 9: the counts of 'A' add up to infinity"),
+        ("A,Te\0a?,Green,1\n", r"line 8 holds a NUL byte"),
         ("A,Tea?,Green,nan\n", r"row 8: count is nan"),
         ("A,Tea?,Green,inf\n", r"row 8: count is inf"),
         ("A,Tea?,Green,-1\n", r"row 8: count -1 is negative"),
@@ -177,6 +182,56 @@ def test_table_contradictions(header, rows, message, tmp_path):
         read_survey("table", path)
 
 
+@pytest.mark.parametrize("name", ["group", "count", "kind", "note"])
+def test_table_column_there_twice(name, tmp_path):
+    path = write(tmp_path, f"group,prompt,response,count,kind,note,{name}\nA,Tea?,Yes,1,country,x,2\n")
+    with pytest.raises(DataError, match=f"mine.csv: column '{name}' is there twice"):
+        read_survey("table", path)
+
+
+def test_table_columns_without_a_name_do_no_harm(tmp_path):
+    path = write(tmp_path, ROWS.replace("\n", ",,\n"))
+    assert read_survey("table", path).questions.num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("count", [True, False], "of type bool, expected numbers"),
+        ("count", ["1", "2"], "of type string, expected numbers"),
+        ("count", [1.0, math.nan], "row 2: count is nan"),
+        ("count", [1.0, None], "row 2: count None is not a number"),
+        ("response", [["Yes"], ["No"]], "of type list<.*>, expected text or whole numbers"),
+        ("group", [{"a": 1}, {"a": 2}], "of type struct<.*>, expected text or whole numbers"),
+        ("prompt", [1, 1], "of type int64, expected text"),
+        ("topic", [1.5, 1.5], "of type double, expected text"),
+    ],
+)
+def test_table_wrong_type_of_a_parquet_column(column, values, message, tmp_path):
+    rows = {"group": ["a"] * 2, "prompt": ["Tea?"] * 2, "response": ["Yes", "No"], "count": [1, 2]}
+    path = tmp_path / "mine.parquet"
+    pq.write_table(pa.table(rows | {column: values}), path)
+    with pytest.raises(DataError, match=message) as e:
+        read_survey("table", path)
+    assert str(path) in str(e.value)
+    assert column in str(e.value)
+
+
+def test_table_whole_numbers_as_ids_and_responses(tmp_path):
+    rows = {"group": [1, 1], "prompt": ["Tea?"] * 2, "response": [4, 5], "count": [2**60, 2**60]}
+    pq.write_table(pa.table(rows | {"question_id": [9, 9]}), tmp_path / "mine.parquet")
+    data = read_survey("table", tmp_path / "mine.parquet")
+    assert prefs(data)["1", "9"]["share"] == [0.5, 0.5]
+    assert data.questions["responses"].to_pylist() == [["4", "5"]]
+
+
+@pytest.mark.parametrize("name", ["mine.csv", "mine.parquet", "mine"])
+def test_table_folder_in_place_of_the_file(name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=f"{name}: a folder where a file is expected"):
+        read_survey("table", tmp_path / name)
+
+
 def test_table_question_id_with_two_prompts(tmp_path):
     path = write(tmp_path, "group,prompt,response,count,question_id\nA,Tea?,Yes,1,q\nA,Cup?,Yes,1,q\n")
     with pytest.raises(DataError, match="row 3: question_id 'q' has another prompt before"):
@@ -209,8 +264,14 @@ def test_table_unusable_file(name, content, message, tmp_path):
 
 def test_table_without_any_count_above_zero(tmp_path):
     text = "group,prompt,response,count\nA,Tea?,Yes,0\nA,Tea?,No,0\n"
-    with pytest.raises(DataError, match="no questions, groups or preferences are left"):
-        read_survey("table", write(tmp_path, text))
+    path = write(tmp_path, text + "A,Cup?,Any,1\nB,Cup?,Any,1\n")
+    with pytest.raises(DataError, match="no questions, groups or preferences are left") as e:
+        read_survey("table", path)
+    assert str(path) in str(e.value)
+    assert (
+        "left out most often: question has only one response (2); "
+        "no answers of this group to this question (1)" in str(e.value)
+    )
 
 
 def test_table_survives_saving(tmp_path):
@@ -242,7 +303,7 @@ def test_what_is_no_literal_list_is_refused(text):
         parse_literal(text, list, "file: row 3")
 
 
-@pytest.mark.parametrize("text", ["[1, nan]", "['a']", "[inf]", "3"])
+@pytest.mark.parametrize("text", ["[1, nan]", "['a']", "[inf]", "3", "[True]", "[1" + "0" * 400 + "]"])
 def test_scale_values_must_be_finite_numbers(text):
     with pytest.raises(DataError, match="info"):
         parse_numbers(text, "info")

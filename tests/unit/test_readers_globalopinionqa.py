@@ -71,7 +71,10 @@ def test_shares_are_normalised_and_options_become_text(tmp_path):
 def test_what_is_left_out_is_named(tmp_path):
     data = read(
         tmp_path,
-        row("{'A': [0.5, 0.5], 'B': [0, 0.0], 'C': [1.0], 'D': [nan, 1.0], 'E': [-0.1, 1.1], 'F': ['x', 1]}"),
+        row(
+            "{'A': [0.5, 0.5], 'B': [0, 0.0], 'C': [1.0], 'D': [nan, 1.0], "
+            "'E': [-0.1, 1.1], '': [0.5, 0.5], ' ': [1, 0]}"
+        ),
         row("{}"),
         row("{'A': [1.0], 'B': [1.0]}", "['Only']"),
         row("{'A': [0.5, 0.5]}", "['Same', 'Same']"),
@@ -85,7 +88,8 @@ def test_what_is_left_out_is_named(tmp_path):
         ("row 0, C", "number of shares differs from number of options"),
         ("row 0, D", "share is negative or not finite"),
         ("row 0, E", "share is negative or not finite"),
-        ("row 0, F", "share is negative or not finite"),
+        ("row 0, ", "country has no name"),
+        ("row 0,  ", "country has no name"),
         ("row 1", "no country answered"),
         ("row 2, A", "question has fewer than two distinct options"),
         ("row 2, B", "question has fewer than two distinct options"),
@@ -117,11 +121,43 @@ def test_paper_countries(tmp_path):
         ("[1, 2]", "['a', 'b']", "row 0: selections: expected a dict"),
         ("{'A': 3}", "['a', 'b']", "must map a country to a list"),
         ("{'A': [0.5, 0.5]}", "a or b", "row 0: options: cannot read"),
+        ("{'A': [0.5, 0.5]}", "['a', ['b']]", "row 0: options: value 1 of type list is not a number"),
+        ("{'A': [0.5, 'x']}", "['a', 'b']", "row 0: selections, A: share 1 'x' is not a number"),
+        ("{'A': [True, False]}", "['a', 'b']", "row 0: selections, A: share 0 True is not a number"),
+        ("{'A': [1, 1%s]}" % ("0" * 400), "['a', 'b']", "share 1 is a number too large"),
+        ("{'A': [1, 0x%s]}" % ("f" * 6000), "['a', 'b']", "share 1 is a number too large"),
+        ("{'A': %s}" % ("[" * 20_000), "['a', 'b']", "row 0: selections: cannot read"),
+        ("{'A': %s1}" % ("-" * 20_000), "['a', 'b']", "row 0: selections: cannot read"),
+        ("{'A': [%s1]}" % ("1+" * 20_000), "['a', 'b']", "row 0: selections: cannot read"),
+        ("{'A': [0.5, 0.5]}", "[0x%s, 'b']" % ("f" * 6000), "options: value 0 is a number too large"),
     ],
 )
 def test_malformed_text(selections, options, message, tmp_path):
     with pytest.raises(DataError, match=message):
         read(tmp_path, row(selections, options))
+
+
+def test_shares_that_overflow_are_left_out(tmp_path):
+    data = read(tmp_path, row("{'A': [1e308, 1e308], 'B': [0.5, 0.5]}"))
+    assert data.dropped_by_reason() == {"share is negative or not finite": 1}
+
+
+def test_nothing_left_names_source_and_reasons(tmp_path):
+    with pytest.raises(DataError, match=r"opinions.csv: no questions, .*often: country has no name \(1\)"):
+        read(tmp_path, row("{'': [0.5, 0.5]}"))
+
+
+def test_folder_in_place_of_the_file(tmp_path):
+    with pytest.raises(DataError, match="a folder where a file is expected"):
+        read_survey("globalopinionqa", tmp_path)
+
+
+def test_hub_row_that_is_not_text(monkeypatch):
+    fake = types.ModuleType("datasets")
+    fake.load_dataset = lambda name, split: Rows([row("{}") | {"selections": {"Chile": [1.0]}}])
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    with pytest.raises(DataError, match="some-org/opinions: row 0: selections is not text"):
+        read_survey("globalopinionqa", "some-org/opinions")
 
 
 def test_missing_column(tmp_path):

@@ -206,13 +206,58 @@ def test_panel_individuals(tmp_path):
     ("columns", "message"),
     [
         ({"weights": (1.0, -1.0, 1.0)}, "row 1: weight is negative"),
-        ({"weights": ("1", "x", "1")}, "weight is not a number"),
+        ({"weights": (1.0, 1.0, np.inf)}, "row 2: weight is negative or not finite"),
+        ({"weights": ("1", "x", "1")}, "column 'weight' is of type string, expected numbers"),
         ({"respondent_id": ["2016-0", "2016-0", "2016-1"]}, "respondent_id occurs twice"),
+        ({"respondent_id": ["2016-0", None, "2016-1"]}, "row 1: respondent_id is missing"),
+        ({"respondent_id": [0.0, 1.0, 2.0]}, "column 'respondent_id' is of type double, expected text or wh"),
+        ({"age": [18, 30, 65]}, "respondents.parquet: column 'age' is of type int64, expected text"),
+        ({"race": [["White"], [], []]}, "column 'race' is of type list<.*>, expected text"),
+        ({"weights": (1e308, 1e308, 1e308)}, "the survey weights add up to infinity"),
+        ({"weights": (True, True, True)}, "column 'weight' is of type bool, expected numbers"),
     ],
 )
 def test_panel_malformed_respondents(columns, message, tmp_path):
     with pytest.raises(DataError, match=message):
         read_panel(write_panel(tmp_path, **columns))
+
+
+def test_panel_whole_numbers_as_respondent_ids(tmp_path):
+    write_panel(tmp_path, respondent_id=[0, 1, 2])
+    path = tmp_path / "answers.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(0, "respondent_id", pa.array(np.repeat([0, 1, 2], 12))), path)
+    data = read_panel(tmp_path)
+    assert data.groups["group_id"].to_pylist() == ["sex=Female", "sex=Male"]
+    assert prefs(data)["sex=Female", "q0"]["share"] == [0.25, 0.75]
+    assert data.dropped.num_rows == 0
+
+
+@pytest.mark.parametrize("units", ["groups", "individuals"])
+def test_panel_with_nothing_left(units, tmp_path):
+    write_panel(tmp_path, weights=(0.0, 0.0, 0.0))
+    table = pq.read_table(tmp_path / "answers.parquet")
+    if units == "individuals":
+        pq.write_table(table.slice(0, 9), tmp_path / "answers.parquet")
+    reason = {
+        "groups": r"answers carry no survey weight \(3\)",
+        "individuals": r"person answered too few questions \(1\)",
+    }[units]
+    with pytest.raises(
+        DataError, match=rf"{tmp_path}: no questions, groups or preferences .*often: {reason}"
+    ):
+        read_survey("gss-panel", tmp_path, ReadOptions(units=units))
+
+
+@pytest.mark.parametrize("name", ["answers", "questions", "respondents"])
+def test_panel_folder_in_place_of_a_file_and_reverse(name, tmp_path):
+    path = write_panel(tmp_path) / f"{name}.parquet"
+    with pytest.raises(DataError, match=f"{name}.parquet: a file where a folder is expected"):
+        read_panel(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataError, match=f"{name}.parquet: a folder where a file is expected"):
+        read_panel(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["answers", "questions", "respondents"])

@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from gpo_ray.errors import DataError
@@ -19,9 +17,6 @@ SHARED = Path(__file__).resolve().parents[3] / "shared"
 DATA = Path(os.environ.get("GPO_RAY_DATA", SHARED / "data"))
 REFERENCE = SHARED / "reference" / "oqa_questions.jsonl"
 real = pytest.mark.skipif(not (DATA / "opinionqa").is_dir(), reason="OpinionQA is not on this machine")
-real_people = pytest.mark.skipif(
-    not (DATA / "opinionqa_individuals").is_dir(), reason="OpinionQA individuals are not on this machine"
-)
 
 WAVE = "American_Trends_Panel_W26"
 METADATA = [
@@ -229,7 +224,14 @@ def test_responses_without_some_columns(wave):
 
 
 @pytest.mark.parametrize(
-    ("weight", "problem"), [("-1", "negative"), ("heavy", "not a number"), ("inf", "not f")]
+    ("weight", "problem"),
+    [
+        ("-1", "negative"),
+        ("heavy", "not a number"),
+        ("inf", "not finite"),
+        ("1_0", "not a number"),
+        ("True", "not a number"),
+    ],
 )
 def test_bad_weight(weight, problem, wave):
     write_responses(wave, ("Very", "No", "Male", "Atheist", weight))
@@ -258,8 +260,33 @@ def test_missing_weight_column(wave):
         ("SEX_data.json", "{", "not a readable JSON file"),
         ("SEX_data.json", "[]", "expected an object of question keys"),
         ("SEX_data.json", '{"GUN_W26": 3}', "GUN_W26: expected an object"),
-        ("SEX_data.json", '{"GUN_W26": {"Male": {"No": -1}}}', "GUN_W26: Male: expected"),
-        ("SEX_data.json", '{"GUN_W26": {"Male": {"No": "1"}}}', "GUN_W26: Male: expected"),
+        ("SEX_data.json", '{"GUN_W26": {"Male": {"No": -1}}}', "GUN_W26: Male: count of 'No' -1 is negative"),
+        (
+            "SEX_data.json",
+            '{"GUN_W26": {"Male": {"No": "1"}}}',
+            "GUN_W26: Male: count of 'No' '1' is not a number",
+        ),
+        ("SEX_data.json", '{"GUN_W26": {"Male": 3}}', "GUN_W26: Male: expected an object"),
+        ("SEX_data.json", '{"GUN_W26": {"Male": {"No": 1%s}}}' % ("0" * 400), "count of 'No' .*too large"),
+        ("SEX_data.json", '{"GUN_W26": {"Male": {"No": 1%s}}}' % ("0" * 5000), "not a readable JSON file"),
+        ("SEX_data.json", '{"GUN_W26": {"Male": {"No": true}}}', "count of 'No' True is not a number"),
+        ("SEX_data.json", '{"GUN_W26": {"Male": {"No": NaN}}}', "count of 'No' is nan, not finite"),
+        ("SEX_data.json", '{"GUN_W26": {"Male": {"No": 1e999}}}', "count of 'No' is inf, not finite"),
+        ("SEX_data.json", '{"GUN_W26": {"Male": {"No": 1e308, "Yes": 1e308}}}', "add up to infinity"),
+        ("SEX_data.json", '{"GUN_W26": ' * 100_000, "not a readable JSON file"),
+        (
+            "info.csv",
+            "key,question,references,option_ordinal\nA,b,[],[True]\n",
+            "value 0 True is not a number",
+        ),
+        ("info.csv", "key,question,references,option_ordinal\nA,b,[None],[]\n", "value 0 None is not a num"),
+        (
+            "info.csv",
+            "key,question,references,option_ordinal,key\nA,b,[],[],B\n",
+            "column 'key' is there twice",
+        ),
+        ("responses.csv", "SEX,SEX,WEIGHT_W26\nMale,Male,1\n", "column 'SEX' is there twice"),
+        ("responses.csv", "SEX,WEIGHT_W26\nMa\0le,1\n", "line 2 holds a NUL byte"),
         ("responses.csv", "", "the file is empty"),
         ("responses.csv", "SEX,WEIGHT_W26\n", "(no rows|not a readable CSV)"),
         ("responses.csv", "SEX,WEIGHT_W26\nMale,1,3\n", "not a readable CSV"),
@@ -270,6 +297,52 @@ def test_unusable_file_is_named(name, content, message, wave):
     with pytest.raises(DataError, match=message) as e:
         read(wave)
     assert str(wave / name) in str(e.value)
+
+
+@pytest.mark.parametrize("name", ["info.csv", "metadata.csv", "responses.csv", "SEX_data.json"])
+def test_folder_in_place_of_a_file(name, wave):
+    if name != "SEX_data.json":
+        write_responses(wave, ("Very", "No", "Male", "Atheist", 1))
+    (wave / name).unlink(missing_ok=True)
+    (wave / name).mkdir()
+    with pytest.raises(DataError, match=f"{name}: a folder where a file is expected"):
+        read(wave)
+
+
+def test_file_in_place_of_a_folder(wave, tmp_path):
+    other = wave.with_name("American_Trends_Panel_W27")
+    other.write_text("x")
+    write_counts(wave, {"GUN_W26": {"Male": {"No": 1}}})
+    with pytest.raises(DataError, match="_W27: a file where a folder is expected"):
+        read(wave)
+    with pytest.raises(DataError, match="_W27: a file where a folder is expected"):
+        read_survey("opinionqa", other)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "human_resp").write_text("x")
+    with pytest.raises(DataError, match="human_resp: a file where a folder is expected"):
+        read_survey("opinionqa", tmp_path / "a")
+
+
+def test_nothing_left_names_source_and_reasons(wave):
+    write_counts(wave, {"GUN_W26": {"Male": {"Refused": 1}, "Other": {"No": 1}}, "LOST": {"Male": {"No": 1}}})
+    with pytest.raises(DataError, match="no questions, groups or preferences are left") as e:
+        read(wave)
+    assert str(wave.parent) in str(e.value)
+    assert "left out most often: " in str(e.value)
+    assert "refusal (1)" in str(e.value)
+
+
+def test_weights_that_overflow(wave):
+    row = ("Very", "No", "Male", "Atheist", "1e308")
+    write_responses(wave, row, row)
+    with pytest.raises(DataError, match=r"responses.csv: the survey weights add up to infinity"):
+        read(wave)
+
+
+def test_half_a_character(wave):
+    write_counts(wave, {"GUN_W26": {"\ud800": {"No": 1}}})
+    with pytest.raises(DataError, match="human_resp: a text holds half a character"):
+        read(wave)
 
 
 def test_folder_without_waves(tmp_path):
@@ -340,63 +413,3 @@ def test_real_paper_groups_and_contentious():
     }
     assert found <= PAPER_GROUPS
     assert 0 < data.questions.num_rows < 494
-
-
-def write_people(folder, answers=None, questions=None):
-    questions = questions or {
-        "question_id": ["q1", "q2"],
-        "topic": ["Guns", "Guns"],
-        "question": ["A gun?", "Safe?"],
-        "options": [["Yes", "No"], ["Very", "Somewhat", "Not"]],
-    }
-    answers = answers or {
-        "user_id": ["7", "7", "9", "9", "9", "9"],
-        "topic": ["Guns"] * 6,
-        "question_id": ["q1", "q2", "q1", "q1", "q3", "q2"],
-        "choice": pa.array([0, 2, 1, 0, 0, 3], pa.int32()),
-    }
-    folder.mkdir(exist_ok=True)
-    pq.write_table(pa.table(questions), folder / "questions.parquet")
-    pq.write_table(pa.table(answers), folder / "answers.parquet")
-    return folder
-
-
-def test_individuals(tmp_path):
-    data = read_survey("opinionqa-individuals", write_people(tmp_path / "people"))
-    rows = [(p["group_id"], p["question_id"], p["choice"], p["share"]) for p in data.preferences.to_pylist()]
-    assert rows == [("user=7", "q1", 0, None), ("user=7", "q2", 2, None), ("user=9", "q1", 1, None)]
-    assert data.groups.to_pylist()[0] == {
-        "group_id": "user=7",
-        "kind": "individual",
-        "description": "A US adult who answered questions on: Guns",
-    }
-    assert data.questions["topic"].to_pylist() == ["Guns", "Guns"]
-    assert {d["reason"]: d["where"] for d in data.dropped.to_pylist()} == {
-        "person answered the question before; the first answer is used": "answers.parquet: row 3, 9, q1",
-        "answers to a question that is not listed": "answers.parquet: row 4, 9, q3",
-        "choice is not the index of an option": "answers.parquet: row 5, 9, q2",
-    }
-
-
-@pytest.mark.parametrize(
-    ("answers", "questions", "message"),
-    [
-        ({"user_id": ["7"], "question_id": ["q1"]}, None, "column 'choice' is missing"),
-        ({"user_id": ["7"], "question_id": ["q1"], "choice": [0.5]}, None, "whole number"),
-        ({"user_id": ["7"], "question_id": [None], "choice": [0]}, None, "is missing"),
-        (None, {"question_id": ["a", "a"], "question": ["x", "y"], "options": [["1", "2"]] * 2}, "two texts"),
-        (None, {"question_id": ["a"], "question": [None], "options": [["1", "2"]]}, "row 0: .*is missing"),
-    ],
-)
-def test_malformed_individuals(answers, questions, message, tmp_path):
-    with pytest.raises(DataError, match=message):
-        read_survey("opinionqa-individuals", write_people(tmp_path, answers, questions))
-
-
-@real_people
-def test_real_individuals():
-    data = read_survey("opinionqa-individuals", DATA / "opinionqa_individuals")
-    sizes = (data.questions.num_rows, data.groups.num_rows, data.preferences.num_rows)
-    assert sizes == (1278, 589, 21139)
-    assert data.dropped.num_rows == 0
-    assert len(set(data.questions["topic"].to_pylist())) == 15

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +22,19 @@ from gpo_ray.preferences.readers.common import (
     UNKNOWN_QUESTION,
     Collector,
     Drops,
+    build_dataset,
+    finite_number,
+    require_folder,
+)
+from gpo_ray.preferences.readers.parquet import (
+    INTEGER,
+    NUMBERS,
+    TEXT,
+    TEXT_OR_INTEGER,
+    TEXT_OR_NUMBER,
+    TEXTS,
     read_parquet,
+    require_values,
 )
 
 FEW_RESPONDENTS = "fewer respondents than min_respondents"
@@ -95,9 +109,14 @@ def collect_groups(
         where: file or table for the log.
         min_respondents: fewest respondents behind a share.
         min_questions: fewest such shares of a group that is kept.
+
+    Raises:
+        DataError: if the weights are too large to add up.
     """
     if not groups:
         return
+    if not math.isfinite(sum(answers.weight.tolist())):
+        raise DataError(f"{where}: the survey weights add up to infinity; correct them in the source")
     totals, n, start = tally(answers, np.stack([m for _, m in groups]))
     for g, (group, member) in enumerate(groups):
         if member.sum() < min_respondents:
@@ -125,9 +144,23 @@ def collect_groups(
 
 
 def individual_dataset(
-    answers: Answers, groups: Sequence[Group], drops: Drops, where: str, min_answers: int = 1
+    answers: Answers,
+    groups: Sequence[Group],
+    drops: Drops,
+    where: str,
+    source: Path | str,
+    min_answers: int = 1,
 ) -> PreferenceDataset:
-    """One group per respondent (``groups`` in their order), one choice per answer."""
+    """One group per respondent (``groups`` in their order), one choice per answer.
+
+    Args:
+        answers: of R respondents.
+        groups: R groups.
+        drops: what is left out already.
+        where: file or table for the log.
+        source: names the source in errors.
+        min_answers: fewest answers of a respondent that is kept.
+    """
     answered = np.bincount(answers.respondent, minlength=len(groups))
     enough = answered >= min_answers
     log = [
@@ -150,7 +183,8 @@ def individual_dataset(
             "n": pa.array(np.ones(int(rows.sum()))),
         }
     )
-    return PreferenceDataset.build(
+    return build_dataset(
+        source,
         (q for q, known in zip(answers.questions, asked, strict=True) if known),
         (g for g, known in zip(groups, enough, strict=True) if known),
         table,
@@ -166,28 +200,43 @@ def read_questions(path: Path, source: str, drops: Drops) -> list[Question]:
     Raises:
         DataError: if the file cannot be used or a question is listed with two texts.
     """
-    table = read_parquet(path, ["question_id", "question", "options"], ["topic", "ordinal", "wave"])
+    table = read_parquet(
+        path,
+        {"question_id": TEXT, "question": TEXT, "options": TEXTS},
+        {"topic": TEXT, "ordinal": NUMBERS, "wave": TEXT_OR_NUMBER},
+    )
+    require_values(path, table, ("question_id", "question", "options"))
     found: dict[str, Question] = {}
     for i, row in enumerate(table.to_pylist()):
-        if any(row[c] is None for c in ("question_id", "question", "options")):
-            raise DataError(f"{path}: row {i}: question_id, question or options is missing")
-        ordinal = row.get("ordinal")
+        where = f"{path}: row {i}, {row['question_id']}"
+        if None in row["options"]:
+            raise DataError(f"{where}: options: one is missing; fill it in or remove it")
         question = Question(
             question_id=row["question_id"],
             source=source,
             topic=row.get("topic"),
             prompt=row["question"],
             responses=tuple(row["options"]),
-            ordinal=None if ordinal is None else tuple(ordinal),
+            ordinal=_ordinal(row, where),
         )
         first = found.setdefault(question.question_id, question)
         if first != question:
-            raise DataError(
-                f"{path}: row {i}: {question.question_id} is listed with two texts; give each its own id"
-            )
+            raise DataError(f"{where} is listed with two texts; give each its own id")
         if first is not question and row.get("wave") is None:
             drops.append((f"{path.name}: row {i}, {question.question_id}", REPEATED_QUESTION))
     return list(found.values())
+
+
+def _ordinal(row: Mapping[str, Any], where: str) -> tuple[float, ...] | None:
+    """The scale values of a row's options, if it has any."""
+    values = row.get("ordinal")
+    if values is None:
+        return None
+    if len(values) != len(row["options"]):
+        raise DataError(
+            f"{where}: ordinal: {len(values)} values for {len(row['options'])} options; give each one"
+        )
+    return tuple(finite_number(v, f"{where}: ordinal: value {j}") for j, v in enumerate(values))
 
 
 def read_answers(folder: Path, respondent_column: str, source: str, drops: Drops) -> Answers:
@@ -198,22 +247,18 @@ def read_answers(folder: Path, respondent_column: str, source: str, drops: Drops
     Raises:
         DataError: if a file is missing, empty or malformed.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give the one that holds answers.parquet")
+    require_folder(folder, "give the folder that holds answers.parquet")
     questions = read_questions(folder / "questions.parquet", source, drops)
     path = folder / "answers.parquet"
-    table = read_parquet(path, [respondent_column, "question_id", "choice"])
-    if any(table[c].null_count for c in table.column_names):
-        raise DataError(f"{path}: a {respondent_column}, question_id or choice is missing")
-    if not pa.types.is_integer(table["choice"].type):
-        raise DataError(f"{path}: choice must be a whole number, the index of an option")
-    who = table[respondent_column].cast(pa.string()).combine_chunks()
+    table = read_parquet(path, {respondent_column: TEXT_OR_INTEGER, "question_id": TEXT, "choice": INTEGER})
+    require_values(path, table, table.column_names)
+    who = table[respondent_column].combine_chunks()
     ids = pc.unique(who)
     respondent = pc.index_in(who, value_set=ids).to_numpy().astype(np.int64)
     known = pa.array([q.question_id for q in questions], pa.string())
-    asked = table["question_id"].cast(pa.string())
+    asked = table["question_id"]
     question = pc.fill_null(pc.index_in(asked, value_set=known), -1).to_numpy().astype(np.int64)
-    choice = table["choice"].to_numpy().astype(np.int64)
+    choice = table["choice"].to_numpy()
     sizes = np.array([len(q.responses) for q in questions])
     unknown = question < 0
     impossible = ~unknown & ((choice < 0) | (choice >= sizes[question]))

@@ -6,13 +6,13 @@ import ast
 import csv
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
 from gpo_ray.errors import DataError
@@ -32,6 +32,15 @@ NOT_IN_PAPER = "not a group of the paper"
 NOT_GROUPS = frozenset({"refused", "nan", "other", ""})
 """Levels, in lower case, that name no one in particular."""
 
+MOST_FREQUENT = 3
+"""How many reasons a message names when nothing is left."""
+
+ADVICE = "correct it in the source"
+
+UNREADABLE = (ValueError, SyntaxError, RecursionError, MemoryError, OverflowError)
+"""What parsers of literals and JSON raise for texts that are wrong, too deep or too long."""
+
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.I)
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"'})
 
 
@@ -55,21 +64,21 @@ class _NamedFloats(ast.NodeTransformer):
         return node
 
 
-def parse_literal(text: str, expected: type, where: str) -> Any:
+def parse_literal(text: Any, expected: type, where: str) -> Any:
     """A Python literal, as publishers that wrote ``str(list)`` into a CSV ship it.
 
     Raises:
         DataError: if the text is not a literal of the expected type. Nothing is ever executed.
     """
+    shown = shorten(text)
     try:
         value = ast.literal_eval(_NamedFloats().visit(ast.parse(text.strip(), mode="eval")))
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as e:
+    except (*UNREADABLE, AttributeError, TypeError) as e:
         raise DataError(
-            f"{where}: cannot read {text[:80]!r} as a Python {expected.__name__}; "
-            "restore the publisher's file"
+            f"{where}: cannot read {shown} as a Python {expected.__name__}; restore the publisher's file"
         ) from e
     if not isinstance(value, expected):
-        raise DataError(f"{where}: expected a {expected.__name__}, found {text[:80]!r}")
+        raise DataError(f"{where}: expected a {expected.__name__}, found {shown}")
     return value
 
 
@@ -80,9 +89,83 @@ def parse_numbers(text: str, where: str) -> list[float]:
         DataError: if it is anything else.
     """
     values = parse_literal(text, list, where)
-    if not all(isinstance(v, int | float) and math.isfinite(v) for v in values):
-        raise DataError(f"{where}: expected a list of finite numbers, found {text[:80]!r}")
-    return [float(v) for v in values]
+    return [finite_number(v, f"{where}: value {i}") for i, v in enumerate(values)]
+
+
+def parse_texts(text: str, where: str) -> list[str]:
+    """A literal list of texts, some of which may be written as numbers.
+
+    Raises:
+        DataError: if it is anything else.
+    """
+    values = parse_literal(text, list, where)
+    for i, value in enumerate(values):
+        if not isinstance(value, str):
+            as_number(value, f"{where}: value {i}")
+    return [str(v) for v in values]
+
+
+def as_number(value: Any, where: str, advice: str = ADVICE) -> float:
+    """A number, which may be nan or infinite, as a float.
+
+    Args:
+        value: int or float; a truth value is no number, nor is a text.
+        where: file, row and name of the value.
+        advice: what to do, for the message.
+
+    Raises:
+        DataError: if it is no number or too large for a float.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(f"{where} {shorten(value)} is not a number; {advice}")
+    try:
+        return float(value)
+    except OverflowError as e:
+        raise DataError(f"{where} is a number too large to read; {advice}") from e
+
+
+def finite_number(value: Any, where: str, advice: str = ADVICE) -> float:
+    """As :func:`as_number`, and finite.
+
+    Raises:
+        DataError: if it is not.
+    """
+    number = as_number(value, where, advice)
+    if not math.isfinite(number):
+        raise DataError(f"{where} is {number}, not finite; {advice}")
+    return number
+
+
+def text_number(text: str, where: str, advice: str = ADVICE) -> float:
+    """A finite number out of a cell of a CSV file, in plain decimal notation.
+
+    Raises:
+        DataError: if it is none; ``1_000``, which Python reads, is none.
+    """
+    if not _DECIMAL.fullmatch(text.strip()):
+        raise DataError(f"{where} {shorten(text)} is not a number; {advice}")
+    return finite_number(float(text), where, advice)
+
+
+def shorten(value: Any) -> str:
+    """A value for a message, of bounded length."""
+    if isinstance(value, str):
+        return repr(value[:80])
+    return (
+        repr(value) if value is None or isinstance(value, bool | float) else f"of type {type(value).__name__}"
+    )
+
+
+def require_folder(path: Path, advice: str) -> None:
+    """Check that a folder is there.
+
+    Raises:
+        DataError: if not.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such folder; {advice}")
+    if not path.is_dir():
+        raise DataError(f"{path}: a file where a folder is expected; {advice}")
 
 
 def require_file(path: Path) -> None:
@@ -91,14 +174,31 @@ def require_file(path: Path) -> None:
     Raises:
         DataError: if not.
     """
+    if path.is_dir():
+        raise DataError(f"{path}: a folder where a file is expected; give the path of the file")
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
 
 
+def require_text(path: Path) -> None:
+    """Check that a file is there and holds text.
+
+    Raises:
+        DataError: if not, or if it holds a NUL byte.
+    """
+    require_file(path)
+    with path.open("rb") as stream:
+        for i, line in enumerate(stream, 1):
+            if b"\0" in line:
+                raise DataError(
+                    f"{path}: line {i} holds a NUL byte, so it is no text; save the file as UTF-8"
+                )
+
+
 def require_columns(path: Path, found: Iterable[str], expected: Iterable[str]) -> None:
-    """Check the columns of a file.
+    """Check the columns of a file: the expected ones are there and no name is there twice.
 
     Raises:
         DataError: with the columns found and expected.
@@ -109,6 +209,9 @@ def require_columns(path: Path, found: Iterable[str], expected: Iterable[str]) -
         raise DataError(
             f"{path}: column {absent[0]!r} is missing; found {present[:20]}, expected {list(expected)}"
         )
+    twice = [c for c, n in Counter(present).items() if n > 1 and c]
+    if twice:
+        raise DataError(f"{path}: column {twice[0]!r} is there twice; rename or remove one of the two")
 
 
 def read_csv_rows(path: Path, expected: Sequence[str]) -> list[dict[str, str]]:
@@ -117,8 +220,8 @@ def read_csv_rows(path: Path, expected: Sequence[str]) -> list[dict[str, str]]:
     Raises:
         DataError: if the file is missing, empty, not a UTF-8 CSV, or a column or cell is missing.
     """
-    require_file(path)
     try:
+        require_text(path)
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream)
             header = next(reader, [])
@@ -126,7 +229,7 @@ def read_csv_rows(path: Path, expected: Sequence[str]) -> list[dict[str, str]]:
             records = list(reader)
     except UnicodeDecodeError as e:
         raise DataError(f"{path}: not UTF-8 ({e}); save the file as UTF-8") from e
-    except csv.Error as e:
+    except (csv.Error, OSError) as e:
         raise DataError(f"{path}: not a readable CSV file: {e}") from e
     while records and not records[-1]:
         records.pop()
@@ -140,21 +243,34 @@ def read_csv_rows(path: Path, expected: Sequence[str]) -> list[dict[str, str]]:
     return [dict(zip(header, cells, strict=True)) for cells in records]
 
 
-def read_parquet(path: Path, expected: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
-    """The expected columns of a Parquet file and those of the optional ones that are there.
+def build_dataset(
+    source: Path | str,
+    questions: Iterable[Question],
+    groups: Iterable[Group],
+    preferences: Mapping[str, Sequence[Any]] | pa.Table,
+    drops: Drops,
+) -> PreferenceDataset:
+    """As :meth:`PreferenceDataset.build`, with errors that name the source.
 
     Raises:
-        DataError: if the file is missing, empty or not Parquet, or a column is missing.
+        DataError: if nothing is left, with the most frequent reasons, or what is left is inconsistent.
     """
-    require_file(path)
+    kept = list(questions)
+    if not kept or not len(preferences["group_id"]):
+        # that a question lost all its answers follows from the other reasons
+        reasons = Counter(r for _, r in drops if r != NO_PREFERENCE_LEFT).most_common(MOST_FREQUENT)
+        why = "; ".join(f"{reason} ({n})" for reason, n in reasons)
+        raise DataError(
+            f"{source}: no questions, groups or preferences are left to work with; "
+            + (f"left out most often: {why}" if why else "it holds no answers to its questions")
+            + "; check the source and the options"
+        )
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as e:
-        raise DataError(f"{path}: not a readable Parquet file: {e}") from e
-    require_columns(path, table.column_names, expected)
-    if table.num_rows == 0:
-        raise DataError(f"{path}: the file has no rows")
-    return table.select([*expected, *(c for c in optional if c in table.column_names)])
+        return PreferenceDataset.build(kept, groups, preferences, drops)
+    except DataError as e:
+        raise DataError(f"{source}: {e}; {ADVICE}") from e
+    except UnicodeEncodeError as e:
+        raise DataError(f"{source}: a text holds half a character ({e}); {ADVICE}") from e
 
 
 class Collector:
@@ -185,8 +301,14 @@ class Collector:
         self._columns["share"].append((values / values.sum()).tolist())
         self._columns["n"].append(n)
 
-    def dataset(self, questions: Iterable[Question], where: str) -> PreferenceDataset:
-        """The data set of all that was taken; questions without a preference are logged and left out."""
+    def dataset(self, questions: Iterable[Question], where: str, source: Path | str) -> PreferenceDataset:
+        """The data set of all that was taken; questions without a preference are logged and left out.
+
+        Args:
+            questions: those of the source.
+            where: file or table for the log.
+            source: names the source in errors.
+        """
         answered = set(self._columns["question_id"])
         kept = []
         for q in questions:
@@ -194,4 +316,4 @@ class Collector:
                 kept.append(q)
             else:
                 self.drop(f"{where}: {q.question_id}", NO_PREFERENCE_LEFT)
-        return PreferenceDataset.build(kept, self.groups.values(), self._columns, self.drops)
+        return build_dataset(source, kept, self.groups.values(), self._columns, self.drops)

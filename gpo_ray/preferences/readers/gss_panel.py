@@ -19,8 +19,9 @@ from gpo_ray.preferences.readers.answers import (
     individual_dataset,
     read_answers,
 )
-from gpo_ray.preferences.readers.common import NOT_A_GROUP, Collector, is_group_level, read_parquet
+from gpo_ray.preferences.readers.common import NOT_A_GROUP, Collector, is_group_level
 from gpo_ray.preferences.readers.options import ReadOptions
+from gpo_ray.preferences.readers.parquet import NUMBER, TEXT, TEXT_OR_INTEGER, read_parquet, require_values
 
 PHRASES = {
     "age": "aged {}",
@@ -57,7 +58,7 @@ def read_gss_panel(source: Path | None, options: ReadOptions) -> PreferenceDatas
     answers = read_answers(folder, "respondent_id", "gss", into.drops)
     if options.units == "individuals":
         groups = [Group(f"respondent={r}", "individual", "A US adult") for r in answers.respondents]
-        return individual_dataset(answers, groups, into.drops, "answers.parquet", MIN_QUESTIONS)
+        return individual_dataset(answers, groups, into.drops, "answers.parquet", folder, MIN_QUESTIONS)
     weighted, attributes = _respondents(folder / "respondents.parquet", answers, into)
     members = []
     for attribute, levels in attributes.items():
@@ -68,7 +69,7 @@ def read_gss_panel(source: Path | None, options: ReadOptions) -> PreferenceDatas
             else:
                 into.drop(f"respondents.parquet: {attribute}={level}", NOT_A_GROUP)
     collect_groups(weighted, members, into, "answers.parquet", options.min_respondents, MIN_QUESTIONS)
-    return into.dataset(answers.questions, "questions.parquet")
+    return into.dataset(answers.questions, "questions.parquet", folder)
 
 
 def _respondents(
@@ -78,17 +79,18 @@ def _respondents(
 
     People without a positive weight are logged; they get weight 0 and belong to no group.
     """
-    table = read_parquet(path, ["respondent_id", "weight"], list(PHRASES))
+    table = read_parquet(
+        path, {"respondent_id": TEXT_OR_INTEGER, "weight": NUMBER}, dict.fromkeys(PHRASES, TEXT)
+    )
+    require_values(path, table, ["respondent_id"])
     ids = table["respondent_id"].to_pylist()
     if len(set(ids)) < len(ids):
         raise DataError(f"{path}: a respondent_id occurs twice; each person needs one row")
     row = {r: i for i, r in enumerate(ids)}
-    try:
-        given = pc.fill_null(table["weight"].cast("float64"), np.nan).to_numpy()
-    except ValueError as e:
-        raise DataError(f"{path}: weight is not a number: {e}") from e
-    if (given < 0).any():
-        raise DataError(f"{path}: row {int(np.argmax(given < 0))}: weight is negative")
+    given = pc.fill_null(table["weight"], np.nan).to_numpy()
+    wrong = (given < 0) | np.isinf(given)
+    if wrong.any():
+        raise DataError(f"{path}: row {int(np.argmax(wrong))}: weight is negative or not finite; correct it")
     order = np.array([row.get(r, -1) for r in answers.respondents])
     weight = np.where(order >= 0, given[order], np.nan)
     usable = np.isfinite(weight) & (weight > 0)

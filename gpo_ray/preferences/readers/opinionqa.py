@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,15 @@ from gpo_ray.preferences.readers.common import (
     NO_COUNTS,
     REPEATED_QUESTION,
     UNKNOWN_QUESTION,
+    UNREADABLE,
     Collector,
+    finite_number,
     normal_text,
-    parse_literal,
     parse_numbers,
+    parse_texts,
     read_csv_rows,
     require_file,
+    require_folder,
 )
 from gpo_ray.preferences.readers.opinionqa_items import Groups, Item
 from gpo_ray.preferences.readers.opinionqa_responses import collect_responses
@@ -61,6 +65,7 @@ def read_opinionqa(source: Path | None, options: ReadOptions) -> PreferenceDatas
     seen: set[str] = set()
     kept: list[Question] = []
     for wave in waves:
+        require_folder(wave, "restore the publisher's folder")
         items = _read_info(wave, wanted, seen, into)
         answered = _read_answers(wave, items, seen, groups, into)
         for key, item in items.items():
@@ -68,14 +73,17 @@ def read_opinionqa(source: Path | None, options: ReadOptions) -> PreferenceDatas
                 kept.append(item.question)
             else:
                 into.drop(f"{wave.name}/info.csv: {key}", NO_COUNTS)
-    return into.dataset(kept, root.name)
+    return into.dataset(kept, root.name, root)
 
 
 def _human_resp(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; give the one that holds OpinionQA's human_resp")
+    advice = "give the folder that holds OpinionQA's human_resp"
+    require_folder(folder, advice)
     inner = folder / "human_resp"
-    return inner if inner.is_dir() else folder
+    if not inner.exists():
+        return folder
+    require_folder(inner, advice)
+    return inner
 
 
 def _read_info(wave: Path, wanted: set[str] | None, seen: set[str], into: Collector) -> dict[str, Item]:
@@ -93,7 +101,7 @@ def _read_info(wave: Path, wanted: set[str] | None, seen: set[str], into: Collec
             into.drop(where, NOT_CONTENTIOUS)
             continue
         at = f"{path}: row {i + 2}, {key}"
-        references = [str(r) for r in parse_literal(row["references"], list, f"{at}: references")]
+        references = parse_texts(row["references"], f"{at}: references")
         scale = parse_numbers(row["option_ordinal"], f"{at}: option_ordinal")
         item = _item(key, row["question"], references, scale, wave.name)
         if item is None:
@@ -165,11 +173,11 @@ def _collect_counts(
 
 def _load_counts(path: Path) -> dict[str, list[tuple[str, dict[str, float]]]]:
     """Levels and their counts by question key, checked."""
-    require_file(path)
     try:
+        require_file(path)
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise DataError(f"{path}: not a readable JSON file: {e}") from e
+    except (*UNREADABLE, OSError) as e:
+        raise DataError(f"{path}: not a readable JSON file: {e}; restore the publisher's file") from e
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected an object of question keys")
     found = {}
@@ -177,12 +185,18 @@ def _load_counts(path: Path) -> dict[str, list[tuple[str, dict[str, float]]]]:
         if not isinstance(entry, dict):
             raise DataError(f"{path}: {key}: expected an object of {{level: {{option: count}}}}")
         levels = [(k, v) for k, v in entry.items() if k not in ("MC_options", "question_text")]
-        for level, counts in levels:
-            if not isinstance(counts, dict) or not _are_counts(counts.values()):
-                raise DataError(f"{path}: {key}: {level}: expected {{option: count}}, counts of at least 0")
-        found[key] = levels
+        found[key] = [(level, _counts(counts, f"{path}: {key}: {level}")) for level, counts in levels]
     return found
 
 
-def _are_counts(values: Iterable[Any]) -> bool:
-    return all(isinstance(v, int | float) and np.isfinite(v) and v >= 0 for v in values)
+def _counts(counts: Any, where: str) -> dict[str, float]:
+    """The counts of a level, checked."""
+    if not isinstance(counts, dict):
+        raise DataError(f"{where}: expected an object of {{option: count}}")
+    numbers = {text: finite_number(v, f"{where}: count of {text!r}") for text, v in counts.items()}
+    for text, count in numbers.items():
+        if count < 0:
+            raise DataError(f"{where}: count of {text!r} {count:g} is negative; counts start at 0")
+    if not math.isfinite(sum(numbers.values())):
+        raise DataError(f"{where}: the counts add up to infinity; correct them in the source")
+    return numbers

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.readers.answers import NO_WEIGHT, Answers, Codes, collect_groups
-from gpo_ray.preferences.readers.common import Collector, read_csv_rows, require_columns, require_file
+from gpo_ray.preferences.readers.common import (
+    Collector,
+    read_csv_rows,
+    require_columns,
+    require_text,
+    text_number,
+)
 from gpo_ray.preferences.readers.opinionqa_items import Groups, Item
 
 NO_COLUMN = "attribute has no column in responses.csv"
@@ -65,9 +71,9 @@ def collect_responses(wave: Path, items: Mapping[str, Item], groups: Groups, int
 
 def _read(path: Path, wanted: set[str], weight_column: str) -> pa.Table:
     """The wanted columns that the file has, all as text."""
-    require_file(path)
     parse = pa.csv.ParseOptions(newlines_in_values=True)
     try:
+        require_text(path)
         with pa.csv.open_csv(path, parse_options=parse) as reader:
             header = reader.schema.names
         require_columns(path, header, [weight_column])
@@ -78,7 +84,7 @@ def _read(path: Path, wanted: set[str], weight_column: str) -> pa.Table:
             parse_options=parse,
             convert_options=pa.csv.ConvertOptions(include_columns=columns, column_types=types),
         )
-    except (pa.ArrowInvalid, pa.ArrowKeyError) as e:
+    except (OSError, pa.ArrowException) as e:
         raise DataError(f"{path}: not a readable CSV file: {e}") from e
     if table.num_rows == 0:
         raise DataError(f"{path}: the file has a header and no rows")
@@ -90,14 +96,11 @@ def _weights(table: pa.Table, column: str, path: Path, into: Collector) -> NDArr
     texts = table[column].to_pylist()
     weight = np.zeros(len(texts))
     for i, text in enumerate(texts):
-        try:
-            weight[i] = float(text or "nan")
-        except ValueError as e:
-            raise DataError(f"{path}: row {i + 2}: {column} {text!r} is not a number") from e
-        if weight[i] < 0 or np.isinf(weight[i]):
-            raise DataError(f"{path}: row {i + 2}: {column} {text!r} is negative or not finite")
-        if not weight[i] > 0:
-            weight[i] = 0.0
+        if text.strip().casefold() not in ("", "nan"):
+            weight[i] = text_number(text, f"{path}: row {i + 2}: {column}")
+        if weight[i] < 0:
+            raise DataError(f"{path}: row {i + 2}: {column} {text!r} is negative; correct it in the source")
+        if weight[i] == 0:
             into.drop(f"{path.parent.name}/{path.name}: row {i + 2}", NO_WEIGHT)
     return weight
 

@@ -11,11 +11,19 @@ from typing import Any
 
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.dataset import GROUP_KINDS, Group, PreferenceDataset, Question
-from gpo_ray.preferences.readers.common import EMPTY_PAIR, Collector, read_csv_rows, read_parquet
+from gpo_ray.preferences.readers.common import (
+    EMPTY_PAIR,
+    Collector,
+    finite_number,
+    read_csv_rows,
+    text_number,
+)
 from gpo_ray.preferences.readers.options import ReadOptions
+from gpo_ray.preferences.readers.parquet import NUMBER, TEXT, TEXT_OR_INTEGER, read_parquet
 
 COLUMNS = ("group", "prompt", "response", "count")
-OPTIONAL = ("kind", "topic", "question_id")
+PARQUET = {"group": TEXT_OR_INTEGER, "prompt": TEXT, "response": TEXT_OR_INTEGER, "count": NUMBER}
+PARQUET_OPTIONAL = {"kind": TEXT, "topic": TEXT_OR_INTEGER, "question_id": TEXT_OR_INTEGER}
 DEFAULT_KIND = "community"
 ONE_RESPONSE = "question has only one response"
 
@@ -29,6 +37,8 @@ class _Counts:
     responses: dict[str, int] = field(default_factory=dict)
     """Response to index, in order of first appearance."""
     by_group: dict[str, dict[str, float]] = field(default_factory=dict)
+    totals: dict[str, float] = field(default_factory=dict)
+    """Sum of a group's counts so far."""
 
 
 def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:  # noqa: ARG001
@@ -63,14 +73,14 @@ def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset: 
                 into.drop(f"{path.name}: {group}, {question_id}", EMPTY_PAIR)
             else:
                 into.add(Group(group, kinds[group]), question_id, values, sum(values))
-    return into.dataset(known, path.name)
+    return into.dataset(known, path.name, path)
 
 
 def _rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
     """Each row with the words that locate it."""
     rows: list[dict[str, Any]]
     if path.suffix.lower() in (".parquet", ".pq"):
-        first, rows = 1, read_parquet(path, COLUMNS, OPTIONAL).to_pylist()
+        first, rows = 1, read_parquet(path, PARQUET, PARQUET_OPTIONAL).to_pylist()
     else:
         first, rows = 2, [*read_csv_rows(path, COLUMNS)]
     return ((f"{path}: row {i}", row) for i, row in enumerate(rows, first))
@@ -85,12 +95,8 @@ def _text(row: dict[str, Any], column: str, where: str) -> str:
 
 
 def _count(value: Any, where: str) -> float:
-    try:
-        count = float(value)
-    except (TypeError, ValueError) as e:
-        raise DataError(f"{where}: count {value!r} is not a number; give 0 where nobody chose it") from e
-    if not math.isfinite(count):
-        raise DataError(f"{where}: count is {count}; give a finite number, 0 where nobody chose it")
+    read = text_number if isinstance(value, str) else finite_number
+    count = read(value, f"{where}: count", "give 0 where nobody chose it")
     if count < 0:
         raise DataError(f"{where}: count {count:g} is negative; counts start at 0")
     return count
@@ -124,3 +130,6 @@ def _take(row: dict[str, Any], where: str, questions: dict[str, _Counts], kinds:
             f"{where}: ({group!r}, {prompt[:60]!r}, {response!r}) occurs twice; add the counts up in one row"
         )
     given[response] = count
+    question.totals[group] = question.totals.get(group, 0.0) + count
+    if not math.isfinite(question.totals[group]):
+        raise DataError(f"{where}: the counts of {group!r} add up to infinity; give smaller numbers")

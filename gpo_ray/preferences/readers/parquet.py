@@ -1,0 +1,110 @@
+"""Reading Parquet files whose columns have the types that a reader expects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import types
+
+from gpo_ray.errors import DataError
+from gpo_ray.preferences.readers.common import require_columns, require_file
+
+Accepts = Callable[[pa.DataType], bool]
+
+
+@dataclass(frozen=True)
+class ColumnType:
+    """What a column may hold and what it is read as; a column of nulls only is any type."""
+
+    name: str
+    """As messages name it."""
+    accepts: tuple[Accepts, ...]
+    """Tests of a type, one of which must hold; of the type of the elements for a list."""
+    read_as: pa.DataType
+
+    def fits(self, found: pa.DataType) -> bool:
+        """Whether a column of the type may be read."""
+        if types.is_null(found):
+            return True
+        if types.is_list(self.read_as):
+            if not any(t(found) for t in _LISTS):
+                return False
+            found = found.value_type
+        if types.is_dictionary(found):
+            found = found.value_type
+        return types.is_null(found) or any(t(found) for t in self.accepts)
+
+
+_LISTS = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+_TEXT = (types.is_string, types.is_large_string, types.is_string_view)
+_NUMBER = (types.is_integer, types.is_floating, types.is_decimal)
+
+TEXT = ColumnType("text", _TEXT, pa.string())
+TEXT_OR_INTEGER = ColumnType("text or whole numbers", (*_TEXT, types.is_integer), pa.string())
+TEXT_OR_NUMBER = ColumnType("text or numbers", (*_TEXT, *_NUMBER), pa.string())
+INTEGER = ColumnType("whole numbers", (types.is_integer,), pa.int64())
+NUMBER = ColumnType("numbers", _NUMBER, pa.float64())
+TEXTS = ColumnType("lists of text", _TEXT, pa.list_(pa.string()))
+NUMBERS = ColumnType("lists of numbers", _NUMBER, pa.list_(pa.float64()))
+
+Columns = Mapping[str, ColumnType]
+
+
+def read_parquet(path: Path, expected: Columns, optional: Columns | None = None) -> pa.Table:
+    """The expected columns of a Parquet file and those of the optional ones that are there.
+
+    Each column has the type that its :class:`ColumnType` is read as.
+
+    Raises:
+        DataError: if the file is missing, empty or not Parquet, a column is missing, there twice, or
+            of another type, or a value does not fit into the type it is read as.
+    """
+    try:
+        require_file(path)
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            require_columns(path, schema.names, expected)
+            wanted = dict(expected) | {c: t for c, t in (optional or {}).items() if c in schema.names}
+            _require_types(path, schema, wanted)
+            table = file.read(columns=list(wanted))
+        table.validate(full=True)
+    except (OSError, pa.ArrowException) as e:
+        raise DataError(f"{path}: not a readable Parquet file: {e}") from e
+    if table.num_rows == 0:
+        raise DataError(f"{path}: the file has no rows")
+    return pa.table({c: _cast(table[c], t, f"{path}: column {c!r}") for c, t in wanted.items()})
+
+
+def _require_types(path: Path, schema: pa.Schema, wanted: Columns) -> None:
+    for name, column in wanted.items():
+        found = schema.field(name).type
+        if not column.fits(found):
+            raise DataError(
+                f"{path}: column {name!r} is of type {found}, expected {column.name}; convert the column"
+            )
+
+
+def _cast(column: pa.ChunkedArray, kind: ColumnType, where: str) -> pa.ChunkedArray:
+    # to a float, rounding is all that can happen; to an integer, a value could turn into another
+    rounds = types.is_floating(kind.read_as) or kind is NUMBERS
+    try:
+        return column.cast(kind.read_as, safe=not rounds)
+    except pa.ArrowException as e:
+        raise DataError(f"{where}: cannot read {column.type} as {kind.name}: {e}; convert the column") from e
+
+
+def require_values(path: Path, table: pa.Table, columns: Iterable[str]) -> None:
+    """Check that no value of some columns is missing.
+
+    Raises:
+        DataError: naming the first row and the column.
+    """
+    for name in columns:
+        if table[name].null_count:
+            row = pc.index(table[name].is_null(), True).as_py()
+            raise DataError(f"{path}: row {row}: {name} is missing; fill it in or remove the row")
