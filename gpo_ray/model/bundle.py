@@ -77,7 +77,7 @@ def write_bundle(
         PROVENANCE: json.dumps(provenance, indent=1, allow_nan=False).encode(),
     }
     if memory is not None:
-        shares = torch.from_numpy(memory.memory.shares).float()
+        shares = torch.from_numpy(memory.memory.shares).float().contiguous()
         contents[MEMORY] = save_tensors({"shares": shares})
         sizes = {key: len(rows) for key, rows in memory.rows.items()}
         contents[MEMORY_QUESTIONS] = json.dumps(sizes).encode()

@@ -324,7 +324,7 @@ def test_train_embed_predict_agree_from_files_to_shares(gpo, tmp_path, tiny_lang
     name, entry = store.write_shard(questions, encoded, model_id)
     store.commit(model_id, {name: entry}, model=str(tiny_language_model), dtype="float32")
     (tmp_path / "c.yaml").write_text(
-        "steps: 4\nstandardize: true\nmodel: {width: 16, layers: 2, heads: 2, feedforward: 16}\n"
+        "steps: 4\nstandardize: true\nmodel: {width: 16, layers: 2, heads: 2, feedforward: 16, prior: mix}\n"
         "episodes: {context_questions: [1, 3], target_questions: [1, 3]}\nvalidation: {every: 2}\n"
     )
     places = (
@@ -353,7 +353,11 @@ def test_train_embed_predict_agree_from_files_to_shares(gpo, tmp_path, tiny_lang
     model = GroupPreferenceModel.load(tmp_path / "bundle")
     vectors = [e.mean for e in encoded]
     one_hot = [[1.0] + [0.0] * (len(q.responses) - 1) for q in questions[:3]]
-    shares = model.adapt(list(zip(vectors, one_hot, strict=False))).predict(vectors[3:])
+    keys = [q.key for q in questions]
+    context = list(zip(vectors, one_hot, strict=False))
+    shares = model.adapt(context, keys[:3]).predict(vectors[3:], keys[3:])
+    unrecognized = model.adapt(context).predict(vectors[3:])
+    assert max(abs(a - b).max() for a, b in zip(shares, unrecognized, strict=True)) > 1e-3
     for p, s in zip(predictions, shares, strict=True):
         assert p["share"] == pytest.approx(s.tolist(), abs=1e-5)
 
