@@ -1,13 +1,13 @@
-"""One local Ray cluster for all of these tests."""
+"""A local Ray cluster for these tests."""
 
 import os
 
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster():
-    """A local cluster of 4 logical CPUs, left connected for the whole session."""
+    """A local cluster of 4 logical CPUs; gone after the module, since other tests start clusters of their own."""
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
