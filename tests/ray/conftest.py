@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A local cluster of 4 logical CPUs; gone after the module, since other tests start clusters of their own."""
+    """4 logical CPUs, gone after the module: later tests start clusters of their own."""
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
