@@ -11,7 +11,7 @@ from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 
 pytestmark = pytest.mark.slow
-QUESTIONS = 96
+QUESTIONS = 200
 
 
 @pytest.fixture
