@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
-from gpo_ray.model.memory import GroupMemory, normalized
+from gpo_ray.model.memory import GroupMemory, filled, normalized
 
 Array = NDArray[np.float64]
 
@@ -46,10 +46,7 @@ class MetaTrain:
     @cached_property
     def mean(self) -> Array:
         """(N,) mean of the groups that answered, NaN where none did."""
-        answered = ~np.isnan(self.shares)
-        count = answered.sum(0)
-        total = np.where(answered, self.shares, 0).sum(0)
-        return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        return filled(self.shares).mean
 
     @cached_property
     def filled(self) -> Array:

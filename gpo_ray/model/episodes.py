@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -92,13 +92,7 @@ class PreferenceArrays:
         rows = self.x[torch.from_numpy(self.rows(questions))]
         mean, scale = rows.mean(0), rows.std(0)
         scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))  # leave dimensions that never vary
-        return replace_x(self, (self.x - mean) / scale), mean, scale
-
-
-def replace_x(arrays: PreferenceArrays, x: Tensor) -> PreferenceArrays:
-    """The same preferences over other vectors (N, E')."""
-    fields = {k: getattr(arrays, k) for k in arrays.__dataclass_fields__}
-    return PreferenceArrays(**(fields | {"x": x}))
+        return replace(self, x=(self.x - mean) / scale), mean, scale
 
 
 def spans(offsets: Ints, which: Ints) -> Ints:

@@ -65,7 +65,7 @@ class GroupMemory:
             if without not in self.groups
             else np.delete(self.shares, self.groups.index(without), axis=0)
         )
-        near, far = _filled(shares[:, context]), _filled(shares[:, target])
+        near, far = filled(shares[:, context]), filled(shares[:, target])
         known = ~np.isnan(near.mean)
         a = near.residual[:, known]
         weights = (
@@ -136,19 +136,20 @@ def task_prior(memory: GroupMemory, arrays: PreferenceArrays) -> Prior:
 
 
 @dataclass(frozen=True)
-class _Filled:
+class Filled:
     """Mean (N',) of the groups that answered, and residuals (G, N'), 0 where a group did not."""
 
     mean: Array
     residual: Array
 
 
-def _filled(shares: Array) -> _Filled:
+def filled(shares: Array) -> Filled:
+    """Mean and residuals of shares (G, N'), NaN where a group did not answer."""
     answered = ~np.isnan(shares)
     count = answered.sum(0)
     total = np.where(answered, shares, 0.0).sum(0)
     mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
-    return _Filled(mean, np.where(answered, shares - np.nan_to_num(mean), 0.0))
+    return Filled(mean, np.where(answered, shares - np.nan_to_num(mean), 0.0))
 
 
 def normalized(scores: Array, sizes: Ints) -> Array:

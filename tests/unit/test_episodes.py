@@ -1,5 +1,7 @@
 """Preferences as arrays, and the episodes drawn from them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from synthetic import arrays, bundle_config, survey, tiny_config
 from gpo_ray.config import EpisodeConfig
 from gpo_ray.model import predict
 from gpo_ray.model.bundle import Bundle, fold_standardization
-from gpo_ray.model.episodes import Task, build_episode, draw_tasks, replace_x, spans
+from gpo_ray.model.episodes import Task, build_episode, draw_tasks, spans
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.model.predict import episode_loss, fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.alignment import alignment
@@ -218,7 +220,7 @@ def test_folded_weights_predict_on_raw_vectors_as_before_on_standardized_ones():
 def test_folding_is_exact_with_a_dimension_that_never_varies():
     constant = FULL.x.clone()
     constant[:, 2] = 3.0
-    assert folded_error(replace_x(FULL, constant))[0] < 1e-5
+    assert folded_error(dataclasses.replace(FULL, x=constant))[0] < 1e-5
 
 
 def test_predictions_of_tasks_equal_the_estimators(monkeypatch):
