@@ -6,8 +6,9 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
@@ -19,7 +20,7 @@ from gpo_ray.config import load_train_config, parse
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers import READERS, ReadOptions, read_survey
-from gpo_ray.preferences.splits import draw_split
+from gpo_ray.preferences.splits import PROTOCOLS, draw_split
 from gpo_ray.storage import Folder
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ bundle_app = typer.Typer(no_args_is_help=True, help="Trained bundles.")
 app.add_typer(survey_app, name="survey")
 app.add_typer(bundle_app, name="bundle")
 console = Console()
+N = TypeVar("N", int, float)
 UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of click and does not export it
 
 Survey = Annotated[str, typer.Option(help="Survey folder made by `gpo survey import`.")]
@@ -219,10 +221,23 @@ def evaluate(
     methods: Annotated[
         str, typer.Option(help="Comma-separated.")
     ] = "gpo,paper,uniform,lm-base,train-mean,context-mean,ridge-mix,ridge",
-    protocol: Annotated[str, typer.Option(help="paper or new-questions.")] = "paper",
+    protocol: Annotated[str, typer.Option(help=f"One of: {', '.join(PROTOCOLS)}.")] = "paper",
+    test_survey: Annotated[
+        str | None, typer.Option(help="Survey folder to test on (new-survey); same --embeddings.")
+    ] = None,
     fractions: Annotated[str, typer.Option(help="Shares of groups for meta-training.")] = "0.4,0.6,0.8",
     seeds: Annotated[int, typer.Option(min=1, help="Splits for each fraction.")] = 3,
     context: Annotated[int, typer.Option(min=1, help="Context questions of each test group.")] = 20,
+    context_sizes: Annotated[
+        str | None,
+        typer.Option(
+            help="Context sizes of the curve, as far as half of the answers allow; empty for no curve. "
+            "By default 1,2,5,10,20,50,100,200."
+        ),
+    ] = None,
+    max_test_groups: Annotated[
+        int | None, typer.Option(min=1, help="Most test groups of a split; by default all.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Meta-training steps, if not the preset's.")
     ] = None,
@@ -230,16 +245,31 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Meta-train and score methods on many splits in parallel, and write tables and a report."""
-    from gpo_ray.evaluation.protocol import EvaluationPlan
+    from gpo_ray.evaluation.individuals import accuracy_table
+    from gpo_ray.evaluation.protocol import CURVE, EvaluationPlan
     from gpo_ray.evaluation.runner import evaluate as run
     from gpo_ray.evaluation.summary import text_table
 
-    if protocol not in ("paper", "new-questions"):
-        raise ConfigError(f"protocol {protocol!r} is not one of paper, new-questions")
-    plan = EvaluationPlan(tuple(dict.fromkeys(m.strip() for m in methods.split(","))), context, steps)
-    result = run(survey, embeddings, out, plan, protocol, _floats(fractions), seeds, address, _progress())  # type: ignore[arg-type]
+    chosen = next((p for p in PROTOCOLS if p == protocol), None)
+    if chosen is None:
+        raise ConfigError(f"protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}")
+    sizes = CURVE if context_sizes is None else tuple(_numbers(context_sizes, "--context-sizes", int))
+    named = tuple(dict.fromkeys(m.strip() for m in methods.split(",")))
+    result = run(
+        survey,
+        embeddings,
+        out,
+        EvaluationPlan(named, context, steps, sizes),
+        chosen,
+        _numbers(fractions, "--fractions", float),
+        seeds,
+        address,
+        _progress(),
+        test_survey,
+        max_test_groups,
+    )
     if not as_json:
-        print(text_table(result["cells"]))
+        print((accuracy_table if chosen == "individuals" else text_table)(result["cells"]))
         if result["cannot_answer"]:
             print(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}")
     _report(result, as_json, "report: {report}")
@@ -303,11 +333,11 @@ def _progress() -> bool:
     return sys.stderr.isatty()
 
 
-def _floats(text: str) -> list[float]:
+def _numbers(text: str, option: str, kind: Callable[[str], N]) -> list[N]:
     try:
-        return [float(part) for part in text.split(",")]
+        return [kind(part) for part in text.split(",")] if text.strip() else []
     except ValueError as e:
-        raise ConfigError(f"--fractions {text!r}: expected numbers separated by commas") from e
+        raise ConfigError(f"{option} {text!r}: expected numbers separated by commas") from e
 
 
 def _print_json(result: dict[str, Any]) -> None:

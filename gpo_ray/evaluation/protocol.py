@@ -24,7 +24,7 @@ MODELS = ("gpo", "paper")
 """Methods that are meta-trained; each is the preset of its name."""
 METHODS = (*MODELS, *BASELINES)
 CURVE = (1, 2, 5, 10, 20, 50, 100, 200)
-"""Context sizes of the context-size curve, as far as half of the questions allow."""
+"""Context sizes of the context-size curve, if a plan names no others."""
 
 Predictor = Callable[[Sequence[Task]], list[NDArray[np.float64]] | None]
 
@@ -38,6 +38,8 @@ class EvaluationPlan:
     """Context questions of each test group."""
     steps: int | None = None
     """Meta-training steps, if not the preset's."""
+    context_sizes: tuple[int, ...] = CURVE
+    """Context sizes of the curve, as far as half of the test groups' answers allow; none: no curve."""
 
     def __post_init__(self) -> None:
         unknown = [m for m in self.methods if m not in METHODS]
@@ -45,6 +47,8 @@ class EvaluationPlan:
             raise ConfigError(f"unknown method {unknown[:1]}; methods: {', '.join(METHODS)}")
         if self.context < 1:
             raise ConfigError(f"context must be at least 1, not {self.context}")
+        if any(n < 1 for n in self.context_sizes):
+            raise ConfigError(f"context sizes must be at least 1, not {min(self.context_sizes)}")
 
     def train_config(self, method: str, seed: int) -> TrainConfig:
         """The configuration with which a method is meta-trained on a split."""
@@ -67,10 +71,15 @@ def evaluate_split(
 
     Returns:
         A row for each method, test group and context size: ``method, protocol, fraction, seed,
-        group_id, context, curve, alignment, accuracy, questions``. Rows with ``curve`` false are the
-        evaluation proper; in the others every context size is scored on the same questions.
+        group_id, topic, context, curve, alignment, accuracy, questions``. Rows with ``curve`` false are
+        the evaluation proper; in the others every context size is scored on the same questions.
+        ``topic`` is None where the split names none.
+
+    Raises:
+        ConfigError: if no test group answered what is to be predicted, or training diverges.
     """
-    main, curve = _tasks(arrays["mean"], split, plan.context)
+    main, curve = _tasks(arrays["mean"], split, plan)
+    topics = dict(zip(split.test_groups, split.test_topics, strict=False))
     rows: list[dict[str, Any]] = []
     for method in plan.methods:
         source, predict = _predictor(method, plan, arrays, split)
@@ -81,24 +90,44 @@ def evaluate_split(
             for task, predicted in zip(tasks, predictions, strict=True):
                 row = {"method": method, "protocol": split.protocol, "fraction": split.fraction}
                 row |= {"seed": split.seed, "context": size, "curve": is_curve}
+                group = source.group_ids[task.group]
+                row |= {"group_id": group, "topic": topics.get(group)}
                 rows.append(row | _scores(source, task, predicted))
     return rows
 
 
 def _tasks(
-    arrays: PreferenceArrays, split: Split, context: int
+    arrays: PreferenceArrays, split: Split, plan: EvaluationPlan
 ) -> tuple[list[Task], list[tuple[int, list[Task]]]]:
     """The test groups' tasks at the given context size, and those of the context-size curve."""
     groups = arrays.group_numbers(split.test_groups)
-    order = arrays.question_numbers(split.question_order)
+    order = arrays.question_numbers(split.context_order)
     new = arrays.question_numbers(split.new_questions) if split.new_questions else None
-    main = fixed_context_tasks(arrays, groups, order, context, new)
+    main = fixed_context_tasks(arrays, groups, order, plan.context, new)
     if not main:
         raise ConfigError(f"split {split.fraction:g}/{split.seed}: no test group has answers to predict")
-    sizes = [n for n in CURVE if n <= len(order) // 2]
-    targets: Ints = order[sizes[-1] :] if new is None and sizes else (new if new is not None else order)
-    pool = order[: sizes[-1]] if sizes else order
-    return main, [(n, fixed_context_tasks(arrays, groups, pool, n, targets)) for n in sizes]
+    return main, _curve(arrays, groups, order, new, plan.context_sizes)
+
+
+def _curve(
+    arrays: PreferenceArrays, groups: Sequence[int], order: Ints, new: Ints | None, sizes: Sequence[int]
+) -> list[tuple[int, list[Task]]]:
+    """Tasks at each context size that half of the answers of a typical group allow.
+
+    A group's contexts are the first answers it gave along ``order``; its targets are ``new``, or what
+    it answered after the largest context. Groups with too few answers for that are left out at every
+    size, so that a step of the curve is more context and never other groups.
+    """
+    answers = [order[np.isin(order, arrays.answered[g])] for g in groups]
+    kept = sorted({n for n in sizes if 2 * n <= np.median([len(a) for a in answers])})
+    if not kept:
+        return []
+    full: list[tuple[int, Ints, Ints]] = []
+    for g, mine in zip(groups, answers, strict=True):
+        target = mine[kept[-1] :] if new is None else new[np.isin(new, arrays.answered[g])]
+        if len(mine) >= kept[-1] and len(target):
+            full.append((g, mine, target))
+    return [(n, [Task(g, mine[:n], target) for g, mine, target in full]) for n in kept]
 
 
 def _predictor(
@@ -149,7 +178,6 @@ def _scores(arrays: PreferenceArrays, task: Task, predicted: NDArray[np.float64]
     )
     scored = np.isfinite(aligned)
     return {
-        "group_id": arrays.group_ids[task.group],
         "alignment": float(aligned[scored].mean()) if scored.any() else None,
         "accuracy": float(correct.mean()),
         "questions": int(scored.sum()),

@@ -19,6 +19,7 @@ from gpo_ray.evaluation.report import render_report
 from gpo_ray.evaluation.summary import cells
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.join import OtherSurvey, join_surveys
 from gpo_ray.preferences.splits import Protocol, draw_split
 from gpo_ray.ray_session import ray_session, require, user_error
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
@@ -34,16 +35,31 @@ def evaluate(
     seeds: int,
     address: str | None = None,
     progress_bar: bool = False,
+    test_survey: str | None = None,
+    max_test_groups: int | None = None,
 ) -> dict[str, Any]:
     """Meta-train and score every method on ``fractions`` x ``seeds`` splits.
 
     Writes ``splits.json`` (before anything is scored), ``results.parquet`` (a row for each group),
     ``results.json`` (the cells) and ``report.html``.
 
+    Args:
+        survey: PreferenceDataset folder to meta-train on, and to test on unless ``test_survey`` is given.
+        embeddings: embedding store folder with the questions of both.
+        out: folder to write.
+        plan: methods and context sizes.
+        protocol: see :class:`~gpo_ray.preferences.splits.Split`.
+        fractions: shares for meta-training.
+        seeds: splits for each fraction.
+        address: of the Ray cluster.
+        progress_bar: whether to show one.
+        test_survey: PreferenceDataset folder to test on; for ``new-survey``, and only for it.
+        max_test_groups: most test groups of a split.
+
     Returns:
         ``cells``: a list of ``{method, protocol, fraction, seed, alignment, worst_group, ...}``;
-        ``cannot_answer``: methods that can say nothing under this protocol;
-        ``out``; ``report``; ``seconds``.
+        ``cannot_answer``: methods that can say nothing under this protocol; ``context_sizes``: those of
+        the curve, as far as the test groups' answers allowed; ``out``; ``report``; ``seconds``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.
@@ -52,8 +68,12 @@ def evaluate(
     fractions = list(dict.fromkeys(fractions))
     if seeds < 1 or not fractions:
         raise ConfigError("at least one seed and one fraction are needed")
-    dataset = PreferenceDataset.load(survey)
-    splits = [draw_split(dataset, f, s, protocol) for f in fractions for s in range(seeds)]
+    dataset, other = _load(survey, protocol, test_survey)
+    splits = [
+        draw_split(dataset, f, s, protocol, other=other, max_test_groups=max_test_groups)
+        for f in fractions
+        for s in range(seeds)
+    ]
     for split in splits:
         if not split.test_groups:
             raise ConfigError(f"fraction {split.fraction:g} leaves no group to test on; use less than 1")
@@ -67,18 +87,38 @@ def evaluate(
     with ray_session(address):
         rows = _run(plan, arrays, splits, progress_bar)
     results = cells(rows)
-    title = {"survey": survey, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
+    title = {
+        "survey": " tested on ".join(filter(None, (survey, test_survey))),
+        "embeddings": embeddings,
+        "protocol": protocol,
+        "context": plan.context,
+    }
     folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
     folder.write("report.html", render_report(title, rows).encode())
     result = {
         "cells": results,
         "cannot_answer": [m for m in plan.methods if m not in {c["method"] for c in results}],
+        "context_sizes": sorted({r["context"] for r in rows if r["curve"]}),
         "out": out,
         "report": f"{out.rstrip('/')}/report.html",
         "seconds": round(time.monotonic() - started, 3),
     }
     folder.write("results.json", json.dumps(result, indent=1, allow_nan=False).encode())
     return result
+
+
+def _load(
+    survey: str, protocol: Protocol, test_survey: str | None
+) -> tuple[PreferenceDataset, OtherSurvey | None]:
+    """The survey, joined with the one to test on if there is one."""
+    if protocol == "new-survey" and test_survey is None:
+        raise ConfigError("protocol 'new-survey' tests on another survey; name it with --test-survey")
+    if protocol != "new-survey" and test_survey is not None:
+        raise ConfigError(f"--test-survey is for --protocol new-survey, not {protocol!r}")
+    dataset = PreferenceDataset.load(survey)
+    return (
+        (dataset, None) if test_survey is None else join_surveys(dataset, PreferenceDataset.load(test_survey))
+    )
 
 
 def _run(

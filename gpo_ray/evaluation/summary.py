@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from gpo_ray.evaluation.individuals import topic_accuracy
+
 Row = dict[str, Any]
 
 
 def cells(rows: Iterable[Row]) -> list[Row]:
     """One cell for each method and split: ``alignment`` (mean over test groups), ``worst_group``.
 
-    Also ``accuracy`` (of the most probable response), ``worst_group_id``, ``groups``, ``questions``.
+    Also ``accuracy`` (of the most probable response), ``topic_accuracy`` (the mean over topics of the
+    mean over their groups), ``worst_group_id``, ``groups``, ``questions``.
     """
     split: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -33,6 +36,7 @@ def cells(rows: Iterable[Row]) -> list[Row]:
                 "worst_group": worst["alignment"],
                 "worst_group_id": worst["group_id"],
                 "accuracy": float(np.mean([g["accuracy"] for g in groups])),
+                "topic_accuracy": topic_accuracy(groups),
                 "groups": len(groups),
                 "questions": sum(g["questions"] for g in groups),
             }
