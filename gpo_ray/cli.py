@@ -231,8 +231,8 @@ def evaluate(
     context_sizes: Annotated[
         str | None,
         typer.Option(
-            help="Context sizes of the curve, as far as half of the answers allow; empty for no curve. "
-            "By default 1,2,5,10,20,50,100,200."
+            help="Context sizes of the curve, e.g. 1,5,20; empty for no curve. By default 1 to 200, "
+            "as far as half of the answers allow."
         ),
     ] = None,
     max_test_groups: Annotated[
@@ -246,14 +246,14 @@ def evaluate(
 ) -> None:
     """Meta-train and score methods on many splits in parallel, and write tables and a report."""
     from gpo_ray.evaluation.individuals import accuracy_table
-    from gpo_ray.evaluation.protocol import CURVE, EvaluationPlan
+    from gpo_ray.evaluation.protocol import EvaluationPlan
     from gpo_ray.evaluation.runner import evaluate as run
     from gpo_ray.evaluation.summary import text_table
 
     chosen = next((p for p in PROTOCOLS if p == protocol), None)
     if chosen is None:
         raise ConfigError(f"protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}")
-    sizes = CURVE if context_sizes is None else tuple(_numbers(context_sizes, "--context-sizes", int))
+    sizes = None if context_sizes is None else tuple(_numbers(context_sizes, "--context-sizes", int))
     named = tuple(dict.fromkeys(m.strip() for m in methods.split(",")))
     result = run(
         survey,

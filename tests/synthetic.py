@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 
@@ -42,6 +44,22 @@ def survey(groups: int = 6, count: int = 8, seed: int = 0, answered: float = 1.0
             rows["question_id"].append(f"q{i}")
             rows["share"].append(rng.dirichlet(np.ones(len(asked[i].responses))).tolist())
     return PreferenceDataset.build(asked, [Group(f"g{g}", "attribute") for g in range(groups)], rows)
+
+
+def one_topic_each(groups: int = 12, count: int = 30) -> PreferenceDataset:
+    """People of whom even ones answer the first half of the questions, each of a topic,
+    and odd ones the other half."""
+    asked = [
+        dataclasses.replace(q, topic="first" if i < count // 2 else "second", ordinal=None)
+        for i, q in enumerate(questions(count))
+    ]
+    pairs = [(g, i) for g in range(groups) for i in range(count) if (i < count // 2) == (g % 2 == 0)]
+    rows = {
+        "group_id": [f"p{g}" for g, _ in pairs],
+        "question_id": [f"q{i}" for _, i in pairs],
+        "choice": [(g + i) % 2 for g, i in pairs],
+    }
+    return PreferenceDataset.build(asked, [Group(f"p{g}", "individual") for g in range(groups)], rows)
 
 
 def embeddings(dataset: PreferenceDataset, width: int = 6, seed: int = 0) -> Embeddings:

@@ -24,7 +24,7 @@ MODELS = ("gpo", "paper")
 """Methods that are meta-trained; each is the preset of its name."""
 METHODS = (*MODELS, *BASELINES)
 CURVE = (1, 2, 5, 10, 20, 50, 100, 200)
-"""Context sizes of the context-size curve, if a plan names no others."""
+"""Context sizes of the context-size curve, as far as half of the test groups' answers allow."""
 
 Predictor = Callable[[Sequence[Task]], list[NDArray[np.float64]] | None]
 
@@ -38,8 +38,9 @@ class EvaluationPlan:
     """Context questions of each test group."""
     steps: int | None = None
     """Meta-training steps, if not the preset's."""
-    context_sizes: tuple[int, ...] = CURVE
-    """Context sizes of the curve, as far as half of the test groups' answers allow; none: no curve."""
+    context_sizes: tuple[int, ...] | None = None
+    """Context sizes of the curve in place of :data:`CURVE`, as far as they leave a typical test group
+    an answer to predict; empty for no curve."""
 
     def __post_init__(self) -> None:
         unknown = [m for m in self.methods if m not in METHODS]
@@ -47,7 +48,7 @@ class EvaluationPlan:
             raise ConfigError(f"unknown method {unknown[:1]}; methods: {', '.join(METHODS)}")
         if self.context < 1:
             raise ConfigError(f"context must be at least 1, not {self.context}")
-        if any(n < 1 for n in self.context_sizes):
+        if self.context_sizes and min(self.context_sizes) < 1:
             raise ConfigError(f"context sizes must be at least 1, not {min(self.context_sizes)}")
 
     def train_config(self, method: str, seed: int) -> TrainConfig:
@@ -110,16 +111,22 @@ def _tasks(
 
 
 def _curve(
-    arrays: PreferenceArrays, groups: Sequence[int], order: Ints, new: Ints | None, sizes: Sequence[int]
+    arrays: PreferenceArrays,
+    groups: Sequence[int],
+    order: Ints,
+    new: Ints | None,
+    sizes: Sequence[int] | None,
 ) -> list[tuple[int, list[Task]]]:
-    """Tasks at each context size that half of the answers of a typical group allow.
+    """Tasks at each context size that the answers of a typical (median) group allow.
 
     A group's contexts are the first answers it gave along ``order``; its targets are ``new``, or what
     it answered after the largest context. Groups with too few answers for that are left out at every
     size, so that a step of the curve is more context and never other groups.
     """
     answers = [order[np.isin(order, arrays.answered[g])] for g in groups]
-    kept = sorted({n for n in sizes if 2 * n <= np.median([len(a) for a in answers])})
+    typical = float(np.median([len(a) for a in answers]))
+    most = typical / 2 if sizes is None else typical - (new is None)
+    kept = sorted({n for n in (CURVE if sizes is None else sizes) if n <= most})
     if not kept:
         return []
     full: list[tuple[int, Ints, Ints]] = []

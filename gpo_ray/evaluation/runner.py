@@ -20,7 +20,7 @@ from gpo_ray.evaluation.summary import cells
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import OtherSurvey, join_surveys
-from gpo_ray.preferences.splits import Protocol, draw_split
+from gpo_ray.preferences.splits import Protocol, Split, draw_split
 from gpo_ray.ray_session import ray_session, require, user_error
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
 
@@ -44,8 +44,8 @@ def evaluate(
     ``results.json`` (the cells) and ``report.html``.
 
     Args:
-        survey: PreferenceDataset folder to meta-train on, and to test on unless ``test_survey`` is given.
-        embeddings: embedding store folder with the questions of both.
+        survey: folder of the survey to meta-train on, and to test on if ``test_survey`` is None.
+        embeddings: folder of an embedding store with all their questions.
         out: folder to write.
         plan: methods and context sizes.
         protocol: see :class:`~gpo_ray.preferences.splits.Split`.
@@ -53,7 +53,7 @@ def evaluate(
         seeds: splits for each fraction.
         address: of the Ray cluster.
         progress_bar: whether to show one.
-        test_survey: PreferenceDataset folder to test on; for ``new-survey``, and only for it.
+        test_survey: folder of the survey to test on; for ``new-survey``, and only for it.
         max_test_groups: most test groups of a split.
 
     Returns:
@@ -65,40 +65,20 @@ def evaluate(
         GPOError: if data or settings are wrong, or the cluster is too small.
     """
     started = time.monotonic()
-    fractions = list(dict.fromkeys(fractions))
-    if seeds < 1 or not fractions:
-        raise ConfigError("at least one seed and one fraction are needed")
     dataset, other = _load(survey, protocol, test_survey)
-    splits = [
-        draw_split(dataset, f, s, protocol, other=other, max_test_groups=max_test_groups)
-        for f in fractions
-        for s in range(seeds)
-    ]
-    for split in splits:
-        if not split.test_groups:
-            raise ConfigError(f"fraction {split.fraction:g} leaves no group to test on; use less than 1")
-    store = EmbeddingStore(embeddings)
-    arrays = {p: PreferenceArrays.build(dataset, store.load(dataset, p)) for p in sorted(plan.poolings())}
+    splits = _draw(dataset, protocol, fractions, seeds, other, max_test_groups)
+    arrays = _arrays(dataset, embeddings, plan)
     folder = Folder(out, ConfigError)
     if folder.exists(MANIFEST):
         raise ConfigError(f"{out}: holds another stage's result; give another folder")
-    saved = [s.model_dump(mode="json") for s in splits]
-    folder.write("splits.json", json.dumps(saved, indent=1).encode())
+    folder.write("splits.json", json.dumps([s.model_dump(mode="json") for s in splits], indent=1).encode())
     with ray_session(address):
         rows = _run(plan, arrays, splits, progress_bar)
-    results = cells(rows)
-    title = {
-        "survey": " tested on ".join(filter(None, (survey, test_survey))),
-        "embeddings": embeddings,
-        "protocol": protocol,
-        "context": plan.context,
-    }
+    surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
+    title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
     folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
     folder.write("report.html", render_report(title, rows).encode())
-    result = {
-        "cells": results,
-        "cannot_answer": [m for m in plan.methods if m not in {c["method"] for c in results}],
-        "context_sizes": sorted({r["context"] for r in rows if r["curve"]}),
+    result = _results(plan, rows) | {
         "out": out,
         "report": f"{out.rstrip('/')}/report.html",
         "seconds": round(time.monotonic() - started, 3),
@@ -121,8 +101,35 @@ def _load(
     )
 
 
+def _draw(
+    dataset: PreferenceDataset,
+    protocol: Protocol,
+    fractions: Sequence[float],
+    seeds: int,
+    other: OtherSurvey | None,
+    max_test_groups: int | None,
+) -> list[Split]:
+    """The splits of all distinct fractions and seeds, each with somebody to test on."""
+    drawn = [
+        draw_split(dataset, fraction, seed, protocol, other=other, max_test_groups=max_test_groups)
+        for fraction in dict.fromkeys(fractions)
+        for seed in range(seeds)
+    ]
+    if not drawn:
+        raise ConfigError("at least one seed and one fraction are needed")
+    for split in drawn:
+        if not split.test_groups:
+            raise ConfigError(f"fraction {split.fraction:g} leaves no group to test on; use less than 1")
+    return drawn
+
+
+def _arrays(dataset: PreferenceDataset, embeddings: str, plan: EvaluationPlan) -> dict[str, PreferenceArrays]:
+    store = EmbeddingStore(embeddings)
+    return {p: PreferenceArrays.build(dataset, store.load(dataset, p)) for p in sorted(plan.poolings())}
+
+
 def _run(
-    plan: EvaluationPlan, arrays: dict[str, PreferenceArrays], splits: list[Any], progress_bar: bool
+    plan: EvaluationPlan, arrays: dict[str, PreferenceArrays], splits: list[Split], progress_bar: bool
 ) -> list[dict[str, Any]]:
     """Rows of all splits, in the splits' order."""
     cpus = _cpus_per_task()
@@ -147,12 +154,21 @@ def _run(
 
 
 def _split_task(
-    plan: EvaluationPlan, arrays: dict[str, PreferenceArrays], split: Any
+    plan: EvaluationPlan, arrays: dict[str, PreferenceArrays], split: Split
 ) -> list[dict[str, Any]]:
     import torch
 
     torch.set_num_threads(1)
     return evaluate_split(plan, arrays, split)
+
+
+def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    scored = cells(rows)
+    return {
+        "cells": scored,
+        "cannot_answer": [m for m in plan.methods if m not in {c["method"] for c in scored}],
+        "context_sizes": sorted({r["context"] for r in rows if r["curve"]}),
+    }
 
 
 def _cpus_per_task() -> float:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from synthetic import survey, write_store
+from synthetic import one_topic_each, survey, write_store
 
 from gpo_ray.errors import ConfigError, DataError, EmbeddingError
 from gpo_ray.evaluation.protocol import METHODS, EvaluationPlan
@@ -89,6 +89,38 @@ def test_new_questions_are_scored_alone_and_only_by_who_can_answer(folders):
     for split in splits:
         assert len(split["new_questions"]) == 7
         assert not set(split["new_questions"]) & set(split["question_order"])
+
+
+def test_another_survey_is_adapted_to_and_scored(folders, tmp_path):
+    first, second = survey(groups=8, count=24), survey(groups=3, count=40, seed=1)
+    second.save(tmp_path / "second")
+    write_store(tmp_path / "store", [*first.iter_questions(), *second.iter_questions()])
+    plan = EvaluationPlan(("gpo", "uniform", "train-mean"), 4, 3, (2, 6))
+    places = (str(folders / "survey"), str(tmp_path / "store"), str(tmp_path / "out"))
+    result = evaluate(*places, plan, "new-survey", [1.0], 1, test_survey=str(tmp_path / "second"))
+    assert {c["method"]: c["groups"] for c in result["cells"]} == {"gpo": 3, "uniform": 3}
+    assert result["cannot_answer"] == ["train-mean"]
+    assert result["context_sizes"] == [2, 6]
+    (split,) = json.loads((tmp_path / "out" / "splits.json").read_text())
+    assert len(split["train_groups"] + split["validation_groups"]) == 8
+    assert split["test_groups"]
+    assert not set(split["test_order"]) & set(split["question_order"])
+
+
+def test_people_are_scored_by_accuracy_within_topics(tmp_path):
+    dataset = one_topic_each(groups=20)
+    dataset.save(tmp_path / "survey")
+    write_store(tmp_path / "store", list(dataset.iter_questions()))
+    plan = EvaluationPlan(("gpo", "uniform"), 4, 3)
+    places = (str(tmp_path / "survey"), str(tmp_path / "store"), str(tmp_path / "out"))
+    result = evaluate(*places, plan, "individuals", [0.4], 2, max_test_groups=6)
+    assert len(result["cells"]) == 4
+    for cell in result["cells"]:
+        assert cell["groups"] == 6
+        assert 0 <= cell["topic_accuracy"] <= 1
+    rows = pq.read_table(tmp_path / "out" / "results.parquet").to_pylist()
+    assert {r["topic"] for r in rows} == {"first", "second"}
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["cells"] == result["cells"]
 
 
 def test_wrong_requests_are_named(folders, tmp_path):

@@ -242,6 +242,22 @@ def test_wrong_numbers(fails, folders):
     fails("evaluate", *places, "--fractions", "half", words=["half"])
     fails("evaluate", *places, "--protocol", "none", words=["none", "new-questions"])
     fails("evaluate", *places, "--methods", "gpo,magic", words=["magic"])
+    fails("evaluate", *places, "--context-sizes", "1,few", words=["--context-sizes", "1,few"])
+    fails("evaluate", *places, "--context-sizes", "0,1", words=["context sizes", "at least 1"])
+    fails("evaluate", *places, "--max-test-groups", 0, words=["--max-test-groups"])
+    assert not (folders / "new").exists()
+
+
+def test_protocols_that_do_not_fit_the_survey(fails, folders):
+    places = ("--survey", folders / "survey", "--embeddings", folders / "store", "--out", folders / "new")
+    other = ("--test-survey", folders / "survey")
+    fails("evaluate", *places, "--protocol", "new-survey", words=["new-survey", "--test-survey"])
+    fails("evaluate", *places, *other, words=["--test-survey", "'paper'"])
+    fails("evaluate", *places, "--protocol", "new-survey", *other, words=["asks 0 questions"])
+    missing = ("--test-survey", folders / "nowhere")
+    fails("evaluate", *places, "--protocol", "new-survey", *missing, words=["nowhere"])
+    fails("evaluate", *places, "--protocol", "individuals", words=["individuals", "has none"])
+    fails("evaluate", *places, "--protocol", "new-attribute", words=["new-attribute", "SEX=Female"])
     assert not (folders / "new").exists()
 
 
