@@ -34,11 +34,11 @@ class ModelConfig(_Config):
     """Linear layers from (x, y) to a token."""
     likelihood: Literal["gaussian", "cross_entropy"] = "gaussian"
     """``gaussian`` around the softmax of the means, as published, or the shares' ``cross_entropy``."""
-    pooling: Literal["mean", "answer_mean", "last"] = "mean"
-    """Which of the stored vectors stands for a response."""
-    prior: Literal["none", "mix"] = "none"
-    """``mix``: where meta-train groups answered a question, start from the mix of them that fits the
-    group's context; ``none``, as published."""
+    pooling: Literal["mean", "answer_mean", "last", "last+mean"] = "mean"
+    """Which of the stored vectors stands for a response; ``last+mean``: both, end to end."""
+    prior: Literal["none", "memory"] = "none"
+    """``memory``: start from a Gaussian process over the meta-train groups' answers; ``none``, as
+    published."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ModelConfig:
@@ -57,8 +57,8 @@ class EpisodeConfig(_Config):
     target_questions: tuple[int, int] = (10, 100)
     """Least and most target questions."""
     hidden_prior: float = Field(default=0.5, ge=0, le=1)
-    """Share of the target questions whose prior is withheld, so that the model learns to do without
-    (with ``prior: mix``)."""
+    """Share of the target questions that the prior treats as new, so that the model learns to answer
+    those too (with ``prior: memory``)."""
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> EpisodeConfig:

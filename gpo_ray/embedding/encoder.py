@@ -45,9 +45,8 @@ class EncodedQuestion:
     """Tokens the language model processed for it."""
 
     def pooled(self, pooling: str) -> NDArray[np.float32]:
-        """(R, E) the vectors of one of ``POOLINGS``."""
-        vectors: NDArray[np.float32] = getattr(self, pooling)
-        return vectors
+        """(R, E) the vectors of one of ``POOLINGS``, or of several, joined by ``+``, end to end."""
+        return np.concatenate([getattr(self, part) for part in pooling.split("+")], axis=1)
 
 
 class Encoder:

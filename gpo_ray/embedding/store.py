@@ -119,13 +119,14 @@ class EmbeddingStore:
         return StoreContents(frozenset(keys), shards, damaged)
 
     def load(self, dataset: PreferenceDataset, pooling: str = "mean") -> Embeddings:
-        """Vectors of every response of ``dataset``.
+        """Vectors of every response of ``dataset``, in one pooling or several joined by ``+``.
 
         Raises:
             EmbeddingError: if the store is incomplete or damaged, or lacks a question.
         """
-        if pooling not in POOLINGS:
-            raise EmbeddingError(f"pooling {pooling!r} is not one of {list(POOLINGS)}")
+        unknown = [p for p in pooling.split("+") if p not in POOLINGS]
+        if unknown:
+            raise EmbeddingError(f"pooling {unknown[0]!r} is not one of {list(POOLINGS)}")
         manifest = self._manifest()
         wanted = [q.key for q in dataset.iter_questions()]
         wanted_set = pa.array(sorted(set(wanted)))
@@ -202,8 +203,10 @@ def _by_question(table: pa.Table, pooling: str) -> dict[str, tuple[NDArray[np.fl
     if table.num_rows == 0:
         return {}
     table = table.combine_chunks()
-    column = table[pooling].chunk(0)
-    vectors = column.flatten().to_numpy().reshape(len(column), -1).astype(np.float32)
+    columns = [table[part].chunk(0) for part in pooling.split("+")]
+    vectors = np.concatenate(
+        [c.flatten().to_numpy().reshape(len(c), -1).astype(np.float32) for c in columns], axis=1
+    )
     letters = table["letter_logprob"].to_numpy()
     keys = np.asarray(table["question_key"].to_pylist())
     ids = np.asarray(table["question_id"].to_pylist())

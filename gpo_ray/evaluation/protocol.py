@@ -13,7 +13,8 @@ from gpo_ray.config import TrainConfig, load_train_config
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.baselines import BASELINES, MetaTrain, Situation, answer, uniform
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
-from gpo_ray.model.memory import GroupMemory, task_prior
+from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.memory import task_prior
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.alignment import accuracy
 from gpo_ray.preferences.splits import Split
@@ -171,9 +172,9 @@ def _meta_trained(source: PreferenceArrays, split: Split, config: TrainConfig) -
     prior = None
     if config.model.prior != "none":
         groups = arrays.group_numbers(split.meta_train_groups)
-        prior = task_prior(
-            GroupMemory.build(arrays, groups, arrays.question_numbers(split.question_order)), arrays
-        )
+        questions = arrays.question_numbers(split.question_order)
+        view = fit_memory(arrays, groups, questions, config.validation.context_questions)
+        prior = task_prior(view, arrays)
     return lambda tasks: predict_tasks(best.eval(), arrays, tasks, prior=prior)
 
 

@@ -143,7 +143,7 @@ class Task:
     context: Ints
     target: Ints
     hidden: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    """Target questions whose prior is withheld."""
+    """Target questions whose answers by the meta-train groups are withheld from the prior."""
 
 
 def draw_tasks(
@@ -188,8 +188,9 @@ def draw_tasks(
     return tasks
 
 
-Prior = Callable[[Task], NDArray[np.float64]]
-"""Log prior shares over the responses of a task's targets, NaN where there is none."""
+Prior = Callable[[Task], tuple[NDArray[np.float64], NDArray[np.bool_]]]
+"""Log prior shares over the responses of a task's targets, and where they rest on answers to the
+question itself."""
 
 
 def build_episode(
@@ -240,10 +241,12 @@ def _context(index: Sequence[Ints], y: Sequence[NDArray[np.float64]], dtype: tor
     return Points(padded, values.view_as(padded), None if mask.all() else mask.view_as(padded))
 
 
-def _with_prior(target: Tensor, place: Tensor, priors: Sequence[NDArray[np.float64]]) -> Points:
-    flat = torch.from_numpy(np.concatenate(priors)).float()
+def _with_prior(
+    target: Tensor, place: Tensor, priors: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]
+) -> Points:
     values, known = torch.zeros(target.numel()), torch.zeros(target.numel(), dtype=torch.bool)
-    values[place], known[place] = flat.nan_to_num(), ~flat.isnan()
+    values[place] = torch.from_numpy(np.concatenate([p for p, _ in priors])).float()
+    known[place] = torch.from_numpy(np.concatenate([k for _, k in priors]))
     return Points(target, prior=values.view_as(target), known=known.view_as(target))
 
 

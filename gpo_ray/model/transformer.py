@@ -29,7 +29,8 @@ class Points:
 
     ``index`` (B, P): row of each point in the distinct responses; ``y`` (B, P): the group's share,
     None for targets; ``mask`` (B, P): True for real points, None if all are; of targets ``prior``
-    (B, P): log of the prior share, to be used where ``known`` (B, P) is True.
+    (B, P): log of the prior share, and ``known`` (B, P): True where it rests on meta-train groups'
+    answers to that question, False where it was estimated from other questions.
     """
 
     index: Tensor
@@ -166,8 +167,9 @@ class GPOTransformer(nn.Module):
             nn.Linear(config.width, config.feedforward), nn.ReLU(), nn.Linear(config.feedforward, 2)
         )
         if config.prior != "none":
-            # at 0 the model starts as the prior itself, and can only leave it where that pays
-            self.prior_gate = nn.Parameter(torch.zeros(1))
+            # at 0 the model starts as the prior itself, and can only leave it where that pays; one gate
+            # for questions that meta-train groups answered and one for new ones
+            self.prior_gate = nn.Parameter(torch.zeros(2))
 
     def forward(self, x: Tensor, context: Points, target: Points) -> tuple[Tensor, Tensor]:
         """Predict targets from contexts.
@@ -205,5 +207,6 @@ class GPOTransformer(nn.Module):
             h, _ = layer(h, layer_cache, cache.mask)
         mean, log_std = self.predictor(h).unbind(-1)
         if target.prior is not None and target.known is not None:
-            mean = torch.where(target.known, target.prior + self.prior_gate * mean, mean)
+            answered, new = self.prior_gate
+            mean = target.prior + torch.where(target.known, answered, new) * mean
         return mean, log_std

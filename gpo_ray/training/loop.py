@@ -20,7 +20,8 @@ from torch import Tensor
 from gpo_ray.config import TrainConfig
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Prior, Task, build_episode, draw_tasks
-from gpo_ray.model.memory import GroupMemory, task_prior
+from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.memory import task_prior
 from gpo_ray.model.predict import Forward, fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.splits import Split
 
@@ -110,7 +111,9 @@ class MetaTrainingData:
         cut = len(questions) - int(config.validation.question_fraction * len(questions))
         prior = None
         if config.model.prior != "none":
-            prior = task_prior(GroupMemory.build(arrays, groups, questions), arrays)
+            prior = task_prior(
+                fit_memory(arrays, groups, questions, config.validation.context_questions), arrays
+            )
         return cls(
             arrays=arrays,
             train_groups=groups,

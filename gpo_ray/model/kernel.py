@@ -1,0 +1,102 @@
+"""Kernels between responses and the algebra of shares within questions.
+
+Shapes: N responses of questions of given ``sizes``, end to end; E embedding width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+LEAST_SHARE = 1e-4
+LENGTH = 1.2
+"""Median squared distance between responses, in units of which the kernel falls by 1/e."""
+
+
+@dataclass(frozen=True)
+class RBFKernel:
+    """exp(-LENGTH |a - b|^2 / median), on standardised embeddings."""
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    median: float
+
+    @classmethod
+    def fit(cls, x: NDArray[np.float32]) -> RBFKernel:
+        """Standardisation and median squared distance from responses (N, E)."""
+        mean, scale = x.mean(0), x.std(0)
+        scale = np.where(scale > 1e-6, scale, 1).astype(np.float32)
+        some = np.random.default_rng(0).permutation(len(x))[:1000]
+        distance = _squared(*([(x[some] - mean) / scale] * 2))
+        off_diagonal = distance[~np.eye(len(some), dtype=bool)]
+        median = float(np.median(off_diagonal)) if len(some) > 1 else 1.0
+        return cls(mean, scale, max(median, 1e-6))
+
+    def __call__(self, a: NDArray[np.float32], b: NDArray[np.float32]) -> Array:
+        """Similarities (A, B) of responses (A, E) and (B, E)."""
+        distance = _squared((a - self.mean) / self.scale, (b - self.mean) / self.scale)
+        return np.asarray(np.exp(-LENGTH / self.median * distance), np.float64)
+
+
+def _squared(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    products = a @ b.T
+    products *= -2
+    products += (a**2).sum(1)[:, None]
+    products += (b**2).sum(1)
+    return np.maximum(products, 0)
+
+
+class Shares(Protocol):
+    """Rows with a mean share each."""
+
+    @property
+    def mean(self) -> Array:
+        """(N,)."""
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Of the questions."""
+
+
+def scaled_by_shares(covariance: Array, a: Shares, b: Shares) -> Array:
+    """Covariance of shares whose log-shares have the given covariance (A, B), to first order."""
+    return _to_shares(_to_shares(covariance, a).T, b).T
+
+
+def _to_shares(values: Array, side: Shares) -> Array:
+    """(diag(p) - p p') values, question by question along axis 0."""
+    weighted = side.mean[:, None] * values
+    return weighted - side.mean[:, None] * _total(weighted, side.sizes)
+
+
+def centred(values: Array, sizes: NDArray[np.int64]) -> Array:
+    """Values less their question's mean along axis 0."""
+    return values - _total(values, sizes) / np.repeat(sizes, sizes)[:, None]
+
+
+def _total(values: Array, sizes: NDArray[np.int64]) -> Array:
+    return np.repeat(np.add.reduceat(values, np.cumsum(sizes) - sizes, axis=0), sizes, axis=0)
+
+
+def softmax(scores: Array, sizes: NDArray[np.int64]) -> Array:
+    """Softmax within each question."""
+    starts = np.cumsum(sizes) - sizes
+    shifted = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), sizes))
+    return np.asarray(shifted / np.repeat(np.add.reduceat(shifted, starts), sizes))
+
+
+def normalized(scores: Array, sizes: NDArray[np.int64]) -> Array:
+    """Scores clipped from below and scaled to sum to 1 within each question; NaN stays.
+
+    Args:
+        scores: (N,).
+        sizes: number of responses of each question, summing to N.
+    """
+    clipped = np.maximum(scores, LEAST_SHARE)
+    starts = np.cumsum(sizes) - sizes
+    return np.asarray(clipped / np.repeat(np.add.reduceat(clipped, starts), sizes))
