@@ -1,0 +1,146 @@
+"""Baselines by ridge regression on the context: on groups, on principal components, on embeddings.
+
+All are written in their dual form: with a covariance K between responses, the prediction at the targets
+is K_tc (K_cc + penalty I)^-1 y_c (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2.25).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpo_ray.evaluation.baselines.situation import Array, MetaTrain, Situation
+from gpo_ray.model.episodes import Ints
+
+RIDGE_MIX_PENALTY = 0.05
+PENALTIES = np.logspace(0, 5, 11)
+KERNEL_PENALTIES = np.logspace(-3, 2, 11)
+MOST_COMPONENTS = 12
+LEAST_NOISE = 1e-6
+MEDIAN_ROWS = 500
+
+
+def dual_fit(gram: Array, y: Array, penalty: float) -> Array:
+    """(C,) weights of the context's responses, given their covariance (C, C)."""
+    return np.linalg.solve(gram + penalty * np.eye(len(gram)), y)
+
+
+def left_out_error(gram: Array, y: Array, sizes: Ints, penalty: float) -> float:
+    """Squared error on each context question when it is predicted from the others.
+
+    In closed form, from blocks of the inverse (Rasmussen and Williams, 5.12, with a block for a case).
+
+    Args:
+        gram: (C, C) covariance of the context's responses.
+        y: (C,) their deviations.
+        sizes: number of responses of each context question, summing to C.
+        penalty: of the ridge, above 0.
+    """
+    inverse = np.linalg.inv(gram + penalty * np.eye(len(gram)))
+    alpha = inverse @ y
+    starts = np.cumsum(sizes) - sizes
+    error = 0.0
+    for size in np.unique(sizes):
+        rows = starts[sizes == size, None] + np.arange(size)
+        blocks = inverse[rows[:, :, None], rows[:, None, :]]
+        error += float((np.linalg.solve(blocks, alpha[rows][..., None]) ** 2).sum())
+    return error
+
+
+def ridge_mix(q: Situation) -> Array:
+    """Meta-train mean plus a ridge-weighted mix of the groups' residuals, fitted to the context."""
+    near, far = q.train.residuals[:, q.context_rows], q.train.residuals[:, q.target_rows]
+    dual = dual_fit(near.T @ near, q.context_y - q.train.mean[q.context_rows], RIDGE_MIX_PENALTY)
+    return q.normalized(q.train.mean[q.target_rows] + (near @ dual) @ far)
+
+
+@dataclass(frozen=True)
+class Components:
+    """Principal components of the meta-train groups' residuals."""
+
+    loadings: Array
+    """(K, N), each scaled so that the groups' scores on it have variance 1."""
+    noise: Array
+    """(K + 1,) variance of a response that the first k components leave, for k = 0 to K."""
+
+    @classmethod
+    def fit(cls, train: MetaTrain) -> Components:
+        """Components of the residuals; an answer that is missing counts as the mean."""
+        groups, rows = train.residuals.shape
+        _, singular, directions = np.linalg.svd(train.residuals, full_matrices=False)
+        variance = singular**2 / max(groups - 1, 1)
+        left = np.maximum(variance.sum() - np.cumsum([0.0, *variance]), 0) / rows
+        return cls((np.sqrt(variance)[:, None] * directions)[:MOST_COMPONENTS], left[: MOST_COMPONENTS + 1])
+
+
+def low_rank(q: Situation) -> Array:
+    """Meta-train mean plus leading principal components, the group's scores fitted to the context.
+
+    Scores have the variance that meta-train groups show, and what further components leave is noise
+    (probabilistic PCA, Tipping and Bishop 1999). As many components as predict each context question
+    best from the others.
+    """
+    fit = q.train.fitted(Components.fit)
+    deviation = q.context_y - q.train.mean[q.context_rows]
+    sizes = q.train.sizes[q.context]
+    best, scores = np.inf, np.zeros(len(q.target_rows))
+    for k in range(1, len(fit.loadings) + 1):
+        near, noise = fit.loadings[:k, q.context_rows], max(float(fit.noise[k]), LEAST_NOISE)
+        error = left_out_error(near.T @ near, deviation, sizes, noise)
+        if error < best:
+            dual = dual_fit(near.T @ near, deviation, noise)
+            best, scores = error, (near @ dual) @ fit.loadings[:k, q.target_rows]
+    return q.normalized(q.train.mean[q.target_rows] + scores)
+
+
+def ridge(q: Situation) -> Array:
+    """Ridge regression from embeddings to shares, fitted to the context alone.
+
+    Embeddings are standardised and centred within each question, since shares only compare a
+    question's own responses. The penalty is the one that predicts each context question best from the
+    others.
+    """
+    x = q.train.centred_embeddings
+    near, far = x[q.train.arrays.rows(q.task.context)], x[q.target_rows]
+    return _on_context(q, near @ near.T, far @ near.T, PENALTIES)
+
+
+def kernel(q: Situation) -> Array:
+    """The same with an RBF kernel instead of a linear one."""
+    rbf = q.train.fitted(RBF.fit)
+    rows = q.train.arrays.rows(q.task.context)
+    return _on_context(q, rbf(rows, rows), rbf(q.target_rows, rows), KERNEL_PENALTIES)
+
+
+def _on_context(q: Situation, near: Array, far: Array, penalties: Array) -> Array:
+    """Uniform shares plus what a covariance (C, C) and (M, C) makes of the context's deviations."""
+    y, sizes = q.context_deviation, q.train.sizes[q.task.context]
+    errors = [left_out_error(near, y, sizes, p) for p in penalties]
+    return q.normalized(q.uniform + far @ dual_fit(near, y, penalties[int(np.argmin(errors))]))
+
+
+@dataclass(frozen=True)
+class RBF:
+    """exp(-|x - x'|^2 / (2 length^2)) over embeddings, by rows of responses."""
+
+    x: Array
+    """(N, E)."""
+    length: float
+
+    @classmethod
+    def fit(cls, train: MetaTrain) -> RBF:
+        """Over embeddings centred within each question, the length their median distance."""
+        rows = train.arrays.rows(train.questions)[:MEDIAN_ROWS]
+        distance = _squared(train.centred_embeddings[rows], train.centred_embeddings[rows])
+        apart = distance[np.triu_indices(len(rows), 1)]
+        return cls(train.centred_embeddings, float(np.sqrt(max(np.median(apart), 1e-12))))
+
+    def __call__(self, a: Ints, b: Ints) -> Array:
+        """Covariance (A, B) of the responses at rows ``a`` and ``b``."""
+        return np.exp(-_squared(self.x[a], self.x[b]) / (2 * self.length**2))
+
+
+def _squared(a: Array, b: Array) -> Array:
+    """(A, B) squared distances."""
+    return np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0)
