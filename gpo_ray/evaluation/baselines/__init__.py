@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpo_ray.evaluation.baselines.gaussian_process import gaussian_process
 from gpo_ray.evaluation.baselines.plain import (
     context_mean,
     lm_base,
@@ -30,6 +31,7 @@ BASELINES: dict[str, Baseline] = {
     "nearest-group": nearest_group,
     "ridge-mix": ridge_mix,
     "low-rank": low_rank,
+    "gaussian-process": gaussian_process,
     "ridge": ridge,
     "kernel": kernel,
     "nearest-question": nearest_question,

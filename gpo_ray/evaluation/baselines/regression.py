@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpo_ray.evaluation.baselines.kernels import RBF
 from gpo_ray.evaluation.baselines.situation import Array, MetaTrain, Situation
 from gpo_ray.model.episodes import Ints
 
@@ -18,7 +19,6 @@ PENALTIES = np.logspace(0, 5, 11)
 KERNEL_PENALTIES = np.logspace(-3, 2, 11)
 MOST_COMPONENTS = 12
 LEAST_NOISE = 1e-6
-MEDIAN_ROWS = 500
 
 
 def dual_fit(gram: Array, y: Array, penalty: float) -> Array:
@@ -102,45 +102,18 @@ def ridge(q: Situation) -> Array:
     others.
     """
     x = q.train.centred_embeddings
-    near, far = x[q.train.arrays.rows(q.task.context)], x[q.target_rows]
-    return _on_context(q, near @ near.T, far @ near.T, PENALTIES)
+    near, y = x[q.train.arrays.rows(q.task.context)], q.context_deviation
+    gram, sizes = near @ near.T, q.train.sizes[q.task.context]
+    penalty = min(PENALTIES, key=lambda p: left_out_error(gram, y, sizes, p))
+    return q.normalized(q.uniform + x[q.target_rows] @ (near.T @ dual_fit(gram, y, penalty)))
 
 
 def kernel(q: Situation) -> Array:
-    """The same with an RBF kernel instead of a linear one."""
-    rbf = q.train.fitted(RBF.fit)
-    rows = q.train.arrays.rows(q.task.context)
-    return _on_context(q, rbf(rows, rows), rbf(q.target_rows, rows), KERNEL_PENALTIES)
-
-
-def _on_context(q: Situation, near: Array, far: Array, penalties: Array) -> Array:
-    """Uniform shares plus what a covariance (C, C) and (M, C) makes of the context's deviations."""
-    y, sizes = q.context_deviation, q.train.sizes[q.task.context]
-    errors = [left_out_error(near, y, sizes, p) for p in penalties]
-    return q.normalized(q.uniform + far @ dual_fit(near, y, penalties[int(np.argmin(errors))]))
-
-
-@dataclass(frozen=True)
-class RBF:
-    """exp(-|x - x'|^2 / (2 length^2)) over embeddings, by rows of responses."""
-
-    x: Array
-    """(N, E)."""
-    length: float
-
-    @classmethod
-    def fit(cls, train: MetaTrain) -> RBF:
-        """Over embeddings centred within each question, the length their median distance."""
-        rows = train.arrays.rows(train.questions)[:MEDIAN_ROWS]
-        distance = _squared(train.centred_embeddings[rows], train.centred_embeddings[rows])
-        apart = distance[np.triu_indices(len(rows), 1)]
-        return cls(train.centred_embeddings, float(np.sqrt(max(np.median(apart), 1e-12))))
-
-    def __call__(self, a: Ints, b: Ints) -> Array:
-        """Covariance (A, B) of the responses at rows ``a`` and ``b``."""
-        return np.exp(-_squared(self.x[a], self.x[b]) / (2 * self.length**2))
-
-
-def _squared(a: Array, b: Array) -> Array:
-    """(A, B) squared distances."""
-    return np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0)
+    """The same with an RBF kernel instead of a linear one; its length is chosen with the penalty."""
+    kernels = q.train.fitted(RBF.fit)
+    context, target = q.task.context, q.task.target
+    y, sizes = q.context_deviation, q.train.sizes[context]
+    grams = [(rbf, rbf(context, context)) for rbf in kernels]
+    tried = [(rbf, gram, p) for rbf, gram in grams for p in KERNEL_PENALTIES]
+    rbf, near, penalty = min(tried, key=lambda t: left_out_error(t[1], y, sizes, t[2]))
+    return q.normalized(q.uniform + rbf(target, context) @ dual_fit(near, y, penalty))
