@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpo_ray.evaluation.baselines.gaussian_process import gaussian_process
+from gpo_ray.evaluation.baselines.individuals import item_item, item_response
 from gpo_ray.evaluation.baselines.plain import (
     context_mean,
     lm_base,
@@ -36,6 +37,8 @@ BASELINES: dict[str, Baseline] = {
     "kernel": kernel,
     "nearest-question": nearest_question,
     "majority": majority,
+    "item-item": item_item,
+    "item-response": item_response,
 }
 
 __all__ = ["BASELINES", "Baseline", "MetaTrain", "Situation", "answer", "uniform"]

@@ -56,9 +56,7 @@ class Own:
         return cls(*max(candidates, key=lambda c: float(c[0]))[1:])
 
 
-def _spectrum(
-    train: MetaTrain, rbf: RBF, sample: Ints, groups: Ints, count: Ints
-) -> tuple[Array, Array]:
+def _spectrum(train: MetaTrain, rbf: RBF, sample: Ints, groups: Ints, count: Ints) -> tuple[Array, Array]:
     """Eigenvalues of each group's covariance, and its deviations along the eigenvectors, end to end."""
     values, projected = [], []
     known: dict[bytes, tuple[Array, Array]] = {}
