@@ -239,7 +239,7 @@ def evaluate(
     plan = EvaluationPlan(tuple(dict.fromkeys(m.strip() for m in methods.split(","))), context, steps)
     result = run(survey, embeddings, out, plan, protocol, _floats(fractions), seeds, address, _progress())  # type: ignore[arg-type]
     if not as_json:
-        print(text_table(result["cells"]))
+        print(text_table(result["cells"], result))
         if result["cannot_answer"]:
             print(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}")
     _report(result, as_json, "report: {report}")

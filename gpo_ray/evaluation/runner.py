@@ -16,6 +16,7 @@ from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocol import EvaluationPlan, evaluate_split
 from gpo_ray.evaluation.report import render_report
+from gpo_ray.evaluation.statistics import statistics
 from gpo_ray.evaluation.summary import cells
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
@@ -38,10 +39,11 @@ def evaluate(
     """Meta-train and score every method on ``fractions`` x ``seeds`` splits.
 
     Writes ``splits.json`` (before anything is scored), ``results.parquet`` (a row for each group),
-    ``results.json`` (the cells) and ``report.html``.
+    ``results.json`` (the cells and statistics) and ``report.html``.
 
     Returns:
         ``cells``: a list of ``{method, protocol, fraction, seed, alignment, worst_group, ...}``;
+        ``best_baseline``, ``skills``, ``comparisons``: see :mod:`gpo_ray.evaluation.statistics`;
         ``cannot_answer``: methods that can say nothing under this protocol;
         ``out``; ``report``; ``seconds``.
 
@@ -66,12 +68,13 @@ def evaluate(
     folder.write("splits.json", json.dumps(saved, indent=1).encode())
     with ray_session(address):
         rows = _run(plan, arrays, splits, progress_bar)
-    results = cells(rows)
+    results, extra = cells(rows), statistics(rows)
     title = {"survey": survey, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
     folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
-    folder.write("report.html", render_report(title, rows).encode())
+    folder.write("report.html", render_report(title, rows, extra).encode())
     result = {
         "cells": results,
+        **extra,
         "cannot_answer": [m for m in plan.methods if m not in {c["method"] for c in results}],
         "out": out,
         "report": f"{out.rstrip('/')}/report.html",

@@ -138,7 +138,7 @@ class Shared:
 
 def _shared_parameters(train: MetaTrain, own: Own, sample: Ints) -> tuple[RBF, float, float]:
     y, noise = _deviation(train, sample), _noise_of_mean(train, own, sample)
-    best: tuple[float, RBF, float, float] | None = None
+    best, chosen = -np.inf, (train.fitted(RBF.fit)[0], 1.0, 1.0)
     for rbf in train.fitted(RBF.fit):
         k = rbf(sample, sample)
         for variance in VARIANCES:
@@ -146,10 +146,9 @@ def _shared_parameters(train: MetaTrain, own: Own, sample: Ints) -> tuple[RBF, f
                 # the means of questions add the same to every candidate but for ``peculiar``
                 root = np.linalg.cholesky(variance * k + peculiar * np.eye(len(k)) + noise)
                 likelihood = -0.5 * (np.linalg.solve(root, y) ** 2).sum() - np.log(np.diag(root)).sum()
-                if best is None or likelihood > best[0]:
-                    best = float(likelihood), rbf, float(variance), float(peculiar)
-    assert best is not None
-    return best[1:]
+                if likelihood > best:
+                    best, chosen = likelihood, (rbf, float(variance), float(peculiar))
+    return chosen
 
 
 def _noise_of_mean(train: MetaTrain, own: Own, questions: Ints) -> Array:
@@ -172,7 +171,7 @@ def _same(train: MetaTrain, a: Ints, b: Ints) -> Array:
 
 
 def _first(train: MetaTrain, questions: Ints, rows: int) -> Ints:
-    """As many of the questions, which are in random order, as have no more than ``rows`` responses; or one."""
+    """The first questions, as many as have no more than ``rows`` responses; one at least."""
     return questions[: max(1, int(np.searchsorted(np.cumsum(train.sizes[questions]), rows, side="right")))]
 
 

@@ -23,7 +23,7 @@ LEAST_NOISE = 1e-6
 
 def dual_fit(gram: Array, y: Array, penalty: float) -> Array:
     """(C,) weights of the context's responses, given their covariance (C, C)."""
-    return np.linalg.solve(gram + penalty * np.eye(len(gram)), y)
+    return np.asarray(np.linalg.solve(gram + penalty * np.eye(len(gram)), y), np.float64)
 
 
 def left_out_error(gram: Array, y: Array, sizes: Ints, penalty: float) -> float:

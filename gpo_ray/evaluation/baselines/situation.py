@@ -91,7 +91,8 @@ class Situation:
     @cached_property
     def context(self) -> Ints:
         """Context questions that some meta-train group answered."""
-        return self.task.context[self.train.answered.any(0)[self.task.context]]
+        known = np.asarray(self.train.answered.any(0))
+        return self.task.context[known[self.task.context]]
 
     @cached_property
     def context_rows(self) -> Ints:
