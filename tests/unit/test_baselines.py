@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from synthetic import survey
 from synthetic import arrays as join
+from synthetic import survey
 
 from gpo_ray.evaluation.baselines import BASELINES, MetaTrain, Situation, answer
-from gpo_ray.evaluation.baselines.gaussian_process import Own, Shared, gaussian_process
+from gpo_ray.evaluation.baselines.gaussian import Own, Shared, gaussian_process
 from gpo_ray.evaluation.baselines.kernels import RBF
 from gpo_ray.evaluation.baselines.plain import nearest_question
 from gpo_ray.evaluation.baselines.regression import (
@@ -303,6 +303,6 @@ def test_gaussian_process_posterior_is_that_of_all_answers():
 
 def test_gaussian_process_beyond_its_joint_rows_still_knows_each_answer(monkeypatch):
     table, sizes, x = opinions()
-    monkeypatch.setattr("gpo_ray.evaluation.baselines.gaussian_process.MOST_ROWS", 20)
+    monkeypatch.setattr("gpo_ray.evaluation.baselines.gaussian.MOST_ROWS", 20)
     q = situation(population(table, sizes, x), 7, [0, 1], np.arange(2, 40))
     np.testing.assert_allclose(gaussian_process(q), table[7, 4:], atol=0.02)

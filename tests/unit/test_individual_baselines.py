@@ -7,7 +7,7 @@ from test_baselines import population, situation
 from gpo_ray.evaluation.baselines.individuals import (
     GRID,
     LEAST_EVIDENCE,
-    SHRINKAGE,
+    STANDARD_ERRORS,
     NominalResponse,
     item_item,
     item_response,
@@ -93,8 +93,8 @@ def test_item_item_is_a_weighted_mean_of_simple_regressions():
         moved = evidence = 0.0
         for i in range(6):
             both = there[:, i] & there[:, j]
-            product = (residual[both, i] * residual[both, j]).sum()
-            r = product / ((both.sum() + SHRINKAGE) * spread[i] * spread[j])
+            r = (residual[both, i] * residual[both, j]).mean() / (spread[i] * spread[j])
+            r = np.sign(r) * max(min(abs(r), 1) - STANDARD_ERRORS / np.sqrt(both.sum()), 0)
             moved += r * (table[0, i] - mean[i]) / spread[i]
             evidence += abs(r)
         expected[j - 6] += spread[j] * moved / (evidence + LEAST_EVIDENCE)

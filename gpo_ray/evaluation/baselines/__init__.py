@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpo_ray.evaluation.baselines.gaussian_process import gaussian_process
+from gpo_ray.evaluation.baselines.gaussian import gaussian_process
 from gpo_ray.evaluation.baselines.individuals import item_item, item_response
 from gpo_ray.evaluation.baselines.plain import (
     context_mean,

@@ -14,8 +14,8 @@ from torch import Tensor
 from gpo_ray.evaluation.baselines.regression import Components
 from gpo_ray.evaluation.baselines.situation import Array, MetaTrain, Situation
 
-SHRINKAGE = 30.0
-"""Of a correlation, in people who answered both questions."""
+STANDARD_ERRORS = 2.0
+"""By which a correlation is drawn towards 0: much where few people answered both questions."""
 LEAST_EVIDENCE = 0.5
 """Added to the sum of correlations, so that a context unlike the target moves it little."""
 GRID = np.linspace(-4, 4, 21)
@@ -47,16 +47,19 @@ def item_item(q: Situation) -> Array:
 
     Every context response predicts a target response by simple regression; the predictions are averaged
     with the size of the correlation as weight. Correlations are over the people who answered both
-    questions, shrunk where these are few.
+    questions, less two standard errors (1 over the root of how many these are), so that the many that
+    are chance alone do not add up.
     """
     train, items = q.train, q.train.fitted(Items.fit)
     sizes = train.sizes[q.context]
-    both = np.repeat(np.repeat(items.both[np.ix_(q.context, q.task.target)], sizes, axis=0), q.sizes, axis=1)
+    both = np.maximum(items.both[np.ix_(q.context, q.task.target)], 1)
+    both = np.repeat(np.repeat(both, sizes, axis=0), q.sizes, axis=1)
     products = train.residuals[:, q.context_rows].T @ train.residuals[:, q.target_rows]
     spread = np.outer(items.deviation[q.context_rows], items.deviation[q.target_rows])
-    similarity = np.clip(products / ((both + SHRINKAGE) * spread), -1, 1)
+    correlation = np.clip(products / (both * spread), -1, 1)
+    sure = np.maximum(np.abs(correlation) - STANDARD_ERRORS / np.sqrt(both), 0)
     standing = (q.context_y - train.mean[q.context_rows]) / items.deviation[q.context_rows]
-    moved = similarity.T @ standing / (np.abs(similarity).sum(0) + LEAST_EVIDENCE)
+    moved = (np.sign(correlation) * sure).T @ standing / (sure.sum(0) + LEAST_EVIDENCE)
     return q.normalized(train.mean[q.target_rows] + items.deviation[q.target_rows] * moved)
 
 
