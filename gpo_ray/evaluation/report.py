@@ -15,7 +15,10 @@ from gpo_ray import __version__
 from gpo_ray.evaluation.summary import by_group, cells, curve, table
 
 Row = dict[str, Any]
-COLOURS = ("#1f5f8b", "#c2571a", "#4d8b31", "#8a4f9e", "#b8860b", "#5f6b73", "#a83250", "#2a8c82", "#7a5230")
+COLOURS = (
+    *("#1f5f8b", "#c2571a", "#4d8b31", "#8a4f9e", "#b8860b", "#5f6b73", "#a83250", "#2a8c82"),
+    *("#7a5230", "#6fa8dc", "#f0a868", "#9bc77a", "#c79ad6", "#e3c75a", "#b0b9c0", "#e08aa0"),
+)
 
 _PAGE = jinja2.Environment(
     loader=jinja2.PackageLoader("gpo_ray.evaluation", "."), autoescape=True

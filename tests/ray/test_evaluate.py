@@ -44,7 +44,9 @@ def test_every_method_is_scored_on_every_split(folders):
 def test_files_agree_with_the_result(folders):
     result = run(folders, "files", methods=("uniform", "train-mean"))
     out = folders / "files"
-    assert json.loads((out / "results.json").read_text())["cells"] == result["cells"]
+    saved = json.loads((out / "results.json").read_text())
+    for key in ("cells", "best_baseline", "skills", "comparisons"):
+        assert saved[key] == result[key]
     splits = json.loads((out / "splits.json").read_text())
     assert [(s["fraction"], s["seed"]) for s in splits] == [(0.5, 0), (0.5, 1), (0.75, 0), (0.75, 1)]
     rows = pq.read_table(out / "results.parquet").to_pylist()

@@ -12,9 +12,8 @@ from gpo_ray.evaluation.baselines.kernels import RBF
 from gpo_ray.evaluation.baselines.plain import nearest_question
 from gpo_ray.evaluation.baselines.regression import (
     KERNEL_PENALTIES,
-    dual_fit,
+    Gram,
     kernel,
-    left_out_error,
     low_rank,
     ridge_mix,
 )
@@ -180,9 +179,11 @@ def test_left_out_error_is_that_of_leaving_questions_out():
     error = 0.0
     for i in range(4):
         out = question == i
-        dual = dual_fit(gram[np.ix_(~out, ~out)], y[~out], 0.7)
+        dual = np.linalg.solve(gram[np.ix_(~out, ~out)] + 0.7 * np.eye((~out).sum()), y[~out])
         error += ((y[out] - gram[np.ix_(out, ~out)] @ dual) ** 2).sum()
-    assert left_out_error(gram, y, sizes, 0.7) == pytest.approx(error)
+    for made in (Gram.of(gram), Gram.of_features(x.T)):
+        assert made.left_out_error(y, sizes, 0.7) == pytest.approx(error)
+        np.testing.assert_allclose(made.solve(y, 0.7), np.linalg.solve(gram + 0.7 * np.eye(11), y))
 
 
 def test_low_rank_recovers_a_population_of_rank_one():
@@ -211,7 +212,7 @@ def test_kernel_is_ridge_regression_with_the_best_left_out_error():
     y = table[5, : sizes[:5].sum()] - np.repeat(1 / sizes[:5], sizes[:5])
     context = np.arange(5)
     tried = [
-        (left_out_error(k(context, context), y, sizes[:5], p), k, p)
+        (Gram.of(k(context, context)).left_out_error(y, sizes[:5], p), k, p)
         for k in RBF.fit(q.train)
         for p in KERNEL_PENALTIES
     ]

@@ -21,37 +21,61 @@ MOST_COMPONENTS = 12
 LEAST_NOISE = 1e-6
 
 
-def dual_fit(gram: Array, y: Array, penalty: float) -> Array:
-    """(C,) weights of the context's responses, given their covariance (C, C)."""
-    return np.asarray(np.linalg.solve(gram + penalty * np.eye(len(gram)), y), np.float64)
+@dataclass(frozen=True)
+class Gram:
+    """The context responses' covariance K_cc = vectors diag(values) vectors'."""
 
+    values: Array
+    """(R,) eigenvalues, those that are 0 or not."""
+    vectors: Array
+    """(C, R)."""
 
-def left_out_error(gram: Array, y: Array, sizes: Ints, penalty: float) -> float:
-    """Squared error on each context question when it is predicted from the others.
+    @classmethod
+    def of(cls, covariance: Array) -> Gram:
+        """By its entries (C, C)."""
+        values, vectors = np.linalg.eigh(covariance)
+        return cls(np.maximum(values, 0), vectors)
 
-    In closed form, from blocks of the inverse (Rasmussen and Williams, 5.12, with a block for a case).
+    @classmethod
+    def of_features(cls, features: Array) -> Gram:
+        """By features (K, C), few of them, of which it is the product."""
+        _, singular, right = np.linalg.svd(features, full_matrices=False)
+        return cls(singular**2, right.T)
 
-    Args:
-        gram: (C, C) covariance of the context's responses.
-        y: (C,) their deviations.
-        sizes: number of responses of each context question, summing to C.
-        penalty: of the ridge, above 0.
-    """
-    inverse = np.linalg.inv(gram + penalty * np.eye(len(gram)))
-    alpha = inverse @ y
-    starts = np.cumsum(sizes) - sizes
-    error = 0.0
-    for size in np.unique(sizes):
-        rows = starts[sizes == size, None] + np.arange(size)
-        blocks = inverse[rows[:, :, None], rows[:, None, :]]
-        error += float((np.linalg.solve(blocks, alpha[rows][..., None]) ** 2).sum())
-    return error
+    def solve(self, y: Array, penalty: float) -> Array:
+        """(C,) weights of the context's responses: (K_cc + penalty I)^-1 y."""
+        return y / penalty + self.vectors @ (self._change(penalty) * (self.vectors.T @ y))
+
+    def left_out_error(self, y: Array, sizes: Ints, penalty: float) -> float:
+        """Squared error on each context question when it is predicted from the others.
+
+        In closed form, from blocks of the inverse (Rasmussen and Williams, 5.12, with a block for a case).
+
+        Args:
+            y: (C,) deviations of the context's responses.
+            sizes: number of responses of each context question, summing to C.
+            penalty: of the ridge, above 0.
+        """
+        weights, change = self.solve(y, penalty), self._change(penalty)
+        starts = np.cumsum(sizes) - sizes
+        error = 0.0
+        for size in np.unique(sizes):
+            rows = starts[sizes == size, None] + np.arange(size)
+            mine = self.vectors[rows]
+            inverse = (mine * change) @ mine.transpose(0, 2, 1) + np.eye(size) / penalty
+            error += float((np.linalg.solve(inverse, weights[rows][..., None]) ** 2).sum())
+        return error
+
+    def _change(self, penalty: float) -> Array:
+        """What (K_cc + penalty I)^-1 has beside I / penalty, along the eigenvectors."""
+        return 1 / (self.values + penalty) - 1 / penalty
 
 
 def ridge_mix(q: Situation) -> Array:
     """Meta-train mean plus a ridge-weighted mix of the groups' residuals, fitted to the context."""
     near, far = q.train.residuals[:, q.context_rows], q.train.residuals[:, q.target_rows]
-    dual = dual_fit(near.T @ near, q.context_y - q.train.mean[q.context_rows], RIDGE_MIX_PENALTY)
+    covariance = near.T @ near + RIDGE_MIX_PENALTY * np.eye(near.shape[1])
+    dual = np.linalg.solve(covariance, q.context_y - q.train.mean[q.context_rows])
     return q.normalized(q.train.mean[q.target_rows] + (near @ dual) @ far)
 
 
@@ -87,10 +111,10 @@ def low_rank(q: Situation) -> Array:
     best, scores = np.inf, np.zeros(len(q.target_rows))
     for k in range(1, len(fit.loadings) + 1):
         near, noise = fit.loadings[:k, q.context_rows], max(float(fit.noise[k]), LEAST_NOISE)
-        error = left_out_error(near.T @ near, deviation, sizes, noise)
+        gram = Gram.of_features(near)
+        error = gram.left_out_error(deviation, sizes, noise)
         if error < best:
-            dual = dual_fit(near.T @ near, deviation, noise)
-            best, scores = error, (near @ dual) @ fit.loadings[:k, q.target_rows]
+            best, scores = error, (near @ gram.solve(deviation, noise)) @ fit.loadings[:k, q.target_rows]
     return q.normalized(q.train.mean[q.target_rows] + scores)
 
 
@@ -103,9 +127,9 @@ def ridge(q: Situation) -> Array:
     """
     x = q.train.centred_embeddings
     near, y = x[q.train.arrays.rows(q.task.context)], q.context_deviation
-    gram, sizes = near @ near.T, q.train.sizes[q.task.context]
-    penalty = min(PENALTIES, key=lambda p: left_out_error(gram, y, sizes, p))
-    return q.normalized(q.uniform + x[q.target_rows] @ (near.T @ dual_fit(gram, y, penalty)))
+    gram, sizes = Gram.of(near @ near.T), q.train.sizes[q.task.context]
+    penalty = min(PENALTIES, key=lambda p: gram.left_out_error(y, sizes, p))
+    return q.normalized(q.uniform + x[q.target_rows] @ (near.T @ gram.solve(y, penalty)))
 
 
 def kernel(q: Situation) -> Array:
@@ -113,7 +137,7 @@ def kernel(q: Situation) -> Array:
     kernels = q.train.fitted(RBF.fit)
     context, target = q.task.context, q.task.target
     y, sizes = q.context_deviation, q.train.sizes[context]
-    grams = [(rbf, rbf(context, context)) for rbf in kernels]
+    grams = [(rbf, Gram.of(rbf(context, context))) for rbf in kernels]
     tried = [(rbf, gram, p) for rbf, gram in grams for p in KERNEL_PENALTIES]
-    rbf, near, penalty = min(tried, key=lambda t: left_out_error(t[1], y, sizes, t[2]))
-    return q.normalized(q.uniform + rbf(target, context) @ dual_fit(near, y, penalty))
+    rbf, gram, penalty = min(tried, key=lambda t: t[1].left_out_error(y, sizes, t[2]))
+    return q.normalized(q.uniform + rbf(target, context) @ gram.solve(y, penalty))
