@@ -269,7 +269,10 @@ def evaluate(
         max_test_groups,
     )
     if not as_json:
-        print((accuracy_table if chosen == "individuals" else text_table)(result["cells"]))
+        if chosen == "individuals":
+            print(accuracy_table(result["cells"]))
+        else:
+            print(text_table(result["cells"], result))
         if result["cannot_answer"]:
             print(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}")
     _report(result, as_json, "report: {report}")

@@ -78,7 +78,7 @@ def run(
         plan = EvaluationPlan(METHODS, CONTEXT, STEPS)
         scored = evaluate(survey, embeddings, report, plan, "paper", [FRACTION], 2, address, progress_bar)
     if not quiet:
-        print("\n" + text_table(scored["cells"]))
+        print("\n" + text_table(scored["cells"], scored))
         print(f"\nbundle: {bundle}\nreport: {scored['report']}")
         print(_NEXT.format(report=scored["report"], bundle=bundle))
     return {

@@ -82,9 +82,14 @@ def evaluate_split(
     """
     main, curve = _tasks(arrays["mean"], split, plan)
     topics = dict(zip(split.test_groups, split.test_topics, strict=False))
+    train = MetaTrain(
+        arrays["mean"],
+        arrays["mean"].group_numbers(split.meta_train_groups),
+        arrays["mean"].question_numbers(split.question_order),
+    )
     rows: list[dict[str, Any]] = []
     for method in plan.methods:
-        source, predict = _predictor(method, plan, arrays, split)
+        source, predict = _predictor(method, plan, arrays, split, train)
         for size, tasks, is_curve in [(plan.context, main, False), *((n, t, True) for n, t in curve)]:
             predictions = predict(tasks)
             if predictions is None:
@@ -139,18 +144,17 @@ def _curve(
 
 
 def _predictor(
-    method: str, plan: EvaluationPlan, arrays: Mapping[str, PreferenceArrays], split: Split
+    method: str,
+    plan: EvaluationPlan,
+    arrays: Mapping[str, PreferenceArrays],
+    split: Split,
+    train: MetaTrain,
 ) -> tuple[PreferenceArrays, Predictor]:
     """The data a method reads and the function that predicts a list of tasks."""
     if method in MODELS:
         config = plan.train_config(method, split.seed)
         source = arrays[config.model.pooling]
         return source, _meta_trained(source, split, config)
-    train = MetaTrain(
-        arrays["mean"],
-        arrays["mean"].group_numbers(split.meta_train_groups),
-        arrays["mean"].question_numbers(split.question_order),
-    )
 
     def predict(tasks: Sequence[Task]) -> list[NDArray[np.float64]] | None:
         answers = [answer(BASELINES[method], train, t) for t in tasks]

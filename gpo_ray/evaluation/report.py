@@ -15,19 +15,23 @@ from gpo_ray import __version__
 from gpo_ray.evaluation.summary import by_group, cells, curve, table
 
 Row = dict[str, Any]
-COLOURS = ("#1f5f8b", "#c2571a", "#4d8b31", "#8a4f9e", "#b8860b", "#5f6b73", "#a83250", "#2a8c82", "#7a5230")
+COLOURS = (
+    *("#1f5f8b", "#c2571a", "#4d8b31", "#8a4f9e", "#b8860b", "#5f6b73", "#a83250", "#2a8c82"),
+    *("#7a5230", "#6fa8dc", "#f0a868", "#9bc77a", "#c79ad6", "#e3c75a", "#b0b9c0", "#e08aa0"),
+)
 
 _PAGE = jinja2.Environment(
     loader=jinja2.PackageLoader("gpo_ray.evaluation", "."), autoescape=True
 ).get_template("report.html.j2")
 
 
-def render_report(title: dict[str, Any], rows: list[Row]) -> str:
+def render_report(title: dict[str, Any], rows: list[Row], statistics: dict[str, list[Row]]) -> str:
     """The report as one HTML page.
 
     Args:
         title: ``survey, embeddings, protocol, context``, shown at the top.
         rows: what :func:`gpo_ray.evaluation.protocol.evaluate_split` returned for all splits.
+        statistics: what :func:`gpo_ray.evaluation.statistics.statistics` makes of the rows.
     """
     results = table(cells(rows))
     fractions = sorted({r["fraction"] for r in results})
@@ -44,8 +48,21 @@ def render_report(title: dict[str, Any], rows: list[Row]) -> str:
         bars=_svg(_bars, results, methods, fractions),
         sizes=_svg(_curves, by_size) if by_size else "",
         groups=by_group(rows),
+        baseline={b["fraction"]: b["method"] for b in statistics["best_baseline"]},
+        skills={(s["method"], s["fraction"]): s for s in statistics["skills"]},
+        pairs=_pairs(statistics["comparisons"]),
+        percent=lambda x: "-" if x is None else f"{x:+.1%}",
         version=__version__,
     )
+
+
+def _pairs(comparisons: list[Row]) -> list[Row]:
+    """Comparisons with a pair's metrics side by side: ``fraction, method, against, rows, <metric>...``."""
+    pairs: dict[tuple[Any, ...], Row] = {}
+    for c in comparisons:
+        key = (c["fraction"], c["method"], c["against"])
+        pairs.setdefault(key, {k: c[k] for k in ("fraction", "method", "against", "rows")})[c["metric"]] = c
+    return list(pairs.values())
 
 
 def _mean(values: Any) -> float:

@@ -16,6 +16,7 @@ from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocol import EvaluationPlan, evaluate_split
 from gpo_ray.evaluation.report import render_report
+from gpo_ray.evaluation.statistics import statistics
 from gpo_ray.evaluation.summary import cells
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
@@ -41,7 +42,7 @@ def evaluate(
     """Meta-train and score every method on ``fractions`` x ``seeds`` splits.
 
     Writes ``splits.json`` (before anything is scored), ``results.parquet`` (a row for each group),
-    ``results.json`` (the cells) and ``report.html``.
+    ``results.json`` (the cells and statistics) and ``report.html``.
 
     Args:
         survey: folder of the survey to meta-train on, and to test on if ``test_survey`` is None.
@@ -58,6 +59,7 @@ def evaluate(
 
     Returns:
         ``cells``: a list of ``{method, protocol, fraction, seed, alignment, worst_group, ...}``;
+        ``best_baseline``, ``skills``, ``comparisons``: see :mod:`gpo_ray.evaluation.statistics`;
         ``cannot_answer``: methods that can say nothing under this protocol; ``context_sizes``: those of
         the curve, as far as the test groups' answers allowed; ``out``; ``report``; ``seconds``.
 
@@ -74,11 +76,12 @@ def evaluate(
     folder.write("splits.json", json.dumps([s.model_dump(mode="json") for s in splits], indent=1).encode())
     with ray_session(address):
         rows = _run(plan, arrays, splits, progress_bar)
+    extra = statistics(rows)
     surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
     title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
     folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
-    folder.write("report.html", render_report(title, rows).encode())
-    result = _results(plan, rows) | {
+    folder.write("report.html", render_report(title, rows, extra).encode())
+    result = _results(plan, rows) | extra | {
         "out": out,
         "report": f"{out.rstrip('/')}/report.html",
         "seconds": round(time.monotonic() - started, 3),

@@ -17,7 +17,8 @@ def cells(rows: Iterable[Row]) -> list[Row]:
     """One cell for each method and split: ``alignment`` (mean over test groups), ``worst_group``.
 
     Also ``accuracy`` (of the most probable response), ``topic_accuracy`` (the mean over topics of the
-    mean over their groups), ``worst_group_id``, ``groups``, ``questions``.
+    mean over their groups), ``worst_group_id``, ``group_spread`` (standard deviation over test groups),
+    ``groups``, ``questions``.
     """
     split: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -35,6 +36,7 @@ def cells(rows: Iterable[Row]) -> list[Row]:
                 "alignment": float(np.mean([g["alignment"] for g in groups])),
                 "worst_group": worst["alignment"],
                 "worst_group_id": worst["group_id"],
+                "group_spread": float(np.std([g["alignment"] for g in groups])),
                 "accuracy": float(np.mean([g["accuracy"] for g in groups])),
                 "topic_accuracy": topic_accuracy(groups),
                 "groups": len(groups),
@@ -45,7 +47,7 @@ def cells(rows: Iterable[Row]) -> list[Row]:
 
 
 def table(results: list[Row]) -> list[Row]:
-    """One row for each method and fraction over all seeds: means, spread over seeds, worst group."""
+    """One row for each method and fraction over all seeds: means, spread over seeds and over groups."""
     by: dict[tuple[str, float], list[Row]] = defaultdict(list)
     for cell in results:
         by[cell["method"], cell["fraction"]].append(cell)
@@ -56,6 +58,7 @@ def table(results: list[Row]) -> list[Row]:
             "alignment": float(np.mean([c["alignment"] for c in group])),
             "spread": float(np.std([c["alignment"] for c in group])),
             "worst_group": float(np.mean([c["worst_group"] for c in group])),
+            "group_spread": float(np.mean([c["group_spread"] for c in group])),
             "accuracy": float(np.mean([c["accuracy"] for c in group])),
             "seeds": len(group),
         }
@@ -84,16 +87,23 @@ def by_group(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
     return {g: {m: float(np.mean(v)) for m, v in methods.items()} for g, methods in sorted(values.items())}
 
 
-def text_table(results: list[Row]) -> str:
-    """The table for a terminal: a line for each method, a column for each fraction."""
+def text_table(results: list[Row], statistics: Row | None = None) -> str:
+    """The table for a terminal: a line for each method, a column for each fraction.
+
+    Args:
+        results: the cells.
+        statistics: what :func:`gpo_ray.evaluation.statistics.statistics` returned (more keys are free);
+            if given, lines on gpo against the best baseline follow the table.
+    """
     rows = table(results)
+    width = max([16, *(len(r["method"]) + 2 for r in rows)])
     fractions = sorted({r["fraction"] for r in rows})
     methods = list(dict.fromkeys(r["method"] for r in rows))
     found = {(r["method"], r["fraction"]): r for r in rows}
-    head = "method".ljust(16) + "".join(f"{f:>8.0%} of groups  worst" for f in fractions)
+    head = "method".ljust(width) + "".join(f"{f:>8.0%} of groups  worst" for f in fractions)
     lines = [head, "-" * len(head)]
     for method in methods:
-        line = method.ljust(16)
+        line = method.ljust(width)
         for fraction in fractions:
             r = found.get((method, fraction))
             line += (
@@ -102,4 +112,20 @@ def text_table(results: list[Row]) -> str:
                 else " " * 24
             )
         lines.append(line)
-    return "\n".join(lines)
+    return "\n".join(lines + (_against_best(statistics) if statistics else []))
+
+
+def _against_best(statistics: Row) -> list[str]:
+    best = {b["fraction"]: b["method"] for b in statistics["best_baseline"]}
+    skill = {(s["fraction"], s["method"]): s["over_best_baseline"] for s in statistics["skills"]}
+    lines = []
+    for c in statistics["comparisons"]:
+        fraction = c["fraction"]
+        if c["method"] == "gpo" and c["metric"] == "alignment" and c["against"] == best.get(fraction):
+            gained = skill[fraction, "gpo"]
+            lines.append(
+                f"{fraction:.0%} of groups: gpo {c['difference']:+.4f} against {c['against']}, the best "
+                f"plain baseline (95 % interval {c['low']:+.4f} to {c['high']:+.4f}"
+                + (f", skill {gained:+.1%})" if gained is not None else ")")
+            )
+    return ["", *lines] if lines else []

@@ -44,7 +44,9 @@ def test_every_method_is_scored_on_every_split(folders):
 def test_files_agree_with_the_result(folders):
     result = run(folders, "files", methods=("uniform", "train-mean"))
     out = folders / "files"
-    assert json.loads((out / "results.json").read_text())["cells"] == result["cells"]
+    saved = json.loads((out / "results.json").read_text())
+    for key in ("cells", "best_baseline", "skills", "comparisons"):
+        assert saved[key] == result[key]
     splits = json.loads((out / "splits.json").read_text())
     assert [(s["fraction"], s["seed"]) for s in splits] == [(0.5, 0), (0.5, 1), (0.75, 0), (0.75, 1)]
     rows = pq.read_table(out / "results.parquet").to_pylist()
@@ -83,7 +85,8 @@ def test_prior_makes_the_default_as_good_as_the_mix_where_groups_answered(folder
 def test_new_questions_are_scored_alone_and_only_by_who_can_answer(folders):
     result = run(folders, "new", protocol="new-questions")
     methods = {c["method"] for c in result["cells"]}
-    assert methods == {"gpo", "paper", "uniform", "lm-base", "ridge"}
+    from_embeddings = {"ridge", "kernel", "gaussian-process", "nearest-question"}
+    assert methods == {"gpo", "paper", "uniform", "lm-base"} | from_embeddings
     assert set(result["cannot_answer"]) == set(METHODS) - methods
     splits = json.loads((folders / "new" / "splits.json").read_text())
     for split in splits:

@@ -1,0 +1,146 @@
+"""How sure the difference of two methods is, and how much of the room left by plain ones a method takes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpo_ray.evaluation.baselines import BASELINES
+from gpo_ray.evaluation.summary import cells, table
+
+Row = dict[str, Any]
+Array = NDArray[np.float64]
+
+RESAMPLES = 2000
+LEVEL = 0.95
+METRICS = ("alignment", "accuracy")
+REFERENCE = "train-mean"
+
+
+def statistics(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """What the scores of all splits say beside their means.
+
+    Args:
+        rows: what :func:`gpo_ray.evaluation.protocol.evaluate_split` returned for all splits.
+
+    Returns:
+        ``best_baseline``: a row for each fraction, ``fraction, method, alignment``: the plain baseline with
+        the highest mean alignment. It is chosen on the test groups themselves, which favours baselines.
+
+        ``skills``: a row for each fraction and method, ``fraction, method, over_best_baseline,
+        over_train_mean``: the part of the other's distance to 1 that the method makes good; None
+        where the other cannot answer or is perfect.
+
+        ``comparisons``: rows ``fraction, method, against, metric, difference, low, high, rows``, of
+        ``gpo`` against every other method and of ``paper`` against the best baseline; ``low`` and
+        ``high`` as :func:`interval` gives them, ``rows`` the number of pairs.
+    """
+    means = table(cells(rows))
+    best = [_best(fraction, means) for fraction in sorted({r["fraction"] for r in means})]
+    found = [b for b in best if b is not None]
+    return {
+        "best_baseline": found,
+        "skills": _skills(means, {b["fraction"]: b["method"] for b in found}),
+        "comparisons": _comparisons(rows, means, {b["fraction"]: b["method"] for b in found}),
+    }
+
+
+def interval(differences: Sequence[Array], resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+    """Ends of the 95 % bootstrap interval of the mean over seeds of the mean over groups.
+
+    Rows of one seed share a split and a trained model, so they are not independent draws: seeds are
+    resampled first and then, within each, its groups (a two-stage cluster bootstrap: Davison and Hinkley,
+    Bootstrap Methods and their Application, 3.8). A group held out under several seeds counts anew in
+    each; the groups of a survey are few, and the interval speaks of groups like them. With a single
+    seed only groups are resampled, and what other seeds would give is not in the interval.
+
+    Args:
+        differences: for each seed the differences (groups,) between two methods on the same groups.
+        resamples: how many times.
+        seed: of the resampling; the same seed gives the same interval.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(differences), size=(resamples, len(differences)))
+    means = np.empty(drawn.shape)
+    for number, values in enumerate(differences):
+        where = drawn == number
+        means[where] = values[rng.integers(len(values), size=(int(where.sum()), len(values)))].mean(1)
+    low, high = np.quantile(means.mean(1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def compare(rows: Sequence[Row], method: str, against: str, metric: str) -> Row | None:
+    """Difference of two methods on the groups and seeds that both have; None if there are none.
+
+    Args:
+        rows: scores of one fraction.
+        method: the one.
+        against: the other.
+        metric: ``alignment`` or ``accuracy``.
+    """
+    values: dict[str, dict[tuple[int, str], float]] = {method: {}, against: {}}
+    for row in rows:
+        if row["method"] in values and not row["curve"] and row["alignment"] is not None:
+            values[row["method"]][row["seed"], row["group_id"]] = row[metric]
+    pairs: dict[int, list[float]] = defaultdict(list)
+    for key in sorted(values[method].keys() & values[against].keys()):
+        pairs[key[0]].append(values[method][key] - values[against][key])
+    if not pairs:
+        return None
+    differences = [np.asarray(d) for d in pairs.values()]
+    low, high = interval(differences)
+    return {
+        "method": method,
+        "against": against,
+        "metric": metric,
+        "difference": float(np.mean([d.mean() for d in differences])),
+        "low": low,
+        "high": high,
+        "rows": sum(len(d) for d in differences),
+    }
+
+
+def _best(fraction: float, means: list[Row]) -> Row | None:
+    plain = [r for r in means if r["fraction"] == fraction and r["method"] in BASELINES]
+    if not plain:
+        return None
+    best = max(plain, key=lambda r: float(r["alignment"]))
+    return {k: best[k] for k in ("fraction", "method", "alignment")}
+
+
+def _skills(means: list[Row], best: dict[float, str]) -> list[Row]:
+    alignment = {(r["fraction"], r["method"]): r["alignment"] for r in means}
+
+    def skill(fraction: float, method: str, other: str | None) -> float | None:
+        reference = alignment.get((fraction, other), 1.0)
+        return None if reference >= 1 else (alignment[fraction, method] - reference) / (1 - reference)
+
+    return [
+        {
+            "fraction": fraction,
+            "method": method,
+            "over_best_baseline": skill(fraction, method, best.get(fraction)),
+            "over_train_mean": skill(fraction, method, REFERENCE),
+        }
+        for fraction, method in sorted(alignment, key=lambda key: key[0])
+    ]
+
+
+def _comparisons(rows: Sequence[Row], means: list[Row], best: dict[float, str]) -> list[Row]:
+    result = []
+    for fraction in sorted({r["fraction"] for r in means}):
+        mine = [r for r in rows if r["fraction"] == fraction]
+        present = [r["method"] for r in means if r["fraction"] == fraction]
+        pairs = [("gpo", m) for m in present if m != "gpo"] if "gpo" in present else []
+        if "paper" in present and fraction in best:
+            pairs.append(("paper", best[fraction]))
+        for method, against in pairs:
+            for metric in METRICS:
+                compared = compare(mine, method, against, metric)
+                if compared is not None:
+                    result.append({"fraction": fraction} | compared)
+    return result
