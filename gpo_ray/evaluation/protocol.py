@@ -20,8 +20,8 @@ from gpo_ray.preferences.splits import Split
 from gpo_ray.training.engine import LocalEngine, new_model
 from gpo_ray.training.loop import MetaTrainingData, meta_train
 
-MODELS = ("gpo", "paper")
-"""Methods that are meta-trained; each is the preset of its name."""
+MODELS = ("gpo", "gpo-robust", "paper")
+"""Methods that are meta-trained; each is the preset of its name, with the objective after the dash."""
 METHODS = (*MODELS, *BASELINES)
 CURVE = (1, 2, 5, 10, 20, 50, 100, 200)
 """Context sizes of the context-size curve, as far as half of the questions allow."""
@@ -38,6 +38,8 @@ class EvaluationPlan:
     """Context questions of each test group."""
     steps: int | None = None
     """Meta-training steps, if not the preset's."""
+    objective: str | None = None
+    """``average`` or ``robust`` for the methods whose name does not say, if not the preset's."""
 
     def __post_init__(self) -> None:
         unknown = [m for m in self.methods if m not in METHODS]
@@ -48,7 +50,8 @@ class EvaluationPlan:
 
     def train_config(self, method: str, seed: int) -> TrainConfig:
         """The configuration with which a method is meta-trained on a split."""
-        return load_train_config(method, seed=seed, steps=self.steps)
+        preset, _, objective = method.partition("-")
+        return load_train_config(preset, seed=seed, steps=self.steps, objective=objective or self.objective)
 
     def poolings(self) -> set[str]:
         """Poolings that some method reads."""

@@ -24,9 +24,11 @@ from gpo_ray.model.memory import GroupMemory, QuestionMemory
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split
 from gpo_ray.storage import Folder
-from gpo_ray.training.loop import MetaTrainingData, Progress
+from gpo_ray.training.loop import MetaTrainingData
+from gpo_ray.training.progress import Progress
 
 METRICS, RUN = "metrics.jsonl", "run.json"
+_SCALARS = ("loss", "validation_alignment", "validation_worst", "worst_group_loss", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -208,8 +210,10 @@ class RunLog:
         self._write_lines(history)
         if self._writer is not None:
             last = history[-1]
-            for key in ("loss", "validation_alignment", "learning_rate"):
-                self._writer.add_scalar(key, last[key], last["step"])
+            scalars = {key: last[key] for key in _SCALARS}
+            scalars |= {f"group_weight/{g}": w for g, w in last.get("group_weights", {}).items()}
+            for key, value in scalars.items():
+                self._writer.add_scalar(key, value, last["step"])
             self._writer.flush()
 
     def _write_lines(self, history: list[dict[str, Any]]) -> None:

@@ -9,14 +9,16 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.loop import MetaTrainingData, Progress, _worker_episode, learning_rate, meta_train
+from gpo_ray.training.loop import MetaTrainingData, _draw, _worker_episode, learning_rate, meta_train
+from gpo_ray.training.progress import Progress
 
 DATASET = survey(8, 10, seed=1, answered=0.8)
 SPLIT = draw_split(DATASET, 0.8, 0)
 DATA = MetaTrainingData.build(arrays(DATASET), SPLIT, tiny_config())
 STEP_KEYS = {
     *("step", "loss", "losses", "learning_rate", "seconds"),
-    *("validation_alignment", "best_alignment", "best_step"),
+    *("validation_alignment", "validation_worst", "validation_score", "worst_group_loss"),
+    *("best_alignment", "best_step"),
 }
 
 
@@ -201,7 +203,7 @@ def test_the_learning_rate_of_each_step_is_used():
     config = tiny_config()
     worker = engine(config)
     before = worker.weights()
-    worker.step(_worker_episode(worker, DATA, config, 0), 0.0)
+    worker.step(_worker_episode(worker, DATA, _draw(DATA, config, 0)), 0.0)
     assert_same_weights(worker.weights(), before)
 
 
@@ -224,12 +226,12 @@ def test_clipping_bounds_the_gradient(monkeypatch):
 @pytest.mark.parametrize("workers", [2, 3])
 def test_workers_share_a_step_without_overlap(workers):
     config = tiny_config()
-    whole = _worker_episode(engine(config), DATA, config, 5)
+    whole = _worker_episode(engine(config), DATA, _draw(DATA, config, 5))
     parts = []
     for rank in range(workers):
         worker = engine(config)
         worker.rank, worker.workers = rank, workers
-        parts.append(_worker_episode(worker, DATA, config, 5))
+        parts.append(_worker_episode(worker, DATA, _draw(DATA, config, 5)))
     assert sum(p.slates for p in parts) == whole.slates
     assert sum(len(p.y) for p in parts) == len(whole.y)
     assert {p.total_points for p in parts} == {whole.total_points}
