@@ -45,7 +45,9 @@ Address = Annotated[
 ]
 Objective = Annotated[
     str | None,
-    typer.Option(help="average or robust (the groups served worst), if not the preset's."),
+    typer.Option(
+        help="average or robust (the groups served worst; default step size), if not the configuration's."
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split, the weights and the episodes.")]
 

@@ -231,6 +231,7 @@ def test_bad_training_configuration(fails, folders, text, words):
     places = ("--survey", folders / "survey", "--embeddings", folders / "store", "--out", folders / "new")
     fails("train", "--config", folders / "bad.yaml", *places, words=words)
     fails("train", "--config", "no-such-preset", *places, words=["no-such-preset", "paper"])
+    fails("train", "--objective", "fair", *places, words=["preset gpo: objective.kind", "robust"])
     assert not (folders / "new").exists()
 
 
@@ -242,6 +243,9 @@ def test_wrong_numbers(fails, folders):
     fails("evaluate", *places, "--fractions", "half", words=["half"])
     fails("evaluate", *places, "--protocol", "none", words=["none", "new-questions"])
     fails("evaluate", *places, "--methods", "gpo,magic", words=["magic"])
+    fails(
+        "evaluate", *places, "--methods", "gpo", "--objective", "fair", words=["preset gpo: objective.kind"]
+    )
     assert not (folders / "new").exists()
 
 

@@ -118,7 +118,14 @@ def test_another_seed_is_another_run():
     assert first[0]["losses"] != second[0]["losses"]
 
 
-@pytest.mark.parametrize("extra", [{}, {"weight_decay": 0.1, "clip_norm": 0.5, "warmup_steps": 3}])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"weight_decay": 0.1, "clip_norm": 0.5, "warmup_steps": 3},
+        {"objective": {"kind": "robust", "step_size": 2.0}},
+    ],
+)
 @pytest.mark.parametrize("stop", [4, 8])
 def test_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, stop, extra):
     config = tiny_config(**extra)
@@ -142,6 +149,8 @@ def test_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, stop, extra
     assert reported == whole_reported[stop // 4 :]
     history = [{k: v for k, v in m.items() if k != "seconds"} for m in resumed_progress.history]
     assert history == whole_reported
+    assert resumed_progress.log_weights == whole_progress.log_weights
+    assert any(whole_progress.log_weights) == ("objective" in extra)
 
 
 def test_best_weights_are_those_of_the_best_validation():
