@@ -34,10 +34,8 @@ def episode_loss(
     mean, log_std = forward(episode.x, episode.context, episode.target)
     log_share = slate_log_softmax(mean.flatten()[episode.place], episode.slate, episode.slates)
     if likelihood == "gaussian":
-        losses, total = (
-            gaussian_nll(log_share, log_std.flatten()[episode.place], episode.y),
-            episode.total_points,
-        )
+        losses = gaussian_nll(log_share, log_std.flatten()[episode.place], episode.y)
+        total = episode.total_points
     else:
         losses, total = cross_entropy(log_share, episode.y), episode.total_slates
     group = episode.place // episode.target.index.shape[1]

@@ -233,13 +233,14 @@ class PairEngine(LocalEngine):
 def test_two_workers_end_with_the_same_weights_as_one():
     config = robust(2.0, learning_rate=1e-3)
 
-    def work(rank):
+    def work(engine):
         seen = []
-        progress = meta_train(PairEngine(rank, config), DATA, config, lambda m, _: seen.append(m))
+        progress = meta_train(engine, DATA, config, lambda m, _: seen.append(m))
         return progress, seen
 
+    engines = [PairEngine(rank, config) for rank in range(2)]  # here: threads share torch's random numbers
     with ThreadPoolExecutor(2) as pool:
-        (first, reported), (second, _) = pool.map(work, range(2))
+        (first, reported), (second, _) = pool.map(work, engines)
     _, alone, reported_alone = run(config)
     assert first.log_weights == second.log_weights
     assert np.ptp(alone.log_weights) > 0.1
