@@ -45,6 +45,12 @@ Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on 
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster; by default RAY_ADDRESS, else one is started here.")
 ]
+Objective = Annotated[
+    str | None,
+    typer.Option(
+        help="average or robust (the groups served worst; default step size), if not the configuration's."
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split, the weights and the episodes.")]
 
 
@@ -168,6 +174,7 @@ def train(
     ] = 1.0,
     seed: Seed = 0,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps at most.")] = None,
+    objective: Objective = None,
     workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 trains in this process.")] = 0,
     zero_stage: Annotated[int, typer.Option(help="DeepSpeed ZeRO stage 0 to 3.")] = 1,
     gpus_per_worker: Annotated[float, typer.Option(min=0, help="GPUs for each worker.")] = 0,
@@ -182,7 +189,7 @@ def train(
     """Meta-train on many groups and write a bundle (Ray Train with DeepSpeed, or in this process)."""
     from gpo_ray.training.run import TrainJob
 
-    settings = load_train_config(config, seed=seed, steps=steps)
+    settings = load_train_config(config, seed=seed, steps=steps, objective=objective)
     dataset = PreferenceDataset.load(survey)
     place = Path(_absolute(out)) if "://" not in out else None
     if storage is None and place is None:
@@ -241,6 +248,7 @@ def evaluate(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Meta-training steps, if not the preset's.")
     ] = None,
+    objective: Objective = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
@@ -259,7 +267,7 @@ def evaluate(
         survey,
         embeddings,
         out,
-        EvaluationPlan(named, context, steps, sizes),
+        EvaluationPlan(named, context, steps, sizes, objective),
         chosen,
         _numbers(fractions, "--fractions", float),
         seeds,

@@ -83,6 +83,23 @@ class ValidationConfig(_Config):
     """Steps between validations; each also saves a checkpoint and reports."""
     patience: int = Field(default=10, ge=1)
     """Validations without a better alignment after which training stops."""
+    least_gain: float = Field(default=0.0, ge=0)
+    """Alignment by which a step must beat the best one before it to take its place."""
+
+
+class ObjectiveConfig(_Config):
+    """What the fit is best at; in a file, ``objective: robust`` alone is enough."""
+
+    kind: Literal["average", "robust"] = "average"
+    """``average``: the mean over the training groups; ``robust``: the groups that are served worst, by
+    weights on the groups' losses (Group Robust Preference Optimization, arXiv 2405.20304)."""
+    step_size: float = Field(default=0.3, gt=0)
+    """Growth of the log of a group's weight per step and nat of its excess loss (with ``robust``)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_alone(cls, values: Any) -> Any:
+        return {"kind": values} if isinstance(values, str) else values
 
 
 class TrainConfig(_Config):
@@ -91,6 +108,7 @@ class TrainConfig(_Config):
     model: ModelConfig = ModelConfig()
     episodes: EpisodeConfig = EpisodeConfig()
     validation: ValidationConfig = ValidationConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
     steps: int = Field(default=1000, ge=1)
     """Optimiser steps at most (published: 200,000)."""
     learning_rate: float = Field(default=3e-4, gt=0)

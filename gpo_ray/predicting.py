@@ -71,7 +71,8 @@ def predict_file(bundle: str, context: str, questions: str, model: str | None = 
         model: the language model, by default the one the bundle was trained with.
 
     Returns:
-        ``predictions``: a list of ``{prompt, responses, share}``.
+        ``predictions``: a list of ``{prompt, responses, share, interval}``; ``interval`` holds the ends of
+        a 90 % interval for each response, None for a model without a prior.
 
     Raises:
         GPOError: if a file is malformed, or the language model is not the bundle's.
@@ -95,11 +96,15 @@ def predict_file(bundle: str, context: str, questions: str, model: str | None = 
     keys = [question_key(s.prompt, s.responses) for s in [*answers, *slates]]
     known = [(v, a.shares()) for v, a in zip(vectors, answers, strict=False)]
     group = estimator.adapt(known, keys[: len(answers)])
-    shares = group.predict(vectors[len(answers) :], keys[len(answers) :])
+    asked, asked_keys = vectors[len(answers) :], keys[len(answers) :]
+    shares = group.predict(asked, asked_keys)
+    ends: list[Any] = [None] * len(slates)
+    if config.model.prior != "none":
+        ends = [e.tolist() for e in group.intervals(asked, asked_keys)]
     return {
         "predictions": [
-            {"prompt": s.prompt, "responses": list(s.responses), "share": p.tolist()}
-            for s, p in zip(slates, shares, strict=True)
+            {"prompt": s.prompt, "responses": list(s.responses), "share": p.tolist(), "interval": e}
+            for s, p, e in zip(slates, shares, ends, strict=True)
         ]
     }
 

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from gpo_ray.config import TrainConfig, load_train_config
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.baselines import BASELINES, MetaTrain, Situation, answer, uniform
-from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
 from gpo_ray.model.calibration import fit_memory
-from gpo_ray.model.memory import task_prior
+from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
+from gpo_ray.model.memory import MemoryView, task_prior
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.alignment import accuracy
 from gpo_ray.preferences.splits import Split
 from gpo_ray.training.engine import LocalEngine, new_model
 from gpo_ray.training.loop import MetaTrainingData, meta_train
 
-MODELS = ("gpo", "paper")
-"""Methods that are meta-trained; each is the preset of its name."""
+MODELS = ("gpo", "gpo-robust", "paper")
+"""Methods that are meta-trained; each is the preset of its name, with the objective after the dash."""
 METHODS = (*MODELS, *BASELINES)
 CURVE = (1, 2, 5, 10, 20, 50, 100, 200)
 """Context sizes of the context-size curve, as far as half of the test groups' answers allow."""
@@ -42,6 +42,8 @@ class EvaluationPlan:
     context_sizes: tuple[int, ...] | None = None
     """Context sizes of the curve in place of :data:`CURVE`, as far as they leave a typical test group
     an answer to predict; empty for no curve."""
+    objective: str | None = None
+    """``average`` or ``robust`` for the methods whose name does not say, if not the preset's."""
 
     def __post_init__(self) -> None:
         unknown = [m for m in self.methods if m not in METHODS]
@@ -54,7 +56,8 @@ class EvaluationPlan:
 
     def train_config(self, method: str, seed: int) -> TrainConfig:
         """The configuration with which a method is meta-trained on a split."""
-        return load_train_config(method, seed=seed, steps=self.steps)
+        preset, _, objective = method.partition("-")
+        return load_train_config(preset, seed=seed, steps=self.steps, objective=objective or self.objective)
 
     def poolings(self) -> set[str]:
         """Poolings that some method reads."""
@@ -73,9 +76,10 @@ def evaluate_split(
 
     Returns:
         A row for each method, test group and context size: ``method, protocol, fraction, seed,
-        group_id, topic, context, curve, alignment, accuracy, questions``. Rows with ``curve`` false are
-        the evaluation proper; in the others every context size is scored on the same questions.
-        ``topic`` is None where the split names none.
+        group_id, topic, context, curve, coverage, alignment, accuracy, questions``. Rows with
+        ``curve`` false are the evaluation proper; in the others every context size is scored on the same
+        questions. ``topic`` is None where the split names none, ``coverage`` (share of responses within
+        their 90 % intervals) where the method has no intervals.
 
     Raises:
         ConfigError: if no test group answered what is to be predicted, or training diverges.
@@ -88,17 +92,19 @@ def evaluate_split(
         arrays["mean"].question_numbers(split.question_order),
     )
     rows: list[dict[str, Any]] = []
-    for method in plan.methods:
-        source, predict = _predictor(method, plan, arrays, split, train)
+    for name in plan.methods:
+        method = _method(name, plan, arrays, split, train)
+        source = method.arrays
         for size, tasks, is_curve in [(plan.context, main, False), *((n, t, True) for n, t in curve)]:
-            predictions = predict(tasks)
+            predictions = method.predict(tasks)
             if predictions is None:
                 continue
             for task, predicted in zip(tasks, predictions, strict=True):
-                row = {"method": method, "protocol": split.protocol, "fraction": split.fraction}
+                row = {"method": name, "protocol": split.protocol, "fraction": split.fraction}
                 row |= {"seed": split.seed, "context": size, "curve": is_curve}
                 group = source.group_ids[task.group]
                 row |= {"group_id": group, "topic": topics.get(group)}
+                row["coverage"] = _coverage(method, task, predicted)
                 rows.append(row | _scores(source, task, predicted))
     return rows
 
@@ -143,43 +149,60 @@ def _curve(
     return [(n, [Task(g, mine[:n], target) for g, mine, target in full]) for n in kept]
 
 
-def _predictor(
-    method: str,
+@dataclass(frozen=True)
+class _Method:
+    """A method that has learnt what it may: the data it reads, and how it predicts a list of tasks."""
+
+    arrays: PreferenceArrays
+    predict: Predictor
+    prior: MemoryView | None = None
+
+
+def _method(
+    name: str,
     plan: EvaluationPlan,
     arrays: Mapping[str, PreferenceArrays],
     split: Split,
     train: MetaTrain,
-) -> tuple[PreferenceArrays, Predictor]:
-    """The data a method reads and the function that predicts a list of tasks."""
-    if method in MODELS:
-        config = plan.train_config(method, split.seed)
-        source = arrays[config.model.pooling]
-        return source, _meta_trained(source, split, config)
+) -> _Method:
+    if name in MODELS:
+        config = plan.train_config(name, split.seed)
+        return _meta_trained(arrays[config.model.pooling], split, config)
 
     def predict(tasks: Sequence[Task]) -> list[NDArray[np.float64]] | None:
-        answers = [answer(BASELINES[method], train, t) for t in tasks]
+        answers = [answer(BASELINES[name], train, t) for t in tasks]
         if all(a is None for a in answers):
             return None
         return [uniform(Situation(train, t)) if a is None else a for t, a in zip(tasks, answers, strict=True)]
 
-    return arrays["mean"], predict
+    return _Method(arrays["mean"], predict)
 
 
-def _meta_trained(source: PreferenceArrays, split: Split, config: TrainConfig) -> Predictor:
+def _meta_trained(source: PreferenceArrays, split: Split, config: TrainConfig) -> _Method:
     arrays = source
+    questions = source.question_numbers(split.question_order)
     if config.standardize:
-        arrays = source.standardized(source.question_numbers(split.question_order))[0]
+        arrays = source.standardized(questions)[0]
     engine = LocalEngine(new_model(arrays.x.shape[1], config), config)
     progress = meta_train(engine, MetaTrainingData.build(arrays, split, config), config, lambda *_: None)
     best = new_model(arrays.x.shape[1], config)
     best.load_state_dict(progress.best_weights)
-    prior = None
+    view = None
     if config.model.prior != "none":
         groups = arrays.group_numbers(split.meta_train_groups)
-        questions = arrays.question_numbers(split.question_order)
         view = fit_memory(arrays, groups, questions, config.validation.context_questions)
-        prior = task_prior(view, arrays)
-    return lambda tasks: predict_tasks(best.eval(), arrays, tasks, prior=prior)
+    prior = None if view is None else task_prior(view, arrays)
+    return _Method(arrays, lambda tasks: predict_tasks(best.eval(), arrays, tasks, prior=prior), view)
+
+
+def _coverage(method: _Method, task: Task, predicted: NDArray[np.float64]) -> float | None:
+    """Share of a task's target responses within their 90 % intervals, None for a method without them."""
+    if method.prior is None:
+        return None
+    arrays = method.arrays
+    found = method.prior.posterior(task.context, arrays.shares_of(task.group, task.context), task.target)
+    error = np.abs(arrays.shares_of(task.group, task.target) - predicted)
+    return float((error <= found.half_width).mean())
 
 
 def _scores(arrays: PreferenceArrays, task: Task, predicted: NDArray[np.float64]) -> dict[str, Any]:

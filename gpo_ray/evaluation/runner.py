@@ -81,11 +81,15 @@ def evaluate(
     title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
     folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
     folder.write("report.html", render_report(title, rows, extra).encode())
-    result = _results(plan, rows) | extra | {
-        "out": out,
-        "report": f"{out.rstrip('/')}/report.html",
-        "seconds": round(time.monotonic() - started, 3),
-    }
+    result = (
+        _results(plan, rows)
+        | extra
+        | {
+            "out": out,
+            "report": f"{out.rstrip('/')}/report.html",
+            "seconds": round(time.monotonic() - started, 3),
+        }
+    )
     folder.write("results.json", json.dumps(result, indent=1, allow_nan=False).encode())
     return result
 

@@ -18,7 +18,8 @@ def cells(rows: Iterable[Row]) -> list[Row]:
 
     Also ``accuracy`` (of the most probable response), ``topic_accuracy`` (the mean over topics of the
     mean over their groups), ``worst_group_id``, ``group_spread`` (standard deviation over test groups),
-    ``groups``, ``questions``.
+    ``coverage`` (share of responses within their 90 % intervals, None without intervals), ``groups``,
+    ``questions``.
     """
     split: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -39,11 +40,17 @@ def cells(rows: Iterable[Row]) -> list[Row]:
                 "group_spread": float(np.std([g["alignment"] for g in groups])),
                 "accuracy": float(np.mean([g["accuracy"] for g in groups])),
                 "topic_accuracy": topic_accuracy(groups),
+                "coverage": _mean([g.get("coverage") for g in groups]),
                 "groups": len(groups),
                 "questions": sum(g["questions"] for g in groups),
             }
         )
     return result
+
+
+def _mean(values: list[float | None]) -> float | None:
+    given = [v for v in values if v is not None]
+    return float(np.mean(given)) if given else None
 
 
 def table(results: list[Row]) -> list[Row]:

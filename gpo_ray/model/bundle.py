@@ -2,15 +2,16 @@
 
 A folder with ``model.safetensors``, ``config.json`` (what rebuilds the model), ``provenance.json``
 (data, embeddings, groups and questions trained on, versions), for a model with a prior
-``memory.safetensors`` and ``memory.json`` (the meta-train groups' shares and the questions they are
-of), and ``manifest.json``, written last, with the SHA-256 of the others. No pickle is ever loaded.
+``memory.safetensors`` and ``memory.json`` (the meta-train groups' shares, the questions they are of
+with their embeddings, and the prior's scales), and ``manifest.json``, written last, with the SHA-256
+of the others. No pickle is ever loaded.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
-from gpo_ray.model.memory import GroupMemory, QuestionMemory
+from gpo_ray.model.memory import GroupMemory, PriorScales, QuestionMemory
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.storage import Folder
 
@@ -77,10 +78,7 @@ def write_bundle(
         PROVENANCE: json.dumps(provenance, indent=1, allow_nan=False).encode(),
     }
     if memory is not None:
-        shares = torch.from_numpy(memory.memory.shares).float().contiguous()
-        contents[MEMORY] = save_tensors({"shares": shares})
-        sizes = {key: len(rows) for key, rows in memory.rows.items()}
-        contents[MEMORY_QUESTIONS] = json.dumps(sizes).encode()
+        contents |= _memory_files(memory)
     folder.publish(KIND, contents)
 
 
@@ -97,8 +95,10 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
         config = parse(BundleConfig, raw, f"{folder}/{CONFIG}")
         provenance = json.loads(folder.read_checked(PROVENANCE, manifest))
         weights = load_tensors(folder.read_checked(WEIGHTS, manifest))
-        memory = _read_memory(folder, manifest) if config.model.prior != "none" else None
-    except (ValueError, KeyError, AttributeError, ConfigError, safetensors.SafetensorError) as e:
+        memory = None
+        if config.model.prior != "none":
+            memory = _read_memory(folder, manifest, config.embedding_width)
+    except (ValueError, KeyError, AttributeError, TypeError, ConfigError, safetensors.SafetensorError) as e:
         raise BundleError(f"{folder}: a file cannot be understood: {e}") from e
     model = GPOTransformer(config.embedding_width, config.model)
     try:
@@ -109,13 +109,32 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
     return Bundle(model.eval().requires_grad_(False), config, provenance, memory)
 
 
-def _read_memory(folder: Folder, manifest: dict[str, Any]) -> QuestionMemory:
-    shares = load_tensors(folder.read_checked(MEMORY, manifest))["shares"].double().numpy()
-    sizes = json.loads(folder.read_checked(MEMORY_QUESTIONS, manifest))
-    offsets = np.cumsum([0, *sizes.values()])
-    if shares.ndim != 2 or shares.shape[1] != offsets[-1]:
-        raise BundleError(f"{folder}/{MEMORY}: shape {shares.shape} does not fit {MEMORY_QUESTIONS}")
-    return QuestionMemory.build(GroupMemory(shares), offsets, list(sizes))
+def _memory_files(known: QuestionMemory) -> dict[str, bytes]:
+    memory = known.memory
+    tensors = {"shares": torch.from_numpy(memory.shares).float(), "x": torch.from_numpy(memory.x)}
+    values = {
+        "sizes": {key: int(memory.sizes[i]) for key, i in known.number.items()},
+        "scales": asdict(memory.scales),
+    }
+    return {
+        MEMORY: save_tensors({k: v.contiguous() for k, v in tensors.items()}),
+        MEMORY_QUESTIONS: json.dumps(values).encode(),
+    }
+
+
+def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> QuestionMemory:
+    tensors = load_tensors(folder.read_checked(MEMORY, manifest))
+    values = json.loads(folder.read_checked(MEMORY_QUESTIONS, manifest))
+    shares, x = tensors["shares"].double().numpy(), tensors["x"].numpy()
+    sizes = np.asarray(list(values["sizes"].values()), np.int64)
+    if shares.ndim != 2 or shares.shape[1] != sizes.sum() or x.shape != (sizes.sum(), width):
+        raise BundleError(
+            f"{folder}/{MEMORY}: shapes {shares.shape} and {x.shape} do not fit {MEMORY_QUESTIONS}"
+        )
+    answered, new = values["scales"]["widths"]
+    scales = PriorScales(values["scales"]["noise"], values["scales"]["semantic"], (answered, new))
+    number = {key: i for i, key in enumerate(values["sizes"])}
+    return QuestionMemory(GroupMemory(shares, x, sizes, scales=scales), number)
 
 
 def fold_standardization(weights: dict[str, Tensor], mean: Tensor, scale: Tensor) -> dict[str, Tensor]:

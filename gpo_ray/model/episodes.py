@@ -108,8 +108,9 @@ class Episode:
 
     ``x`` (N', E) the distinct responses in it; ``context`` (B, C); ``target`` (B, T). Of the M real
     target points, end to end: ``place`` (M,) into the flattened (B, T), ``slate`` (M,) number of the
-    slate, ``y`` (M,) the shares; ``slates`` is S. ``total_points`` and ``total_slates`` count all
-    workers' points and slates.
+    slate, ``y`` (M,) the shares; ``slates`` is S. Of the groups: ``weight`` (B,) in the loss and
+    ``answers`` (B,), how many of the slates are theirs. ``total_points``, ``total_slates`` and
+    ``total_groups`` count those of all workers.
     """
 
     x: Tensor
@@ -119,8 +120,11 @@ class Episode:
     slate: Tensor
     slates: int
     y: Tensor
+    weight: Tensor
+    answers: Tensor
     total_points: int
     total_slates: int
+    total_groups: int
 
     def to(self, device: torch.device | str) -> Episode:
         """The episode on another device."""
@@ -144,6 +148,8 @@ class Task:
     target: Ints
     hidden: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """Target questions whose answers by the meta-train groups are withheld from the prior."""
+    weight: float = 1.0
+    """Of the group in the loss."""
 
 
 def draw_tasks(
@@ -227,8 +233,11 @@ def build_episode(
         y=torch.from_numpy(np.concatenate([arrays.shares_of(t.group, t.target) for t in tasks])).to(
             arrays.x.dtype
         ),
+        weight=torch.tensor([t.weight for t in tasks], dtype=arrays.x.dtype),
+        answers=torch.tensor([len(t.target) for t in tasks]),
         total_points=int(sum(sizes[t.target].sum() for t in everyone)),
         total_slates=sum(len(t.target) for t in everyone),
+        total_groups=len(everyone),
     )
 
 

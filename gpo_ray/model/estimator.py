@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch import Tensor
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
-from gpo_ray.model.episodes import Ints
 from gpo_ray.model.likelihood import slate_log_softmax
+from gpo_ray.model.memory import Posterior
 from gpo_ray.model.transformer import ContextCache, Points
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
 
@@ -58,8 +59,8 @@ class GroupPreferenceModel:
             context: for each answered question its responses' embeddings (R, E), in the pooling of
                 ``config.model.pooling``, and the group's shares over them (R,), summing to 1. A
                 single answer is a one-hot share. At least one question.
-            keys: :func:`~gpo_ray.preferences.dataset.question_key` of each question. With them, a model
-                with a prior recognises questions that its meta-train groups answered.
+            keys: :func:`~gpo_ray.preferences.dataset.question_key` of each question. By them a model with
+                a prior recognises questions that its meta-train groups answered; all others are new.
 
         Returns:
             The group, its context encoded once for any number of predictions.
@@ -85,43 +86,53 @@ class GroupPreferenceModel:
         )
         with torch.inference_mode():
             cache = self._model.encode_context(x, points)
-        return AdaptedGroup(self, cache, self._recognized(shares, keys))
+        sizes = [len(y) for y in shares]
+        answers = _Answers(
+            x.cpu().numpy(), sizes, np.concatenate(shares), self._keys(keys, len(sizes), "context")
+        )
+        return AdaptedGroup(self, cache, answers)
 
-    def _recognized(
-        self, shares: Sequence[NDArray[np.float64]], keys: Sequence[str | None] | None
-    ) -> list[tuple[Ints, NDArray[np.float64]]]:
-        """Rows and shares of the context questions that the memory knows."""
-        if self._memory is None or keys is None:
-            return []
-        if len(keys) != len(shares):
-            raise DataError(f"context: {len(keys)} keys for {len(shares)} questions")
-        rows = self._memory.rows_of(keys, [len(s) for s in shares])
-        return [(r, s) for r, s in zip(rows, shares, strict=True) if r is not None]
+    @staticmethod
+    def _keys(keys: Sequence[str | None] | None, n: int, what: str) -> list[str | None]:
+        if keys is None:
+            return [None] * n
+        if len(keys) != n:
+            raise DataError(f"{what}: {len(keys)} keys for {n} questions")
+        return list(keys)
 
-    def _target(self, group: AdaptedGroup, keys: Sequence[str | None] | None, sizes: Sequence[int]) -> Points:
-        """Target points, with a prior where the memory knows the question."""
-        index = self._all(sum(sizes))
-        if self._memory is None or keys is None:
-            return Points(index)
-        if len(keys) != len(sizes):
-            raise DataError(f"questions: {len(keys)} keys for {len(sizes)} questions")
-        rows = self._memory.rows_of(keys, sizes)
-        prior = torch.from_numpy(self._memory.log_prior(group.recognized, rows, sizes)).float()[None]
-        prior = prior.to(self._device)
-        return Points(index, prior=prior.nan_to_num(), known=~prior.isnan())
+    def _posterior(
+        self, group: AdaptedGroup, x: Tensor, sizes: Sequence[int], keys: Sequence[str | None] | None
+    ) -> Posterior | None:
+        """What the memory expects of the group on some questions."""
+        asked = self._keys(keys, len(sizes), "questions")
+        if self._memory is None:
+            return None
+        given = group.answers
+        all_sizes = [*given.sizes, *sizes]
+        view = self._memory.memory.view(
+            np.concatenate([given.x, x.cpu().numpy()]),
+            np.asarray(all_sizes),
+            self._memory.place([*given.keys, *asked], all_sizes),
+        )
+        n = len(given.sizes)
+        return view.posterior(np.arange(n), given.y, np.arange(n, len(all_sizes)))
 
     def _predict(
         self, group: AdaptedGroup, questions: Sequence[Floats], keys: Sequence[str | None] | None
-    ) -> list[NDArray[np.float64]]:
-        if not questions:
-            return []
+    ) -> tuple[NDArray[np.float64], list[int], Posterior | None]:
+        """Shares (N,), the number of responses of each question, and what the memory expected."""
         x, sizes = self._stack(questions, "questions")
-        target = self._target(group, keys, sizes)
+        found = self._posterior(group, x, sizes, keys)
+        target = Points(self._all(sum(sizes)))
+        if found is not None:
+            log_prior = torch.from_numpy(np.log(found.shares)).float()[None]
+            known = torch.from_numpy(found.known)[None]
+            target = replace(target, prior=log_prior.to(self._device), known=known.to(self._device))
         slate = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(self._device)
         with torch.inference_mode():
             mean, _ = self._model.decode(x, group.cache, target)
             shares = slate_log_softmax(mean[0], slate, len(sizes)).exp().double().cpu().numpy()
-        return np.split(shares, np.cumsum(sizes)[:-1])
+        return shares, sizes, found
 
     def _all(self, n: int) -> Tensor:
         return torch.arange(n, device=self._device)[None]
@@ -140,18 +151,23 @@ class GroupPreferenceModel:
         return torch.from_numpy(np.concatenate(arrays)).to(self._device), [len(a) for a in arrays]
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """A context: embeddings (C, E), number of responses of each question, shares (C,) and keys."""
+
+    x: NDArray[np.float32]
+    sizes: list[int]
+    y: NDArray[np.float64]
+    keys: list[str | None]
+
+
 class AdaptedGroup:
     """A group whose context has been encoded; made by :meth:`GroupPreferenceModel.adapt`."""
 
-    def __init__(
-        self,
-        model: GroupPreferenceModel,
-        cache: ContextCache,
-        recognized: list[tuple[Ints, NDArray[np.float64]]],
-    ) -> None:
+    def __init__(self, model: GroupPreferenceModel, cache: ContextCache, answers: _Answers) -> None:
         self._model = model
         self.cache = cache
-        self.recognized = recognized
+        self.answers = answers
 
     def predict(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
@@ -168,4 +184,35 @@ class AdaptedGroup:
         Raises:
             DataError: if a shape is wrong or a value not finite.
         """
-        return self._model._predict(self, questions, keys)
+        if not questions:
+            return []
+        shares, sizes, _ = self._model._predict(self, questions, keys)
+        return np.split(shares, np.cumsum(sizes)[:-1])
+
+    def intervals(
+        self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
+    ) -> list[NDArray[np.float64]]:
+        """90 % intervals of the group's shares, response by response.
+
+        Their widths were set so that they held nine in ten shares of left-out meta-train groups; see
+        :func:`gpo_ray.model.calibration.calibrated`.
+
+        Args:
+            questions: as in :meth:`predict`.
+            keys: as in :meth:`predict`.
+
+        Returns:
+            For each question the lower and upper ends (R, 2), within 0 and 1.
+
+        Raises:
+            DataError: if a shape is wrong or a value not finite, or the model has no prior, from which
+                uncertainty comes.
+        """
+        if not questions:
+            return []
+        shares, sizes, found = self._model._predict(self, questions, keys)
+        if found is None:
+            raise DataError("this model has no prior and gives no intervals; train one with prior: memory")
+        half = found.half_width
+        ends = np.clip(np.stack([shares - half, shares + half], 1), 0, 1)
+        return np.split(ends, np.cumsum(sizes)[:-1])

@@ -38,3 +38,11 @@ def gaussian_nll(log_share: Tensor, log_std: Tensor, y: Tensor) -> Tensor:
 def cross_entropy(log_share: Tensor, y: Tensor) -> Tensor:
     """(M,) each response's part of the cross-entropy of predicted shares against y, in nats."""
     return -y * log_share
+
+
+def divergence(log_share: Tensor, y: Tensor) -> Tensor:
+    """(M,) each response's part of the Kullback-Leibler divergence of y from the predicted shares, in nats.
+
+    It is the cross-entropy less the entropy of y, which no prediction can go below.
+    """
+    return torch.xlogy(y, y) + cross_entropy(log_share, y)

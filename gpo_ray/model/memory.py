@@ -48,8 +48,11 @@ class PriorScales:
 
 @dataclass(frozen=True)
 class GroupMemory:
-    """Answers of the meta-train groups: ``shares`` (G, M), NaN where a group did not answer; ``x`` (M, E)
-    embeddings; ``sizes``, the number of responses of each question. Each question has an answer."""
+    """Answers of the meta-train groups.
+
+    ``shares`` (G, M), NaN where a group did not answer; ``x`` (M, E) embeddings; ``sizes``, the number of
+    responses of each question. Every question has an answer.
+    """
 
     shares: Array
     x: NDArray[np.float32]
@@ -91,6 +94,7 @@ class GroupMemory:
             memory=self,
             x=x,
             sizes=sizes,
+            place=place,
             offsets=offsets,
             shares=shares,
             mean=np.full(len(x), np.nan),
@@ -140,13 +144,17 @@ class _NewQuestions:
 
 @dataclass(frozen=True)
 class MemoryView:
-    """A memory as seen from N responses: ``shares`` (G, N), NaN where not answered; what is estimated
-    where they are new: ``mean`` (N,), ``deviation`` (G, N) and ``spread`` (N,), the unexplained
-    variance of a log-share; ``root`` (M, N) of the explained covariance of new questions."""
+    """A memory as seen from N responses of some questions.
+
+    ``place``: number of each question in memory, -1 for new ones; ``shares`` (G, N), NaN where not
+    answered. What is estimated as if they were new: ``mean`` (N,), ``deviation`` (G, N) and ``spread``
+    (N,), the unexplained variance of a log-share. ``root`` (M, N) of new questions' explained covariance.
+    """
 
     memory: GroupMemory
     x: NDArray[np.float32]
     sizes: Ints
+    place: Ints
     offsets: Ints
     shares: Array
     mean: Array
@@ -186,7 +194,8 @@ class MemoryView:
         gain = cho_solve(factor, cross.T).T
         scores = t.mean + gain @ (y - c.mean)
         variance = t.variance(scales) - (gain * cross).sum(1)
-        return Posterior(normalized(scores, t.sizes), np.sqrt(np.maximum(variance, 1e-8)), t.known)
+        sd = np.sqrt(np.maximum(variance, 1e-8))
+        return Posterior(normalized(scores, t.sizes), sd, t.known, np.where(t.known, *scales.widths) * sd)
 
     def _side(self, questions: Ints, without: int | None, hidden: Ints | None = None) -> _Side:
         rows = spans(self.offsets, questions)
@@ -239,12 +248,16 @@ class _Side:
 
 @dataclass(frozen=True)
 class Posterior:
-    """Prediction of the prior: ``shares`` (T,), their standard deviation ``sd`` (T,), and ``known``
-    (T,), True where meta-train groups answered the question."""
+    """Prediction of the prior.
+
+    ``shares`` (T,); their standard deviation ``sd`` (T,); ``known`` (T,), True where meta-train groups
+    answered the question; ``half_width`` (T,) of 90 % intervals.
+    """
 
     shares: Array
     sd: Array
     known: NDArray[np.bool_]
+    half_width: Array
 
 
 @dataclass(frozen=True)
@@ -264,9 +277,20 @@ def filled(shares: Array) -> Filled:
     return Filled(mean, np.where(answered, shares - np.nan_to_num(mean), 0.0))
 
 
+def share_table(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints) -> Array:
+    """(G, N) shares of ``groups`` over all responses, NaN outside what they answered of ``questions``."""
+    table = np.full((len(groups), len(arrays.x)), np.nan)
+    for row, g in enumerate(groups):
+        known = np.intersect1d(arrays.answered[g], questions)
+        table[row, arrays.rows(known)] = arrays.shares_of(g, known)
+    return table
+
+
 def remember(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints) -> tuple[GroupMemory, Ints]:
-    """The answers of ``groups`` to ``questions``, and the place in memory of each of the data set's
-    questions, -1 for those that are not in it.
+    """The answers of ``groups`` to ``questions``.
+
+    Returns:
+        The memory, and the number in it of each question of the data set, -1 for those not in it.
 
     Raises:
         ConfigError: if the groups answered none of the questions.
@@ -275,16 +299,15 @@ def remember(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints) -
     if not len(kept):
         raise ConfigError("the groups to learn from answered none of the training questions")
     rows = arrays.rows(kept)
-    number = np.full(len(arrays.x), -1)
-    number[rows] = np.arange(len(rows))
-    shares = np.full((len(groups), len(rows)), np.nan)
-    for i, g in enumerate(groups):
-        known = np.intersect1d(arrays.answered[g], kept)
-        shares[i, number[arrays.rows(known)]] = arrays.shares_of(g, known)
     place = np.full(len(arrays.offsets) - 1, -1)
     place[kept] = np.arange(len(kept))
-    sizes = np.diff(arrays.offsets)[kept]
-    return GroupMemory(shares, arrays.x.numpy()[rows], sizes, tuple(groups)), place
+    memory = GroupMemory(
+        shares=share_table(arrays, groups, kept)[:, rows],
+        x=arrays.x.numpy()[rows],
+        sizes=np.diff(arrays.offsets)[kept],
+        groups=tuple(groups),
+    )
+    return memory, place
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Prior, Task, build_episode
-from gpo_ray.model.likelihood import cross_entropy, gaussian_nll, slate_log_softmax
+from gpo_ray.model.likelihood import cross_entropy, divergence, gaussian_nll, slate_log_softmax
 from gpo_ray.model.transformer import Points
 from gpo_ray.preferences.alignment import alignment
 
@@ -18,17 +18,30 @@ Forward = Callable[[Tensor, Points, Points], tuple[Tensor, Tensor]]
 TARGET_CHUNK = 64  # groups predicted together, which bounds memory
 
 
-def episode_loss(forward: Forward, episode: Episode, likelihood: str, workers: int = 1) -> Tensor:
-    """The loss whose mean over ``workers`` is the mean over all workers' points.
+def episode_loss(
+    forward: Forward, episode: Episode, likelihood: str, workers: int = 1
+) -> tuple[Tensor, Tensor]:
+    """The loss, and what each group's predictions fall short of the best possible ones.
 
-    ``gaussian`` averages over target points, ``cross_entropy`` over slates.
+    ``gaussian`` averages over all workers' target points, ``cross_entropy`` over all their slates; the
+    points of a group count as often as its weight says.
+
+    Returns:
+        The loss (), whose mean over ``workers`` is the loss of them all; and the groups' excess losses
+        (B,), without gradient: the divergence of the true from the predicted shares, in nats, whatever the
+        likelihood, averaged over the group's slates.
     """
     mean, log_std = forward(episode.x, episode.context, episode.target)
     log_share = slate_log_softmax(mean.flatten()[episode.place], episode.slate, episode.slates)
     if likelihood == "gaussian":
         losses = gaussian_nll(log_share, log_std.flatten()[episode.place], episode.y)
-        return losses.sum() * (workers / episode.total_points)
-    return cross_entropy(log_share, episode.y).sum() * (workers / episode.total_slates)
+        total = episode.total_points
+    else:
+        losses, total = cross_entropy(log_share, episode.y), episode.total_slates
+    group = episode.place // episode.target.index.shape[1]
+    loss = (losses * episode.weight[group]).sum() * (workers / total)
+    short = divergence(log_share.detach(), episode.y)
+    return loss, torch.zeros_like(episode.weight).index_add(0, group, short) / episode.answers
 
 
 @torch.inference_mode()

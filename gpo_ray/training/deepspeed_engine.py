@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gpo_ray.config import TrainConfig
@@ -68,16 +70,21 @@ class DeepSpeedEngine:
         forward: Forward = self._engine
         return forward
 
-    def step(self, episode: Episode, learning_rate: float) -> float:
-        """One gradient step; returns the loss over all workers' parts."""
+    def step(self, episode: Episode, learning_rate: float) -> tuple[float, NDArray[np.float64]]:
+        """One gradient step; returns the loss and the excess losses of all workers' groups."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
-        loss = episode_loss(self._engine, episode.to(self._engine.device), self._likelihood, self.workers)
+        loss, excess = episode_loss(
+            self._engine, episode.to(self._engine.device), self._likelihood, self.workers
+        )
         self._engine.backward(loss)
         self._engine.step()
-        mean = loss.detach().clone()
-        torch.distributed.all_reduce(mean)
-        return float(mean) / self.workers
+        # each worker fills in its own groups' places and adds zero to the others'
+        shared = torch.zeros(1 + episode.total_groups, device=self._engine.device)
+        shared[0] = loss.detach() / self.workers
+        shared[1 + self.rank :: self.workers] = excess
+        torch.distributed.all_reduce(shared)
+        return float(shared[0]), shared[1:].double().cpu().numpy()
 
     def agree(self, value: float) -> float:
         """The first worker's value."""

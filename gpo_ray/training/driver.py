@@ -18,7 +18,8 @@ from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.ray_session import ray_session, require, user_error
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
-from gpo_ray.training.loop import Progress, Save, meta_train
+from gpo_ray.training.loop import Save, meta_train
+from gpo_ray.training.progress import Progress
 from gpo_ray.training.run import METRICS, RunLog, TrainJob, finish, prepare
 
 MAX_FAILURES = 3

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -41,17 +43,17 @@ class LocalEngine:
         """The model."""
         return self._model
 
-    def step(self, episode: Episode, learning_rate: float) -> float:
-        """One gradient step; returns the loss."""
+    def step(self, episode: Episode, learning_rate: float) -> tuple[float, NDArray[np.float64]]:
+        """One gradient step; returns the loss and the groups' excess losses."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        loss = episode_loss(self._model, episode.to(self._device), self._config.model.likelihood)
+        loss, excess = episode_loss(self._model, episode.to(self._device), self._config.model.likelihood)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self._config.clip_norm:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.clip_norm)
         self._optimizer.step()
-        return float(loss.detach())
+        return float(loss.detach()), excess.double().cpu().numpy()
 
     def agree(self, value: float) -> float:
         """The value itself."""

@@ -11,7 +11,8 @@ from tqdm.auto import tqdm
 
 from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.loop import Progress, Save, meta_train
+from gpo_ray.training.loop import Save, meta_train
+from gpo_ray.training.progress import Progress
 from gpo_ray.training.run import RunLog, TrainJob, finish, newest_checkpoint, prepare
 
 

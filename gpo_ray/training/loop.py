@@ -6,7 +6,6 @@ made) and a ``report(metrics, save)`` function (where metrics and checkpoints go
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,16 +13,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from safetensors.torch import load_file, save_file
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.errors import ConfigError
-from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Prior, Task, build_episode, draw_tasks
 from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Prior, Task, build_episode, draw_tasks
 from gpo_ray.model.memory import task_prior
 from gpo_ray.model.predict import Forward, fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.splits import Split
+from gpo_ray.training.objective import GroupWeights, validation_scores
+from gpo_ray.training.progress import Progress
 
 Save = Callable[[Path], None]
 Report = Callable[[dict[str, Any], Save], None]
@@ -39,8 +40,12 @@ class Engine(Protocol):
     def forward(self) -> Forward:
         """The model, for prediction."""
 
-    def step(self, episode: Episode, learning_rate: float) -> float:
-        """One gradient step on this worker's part; returns the loss over all workers' parts."""
+    def step(self, episode: Episode, learning_rate: float) -> tuple[float, NDArray[np.float64]]:
+        """One gradient step on this worker's part of the drawn groups, every ``workers``-th from ``rank``.
+
+        Returns:
+            The loss over all workers' parts, and the excess losses of all workers' groups as drawn.
+        """
 
     def agree(self, value: float) -> float:
         """The first worker's value, on all workers."""
@@ -53,40 +58,6 @@ class Engine(Protocol):
 
     def load(self, folder: Path) -> None:
         """The inverse of :meth:`save`."""
-
-
-@dataclass
-class Progress:
-    """How far a run has come; what a checkpoint holds besides the engine's own state."""
-
-    step: int = 0
-    best_alignment: float = -np.inf
-    best_step: int = 0
-    stale: int = 0
-    """Validations since the best one."""
-    seconds: float = 0.0
-    resumed: list[int] = field(default_factory=list)
-    """The steps from which the run went on after an interruption."""
-    history: list[dict[str, Any]] = field(default_factory=list)
-    """The metrics of every report so far."""
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-
-    def note_resumption(self, steps: int) -> None:
-        """Record that the run goes on from here, unless it had ended."""
-        if self.step < steps:
-            self.resumed.append(self.step)
-
-    def save(self, folder: Path) -> None:
-        """Write ``progress.json`` and ``best.safetensors``."""
-        save_file(self.best_weights, folder / "best.safetensors")
-        values = {k: v for k, v in self.__dict__.items() if k != "best_weights"}
-        (folder / "progress.json").write_text(json.dumps(values))
-
-    @classmethod
-    def load(cls, folder: Path) -> Progress:
-        """The inverse of :meth:`save`."""
-        values = json.loads((folder / "progress.json").read_text())
-        return cls(**values, best_weights=load_file(folder / "best.safetensors"))
 
 
 @dataclass(frozen=True)
@@ -150,33 +121,37 @@ def meta_train(
     """
     progress = progress or Progress()
     validation = _validation_tasks(data, config)
+    objective = (data.arrays, data.train_groups, data.questions, config.objective)
+    weights = GroupWeights(*objective, progress.log_weights)
     losses: list[float] = []
     begun = time.monotonic() - progress.seconds
+    if data.prior is not None and not progress.best_weights:
+        _validate(engine, data, validation, config, progress)  # the prior itself is the model to beat
     while progress.step < config.steps and progress.stale < config.validation.patience:
-        episode = _worker_episode(engine, data, config, progress.step)
+        tasks = weights.weighted(_draw(data, config, progress.step))
         rate = learning_rate(config, progress.step)
-        losses.append(engine.step(episode, rate))
+        loss, excess = engine.step(_worker_episode(engine, data, tasks), rate)
+        losses.append(loss)
         progress.step += 1
-        if not np.isfinite(losses[-1]):
-            raise ConfigError(
-                f"training diverged: the loss is {losses[-1]} at step {progress.step}; "
-                "lower learning_rate or set clip_norm"
-            )
+        _check_finite(loss, progress.step)
+        weights.update(tasks, excess)
         tick(progress.step)
         if progress.step % config.validation.every == 0 or progress.step == config.steps:
-            _validate(engine, data, validation, progress)
+            scores = _validate(engine, data, validation, config, progress)
             progress.seconds = time.monotonic() - begun
+            progress.log_weights = weights.log_weights.tolist()
             metrics = {
                 "step": progress.step,
                 "loss": float(np.mean(losses)),
                 "losses": losses,
-                "validation_alignment": progress.history[-1]["validation_alignment"],
+                **weights.metrics(),
+                **scores,
                 "best_alignment": progress.best_alignment,
                 "best_step": progress.best_step,
                 "learning_rate": rate,
                 "seconds": round(progress.seconds, 3),
             }
-            progress.history[-1] = metrics
+            progress.history.append(metrics)
             losses = []
             report(metrics, _saver(engine, progress))
     return progress
@@ -188,9 +163,20 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.learning_rate * warm * 0.5 * (1 + float(np.cos(np.pi * step / config.steps)))
 
 
-def _worker_episode(engine: Engine, data: MetaTrainingData, config: TrainConfig, step: int) -> Episode:
-    """This worker's groups of the step that all workers draw alike."""
-    tasks = draw_tasks(data.arrays, data.train_groups, data.questions, config.episodes, (config.seed, step))
+def _check_finite(loss: float, step: int) -> None:
+    if not np.isfinite(loss):
+        raise ConfigError(
+            f"training diverged: the loss is {loss} at step {step}; lower learning_rate or set clip_norm"
+        )
+
+
+def _draw(data: MetaTrainingData, config: TrainConfig, step: int) -> list[Task]:
+    """The groups of a step, drawn alike by all workers."""
+    return draw_tasks(data.arrays, data.train_groups, data.questions, config.episodes, (config.seed, step))
+
+
+def _worker_episode(engine: Engine, data: MetaTrainingData, tasks: list[Task]) -> Episode:
+    """This worker's part of a step."""
     mine: list[Task] = tasks[engine.rank :: engine.workers]
     if not mine:
         raise ConfigError(
@@ -210,22 +196,26 @@ def _validation_tasks(data: MetaTrainingData, config: TrainConfig) -> list[Task]
     return tasks
 
 
-def _validate(engine: Engine, data: MetaTrainingData, tasks: list[Task], progress: Progress) -> None:
-    """Mean alignment over the validation groups' questions; keeps the weights if it is the best yet."""
+def _validate(
+    engine: Engine, data: MetaTrainingData, tasks: list[Task], config: TrainConfig, progress: Progress
+) -> dict[str, float]:
+    """Score the validation groups' questions; keeps the weights if that is the best yet."""
     predictions = predict_tasks(engine.forward, data.arrays, tasks, data.arrays.x.device, data.prior)
-    scores = [score(data.arrays, t, p) for t, p in zip(tasks, predictions, strict=True)]
-    means = [s[np.isfinite(s)].mean() for s in scores if np.isfinite(s).any()]
-    if not means:
+    aligned = [score(data.arrays, t, p) for t, p in zip(tasks, predictions, strict=True)]
+    scored = [
+        (t.group, a[np.isfinite(a)].mean())
+        for t, a in zip(tasks, aligned, strict=True)
+        if np.isfinite(a).any()
+    ]
+    if not scored:
         raise ConfigError(
             "no validation group answered a question whose alignment is defined; use another seed"
         )
-    value = engine.agree(float(np.mean(means)))
-    progress.history.append({"validation_alignment": value})
-    if value > progress.best_alignment:
-        progress.best_alignment, progress.best_step, progress.stale = value, progress.step, 0
+    groups, means = zip(*scored, strict=True)
+    scores = {k: engine.agree(v) for k, v in validation_scores(groups, means, config.objective).items()}
+    if progress.note_validation(scores, config.validation.least_gain):
         progress.best_weights = engine.weights()
-    else:
-        progress.stale += 1
+    return scores
 
 
 def _saver(engine: Engine, progress: Progress) -> Save:

@@ -19,14 +19,17 @@ from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import BundleError, ConfigError
 from gpo_ray.model.bundle import KIND as BUNDLE
 from gpo_ray.model.bundle import BundleConfig, fold_standardization, write_bundle
+from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.episodes import PreferenceArrays
-from gpo_ray.model.memory import GroupMemory, QuestionMemory
+from gpo_ray.model.memory import QuestionMemory
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split
 from gpo_ray.storage import Folder
-from gpo_ray.training.loop import MetaTrainingData, Progress
+from gpo_ray.training.loop import MetaTrainingData
+from gpo_ray.training.progress import Progress
 
 METRICS, RUN = "metrics.jsonl", "run.json"
+_SCALARS = ("loss", "validation_alignment", "validation_worst", "worst_group_loss", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ class Prepared:
     data: MetaTrainingData
     survey_fingerprint: str
     bundle_config: BundleConfig
-    memory: QuestionMemory | None
-    """All meta-train groups' answers, if the model takes a prior."""
+    memory: Callable[[], QuestionMemory | None]
+    """Collects all meta-train groups' answers, if the model takes a prior."""
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]]
     """Makes weights trained on standardised embeddings ready for raw ones."""
 
@@ -118,7 +121,7 @@ def prepare(job: TrainJob) -> Prepared:
     store = EmbeddingStore(job.embeddings)
     embeddings = store.load(dataset, job.config.model.pooling)
     made = store.folder.read_manifest("embeddings")
-    arrays = PreferenceArrays.build(dataset, embeddings)
+    raw = arrays = PreferenceArrays.build(dataset, embeddings)
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     if job.config.standardize:
         arrays, mean, scale = arrays.standardized(arrays.question_numbers(job.split.question_order))
@@ -129,7 +132,7 @@ def prepare(job: TrainJob) -> Prepared:
     return Prepared(
         data=MetaTrainingData.build(arrays, job.split, job.config),
         survey_fingerprint=dataset.fingerprint(),
-        memory=None if job.config.model.prior == "none" else _memory(dataset, arrays, job.split),
+        memory=lambda: None if job.config.model.prior == "none" else _memory(dataset, raw, job),
         bundle_config=BundleConfig(
             embedding_width=embeddings.width,
             embedding_fingerprint=embeddings.fingerprint,
@@ -142,17 +145,14 @@ def prepare(job: TrainJob) -> Prepared:
     )
 
 
-def _memory(dataset: PreferenceDataset, arrays: PreferenceArrays, split: Split) -> QuestionMemory:
+def _memory(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob) -> QuestionMemory:
     """The meta-train groups' answers to the training questions, and to no others."""
-    questions = np.sort(arrays.question_numbers(split.question_order))
-    memory = GroupMemory.build(arrays, arrays.group_numbers(split.meta_train_groups), questions)
+    questions = arrays.question_numbers(job.split.question_order)
+    groups = arrays.group_numbers(job.split.meta_train_groups)
+    view = fit_memory(arrays, groups, questions, job.config.validation.context_questions)
     keys = [q.key for q in dataset.iter_questions()]
-    sizes = np.diff(arrays.offsets)[questions]
-    return QuestionMemory.build(
-        GroupMemory(memory.shares[:, arrays.rows(questions)]),
-        np.concatenate([[0], np.cumsum(sizes)]),
-        [keys[i] for i in questions],
-    )
+    inside = np.flatnonzero(view.place >= 0)
+    return QuestionMemory(view.memory, {keys[i]: int(view.place[i]) for i in inside})
 
 
 def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, A
         | {p: metadata.version(p) for p in ("gpo-ray", "torch", "numpy", "pyarrow")},
     }
     write_bundle(
-        job.out, prepared.fold(progress.best_weights), prepared.bundle_config, provenance, prepared.memory
+        job.out, prepared.fold(progress.best_weights), prepared.bundle_config, provenance, prepared.memory()
     )
     figure = learning_curve(progress.history)
     if figure:
@@ -208,8 +208,10 @@ class RunLog:
         self._write_lines(history)
         if self._writer is not None:
             last = history[-1]
-            for key in ("loss", "validation_alignment", "learning_rate"):
-                self._writer.add_scalar(key, last[key], last["step"])
+            scalars = {key: last[key] for key in _SCALARS}
+            scalars |= {f"group_weight/{g}": w for g, w in last.get("group_weights", {}).items()}
+            for key, value in scalars.items():
+                self._writer.add_scalar(key, value, last["step"])
             self._writer.flush()
 
     def _write_lines(self, history: list[dict[str, Any]]) -> None:

@@ -60,6 +60,18 @@ def test_all_zero_stages_take_the_same_steps_as_one_process(train, tmp_path):
             np.testing.assert_allclose(tensor, weights[key], atol=5e-3, err_msg=f"{name} {key}")
 
 
+def test_robust_weights_are_those_of_one_process(train, tmp_path):
+    train("alone", "--workers", 0, "--objective", "robust").result()
+    train("two", "--workers", 2, "--objective", "robust").result()
+    alone, two = (
+        [json.loads(line) for line in (tmp_path / "runs" / n / "metrics.jsonl").read_text().splitlines()]
+        for n in ("alone", "two")
+    )
+    for got, want in zip(two, alone, strict=True):
+        np.testing.assert_allclose(got["losses"], want["losses"], atol=1e-4)
+        assert got["group_weights"] == pytest.approx(want["group_weights"], abs=1e-4)
+
+
 def test_killed_worker_resumes_within_two_reports_and_ends_with_the_same_weights(train, tmp_path):
     every = 10
     arguments = ("--workers", 2, "--zero-stage", 1)

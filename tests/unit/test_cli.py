@@ -231,6 +231,7 @@ def test_bad_training_configuration(fails, folders, text, words):
     places = ("--survey", folders / "survey", "--embeddings", folders / "store", "--out", folders / "new")
     fails("train", "--config", folders / "bad.yaml", *places, words=words)
     fails("train", "--config", "no-such-preset", *places, words=["no-such-preset", "paper"])
+    fails("train", "--objective", "fair", *places, words=["preset gpo: objective.kind", "robust"])
     assert not (folders / "new").exists()
 
 
@@ -245,6 +246,9 @@ def test_wrong_numbers(fails, folders):
     fails("evaluate", *places, "--context-sizes", "1,few", words=["--context-sizes", "1,few"])
     fails("evaluate", *places, "--context-sizes", "0,1", words=["context sizes", "at least 1"])
     fails("evaluate", *places, "--max-test-groups", 0, words=["--max-test-groups"])
+    fails(
+        "evaluate", *places, "--methods", "gpo", "--objective", "fair", words=["preset gpo: objective.kind"]
+    )
     assert not (folders / "new").exists()
 
 

@@ -8,7 +8,15 @@ import pytest
 import yaml
 
 from gpo_ray import config
-from gpo_ray.config import EpisodeConfig, ModelConfig, TrainConfig, load_train_config, parse, presets
+from gpo_ray.config import (
+    EpisodeConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    TrainConfig,
+    load_train_config,
+    parse,
+    presets,
+)
 from gpo_ray.errors import ConfigError
 
 FILES = sorted(p.name for p in (resources.files("gpo_ray") / "presets").iterdir())
@@ -48,6 +56,13 @@ def test_changes_replace_top_level_values_and_none_leaves_them(tmp_path):
     assert load_train_config(path, steps=9, seed=None) == TrainConfig(steps=9, seed=3)
 
 
+def test_objective_may_be_given_as_a_plain_word(tmp_path):
+    path = write(tmp_path, "objective: robust\n")
+    assert load_train_config(path).objective == ObjectiveConfig(kind="robust")
+    assert load_train_config(path, objective="average") == TrainConfig()
+    assert load_train_config("gpo").objective.kind == "average"
+
+
 def test_empty_file_gives_the_defaults(tmp_path):
     assert load_train_config(write(tmp_path, "")) == TrainConfig()
 
@@ -64,6 +79,12 @@ def test_empty_file_gives_the_defaults(tmp_path):
         ("learning_rate: 0", r"mine\.yaml: learning_rate: "),
         ("seed: -1", r"mine\.yaml: seed: "),
         ("clip_norm: -1", r"mine\.yaml: clip_norm: "),
+        ("objective: fair", r"mine\.yaml: objective\.kind: "),
+        ("objective: {kind: fair}", r"mine\.yaml: objective\.kind: "),
+        ("objective: {kind: robust, step_size: 0}", r"mine\.yaml: objective\.step_size: .*greater than 0"),
+        ("objective: {kind: robust, step_size: -1}", r"mine\.yaml: objective\.step_size: "),
+        ("objective: {kind: robust, eta: 1}", r"mine\.yaml: objective\.eta: Extra inputs"),
+        ("objective: 3", r"mine\.yaml: objective: "),
         ("model: {width: 10, heads: 4}", r"mine\.yaml: model: .*heads \(4\) must divide width \(10\)"),
         ("model: {embedder_depth: 1}", r"mine\.yaml: model\.embedder_depth: "),
         ("model: {likelihood: poisson}", r"mine\.yaml: model\.likelihood: "),

@@ -165,7 +165,7 @@ def test_workers_losses_and_gradients_average_to_those_of_one_process(likelihood
     tasks = draw(SPARSE, 5, EpisodeConfig(groups=5, context_questions=(2, 4), target_questions=(3, 6)))
     assert len({len(t.target) for t in tasks}) > 1
     network = model()
-    whole = episode_loss(network, build_episode(SPARSE, tasks), likelihood)
+    whole, excess = episode_loss(network, build_episode(SPARSE, tasks), likelihood)
     whole.backward()
     gradients = [p.grad.clone() for p in network.parameters()]
     network.zero_grad()
@@ -173,9 +173,11 @@ def test_workers_losses_and_gradients_average_to_those_of_one_process(likelihood
         episode_loss(network, build_episode(SPARSE, tasks[r::workers], tasks), likelihood, workers)
         for r in range(workers)
     ]
-    mean = sum(parts) / workers
+    mean = sum(loss for loss, _ in parts) / workers
     mean.backward()
     torch.testing.assert_close(mean, whole, rtol=1e-5, atol=1e-6)
+    for rank, (_, part) in enumerate(parts):
+        torch.testing.assert_close(part, excess[rank::workers], rtol=1e-4, atol=1e-6)
     for got, want in zip([p.grad for p in network.parameters()], gradients, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-6)
 
@@ -185,8 +187,8 @@ def test_the_loss_is_the_mean_over_groups_taken_one_by_one(likelihood):
     tasks, network = draw(SPARSE, 1), model()
     alone = [build_episode(SPARSE, [t]) for t in tasks]
     weights = [e.total_points if likelihood == "gaussian" else e.total_slates for e in alone]
-    want = sum(w * episode_loss(network, e, likelihood) for w, e in zip(weights, alone, strict=True))
-    got = episode_loss(network, build_episode(SPARSE, tasks), likelihood)
+    want = sum(w * episode_loss(network, e, likelihood)[0] for w, e in zip(weights, alone, strict=True))
+    got = episode_loss(network, build_episode(SPARSE, tasks), likelihood)[0]
     torch.testing.assert_close(got, want / sum(weights), rtol=1e-5, atol=1e-6)
 
 

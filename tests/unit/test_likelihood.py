@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpo_ray.model.likelihood import cross_entropy, gaussian_nll, slate_log_softmax
+from gpo_ray.model.likelihood import cross_entropy, divergence, gaussian_nll, slate_log_softmax
 
 SLATES = st.lists(st.integers(1, 5), min_size=1, max_size=6)
 SEEDS = st.integers(0, 2**31)
@@ -82,3 +82,12 @@ def test_cross_entropy_sums_to_that_of_each_slate(sizes, seed):
     for s in range(len(sizes)):
         want = -sum(v * m for v, m, k in zip(y, log_share, slate, strict=True) if k == s)
         np.testing.assert_allclose(ours[slate == s].sum(), want, rtol=1e-10)
+
+
+def test_divergence_is_zero_at_the_truth_and_counts_no_empty_shares():
+    y = torch.tensor([0.0, 0.25, 0.75, 1.0, 0.0], dtype=torch.float64)
+    predicted = torch.tensor([0.5, 0.25, 0.25, 0.5, 0.5], dtype=torch.float64)
+    assert divergence(y.clamp_min(1e-300).log(), y).sum().item() == 0
+    got = divergence(predicted.log(), y)
+    want = [0, 0, 0.75 * math.log(3), math.log(2), 0]
+    np.testing.assert_allclose(got, want, atol=1e-12)

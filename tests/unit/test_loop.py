@@ -9,14 +9,16 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.loop import MetaTrainingData, Progress, _worker_episode, learning_rate, meta_train
+from gpo_ray.training.loop import MetaTrainingData, _draw, _worker_episode, learning_rate, meta_train
+from gpo_ray.training.progress import Progress
 
 DATASET = survey(8, 10, seed=1, answered=0.8)
 SPLIT = draw_split(DATASET, 0.8, 0)
 DATA = MetaTrainingData.build(arrays(DATASET), SPLIT, tiny_config())
 STEP_KEYS = {
     *("step", "loss", "losses", "learning_rate", "seconds"),
-    *("validation_alignment", "best_alignment", "best_step"),
+    *("validation_alignment", "validation_worst", "validation_score", "worst_group_loss"),
+    *("best_alignment", "best_step"),
 }
 
 
@@ -116,7 +118,14 @@ def test_another_seed_is_another_run():
     assert first[0]["losses"] != second[0]["losses"]
 
 
-@pytest.mark.parametrize("extra", [{}, {"weight_decay": 0.1, "clip_norm": 0.5, "warmup_steps": 3}])
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {},
+        {"weight_decay": 0.1, "clip_norm": 0.5, "warmup_steps": 3},
+        {"objective": {"kind": "robust", "step_size": 2.0}},
+    ],
+)
 @pytest.mark.parametrize("stop", [4, 8])
 def test_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, stop, extra):
     config = tiny_config(**extra)
@@ -140,6 +149,8 @@ def test_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, stop, extra
     assert reported == whole_reported[stop // 4 :]
     history = [{k: v for k, v in m.items() if k != "seconds"} for m in resumed_progress.history]
     assert history == whole_reported
+    assert resumed_progress.log_weights == whole_progress.log_weights
+    assert any(whole_progress.log_weights) == ("objective" in extra)
 
 
 def test_best_weights_are_those_of_the_best_validation():
@@ -201,7 +212,7 @@ def test_the_learning_rate_of_each_step_is_used():
     config = tiny_config()
     worker = engine(config)
     before = worker.weights()
-    worker.step(_worker_episode(worker, DATA, config, 0), 0.0)
+    worker.step(_worker_episode(worker, DATA, _draw(DATA, config, 0)), 0.0)
     assert_same_weights(worker.weights(), before)
 
 
@@ -224,12 +235,12 @@ def test_clipping_bounds_the_gradient(monkeypatch):
 @pytest.mark.parametrize("workers", [2, 3])
 def test_workers_share_a_step_without_overlap(workers):
     config = tiny_config()
-    whole = _worker_episode(engine(config), DATA, config, 5)
+    whole = _worker_episode(engine(config), DATA, _draw(DATA, config, 5))
     parts = []
     for rank in range(workers):
         worker = engine(config)
         worker.rank, worker.workers = rank, workers
-        parts.append(_worker_episode(worker, DATA, config, 5))
+        parts.append(_worker_episode(worker, DATA, _draw(DATA, config, 5)))
     assert sum(p.slates for p in parts) == whole.slates
     assert sum(len(p.y) for p in parts) == len(whole.y)
     assert {p.total_points for p in parts} == {whole.total_points}

@@ -95,6 +95,22 @@ def test_result_and_bundle(job):
     assert [m["step"] for m in metrics(job)] == [4, 8, 12]
 
 
+def test_robust_run_logs_its_groups_weights_and_goes_on_with_them(job, tmp_path):
+    job = dataclasses.replace(job, config=tiny_config(objective={"kind": "robust", "step_size": 2.0}))
+    train_local(job)
+    undisturbed = metrics(job)
+    for line in undisturbed:
+        assert list(line["group_weights"]) == list(job.split.train_groups)
+        assert sum(line["group_weights"].values()) == pytest.approx(1)
+        assert line["validation_worst"] <= line["validation_alignment"]
+        assert line["worst_group_loss"] > 0
+    again = elsewhere(job, tmp_path)
+    interrupted(again, 8)
+    train_local(again)
+    assert metrics(again) == undisturbed
+    assert bundle_bytes(again) == bundle_bytes(job)
+
+
 @pytest.mark.parametrize("standardize", [False, True])
 def test_bundle_predicts_on_raw_vectors_as_validated(job, standardize):
     job = dataclasses.replace(job, config=tiny_config(standardize=standardize))

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
-from gpo_ray.model.memory import Filled, GroupMemory, filled, normalized
+from gpo_ray.model.kernel import normalized
+from gpo_ray.model.memory import Filled, filled, share_table
 
 Array = NDArray[np.float64]
 Fit = TypeVar("Fit")
@@ -43,7 +44,7 @@ class MetaTrain:
     @cached_property
     def shares(self) -> Array:
         """(G, N) shares, NaN where a group did not answer or the question is not for training."""
-        return GroupMemory.build(self.arrays, self.groups, self.questions).shares
+        return share_table(self.arrays, self.groups, self.questions)
 
     @cached_property
     def _parts(self) -> Filled:

@@ -1,0 +1,60 @@
+"""How far a training run has come; what a checkpoint holds besides the engine's own state."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+@dataclass
+class Progress:
+    """The state of a run between two steps."""
+
+    step: int = 0
+    best_alignment: float = -np.inf
+    """Mean validation alignment of the best step."""
+    best_score: float = -np.inf
+    """What the best step maximises: that alignment, or what the objective makes of it."""
+    best_step: int = 0
+    stale: int = 0
+    """Validations since the best one."""
+    seconds: float = 0.0
+    resumed: list[int] = field(default_factory=list)
+    """The steps from which the run went on after an interruption."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """The metrics of every report so far."""
+    log_weights: list[float] = field(default_factory=list)
+    """Of the training groups; see :class:`~gpo_ray.training.objective.GroupWeights`."""
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    def note_resumption(self, steps: int) -> None:
+        """Record that the run goes on from here, unless it had ended."""
+        if self.step < steps:
+            self.resumed.append(self.step)
+
+    def note_validation(self, scores: dict[str, float], least_gain: float = 0.0) -> bool:
+        """Take in a validation's scores; whether they are the best yet, so that the weights be kept."""
+        if scores["validation_score"] <= self.best_score + least_gain:
+            self.stale += 1
+            return False
+        self.best_score, self.best_alignment = scores["validation_score"], scores["validation_alignment"]
+        self.best_step, self.stale = self.step, 0
+        return True
+
+    def save(self, folder: Path) -> None:
+        """Write ``progress.json`` and ``best.safetensors``."""
+        save_file(self.best_weights, folder / "best.safetensors")
+        values = {k: v for k, v in self.__dict__.items() if k != "best_weights"}
+        (folder / "progress.json").write_text(json.dumps(values))
+
+    @classmethod
+    def load(cls, folder: Path) -> Progress:
+        """The inverse of :meth:`save`."""
+        values = json.loads((folder / "progress.json").read_text())
+        return cls(**values, best_weights=load_file(folder / "best.safetensors"))
