@@ -95,6 +95,7 @@ def survey_import(
     units: Annotated[str, typer.Option(help="groups or individuals (gss, gss-panel).")] = "groups",
     groups: Annotated[str, typer.Option(help="all or paper (opinionqa, globalopinionqa).")] = "all",
     min_respondents: Annotated[float, typer.Option(help="Fewest respondents behind a share.")] = 50,
+    min_questions: Annotated[int, typer.Option(help="Fewest questions a group must have answered.")] = 1,
     contentious: Annotated[bool, typer.Option(help="Only contentious questions (opinionqa).")] = False,
     as_json: Json = False,
 ) -> None:
@@ -103,6 +104,7 @@ def survey_import(
         "units": units,
         "groups": groups,
         "min_respondents": min_respondents,
+        "min_questions": min_questions,
         "contentious": contentious,
     }
     dataset = read_survey(kind, source, parse(ReadOptions, values, "survey import"))

@@ -132,7 +132,7 @@ def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> Questi
             f"{folder}/{MEMORY}: shapes {shares.shape} and {x.shape} do not fit {MEMORY_QUESTIONS}"
         )
     answered, new = values["scales"]["widths"]
-    scales = PriorScales(values["scales"]["noise"], values["scales"]["semantic"], (answered, new))
+    scales = PriorScales(**values["scales"] | {"widths": (answered, new)})
     number = {key: i for i, key in enumerate(values["sizes"])}
     return QuestionMemory(GroupMemory(shares, x, sizes, scales=scales), number)
 

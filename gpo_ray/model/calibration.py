@@ -18,8 +18,11 @@ from gpo_ray.model.memory import MemoryView, Posterior, PriorScales, remember
 
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 SEMANTICS = (0.0, 0.02, 0.1, 0.3)
+THRESHOLDS = (0.0, 1.0)
+MANY = 100
+"""Groups from which on chance correlations between responses can be told from others."""
 GROUPS, TARGETS = 24, 100
-"""Groups and target questions looked at, at most."""
+"""Groups (twice as many where there are MANY) and target questions looked at, at most."""
 COVERAGE = 0.9
 
 
@@ -76,8 +79,12 @@ def calibrated(
     trials = list(_trials(arrays, view.memory.groups, questions, context, seed))
     if not trials:
         return view
-    options = [PriorScales(n, s) for n, s in itertools.product(NOISES, SEMANTICS)]
-    best = min(options, key=lambda scales: _error(_with(view, scales), trials))
+    thresholds = THRESHOLDS if len(view.memory.groups) >= MANY else THRESHOLDS[:1]
+    start = PriorScales(semantic=SEMANTICS[1])
+    coarse = [replace(start, noise=n, threshold=t) for n, t in itertools.product(NOISES, thresholds)]
+    best = min(coarse, key=lambda scales: _error(_with(view, scales), trials))
+    fine = [replace(best, semantic=s) for s in SEMANTICS]
+    best = min(fine, key=lambda scales: _error(_with(view, scales), trials))
     view = _with(view, best)
     ratios: dict[bool, list[Array]] = {True: [], False: []}
     for trial in trials:
@@ -94,7 +101,8 @@ def _trials(
 ) -> list[_Trial]:
     rng = np.random.default_rng([seed, 1])
     result = []
-    for g in rng.permutation(groups)[:GROUPS]:
+    most = GROUPS if len(groups) < MANY else 2 * GROUPS
+    for g in rng.permutation(groups)[:most]:
         mine = rng.permutation(np.intersect1d(arrays.answered[g], questions))
         cut = min(context, len(mine) // 2)
         if cut < 1:

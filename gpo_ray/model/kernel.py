@@ -74,6 +74,12 @@ def _to_shares(values: Array, side: Shares) -> Array:
     return weighted - side.mean[:, None] * _total(weighted, side.sizes)
 
 
+def nearest_covariance(matrix: Array) -> Array:
+    """The nearest positive semi-definite matrix (in Frobenius norm) to a symmetric one."""
+    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+    return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)
+
+
 def centred(values: Array, sizes: NDArray[np.int64]) -> Array:
     """Values less their question's mean along axis 0."""
     return values - _total(values, sizes) / np.repeat(sizes, sizes)[:, None]

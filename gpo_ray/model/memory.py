@@ -23,7 +23,15 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Prior, Task, spans
-from gpo_ray.model.kernel import Array, RBFKernel, centred, normalized, scaled_by_shares, softmax
+from gpo_ray.model.kernel import (
+    Array,
+    RBFKernel,
+    centred,
+    nearest_covariance,
+    normalized,
+    scaled_by_shares,
+    softmax,
+)
 
 TRANSFER = 0.85
 """Correlation assumed between the answers in memory and those to new questions."""
@@ -32,6 +40,8 @@ NUGGET = 0.05
 DEVIATION_NUGGET = 0.3
 """The same for a group's deviation from the mean."""
 FOLDS = 5
+LEAST_BOTH = 10
+"""Fewest groups by which a covariance over those who answered both questions is divided."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,9 @@ class PriorScales:
     """Variance of an answer's error, in units of m (1 - m) where m is the mean share."""
     semantic: float = 0.02
     """Variance of a group's deviations that only the embeddings explain."""
+    threshold: float = 0.0
+    """Standard errors taken off the correlations between responses, and with it, correlations over those
+    who answered both: for many people who each answer a few questions. 0: covariances as they are."""
     widths: tuple[float, float] = (1.645, 1.645)
     """Half width of a 90 % interval in standard deviations: on questions in memory, and on new ones."""
 
@@ -189,8 +202,10 @@ class MemoryView:
         scales = self.memory.scales
         c, t = self._side(context, without), self._side(target, without, hidden)
         noise = scales.noise * np.maximum(c.mean * (1 - c.mean), 1e-3)
-        covariance, cross = self._covariance(c, c) + np.diag(noise), self._covariance(t, c)
-        factor = cho_factor(covariance + self._own(c), lower=True)
+        covariance, cross = self._covariance(c, c), self._covariance(t, c)
+        if scales.threshold:
+            covariance = nearest_covariance(covariance)
+        factor = cho_factor(covariance + self._own(c) + np.diag(noise), lower=True)
         gain = cho_solve(factor, cross.T).T
         scores = t.mean + gain @ (y - c.mean)
         variance = t.variance(scales) - (gain * cross).sum(1)
@@ -200,14 +215,17 @@ class MemoryView:
     def _side(self, questions: Ints, without: int | None, hidden: Ints | None = None) -> _Side:
         rows = spans(self.offsets, questions)
         keep = np.asarray([g != without for g in self.memory.groups] or [True] * len(self.shares))
-        found = filled(self.shares[:, rows][keep])
+        shares = self.shares[:, rows][keep]
+        found = filled(shares)
         known = ~np.isnan(found.mean)
         if hidden is not None:
             known &= ~np.repeat(np.isin(questions, hidden), self.sizes[questions])
         return _Side(
             rows=rows,
+            questions=questions,
             sizes=self.sizes[questions],
             known=known,
+            answered=~known | ~np.isnan(shares),
             mean=np.where(known, found.mean, self.mean[rows]),
             residual=np.where(known, found.residual, self.deviation[:, rows][keep]),
             spread=np.where(known, 0.0, self.spread[rows]),
@@ -220,7 +238,19 @@ class MemoryView:
         if not a.known.all() and not b.known.all():
             new = kernel - self.root[:, a.rows].T @ self.root[:, b.rows]
             latent = latent + np.where(a.known[:, None] | b.known, 0.0, new)
-        return scaled_by_shares(latent, a, b) + a.residual.T @ b.residual / len(a.residual)
+        return scaled_by_shares(latent, a, b) + self._together(a, b)
+
+    def _together(self, a: _Side, b: _Side) -> Array:
+        """Covariance (A, B) of the meta-train groups' answers."""
+        products = a.residual.T @ b.residual
+        threshold = self.memory.scales.threshold
+        if not threshold:
+            return products / len(a.residual)
+        both = np.maximum(a.answered.T.astype(np.float64) @ b.answered, LEAST_BOTH)
+        chance = threshold * np.outer(a.deviation, b.deviation) / np.sqrt(both)
+        chance[np.repeat(a.questions, a.sizes)[:, None] == np.repeat(b.questions, b.sizes)] = 0
+        covariance = products / both
+        return np.asarray(np.sign(covariance) * np.maximum(np.abs(covariance) - chance, 0))
 
     @staticmethod
     def _own(c: _Side) -> Array:
@@ -233,17 +263,24 @@ class _Side:
     """Rows of some questions and the prior there."""
 
     rows: Ints
+    questions: Ints
     sizes: Ints
     known: NDArray[np.bool_]
+    answered: NDArray[np.bool_]
     mean: Array
     residual: Array
     spread: Array
+
+    @property
+    def deviation(self) -> Array:
+        """Standard deviation of the groups' residuals, over those who answered, (N,)."""
+        return np.asarray(np.sqrt((self.residual**2).sum(0) / np.maximum(self.answered.sum(0), 1)))
 
     def variance(self, scales: PriorScales) -> Array:
         """Prior variance of an observed share, (N,)."""
         binomial = np.maximum(self.mean * (1 - self.mean), 1e-3)
         own = np.where(self.known, 0.0, self.spread + NUGGET) + scales.semantic
-        return np.asarray((self.residual**2).mean(0) + own * binomial**2 + scales.noise * binomial)
+        return np.asarray(self.deviation**2 + own * binomial**2 + scales.noise * binomial)
 
 
 @dataclass(frozen=True)

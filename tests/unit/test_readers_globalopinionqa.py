@@ -211,3 +211,26 @@ def test_real_pairs_add_up(groups):
 def test_real_first_row():
     data = read_survey("globalopinionqa", CSV)
     np.testing.assert_allclose(prefs(data)["Belgium", "goqa-0"]["share"], [0.21, 0.07, 0.69, 0.03])
+
+
+def test_countries_with_few_questions_are_left_out_and_logged(tmp_path):
+    source = tmp_path / "answers.csv"
+    rows = [
+        ("Q0", "A", {"X": [1.0, 0.0], "Y": [0.5, 0.5]}),
+        ("Q1", "B", {"X": [0.2, 0.8]}),
+        ("Q2", "C", {"Z": [0, 1.0]}),
+    ]
+    with source.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["question", "selections", "options"])
+        for text, _, shares in rows:
+            writer.writerow([text, f"defaultdict(<class 'list'>, {shares})", "['yes', 'no']"])
+    dataset = read_survey("globalopinionqa", source, ReadOptions(min_questions=2))
+    assert dataset.groups["group_id"].to_pylist() == ["X"]
+    assert dataset.questions["question_id"].to_pylist() == ["goqa-0", "goqa-1"]
+    assert dataset.dropped_by_reason() == {
+        "group answered fewer questions than min_questions": 2,
+        "no group's answers to this question are left": 1,
+    }
+    with pytest.raises(DataError, match=r"answered 3 questions, the most is 2.*min_questions"):
+        read_survey("globalopinionqa", source, ReadOptions(min_questions=3))

@@ -6,10 +6,15 @@ What a reader leaves out is in the data set's ``dropped`` table, with where it s
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from gpo_ray.errors import ConfigError
+import numpy as np
+import pyarrow as pa
+
+from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.readers.common import NO_PREFERENCE_LEFT
 from gpo_ray.preferences.readers.globalopinionqa import read_globalopinionqa
 from gpo_ray.preferences.readers.gss import read_gss
 from gpo_ray.preferences.readers.gss_panel import read_gss_panel
@@ -19,6 +24,8 @@ from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.table import read_table
 
 __all__ = ["READERS", "ReadOptions", "read_survey"]
+
+TOO_FEW_QUESTIONS = "group answered fewer questions than min_questions"
 
 Reader = Callable[[Path | None, ReadOptions], PreferenceDataset]
 
@@ -64,14 +71,35 @@ def read_survey(
     _check_options(kind, chosen)
     if source is None and kind != "gss":
         raise ConfigError(f"survey kind {kind!r} needs a source: the path of its file or folder")
-    return READERS[kind](None if source is None else Path(source).expanduser(), chosen)
+    dataset = READERS[kind](None if source is None else Path(source).expanduser(), chosen)
+    return _with_enough_questions(dataset, chosen.min_questions)
+
+
+def _with_enough_questions(dataset: PreferenceDataset, least: int) -> PreferenceDataset:
+    """The data set without the groups that answered fewer than ``least`` questions, which are logged."""
+    ids = dataset.groups["group_id"].to_pylist()
+    count = np.bincount(dataset.group_codes(), minlength=len(ids))
+    few = [g for g, n in zip(ids, count, strict=True) if n < least]
+    if not few:
+        return dataset
+    if len(few) == len(ids):
+        raise DataError(
+            f"no group answered {least} questions, the most is {count.max()}; lower min_questions"
+        )
+    kept = dataset.select_groups(g for g, n in zip(ids, count, strict=True) if n >= least)
+    lost = set(dataset.questions["question_id"].to_pylist()) - set(kept.questions["question_id"].to_pylist())
+    where = [*few, *sorted(lost)]
+    reason = [TOO_FEW_QUESTIONS] * len(few) + [NO_PREFERENCE_LEFT] * len(lost)
+    return replace(
+        kept, dropped=pa.concat_tables([kept.dropped, pa.table({"where": where, "reason": reason})])
+    )
 
 
 def _check_options(kind: str, options: ReadOptions) -> None:
     default = ReadOptions()
     for name in ReadOptions.model_fields:
         value = getattr(options, name)
-        if value == getattr(default, name):
+        if name == "min_questions" or value == getattr(default, name):
             continue
         if name not in APPLICABLE[kind]:
             allowed = ", ".join(sorted(APPLICABLE[kind])) or "none"

@@ -21,5 +21,8 @@ class ReadOptions(BaseModel):
     min_respondents: float = Field(default=50, ge=1, allow_inf_nan=False)
     """gss, gss-panel, units=groups: fewest respondents behind a group's share of a question."""
 
+    min_questions: int = Field(default=1, ge=1)
+    """All kinds: fewest questions that a group must have answered."""
+
     contentious: bool = False
     """opinionqa: only the questions on which the publisher found groups to disagree most."""
