@@ -20,7 +20,7 @@ from gpo_ray.config import load_train_config, parse
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers import READERS, ReadOptions, read_survey
-from gpo_ray.preferences.splits import PROTOCOLS, draw_split
+from gpo_ray.preferences.splits import PROTOCOLS, Protocol, draw_split
 from gpo_ray.storage import Folder
 
 app = typer.Typer(
@@ -260,9 +260,7 @@ def evaluate(
     from gpo_ray.evaluation.runner import evaluate as run
     from gpo_ray.evaluation.summary import text_table
 
-    chosen = next((p for p in PROTOCOLS if p == protocol), None)
-    if chosen is None:
-        raise ConfigError(f"protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}")
+    chosen = _protocol(protocol)
     sizes = None if context_sizes is None else tuple(_numbers(context_sizes, "--context-sizes", int))
     named = tuple(dict.fromkeys(m.strip() for m in methods.split(",")))
     result = run(
@@ -279,10 +277,8 @@ def evaluate(
         max_test_groups,
     )
     if not as_json:
-        if chosen == "individuals":
-            print(accuracy_table(result["cells"]))
-        else:
-            print(text_table(result["cells"], result))
+        individuals = chosen == "individuals"
+        print(accuracy_table(result["cells"]) if individuals else text_table(result["cells"], result))
         if result["cannot_answer"]:
             print(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}")
     _report(result, as_json, "report: {report}")
@@ -336,6 +332,13 @@ def quickstart(out: Out = "quickstart-out", address: Address = None, as_json: Js
     result = run(out, address, _progress(), quiet=as_json)
     if as_json:
         _print_json(result)
+
+
+def _protocol(name: str) -> Protocol:
+    found = next((p for p in PROTOCOLS if p == name), None)
+    if found is None:
+        raise ConfigError(f"protocol {name!r} is not one of {', '.join(PROTOCOLS)}")
+    return found
 
 
 def _absolute(uri: str) -> str:

@@ -76,20 +76,13 @@ def evaluate(
     folder.write("splits.json", json.dumps([s.model_dump(mode="json") for s in splits], indent=1).encode())
     with ray_session(address):
         rows = _run(plan, arrays, splits, progress_bar)
-    extra = statistics(rows)
     surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
     title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
     folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
-    folder.write("report.html", render_report(title, rows, extra).encode())
-    result = (
-        _results(plan, rows)
-        | extra
-        | {
-            "out": out,
-            "report": f"{out.rstrip('/')}/report.html",
-            "seconds": round(time.monotonic() - started, 3),
-        }
-    )
+    result = _results(plan, rows)
+    folder.write("report.html", render_report(title, rows, result).encode())
+    result |= {"out": out, "report": f"{out.rstrip('/')}/report.html"}
+    result["seconds"] = round(time.monotonic() - started, 3)
     folder.write("results.json", json.dumps(result, indent=1, allow_nan=False).encode())
     return result
 
@@ -173,6 +166,7 @@ def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]
     scored = cells(rows)
     return {
         "cells": scored,
+        **statistics(rows),
         "cannot_answer": [m for m in plan.methods if m not in {c["method"] for c in scored}],
         "context_sizes": sorted({r["context"] for r in rows if r["curve"]}),
     }
