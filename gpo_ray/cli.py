@@ -253,10 +253,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Meta-train and score methods on many splits in parallel, and write tables and a report."""
-    from gpo_ray.evaluation.individuals import accuracy_table
     from gpo_ray.evaluation.protocol import EvaluationPlan
     from gpo_ray.evaluation.runner import evaluate as run
-    from gpo_ray.evaluation.summary import text_table
 
     chosen = next((p for p in PROTOCOLS if p == protocol), None)
     if chosen is None:
@@ -277,12 +275,7 @@ def evaluate(
         max_test_groups,
     )
     if not as_json:
-        if chosen == "individuals":
-            print(accuracy_table(result["cells"]))
-        else:
-            print(text_table(result["cells"], result))
-        if result["cannot_answer"]:
-            print(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}")
+        _show_scores(result, chosen)
     _report(result, as_json, "report: {report}")
 
 
@@ -360,6 +353,16 @@ def _report(result: dict[str, Any], as_json: bool, text: str) -> None:
         _print_json(result)
     elif text:
         print(text.format(**result))
+
+
+def _show_scores(result: dict[str, Any], protocol: str) -> None:
+    from gpo_ray.evaluation.individuals import accuracy_table
+    from gpo_ray.evaluation.summary import text_table
+
+    cells = result["cells"]
+    print(accuracy_table(cells) if protocol == "individuals" else text_table(cells, result))
+    if result["cannot_answer"]:
+        print(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}")
 
 
 def _survey_counts(dataset: PreferenceDataset) -> dict[str, Any]:

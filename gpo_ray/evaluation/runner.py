@@ -76,20 +76,14 @@ def evaluate(
     folder.write("splits.json", json.dumps([s.model_dump(mode="json") for s in splits], indent=1).encode())
     with ray_session(address):
         rows = _run(plan, arrays, splits, progress_bar)
-    extra = statistics(rows)
     surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
     title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
-    folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
-    folder.write("report.html", render_report(title, rows, extra).encode())
-    result = (
-        _results(plan, rows)
-        | extra
-        | {
-            "out": out,
-            "report": f"{out.rstrip('/')}/report.html",
-            "seconds": round(time.monotonic() - started, 3),
-        }
-    )
+    result = _write_tables(folder, plan, rows, title)
+    result |= {
+        "out": out,
+        "report": f"{out.rstrip('/')}/report.html",
+        "seconds": round(time.monotonic() - started, 3),
+    }
     folder.write("results.json", json.dumps(result, indent=1, allow_nan=False).encode())
     return result
 
@@ -167,6 +161,16 @@ def _split_task(
 
     torch.set_num_threads(1)
     return evaluate_split(plan, arrays, split)
+
+
+def _write_tables(
+    folder: Folder, plan: EvaluationPlan, rows: list[dict[str, Any]], title: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the rows and the report; returns what the rows say."""
+    extra = statistics(rows)
+    folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
+    folder.write("report.html", render_report(title, rows, extra).encode())
+    return _results(plan, rows) | extra
 
 
 def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:

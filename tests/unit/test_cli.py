@@ -344,7 +344,8 @@ def test_train_embed_predict_agree_from_files_to_shares(gpo, tmp_path, tiny_lang
     name, entry = store.write_shard(questions, encoded, model_id)
     store.commit(model_id, {name: entry}, model=str(tiny_language_model), dtype="float32")
     (tmp_path / "c.yaml").write_text(
-        "steps: 4\nstandardize: true\nmodel: {width: 16, layers: 2, heads: 2, feedforward: 16, prior: mix}\n"
+        "steps: 4\nstandardize: true\n"
+        "model: {width: 16, layers: 2, heads: 2, feedforward: 16, prior: memory}\n"
         "episodes: {context_questions: [1, 3], target_questions: [1, 3]}\nvalidation: {every: 2}\n"
     )
     places = (

@@ -7,8 +7,9 @@ import pytest
 from synthetic import arrays, one_topic_each, survey
 
 from gpo_ray.errors import ConfigError
+from gpo_ray.evaluation.baselines import MetaTrain
 from gpo_ray.evaluation.individuals import accuracy_table, topic_accuracy
-from gpo_ray.evaluation.protocol import CURVE, EvaluationPlan, _predictor, _tasks, evaluate_split
+from gpo_ray.evaluation.protocol import CURVE, EvaluationPlan, _method, _tasks, evaluate_split
 from gpo_ray.evaluation.summary import cells
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.join import join_surveys
@@ -19,6 +20,14 @@ PLAN = EvaluationPlan(("uniform", "ridge"), context=4)
 
 def sized(*sizes, context=4):
     return EvaluationPlan(("uniform",), context, context_sizes=sizes)
+
+
+def meta_train_of(data, split):
+    groups, questions = (
+        data.group_numbers(split.meta_train_groups),
+        data.question_numbers(split.question_order),
+    )
+    return MetaTrain(data, groups, questions)
 
 
 def new_survey(**changes):
@@ -63,7 +72,9 @@ def test_no_answer_outside_the_context_reaches_a_prediction():
         hidden[task.group] = np.where(kept, hidden[task.group], np.repeat(1 / sizes, sizes))
     plan = EvaluationPlan(("gpo",), 4, 2, ())
     seen, unseen = (
-        _predictor("gpo", plan, dict.fromkeys(plan.poolings(), source), split)[1](main)
+        _method(
+            "gpo", plan, dict.fromkeys(plan.poolings(), source), split, meta_train_of(source, split)
+        ).predict(main)
         for source in (data, dataclasses.replace(data, shares=tuple(hidden)))
     )
     for a, b in zip(seen, unseen, strict=True):
