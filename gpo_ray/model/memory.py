@@ -194,7 +194,7 @@ class MemoryView:
         gain = cho_solve(factor, cross.T).T
         scores = t.mean + gain @ (y - c.mean)
         variance = t.variance(scales) - (gain * cross).sum(1)
-        sd = np.sqrt(np.maximum(variance, 1e-8))
+        sd = np.sqrt(np.maximum(variance, t.own(scales)))
         return Posterior(normalized(scores, t.sizes), sd, t.known, np.where(t.known, *scales.widths) * sd)
 
     def _side(self, questions: Ints, without: int | None, hidden: Ints | None = None) -> _Side:
@@ -220,7 +220,7 @@ class MemoryView:
         if not a.known.all() and not b.known.all():
             new = kernel - self.root[:, a.rows].T @ self.root[:, b.rows]
             latent = latent + np.where(a.known[:, None] | b.known, 0.0, new)
-        return scaled_by_shares(latent, a, b) + a.residual.T @ b.residual / len(a.residual)
+        return scaled_by_shares(latent, a, b) + a.residual.T @ b.residual / max(1, len(a.residual))
 
     @staticmethod
     def _own(c: _Side) -> Array:
@@ -239,11 +239,18 @@ class _Side:
     residual: Array
     spread: Array
 
+    @property
+    def _binomial(self) -> Array:
+        return np.maximum(self.mean * (1 - self.mean), 1e-3)
+
+    def own(self, scales: PriorScales) -> Array:
+        """Variance of an observed share that no other question explains, (N,)."""
+        return np.where(self.known, 0.0, NUGGET) * self._binomial**2 + scales.noise * self._binomial
+
     def variance(self, scales: PriorScales) -> Array:
-        """Prior variance of an observed share, (N,)."""
-        binomial = np.maximum(self.mean * (1 - self.mean), 1e-3)
-        own = np.where(self.known, 0.0, self.spread + NUGGET) + scales.semantic
-        return np.asarray((self.residual**2).mean(0) + own * binomial**2 + scales.noise * binomial)
+        """Prior variance of an observed share, (N,); for new questions that of a response alone."""
+        shared = (self.residual**2).sum(0) / max(1, len(self.residual))
+        return np.asarray(shared + (self.spread + scales.semantic) * self._binomial**2 + self.own(scales))
 
 
 @dataclass(frozen=True)
