@@ -174,3 +174,33 @@ def test_groups_with_too_few_answers_leave_the_curve_alone():
 def test_sizes_below_one_are_refused():
     with pytest.raises(ConfigError, match="context sizes must be at least 1, not 0"):
         sized(5, 0)
+
+
+def test_coverage_is_the_share_of_responses_within_their_intervals():
+    dataset = survey(8, 30)
+    data, split = arrays(dataset), draw_split(dataset, 0.7, 0, "new-questions")
+    plan = EvaluationPlan(("gpo", "paper", "train-mean"), 4, 2, ())
+    rows = evaluate_split(plan, dict.fromkeys(plan.poolings(), data), split)
+    assert {r["coverage"] for r in rows if r["method"] != "gpo"} == {None}
+    method = _method("gpo", plan, dict.fromkeys(plan.poolings(), data), split, meta_train_of(data, split))
+    want = []
+    for task, predicted in zip(tasks := _tasks(data, split, plan)[0], method.predict(tasks), strict=True):
+        truth = data.shares_of(task.group, task.target)
+        found = method.prior.posterior(task.context, data.shares_of(task.group, task.context), task.target)
+        low, high = predicted - found.half_width, predicted + found.half_width
+        want.append(np.mean((low <= truth) & (truth <= high)))
+    assert [r["coverage"] for r in rows if r["method"] == "gpo"] == pytest.approx(want)
+    cell = {c["method"]: c["coverage"] for c in cells(rows)}
+    assert cell["gpo"] == pytest.approx(np.mean(want))
+    assert cell["paper"] is None
+
+
+def test_prior_of_the_evaluation_knows_meta_train_groups_and_training_questions_alone():
+    dataset = survey(8, 30)
+    data, split = arrays(dataset), draw_split(dataset, 0.7, 0, "new-questions")
+    plan = EvaluationPlan(("gpo",), 4, 2, ())
+    view = _method("gpo", plan, dict.fromkeys(plan.poolings(), data), split, meta_train_of(data, split)).prior
+    assert [data.group_ids[g] for g in view.memory.groups] == list(split.meta_train_groups)
+    inside = {data.question_ids[q] for q in np.flatnonzero(view.place >= 0)}
+    assert inside == set(split.question_order)
+    assert not inside & set(split.new_questions)
