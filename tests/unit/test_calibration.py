@@ -41,9 +41,6 @@ def test_noise_is_small_where_there_is_none_and_large_where_there_is_much():
     exact, some, much = (scales(mixtures(20, p)).noise for p in (None, 30, 3))
     assert exact == min(NOISES)
     assert exact < some < much
-    assert some == pytest.approx(
-        1 / 31, rel=3
-    )  # of a Dirichlet draw the variance is m (1 - m) / (1 + precision)
 
 
 def test_scales_are_the_best_of_all_on_the_left_out_groups():

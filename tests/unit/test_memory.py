@@ -243,6 +243,29 @@ def test_new_questions_after_an_answer_equal_the_formula_by_hand():
     np.testing.assert_allclose(ask(v, (0, 1, 2), asked).shares, normalized(want, SIZES[asked]), atol=1e-6)
 
 
+def test_new_questions_in_the_context_equal_the_formula_by_hand():
+    """Two new questions share, beside the groups' deviations, what memory leaves open of their log-shares."""
+    v = view(questions=ALL[:10], scales=PriorScales(noise=0.1, semantic=0.2))
+    given, asked = np.asarray([11, 13]), np.asarray([12, 14])
+    both = np.concatenate([given, asked])
+    x, sizes = DATA.x.numpy()[rows(both)], SIZES[both]
+    mean, deviation = regression(v.memory, x, sizes)
+    kernel, cross = v.memory.kernel(v.memory.x, v.memory.x), v.memory.kernel(x, v.memory.x)
+    explained = TRANSFER**2 * cross @ np.linalg.solve(kernel + NUGGET * np.eye(len(kernel)), cross.T)
+    here, c = SimpleNamespace(mean=mean, sizes=sizes), SIZES[given].sum()
+    latent = 1.2 * v.memory.kernel(x, x) - explained
+    covariance = scaled_by_shares(latent, here, here) + deviation.T @ deviation / 5
+    own = scaled_by_shares(2 * NUGGET * np.eye(len(x)), here, here) + 0.1 * np.diag(mean * (1 - mean))
+    gain = covariance[c:, :c] @ np.linalg.inv((covariance + own)[:c, :c])
+    want = mean[c:] + gain @ (DATA.shares_of(6, given) - mean[:c])
+    got = ask(v, given, asked)
+    np.testing.assert_allclose(got.shares, normalized(want, SIZES[asked]), atol=1e-6)
+    share = mean * (1 - mean)
+    prior = (deviation**2).mean(0) + (1.2 + NUGGET - np.diag(explained)) * share**2 + 0.1 * share
+    variance = prior[c:] - (gain * covariance[c:, :c]).sum(1)
+    np.testing.assert_allclose(got.sd, np.sqrt(variance), rtol=1e-5)
+
+
 def test_cross_fitted_questions_equal_kernel_regression_without_their_fold():
     """A fold is what does not matter to a question's estimate: the estimate is that from all the rest."""
     v, asked = view(), np.asarray([7])
