@@ -255,10 +255,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Meta-train and score methods on many splits in parallel, and write tables and a report."""
-    from gpo_ray.evaluation.individuals import accuracy_table
     from gpo_ray.evaluation.protocol import EvaluationPlan
     from gpo_ray.evaluation.runner import evaluate as run
-    from gpo_ray.evaluation.summary import text_table
 
     chosen = _protocol(protocol)
     sizes = None if context_sizes is None else tuple(_numbers(context_sizes, "--context-sizes", int))
@@ -277,10 +275,7 @@ def evaluate(
         max_test_groups,
     )
     if not as_json:
-        individuals = chosen == "individuals"
-        print(accuracy_table(result["cells"]) if individuals else text_table(result["cells"], result))
-        if result["cannot_answer"]:
-            print(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}")
+        _show_scores(result, chosen)
     _report(result, as_json, "report: {report}")
 
 
@@ -365,6 +360,16 @@ def _report(result: dict[str, Any], as_json: bool, text: str) -> None:
         _print_json(result)
     elif text:
         print(text.format(**result))
+
+
+def _show_scores(result: dict[str, Any], protocol: str) -> None:
+    from gpo_ray.evaluation.individuals import accuracy_table
+    from gpo_ray.evaluation.summary import text_table
+
+    cells = result["cells"]
+    print(accuracy_table(cells) if protocol == "individuals" else text_table(cells, result))
+    if result["cannot_answer"]:
+        print(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}")
 
 
 def _survey_counts(dataset: PreferenceDataset) -> dict[str, Any]:

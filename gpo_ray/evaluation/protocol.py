@@ -14,7 +14,8 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.baselines import BASELINES, MetaTrain, Situation, answer, uniform
 from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
-from gpo_ray.model.memory import MemoryView, task_prior
+from gpo_ray.model.memory import task_prior
+from gpo_ray.model.posterior import MemoryView
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.alignment import accuracy
 from gpo_ray.preferences.splits import Split

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 import safetensors
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
-from gpo_ray.model.memory import GroupMemory, PriorScales, QuestionMemory
+from gpo_ray.model.memory import GroupMemory, QuestionMemory
+from gpo_ray.model.posterior import PriorScales
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.storage import Folder
 
@@ -50,6 +51,15 @@ class BundleConfig(BaseModel):
     """What the language model computed in."""
     model: ModelConfig
     """The transformer."""
+
+
+class _MemoryQuestions(BaseModel):
+    """Contents of ``memory.json``: number of responses by question key, in the order of the shares."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sizes: dict[str, PositiveInt] = Field(min_length=1)
+    scales: PriorScales
 
 
 @dataclass(frozen=True)
@@ -112,8 +122,11 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
 def _memory_files(known: QuestionMemory) -> dict[str, bytes]:
     memory = known.memory
     tensors = {"shares": torch.from_numpy(memory.shares).float(), "x": torch.from_numpy(memory.x)}
+    if memory.expected is not None:
+        tensors["expected"] = torch.from_numpy(memory.expected).float()
+    order = sorted(known.number, key=lambda key: known.number[key])
     values = {
-        "sizes": {key: int(memory.sizes[i]) for key, i in known.number.items()},
+        "sizes": {key: int(memory.sizes[known.number[key]]) for key in order},
         "scales": asdict(memory.scales),
     }
     return {
@@ -123,18 +136,21 @@ def _memory_files(known: QuestionMemory) -> dict[str, bytes]:
 
 
 def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> QuestionMemory:
+    raw = json.loads(folder.read_checked(MEMORY_QUESTIONS, manifest))
+    values = parse(_MemoryQuestions, raw, f"{folder}/{MEMORY_QUESTIONS}")
     tensors = load_tensors(folder.read_checked(MEMORY, manifest))
-    values = json.loads(folder.read_checked(MEMORY_QUESTIONS, manifest))
-    shares, x = tensors["shares"].double().numpy(), tensors["x"].numpy()
-    sizes = np.asarray(list(values["sizes"].values()), np.int64)
-    if shares.ndim != 2 or shares.shape[1] != sizes.sum() or x.shape != (sizes.sum(), width):
-        raise BundleError(
-            f"{folder}/{MEMORY}: shapes {shares.shape} and {x.shape} do not fit {MEMORY_QUESTIONS}"
-        )
-    answered, new = values["scales"]["widths"]
-    scales = PriorScales(**values["scales"] | {"widths": (answered, new)})
-    number = {key: i for i, key in enumerate(values["sizes"])}
-    return QuestionMemory(GroupMemory(shares, x, sizes, scales=scales), number)
+    sizes = np.asarray(list(values.sizes.values()), np.int64)
+    shapes = {name: tuple(t.shape) for name, t in tensors.items()}
+    groups, rows = max([1, *shapes.get("shares", ())[:1]]), int(sizes.sum())
+    if shapes | {"expected": (rows,)} != {"shares": (groups, rows), "x": (rows, width), "expected": (rows,)}:
+        raise BundleError(f"{folder}/{MEMORY}: shapes {shapes} do not fit {MEMORY_QUESTIONS}")
+    shares = tensors["shares"].double().numpy()
+    if np.isnan(shares).all(0).any():
+        raise BundleError(f"{folder}/{MEMORY}: holds a question that nobody answered")
+    number = {key: i for i, key in enumerate(values.sizes)}
+    expected = tensors["expected"].double().numpy() if "expected" in tensors else None
+    memory = GroupMemory(shares, tensors["x"].numpy(), sizes, expected, scales=values.scales)
+    return QuestionMemory(memory, number)
 
 
 def fold_standardization(weights: dict[str, Tensor], mean: Tensor, scale: Tensor) -> dict[str, Tensor]:

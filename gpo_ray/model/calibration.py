@@ -9,20 +9,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from gpo_ray.model.episodes import Ints, PreferenceArrays
 from gpo_ray.model.kernel import Array
-from gpo_ray.model.memory import MemoryView, Posterior, PriorScales, remember
+from gpo_ray.model.memory import MANY, remember
+from gpo_ray.model.posterior import MemoryView, Posterior, PriorScales
 
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-SEMANTICS = (0.0, 0.02, 0.1, 0.3)
+SEMANTICS = (0.0, 0.02, 0.1, 0.3, 1.0)
+EVIDENCES = (0.0, 0.3, 1.0, 3.0)
 THRESHOLDS = (0.0, 1.0)
-MANY = 100
-"""Groups from which on chance correlations between responses can be told from others."""
 GROUPS, TARGETS = 24, 100
-"""Groups (twice as many where there are MANY) and target questions looked at, at most."""
+"""Groups (twice as many where there are ``MANY``) and target questions looked at, at most."""
 COVERAGE = 0.9
 
 
@@ -40,6 +41,8 @@ def fit_memory(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints,
     """
     memory, place = remember(arrays, groups, questions)
     view = memory.view(arrays.x.numpy(), np.diff(arrays.offsets), place, cross_fit=True)
+    expected = view.mean[np.repeat(place >= 0, view.sizes)]
+    view = replace(view, memory=replace(memory, expected=expected))
     return calibrated(view, arrays, questions, context)
 
 
@@ -80,11 +83,16 @@ def calibrated(
     if not trials:
         return view
     thresholds = THRESHOLDS if len(view.memory.groups) >= MANY else THRESHOLDS[:1]
-    start = PriorScales(semantic=SEMANTICS[1])
-    coarse = [replace(start, noise=n, threshold=t) for n, t in itertools.product(NOISES, thresholds)]
-    best = min(coarse, key=lambda scales: _error(_with(view, scales), trials))
-    fine = [replace(best, semantic=s) for s in SEMANTICS]
-    best = min(fine, key=lambda scales: _error(_with(view, scales), trials))
+    best = PriorScales(semantic=SEMANTICS[1])
+    rounds: list[list[dict[str, Any]]] = [
+        [{"noise": n, "threshold": t} for n, t in itertools.product(NOISES, thresholds)],
+        [{"semantic": s} for s in SEMANTICS],
+        [{"evidence": e} for e in EVIDENCES],
+        [{"noise": n} for n in NOISES],
+    ]
+    for options in rounds:
+        choices = [replace(best, **o) for o in options]
+        best = min(choices, key=lambda scales: _error(_with(view, scales), trials))
     view = _with(view, best)
     ratios: dict[bool, list[Array]] = {True: [], False: []}
     for trial in trials:

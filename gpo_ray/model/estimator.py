@@ -15,7 +15,7 @@ from torch import Tensor
 from gpo_ray.errors import DataError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
 from gpo_ray.model.likelihood import slate_log_softmax
-from gpo_ray.model.memory import Posterior
+from gpo_ray.model.posterior import Posterior
 from gpo_ray.model.transformer import ContextCache, Points
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
 

@@ -106,3 +106,20 @@ def normalized(scores: Array, sizes: NDArray[np.int64]) -> Array:
     clipped = np.maximum(scores, LEAST_SHARE)
     starts = np.cumsum(sizes) - sizes
     return np.asarray(clipped / np.repeat(np.add.reduceat(clipped, starts), sizes))
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Mean (N',) of the groups that answered, and residuals (G, N'), 0 where a group did not."""
+
+    mean: Array
+    residual: Array
+
+
+def filled(shares: Array) -> Filled:
+    """Mean and residuals of shares (G, N'), NaN where a group did not answer."""
+    answered = ~np.isnan(shares)
+    count = answered.sum(0)
+    total = np.where(answered, shares, 0.0).sum(0)
+    mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    return Filled(mean, np.where(answered, shares - np.nan_to_num(mean), 0.0))

@@ -23,40 +23,16 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Prior, Task, spans
-from gpo_ray.model.kernel import (
-    Array,
-    RBFKernel,
-    centred,
-    nearest_covariance,
-    normalized,
-    scaled_by_shares,
-    softmax,
-)
+from gpo_ray.model.kernel import Array, RBFKernel, centred, filled, softmax
+from gpo_ray.model.posterior import NUGGET, MemoryView, PriorScales
 
+MANY = 100
+"""Groups from which on one more or less makes no difference to a mean."""
 TRANSFER = 0.85
 """Correlation assumed between the answers in memory and those to new questions."""
-NUGGET = 0.05
-"""Variance of a log-share that is a question's own, relative to what the embeddings explain."""
 DEVIATION_NUGGET = 0.3
-"""The same for a group's deviation from the mean."""
+"""Variance of a group's deviation from the mean that is a question's own, relative likewise."""
 FOLDS = 5
-LEAST_BOTH = 10
-"""Fewest groups by which a covariance over those who answered both questions is divided."""
-
-
-@dataclass(frozen=True)
-class PriorScales:
-    """Hyperparameters of the prior; see :func:`gpo_ray.model.calibration.calibrated`."""
-
-    noise: float = 0.03
-    """Variance of an answer's error, in units of m (1 - m) where m is the mean share."""
-    semantic: float = 0.02
-    """Variance of a group's deviations that only the embeddings explain."""
-    threshold: float = 0.0
-    """Standard errors taken off the correlations between responses, and with it, correlations over those
-    who answered both: for many people who each answer a few questions. 0: covariances as they are."""
-    widths: tuple[float, float] = (1.645, 1.645)
-    """Half width of a 90 % interval in standard deviations: on questions in memory, and on new ones."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +46,8 @@ class GroupMemory:
     shares: Array
     x: NDArray[np.float32]
     sizes: Ints
+    expected: Array | None = None
+    """(M,) mean shares as estimated from the other questions; None if that does not count."""
     groups: tuple[int, ...] = ()
     """Their numbers in the data set, for leaving one out; empty in a bundle."""
     scales: PriorScales = field(default_factory=PriorScales)
@@ -100,9 +78,13 @@ class GroupMemory:
                 to leave out a group or to withhold a question.
         """
         offsets = np.concatenate([[0], np.cumsum(sizes)])
-        shares = np.full((len(self.shares), len(x)), np.nan)
         inside = np.flatnonzero(place >= 0)
-        shares[:, spans(offsets, inside)] = self.shares[:, spans(self.offsets, place[inside])]
+        rows, own = spans(offsets, inside), spans(self.offsets, place[inside])
+        shares, mean = np.full((len(self.shares), len(x)), np.nan), np.full(len(x), np.nan)
+        shares[:, rows] = self.shares[:, own]
+        if self.expected is not None:
+            mean[rows] = self.expected[own]
+        leave_out = cross_fit and len(self.groups) < MANY
         found = MemoryView(
             memory=self,
             x=x,
@@ -110,14 +92,16 @@ class GroupMemory:
             place=place,
             offsets=offsets,
             shares=shares,
-            mean=np.full(len(x), np.nan),
+            mean=mean,
             deviation=np.zeros_like(shares),
             spread=np.zeros(len(x)),
             root=np.zeros((0, len(x))),
+            kernel=self.kernel,
+            without=np.full((len(self.groups) if leave_out else 0, len(x)), np.nan),
         )
         new = np.flatnonzero(place < 0)
         if len(new):
-            part = found._estimate(self._estimator, new)
+            part = self._estimator.fill(found, new)
             found = replace(found, root=np.zeros((len(part), len(x))))
             found.root[:, spans(offsets, new)] = part
         if cross_fit and len(self.sizes) > 1:
@@ -125,7 +109,7 @@ class GroupMemory:
             for k in np.unique(fold):
                 asked = np.flatnonzero((place >= 0) & (fold[place] == k))
                 if len(asked):
-                    found._estimate(_NewQuestions(self, np.flatnonzero(fold != k)), asked)
+                    _NewQuestions(self, np.flatnonzero(fold != k)).fill(found, asked)
         return found
 
 
@@ -136,182 +120,38 @@ class _NewQuestions:
         rows = spans(memory.offsets, questions)
         self._sizes = memory.sizes[questions]
         self._kernel, self._x = memory.kernel, memory.x[rows]
-        found = filled(memory.shares[:, rows])
+        shares = memory.shares[:, rows]
+        found = filled(shares)
         kernel = self._kernel(self._x, self._x)
         same = centred(centred(kernel, self._sizes).T, self._sizes)
         kernel[np.diag_indices(len(rows))] += NUGGET
         self._root = np.linalg.cholesky(kernel)
-        log_shares = centred(np.log(found.mean + 0.01)[:, None], self._sizes)[:, 0]
-        self._mean = solve_triangular(self._root, log_shares, lower=True)
+        means = [found.mean]
+        if len(memory.groups) < MANY:
+            count = (~np.isnan(shares)).sum(0)
+            total = np.where(np.isnan(shares), 0.0, shares).sum(0)
+            means += list((total - np.nan_to_num(shares)) / np.maximum(count - ~np.isnan(shares), 1))
+        log_shares = centred(np.log(np.stack(means, 1) + 0.01), self._sizes)
+        self._means = solve_triangular(self._root, log_shares, lower=True)
         same[np.diag_indices(len(rows))] += DEVIATION_NUGGET
         self._deviation = cho_solve(cho_factor(same, lower=True), found.residual.T)
 
-    def estimate(self, x: NDArray[np.float32], sizes: Ints) -> tuple[Array, Array, Array]:
-        """Mean shares (N,), deviations (G, N) and a root of the explained covariance, (M, N)."""
-        cross = self._kernel(self._x, x)
-        root = TRANSFER * solve_triangular(self._root, cross, lower=True)
-        mean = softmax(root.T @ self._mean, sizes)
-        near = centred(centred(cross, self._sizes).T, sizes)
-        return mean, (near @ self._deviation).T, root
+    def fill(self, view: MemoryView, questions: Ints) -> Array:
+        """Write the estimates for some of a view's questions into it.
 
-
-@dataclass(frozen=True)
-class MemoryView:
-    """A memory as seen from N responses of some questions.
-
-    ``place``: number of each question in memory, -1 for new ones; ``shares`` (G, N), NaN where not
-    answered. What is estimated as if they were new: ``mean`` (N,), ``deviation`` (G, N) and ``spread``
-    (N,), the unexplained variance of a log-share. ``root`` (M, N) of new questions' explained covariance.
-    """
-
-    memory: GroupMemory
-    x: NDArray[np.float32]
-    sizes: Ints
-    place: Ints
-    offsets: Ints
-    shares: Array
-    mean: Array
-    deviation: Array
-    spread: Array
-    root: Array
-
-    def _estimate(self, fitted: _NewQuestions, questions: Ints) -> Array:
-        """Fill in what is estimated for some questions; returns the root of their explained covariance."""
-        rows = spans(self.offsets, questions)
-        self.mean[rows], self.deviation[:, rows], root = fitted.estimate(self.x[rows], self.sizes[questions])
-        self.spread[rows] = 1 - (root**2).sum(0)
-        return root
-
-    def posterior(
-        self,
-        context: Ints,
-        y: Array,
-        target: Ints,
-        without: int | None = None,
-        hidden: Ints | None = None,
-    ) -> Posterior:
-        """A group's shares, given its answers.
-
-        Args:
-            context: numbers of the questions it answered.
-            y: (C,) its shares there, end to end.
-            target: numbers of the questions to predict.
-            without: a group of the data set to leave out, so that training does not see its answers.
-            hidden: target questions to treat as new.
+        Returns:
+            The root of their explained covariance, (M, N).
         """
-        scales = self.memory.scales
-        c, t = self._side(context, without), self._side(target, without, hidden)
-        noise = scales.noise * np.maximum(c.mean * (1 - c.mean), 1e-3)
-        covariance, cross = self._covariance(c, c), self._covariance(t, c)
-        if scales.threshold:
-            covariance = nearest_covariance(covariance)
-        factor = cho_factor(covariance + self._own(c) + np.diag(noise), lower=True)
-        gain = cho_solve(factor, cross.T).T
-        scores = t.mean + gain @ (y - c.mean)
-        variance = t.variance(scales) - (gain * cross).sum(1)
-        sd = np.sqrt(np.maximum(variance, 1e-8))
-        return Posterior(normalized(scores, t.sizes), sd, t.known, np.where(t.known, *scales.widths) * sd)
-
-    def _side(self, questions: Ints, without: int | None, hidden: Ints | None = None) -> _Side:
-        rows = spans(self.offsets, questions)
-        keep = np.asarray([g != without for g in self.memory.groups] or [True] * len(self.shares))
-        shares = self.shares[:, rows][keep]
-        found = filled(shares)
-        known = ~np.isnan(found.mean)
-        if hidden is not None:
-            known &= ~np.repeat(np.isin(questions, hidden), self.sizes[questions])
-        return _Side(
-            rows=rows,
-            questions=questions,
-            sizes=self.sizes[questions],
-            known=known,
-            answered=~known | ~np.isnan(shares),
-            mean=np.where(known, found.mean, self.mean[rows]),
-            residual=np.where(known, found.residual, self.deviation[:, rows][keep]),
-            spread=np.where(known, 0.0, self.spread[rows]),
-        )
-
-    def _covariance(self, a: _Side, b: _Side) -> Array:
-        """Covariance (A, B) of a group's shares at two sets of rows, without what is a question's own."""
-        kernel = self.memory.kernel(self.x[a.rows], self.x[b.rows])
-        latent = self.memory.scales.semantic * kernel
-        if not a.known.all() and not b.known.all():
-            new = kernel - self.root[:, a.rows].T @ self.root[:, b.rows]
-            latent = latent + np.where(a.known[:, None] | b.known, 0.0, new)
-        return scaled_by_shares(latent, a, b) + self._together(a, b)
-
-    def _together(self, a: _Side, b: _Side) -> Array:
-        """Covariance (A, B) of the meta-train groups' answers."""
-        products = a.residual.T @ b.residual
-        threshold = self.memory.scales.threshold
-        if not threshold:
-            return products / len(a.residual)
-        both = np.maximum(a.answered.T.astype(np.float64) @ b.answered, LEAST_BOTH)
-        chance = threshold * np.outer(a.deviation, b.deviation) / np.sqrt(both)
-        chance[np.repeat(a.questions, a.sizes)[:, None] == np.repeat(b.questions, b.sizes)] = 0
-        covariance = products / both
-        return np.asarray(np.sign(covariance) * np.maximum(np.abs(covariance) - chance, 0))
-
-    @staticmethod
-    def _own(c: _Side) -> Array:
-        """Covariance of the part of new context questions that no other question shares."""
-        return scaled_by_shares(np.diag(np.where(c.known, 0.0, 2 * NUGGET)), c, c)
-
-
-@dataclass(frozen=True)
-class _Side:
-    """Rows of some questions and the prior there."""
-
-    rows: Ints
-    questions: Ints
-    sizes: Ints
-    known: NDArray[np.bool_]
-    answered: NDArray[np.bool_]
-    mean: Array
-    residual: Array
-    spread: Array
-
-    @property
-    def deviation(self) -> Array:
-        """Standard deviation of the groups' residuals, over those who answered, (N,)."""
-        return np.asarray(np.sqrt((self.residual**2).sum(0) / np.maximum(self.answered.sum(0), 1)))
-
-    def variance(self, scales: PriorScales) -> Array:
-        """Prior variance of an observed share, (N,)."""
-        binomial = np.maximum(self.mean * (1 - self.mean), 1e-3)
-        own = np.where(self.known, 0.0, self.spread + NUGGET) + scales.semantic
-        return np.asarray(self.deviation**2 + own * binomial**2 + scales.noise * binomial)
-
-
-@dataclass(frozen=True)
-class Posterior:
-    """Prediction of the prior.
-
-    ``shares`` (T,); their standard deviation ``sd`` (T,); ``known`` (T,), True where meta-train groups
-    answered the question; ``half_width`` (T,) of 90 % intervals.
-    """
-
-    shares: Array
-    sd: Array
-    known: NDArray[np.bool_]
-    half_width: Array
-
-
-@dataclass(frozen=True)
-class Filled:
-    """Mean (N',) of the groups that answered, and residuals (G, N'), 0 where a group did not."""
-
-    mean: Array
-    residual: Array
-
-
-def filled(shares: Array) -> Filled:
-    """Mean and residuals of shares (G, N'), NaN where a group did not answer."""
-    answered = ~np.isnan(shares)
-    count = answered.sum(0)
-    total = np.where(answered, shares, 0.0).sum(0)
-    mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
-    return Filled(mean, np.where(answered, shares - np.nan_to_num(mean), 0.0))
+        rows, sizes = spans(view.offsets, questions), view.sizes[questions]
+        cross = self._kernel(self._x, view.x[rows])
+        root = TRANSFER * solve_triangular(self._root, cross, lower=True)
+        view.mean[rows] = softmax(root.T @ self._means[:, 0], sizes)
+        for i in range(len(view.without)):
+            view.without[i, rows] = softmax(root.T @ self._means[:, i + 1], sizes)
+        near = centred(centred(cross, self._sizes).T, sizes)
+        view.deviation[:, rows] = (near @ self._deviation).T
+        view.spread[rows] = 1 - (root**2).sum(0)
+        return root
 
 
 def share_table(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints) -> Array:

@@ -1,188 +1,421 @@
-"""The prior from the meta-train groups' answers, and a model that starts from it."""
+"""The Gaussian process over the meta-train groups' answers, against numpy written out by hand."""
+
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
-from synthetic import arrays, bundle_config, flip_byte, survey, tiny_config
+from synthetic import arrays, survey
 
-from gpo_ray.config import EpisodeConfig
-from gpo_ray.errors import BundleError, DataError
-from gpo_ray.model import GroupPreferenceModel
-from gpo_ray.model.bundle import read_bundle, write_bundle
-from gpo_ray.model.episodes import Task, build_episode, draw_tasks
-from gpo_ray.model.memory import GroupMemory, QuestionMemory, normalized, task_prior
-from gpo_ray.model.predict import predict_tasks
-from gpo_ray.training.engine import new_model
-
-SURVEY = survey(groups=7, count=14)
-DATA = arrays(SURVEY)
-QUESTIONS = np.arange(14)
-SIZES = np.diff(DATA.offsets)
-CONFIG = tiny_config(
-    model={
-        "width": 16,
-        "layers": 2,
-        "heads": 2,
-        "feedforward": 16,
-        "likelihood": "cross_entropy",
-        "prior": "mix",
-    }
+from gpo_ray.errors import ConfigError
+from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.episodes import Task, build_episode
+from gpo_ray.model.kernel import normalized, scaled_by_shares, softmax
+from gpo_ray.model.memory import (
+    DEVIATION_NUGGET,
+    NUGGET,
+    TRANSFER,
+    PriorScales,
+    QuestionMemory,
+    filled,
+    remember,
+    task_prior,
 )
 
-
-def memory(groups=(0, 1, 2, 3, 4), questions=QUESTIONS):
-    return GroupMemory.build(DATA, list(groups), np.asarray(questions))
-
-
-def gated_model(gate=0.0):
-    model = new_model(6, CONFIG).eval()
-    with torch.no_grad():
-        model.prior_gate.fill_(gate)
-    return model
+DATA = arrays(survey(groups=8, count=16))
+SPARSE = arrays(survey(groups=8, count=16, answered=0.6, seed=3))
+ALL = np.arange(16)
+SIZES = np.diff(DATA.offsets)
+GROUPS = (0, 1, 2, 3, 4)
 
 
-def task(group=5, context=(0, 1, 2, 3), target=(4, 5, 6), hidden=()):
-    return Task(group, np.asarray(context), np.asarray(target), np.asarray(hidden, np.int64))
+def view(data=DATA, groups=GROUPS, questions=ALL, scales=PriorScales(), cross_fit=True):  # noqa: B008
+    memory, place = remember(data, groups, np.asarray(questions))
+    memory = replace(memory, scales=scales)
+    return memory.view(data.x.numpy(), np.diff(data.offsets), place, cross_fit)
 
 
-def prior_scores(m, t, **kwargs):
-    y = DATA.shares_of(t.group, t.context)
-    return m.prior(DATA.rows(t.context), y, DATA.rows(t.target), **kwargs)
+def ask(v, context=(0, 1, 2, 3), target=(4, 5, 6), y=None, group=6, data=DATA, **kwargs):
+    context, target = np.asarray(context), np.asarray(target)
+    y = data.shares_of(group, context) if y is None else y
+    return v.posterior(context, y, target, **kwargs)
 
 
-def test_prior_equals_ridge_regression_by_hand():
-    t = task()
-    shares = np.stack([DATA.shares_of(g, QUESTIONS) for g in range(5)])
-    near, far = DATA.rows(t.context), DATA.rows(t.target)
-    mean = shares.mean(0)
-    residual = shares - mean
-    a, b = residual[:, near].T, DATA.shares_of(5, t.context) - mean[near]
-    stacked = np.vstack([a, np.sqrt(0.3) * np.eye(5)])
-    weights = np.linalg.lstsq(stacked, np.concatenate([b, np.zeros(5)]), rcond=None)[0]
-    want = mean[far] + weights @ residual[:, far]
-    np.testing.assert_allclose(prior_scores(memory(), t, penalty=0.3), want, atol=1e-10)
+def changed(data, group, questions, seed=9):
+    """Other answers of a group to some questions that it answered."""
+    rng = np.random.default_rng(seed)
+    sizes = np.diff(data.offsets)
+    own = np.split(data.shares[group], np.cumsum(sizes[data.answered[group]])[:-1])
+    own = [
+        rng.dirichlet(np.ones(len(s))) if q in set(questions) else s
+        for q, s in zip(data.answered[group], own, strict=True)
+    ]
+    shares = tuple(np.concatenate(own) if g == group else s for g, s in enumerate(data.shares))
+    return replace(data, shares=shares)
 
 
-def test_prior_of_a_group_left_out_does_not_see_its_answers():
-    t = task(group=2)
-    with_it, without = memory(), memory(groups=(0, 1, 3, 4))
-    np.testing.assert_array_equal(prior_scores(with_it, t, without=2), prior_scores(without, t))
-    assert abs(prior_scores(with_it, t) - prior_scores(without, t)).max() > 1e-3
+def hide(data, group, questions):
+    """The same data without a group's answers to some questions."""
+    kept = data.answered[group][~np.isin(data.answered[group], questions)]
+    mine = data.shares_of(group, kept)
+    return replace(
+        data,
+        answered=tuple(kept if g == group else a for g, a in enumerate(data.answered)),
+        shares=tuple(mine if g == group else s for g, s in enumerate(data.shares)),
+    )
 
 
-def test_prior_recovers_a_mix_of_the_groups():
-    shares = np.stack([DATA.shares_of(g, QUESTIONS) for g in range(5)])
-    mixed = np.asarray([0.6, 0.4, 0, 0, 0]) @ shares
-    near, far = DATA.rows(np.arange(10)), DATA.rows(np.arange(10, 14))
-    got = memory().prior(near, mixed[near], far, penalty=1e-9)
-    np.testing.assert_allclose(got, mixed[far], atol=1e-4)
+def same(a, b, **kwargs):
+    np.testing.assert_allclose(a.shares, b.shares, **({"atol": 1e-9} | kwargs))
+    np.testing.assert_allclose(a.sd, b.sd, **({"atol": 1e-9} | kwargs))
+    np.testing.assert_array_equal(a.known, b.known)
 
 
-def test_question_that_nobody_answered_has_no_prior():
-    scores = prior_scores(memory(questions=[0, 1, 2, 3, 4]), task(target=(4, 5)))
-    known = np.arange(len(scores)) < SIZES[4]
-    assert np.isfinite(scores[known]).all()
-    assert np.isnan(scores[~known]).all()
+def differ(a, b, least=1e-3):
+    assert abs(a.shares - b.shares).max() > least
 
 
-def test_context_that_nobody_answered_gives_the_mean():
-    m = memory(questions=[4, 5])
-    t = task(target=(4, 5))
-    want = np.mean([DATA.shares_of(g, np.asarray([4, 5])) for g in range(5)], 0)
-    np.testing.assert_allclose(prior_scores(m, t), want)
+def rows(questions):
+    return DATA.rows(np.asarray(questions))
 
 
-def test_normalized_sums_to_one_and_keeps_nan():
-    sizes = np.asarray([2, 3, 2])
-    got = normalized(np.asarray([0.5, -1.0, 1.0, 1.0, 2.0, np.nan, np.nan]), sizes)
-    assert got[:2].sum() == pytest.approx(1)
-    assert got[1] > 0
-    np.testing.assert_allclose(got[2:5], [0.25, 0.25, 0.5])
-    assert np.isnan(got[5:]).all()
+def test_known_questions_equal_a_ridge_mix_of_the_groups_by_hand():
+    """With no semantic part the mean is mean + residual' w, w by ridge regression with weighted errors."""
+    scales = PriorScales(noise=0.05, semantic=0.0)
+    context, target = rows([0, 1, 2, 3]), rows([4, 5, 6])
+    table = np.stack([DATA.shares_of(g, ALL) for g in GROUPS])
+    mean, residual = table.mean(0), table - table.mean(0)
+    noise = 0.05 * mean * (1 - mean)
+    a, b = residual[:, context].T, DATA.shares_of(6, ALL)[context] - mean[context]
+    precision = a.T @ (a / noise[context][:, None]) + len(GROUPS) * np.eye(len(GROUPS))
+    w = np.linalg.solve(precision, a.T @ (b / noise[context]))
+    got = ask(view(scales=scales))
+    np.testing.assert_allclose(got.shares, normalized(mean[target] + w @ residual[:, target], SIZES[4:7]))
+    spread = residual[:, target]
+    variance = (spread * np.linalg.solve(precision, spread)).sum(0) + noise[target]
+    np.testing.assert_allclose(got.sd, np.sqrt(variance))
+    assert got.known.all()
 
 
-def test_model_starts_as_the_prior_itself():
-    t = task()
-    (got,) = predict_tasks(gated_model(), DATA, [t], prior=task_prior(memory(), DATA))
-    np.testing.assert_allclose(got, normalized(prior_scores(memory(), t), SIZES[t.target]), atol=1e-6)
+def test_known_questions_with_a_semantic_part_equal_the_dual_form_by_hand():
+    scales = PriorScales(noise=0.02, semantic=0.4)
+    v = view(scales=scales)
+    table = np.stack([DATA.shares_of(g, ALL) for g in GROUPS])
+    mean, residual = table.mean(0), table - table.mean(0)
+    kernel = v.memory.kernel(DATA.x.numpy(), DATA.x.numpy())
+    everywhere = SimpleNamespace(mean=mean, sizes=SIZES)
+    covariance = 0.4 * scaled_by_shares(kernel, everywhere, everywhere) + residual.T @ residual / 5
+    c, t = rows([0, 1, 2, 3]), rows([4, 5, 6])
+    noisy = covariance[np.ix_(c, c)] + np.diag(0.02 * (mean * (1 - mean))[c])
+    gain = np.linalg.solve(noisy, covariance[np.ix_(c, t)]).T
+    want = mean[t] + gain @ (DATA.shares_of(6, ALL)[c] - mean[c])
+    np.testing.assert_allclose(ask(v).shares, normalized(want, SIZES[4:7]), atol=1e-7)
 
 
-def test_hidden_prior_leaves_the_transformer_alone():
-    hidden = task(hidden=(4, 5, 6))
-    (got,) = predict_tasks(gated_model(0.7), DATA, [hidden], prior=task_prior(memory(), DATA))
-    (alone,) = predict_tasks(gated_model(0.7), DATA, [hidden])
-    np.testing.assert_allclose(got, alone, atol=1e-7)
+def test_a_mix_of_the_groups_is_recovered_without_noise():
+    table = np.stack([DATA.shares_of(g, ALL) for g in GROUPS])
+    mixed = np.asarray([0.6, 0.4, 0, 0, 0]) @ table
+    v = view(scales=PriorScales(noise=1e-9, semantic=0.0))
+    got = ask(v, ALL[:12], ALL[12:], mixed[rows(ALL[:12])])
+    np.testing.assert_allclose(got.shares, mixed[rows(ALL[12:])], atol=1e-4)
 
 
-def test_gate_moves_the_prediction_from_the_prior():
-    prior = task_prior(memory(), DATA)
-    (closed,), (opened,) = (predict_tasks(gated_model(g), DATA, [task()], prior=prior) for g in (0.0, 0.5))
-    assert abs(closed - opened).max() > 1e-3
+@pytest.mark.parametrize("questions", [ALL, ALL[:9]])
+def test_order_of_the_context_does_not_matter(questions):
+    v = view(questions=questions)
+    same(ask(v, (0, 1, 2, 11), (4, 12)), ask(v, (11, 2, 0, 1), (4, 12)))
+
+
+@pytest.mark.parametrize("data", [DATA, SPARSE])
+def test_order_of_the_groups_does_not_matter(data):
+    context, target = data.answered[6][:4], data.answered[6][4:8]
+    for hidden in (None, target[::2]):
+        first, second = (
+            ask(view(data, g), context, target, data=data, hidden=hidden) for g in (GROUPS, (3, 0, 4, 2, 1))
+        )
+        same(first, second)
+
+
+@pytest.mark.parametrize("context", [(0, 1, 2, 3), (0, 1, 12, 13), (12, 13)])
+def test_targets_together_or_one_by_one_are_the_same(context):
+    v, target = view(questions=ALL[:10]), (4, 14, 5, 15)
+    together = ask(v, context, target, hidden=np.asarray([5]))
+    alone = [ask(v, context, (q,), hidden=np.asarray([5])) for q in target]
+    for name in ("shares", "sd", "known", "half_width"):
+        want = np.concatenate([getattr(a, name) for a in alone])
+        np.testing.assert_allclose(getattr(together, name), want, atol=1e-9)
+    assert together.known.tolist() == np.repeat([True, False, False, False], SIZES[list(target)]).tolist()
+
+
+@pytest.mark.parametrize("data", [DATA, SPARSE])
+def test_leaving_a_group_out_is_as_if_it_had_never_been_asked(data):
+    others = np.unique(np.concatenate([data.answered[g] for g in GROUPS if g != 2]))
+    mine = np.intersect1d(data.answered[2], others)
+    context, target = mine[:3], mine[3:6]
+    everyone, without = view(data), view(data, tuple(g for g in GROUPS if g != 2))
+    same(
+        ask(everyone, context, target, group=2, data=data, without=2),
+        ask(without, context, target, group=2, data=data),
+    )
+    differ(
+        ask(everyone, context, target, group=2, data=data), ask(without, context, target, group=2, data=data)
+    )
+    other = view(changed(data, 2, ALL))
+    same(
+        ask(other, context, target, group=2, data=data, without=2),
+        ask(everyone, context, target, group=2, data=data, without=2),
+    )
+
+
+def test_a_question_that_only_the_left_out_group_answered_is_new():
+    data = DATA
+    for g in (0, 1, 3, 4):
+        data = hide(data, g, [5])
+    v = view(data)
+    assert ask(v, group=2).known.all()
+    got = ask(v, group=2, without=2)
+    assert got.known.tolist() == np.repeat([True, False, True], SIZES[4:7]).tolist()
+    same(got, ask(v, group=2, without=2, hidden=np.asarray([5])))
+    other = ask(view(changed(data, 2, [5])), group=2, without=2)
+    np.testing.assert_allclose(other.shares, got.shares, atol=1e-12)
+
+
+@pytest.mark.parametrize("target", [[4, 5, 6], [5]])
+def test_hidden_questions_do_not_depend_on_anybodys_answers_to_them(target):
+    hidden = np.asarray([5])
+    before, data = view(), DATA
+    for g in GROUPS:
+        data = changed(data, g, [5], seed=g)
+    after = view(data)
+    differ(ask(before, target=target), ask(after, target=target))
+    mine = np.repeat(np.asarray(target) == 5, SIZES[target])
+    old, new = (ask(v, target=target, hidden=hidden) for v in (before, after))
+    for name in ("shares", "sd", "half_width"):
+        np.testing.assert_allclose(getattr(old, name)[mine], getattr(new, name)[mine], atol=1e-12)
+    assert (old.known == ~mine).all()
+
+
+def test_hidden_questions_are_estimated_from_the_others():
+    hidden, data = np.asarray([5]), DATA
+    for g in GROUPS:
+        data = changed(data, g, [q for q in ALL if q != 5], seed=g)
+    differ(ask(view(), target=[5], hidden=hidden), ask(view(data), target=[5], hidden=hidden), least=1e-4)
+
+
+def regression(memory, x, sizes):
+    """Kernel regression by hand: mean shares and deviations of questions that are not in memory."""
+    mean, residual = memory.shares.mean(0), memory.shares - memory.shares.mean(0)
+
+    def projection(of):
+        number = np.repeat(np.arange(len(of)), of)
+        block = number[:, None] == number
+        return np.eye(len(number)) - block / block.sum(1)
+
+    own, new = projection(memory.sizes), projection(sizes)
+    kernel, cross = memory.kernel(memory.x, memory.x), memory.kernel(x, memory.x)
+    n = np.eye(len(kernel))
+    weights = np.linalg.solve(kernel + NUGGET * n, own @ np.log(mean + 0.01))
+    deviation = np.linalg.solve(own @ kernel @ own + DEVIATION_NUGGET * n, residual.T)
+    return softmax(TRANSFER * cross @ weights, sizes), (new @ cross @ own @ deviation).T
+
+
+def test_new_questions_equal_kernel_regression_by_hand_when_the_context_says_nothing():
+    v = view(questions=ALL[:10])
+    asked = np.asarray([12, 14])
+    mean, _ = regression(v.memory, DATA.x.numpy()[rows(asked)], SIZES[asked])
+    nothing = v.memory.shares.mean(0)[rows([0, 1, 2])]
+    got = ask(v, (0, 1, 2), asked, nothing)
+    np.testing.assert_allclose(got.shares, normalized(mean, SIZES[asked]), atol=1e-6)
+    assert not got.known.any()
+    differ(got, ask(v, (0, 1, 2), asked))
+
+
+def test_new_questions_after_an_answer_equal_the_formula_by_hand():
+    """With no semantic part, new and known questions share the groups' deviations only."""
+    v = view(questions=ALL[:10], scales=PriorScales(noise=0.1, semantic=0.0))
+    c, asked = rows([0, 1, 2]), np.asarray([12, 14])
+    mean, deviation = regression(v.memory, DATA.x.numpy()[rows(asked)], SIZES[asked])
+    table = v.memory.shares
+    known, residual = table.mean(0)[c], (table - table.mean(0))[:, c]
+    noisy = residual.T @ residual / 5 + 0.1 * np.diag(known * (1 - known))
+    gain = deviation.T @ residual / 5 @ np.linalg.inv(noisy)
+    want = mean + gain @ (DATA.shares_of(6, ALL)[c] - known)
+    np.testing.assert_allclose(ask(v, (0, 1, 2), asked).shares, normalized(want, SIZES[asked]), atol=1e-6)
+
+
+def test_new_questions_in_the_context_equal_the_formula_by_hand():
+    """Two new questions share, beside the groups' deviations, what memory leaves open of their log-shares."""
+    v = view(questions=ALL[:10], scales=PriorScales(noise=0.1, semantic=0.2))
+    given, asked = np.asarray([11, 13]), np.asarray([12, 14])
+    both = np.concatenate([given, asked])
+    x, sizes = DATA.x.numpy()[rows(both)], SIZES[both]
+    mean, deviation = regression(v.memory, x, sizes)
+    kernel, cross = v.memory.kernel(v.memory.x, v.memory.x), v.memory.kernel(x, v.memory.x)
+    explained = TRANSFER**2 * cross @ np.linalg.solve(kernel + NUGGET * np.eye(len(kernel)), cross.T)
+    here, c = SimpleNamespace(mean=mean, sizes=sizes), SIZES[given].sum()
+    latent = 1.2 * v.memory.kernel(x, x) - explained
+    covariance = scaled_by_shares(latent, here, here) + deviation.T @ deviation / 5
+    own = scaled_by_shares(2 * NUGGET * np.eye(len(x)), here, here) + 0.1 * np.diag(mean * (1 - mean))
+    gain = covariance[c:, :c] @ np.linalg.inv((covariance + own)[:c, :c])
+    want = mean[c:] + gain @ (DATA.shares_of(6, given) - mean[:c])
+    got = ask(v, given, asked)
+    np.testing.assert_allclose(got.shares, normalized(want, SIZES[asked]), atol=1e-6)
+    share = mean * (1 - mean)
+    prior = (deviation**2).mean(0) + (1.2 + NUGGET - np.diag(explained)) * share**2 + 0.1 * share
+    variance = prior[c:] - (gain * covariance[c:, :c]).sum(1)
+    np.testing.assert_allclose(got.sd, np.sqrt(variance), rtol=1e-5)
+
+
+def test_cross_fitted_questions_equal_kernel_regression_without_their_fold():
+    """A fold is what does not matter to a question's estimate: the estimate is that from all the rest."""
+    v, asked = view(), np.asarray([7])
+    before = ask(v, (0, 1, 2), asked, hidden=asked)
+    fold = [
+        q
+        for q in ALL[3:]
+        if q == 7
+        or np.allclose(
+            ask(view(changed(DATA, 0, [q])), (0, 1, 2), asked, hidden=asked).shares, before.shares, atol=1e-12
+        )
+    ]
+    assert 1 < len(fold) < 6
+    nothing = v.memory.shares.mean(0)[rows([0, 1, 2])]
+    got = ask(v, (0, 1, 2), asked, nothing, hidden=asked)
+    memory = remember(DATA, GROUPS, np.setdiff1d(ALL, fold))[0]
+    kernel = v.memory.kernel
+    by_hand = SimpleNamespace(shares=memory.shares, x=memory.x, sizes=memory.sizes, kernel=kernel)
+    mean, _ = regression(by_hand, DATA.x.numpy()[rows(asked)], SIZES[asked])
+    np.testing.assert_allclose(got.shares, normalized(mean, SIZES[asked]), atol=1e-6)
+
+
+@pytest.mark.parametrize("questions", [ALL, ALL[:10]])
+def test_the_groups_own_answers_to_the_targets_reach_no_prediction(questions):
+    prior = task_prior(view(questions=questions), DATA)
+    t = Task(6, ALL[:3], np.asarray([4, 12, 14]))
+    other = changed(changed(DATA, 6, [4, 12, 14]), 7, ALL)
+    again = task_prior(view(other, questions=questions), other)
+    np.testing.assert_array_equal(prior(t)[0], again(t)[0])
+
+
+def test_context_of_questions_that_nobody_answered_moves_towards_the_context():
+    """A new survey: the answers to a question much like the target say what the target's will be."""
+    x = DATA.x.numpy().copy()
+    first, second = twins()
+    x[rows([second])] = x[rows([first])] + 0.01
+    data = replace(DATA, x=DATA.x.new_tensor(x))
+    v = view(data, questions=ALL[:8])
+    share = np.asarray([0.9] + [0.1 / (SIZES[first] - 1)] * (SIZES[first] - 1))
+    for answer in (share, share[::-1]):
+        prior = ask(v, (first,), (second,), v.mean[rows([first])]).shares
+        got = ask(v, (first,), (second,), answer).shares
+        assert abs(got - answer).sum() < 0.7 * abs(prior - answer).sum()
+
+
+def twins():
+    """Two questions with as many responses, outside the first eight."""
+    size, count = np.unique(SIZES[8:], return_counts=True)
+    return (8 + np.flatnonzero(SIZES[8:] == size[count >= 2][0]))[:2]
+
+
+@pytest.mark.parametrize("questions", [ALL, ALL[:10], ALL[:4]])
+@pytest.mark.parametrize("semantic", [0.0, 0.3])
+def test_more_context_never_makes_the_prior_less_sure(questions, semantic):
+    v = view(questions=questions, scales=PriorScales(0.03, semantic))
+    order = np.random.default_rng(0).permutation(ALL[:13])
+    sds = np.stack([ask(v, order[:n], (13, 14, 15)).sd for n in range(1, 14)])
+    assert (np.diff(sds, axis=0) <= 1e-9).all()
+    assert (sds[-1] < 0.97 * sds[0]).any()
+
+
+def test_new_questions_are_less_sure_than_answered_ones():
+    assert ask(view(), hidden=np.asarray([4, 5, 6])).sd.mean() > ask(view()).sd.mean()
+    assert ask(view(questions=ALL[:4])).sd.mean() > ask(view()).sd.mean()
+
+
+@pytest.mark.parametrize("seed", [1, 8, 13, 18])
+def test_no_context_makes_a_new_question_certain(seed):
+    data = arrays(survey(groups=8, count=30, seed=seed))
+    v, asked = view(data, questions=ALL[:6]), np.arange(25, 30)
+    got = ask(v, np.arange(25), asked, data=data)
+    mean = v.mean[data.rows(asked)]
+    assert (got.sd**2 >= (0.999 * 0.03 * mean * (1 - mean))).all()
+
+
+def test_groups_that_did_not_answer_are_left_out_of_the_mean_and_have_no_deviation():
+    shares = np.asarray([[0.2, 0.8, np.nan], [np.nan, 0.6, np.nan], [0.4, np.nan, np.nan]])
+    got = filled(shares)
+    np.testing.assert_allclose(got.mean, [0.3, 0.7, np.nan])
+    np.testing.assert_allclose(got.residual, [[-0.1, 0.1, 0], [0, -0.1, 0], [0.1, 0, 0]], atol=1e-12)
+
+
+def test_missing_answers_are_handled_by_hand():
+    v = view(SPARSE, scales=PriorScales(0.05, 0.0))
+    context, target = SPARSE.answered[6][:4], SPARSE.answered[6][4:8]
+    found = filled(np.stack([full(SPARSE, g) for g in GROUPS]))
+    assert np.isnan(v.shares).any()
+    c, t = SPARSE.rows(context), SPARSE.rows(target)
+    covariance = found.residual.T @ found.residual / 5
+    noise = 0.05 * found.mean * (1 - found.mean)
+    gain = covariance[np.ix_(t, c)] @ np.linalg.inv(covariance[np.ix_(c, c)] + np.diag(noise[c]))
+    want = found.mean[t] + gain @ (SPARSE.shares_of(6, context) - found.mean[c])
+    got = ask(v, context, target, data=SPARSE)
+    np.testing.assert_allclose(got.shares, normalized(want, np.diff(SPARSE.offsets)[target]))
+
+
+def full(data, g):
+    """(N,) shares of a group, NaN where it did not answer."""
+    result = np.full(len(data.x), np.nan)
+    result[data.rows(data.answered[g])] = data.shares[g]
+    return result
+
+
+def test_remembered_is_what_the_groups_answered_and_no_more():
+    memory, place = remember(SPARSE, (1, 3), ALL[:9])
+    kept = np.intersect1d(ALL[:9], np.union1d(SPARSE.answered[1], SPARSE.answered[3]))
+    np.testing.assert_array_equal(np.flatnonzero(place >= 0), kept)
+    np.testing.assert_array_equal(place[kept], np.arange(len(kept)))
+    want = np.stack([full(SPARSE, g) for g in (1, 3)])[:, SPARSE.rows(kept)]
+    np.testing.assert_array_equal(memory.shares, want)
+    np.testing.assert_array_equal(memory.x, SPARSE.x.numpy()[SPARSE.rows(kept)])
+    assert memory.groups == (1, 3)
+
+
+def test_groups_that_answered_nothing_are_refused():
+    data = hide(DATA, 0, ALL[:4])
+    with pytest.raises(ConfigError, match="answered none of the training questions"):
+        remember(data, (0,), ALL[:4])
+
+
+def test_questions_are_found_by_key_and_size():
+    memory, _ = remember(DATA, GROUPS, ALL[:3])
+    known = QuestionMemory(memory, {"a": 0, "b": 1, "c": 2})
+    sizes = [SIZES[2], SIZES[0], SIZES[1], SIZES[0], SIZES[0] + 1]
+    assert known.place(["c", None, "b", "x", "a"], sizes).tolist() == [2, -1, 1, -1, -1]
+
+
+def test_prior_of_tasks_is_the_log_posterior_without_the_group_and_what_is_hidden():
+    v, t = view(), Task(2, ALL[:4], ALL[4:7], np.asarray([5]))
+    log, known = task_prior(v, DATA)(t)
+    want = ask(v, group=2, without=2, hidden=np.asarray([5]))
+    np.testing.assert_array_equal(log, np.log(want.shares))
+    np.testing.assert_array_equal(known, want.known)
 
 
 def test_episode_marks_what_is_known_in_padded_groups():
-    tasks = [task(5, target=(4, 5, 6), hidden=(5,)), task(6, context=(0, 1), target=(7, 8))]
-    episode = build_episode(DATA, tasks, prior=task_prior(memory(), DATA))
-    known = episode.target.known.flatten()[episode.place]
-    want = np.repeat([True, False, True, True, True], SIZES[[4, 5, 6, 7, 8]])
-    np.testing.assert_array_equal(known.numpy(), want)
-    assert not episode.target.known.flatten()[np.setdiff1d(np.arange(known.numel()), episode.place)].any()
-    assert torch.isfinite(episode.target.prior).all()
+    tasks = [Task(5, ALL[:4], ALL[4:7], ALL[5:6]), Task(6, ALL[:2], ALL[7:9])]
+    prior = task_prior(view(), DATA)
+    target = build_episode(DATA, tasks, prior=prior).target
+    place = build_episode(DATA, tasks, prior=prior).place
+    known = target.known.flatten()
+    np.testing.assert_array_equal(known[place], np.repeat([True, False, True, True, True], SIZES[4:9]))
+    assert not known[np.setdiff1d(np.arange(len(known)), place)].any()
+    want = np.concatenate([prior(t)[0] for t in tasks])
+    np.testing.assert_allclose(target.prior.flatten()[place], want, atol=1e-6)
 
 
-@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (1.0, 1, 1), (0.5, 0.2, 0.8)])
-def test_share_of_hidden_targets(share, least, most):
-    config = EpisodeConfig(context_questions=(4, 4), target_questions=(8, 8), hidden_prior=share)
-    hidden = [
-        np.mean(
-            [len(t.hidden) / len(t.target) for t in draw_tasks(DATA, range(5), QUESTIONS, config, (0, s))]
-        )
-        for s in range(20)
-    ]
-    assert least <= np.mean(hidden) <= most
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    """A bundle whose memory knows all questions but the last two."""
-    questions = list(SURVEY.iter_questions())[:12]
-    offsets = DATA.offsets[:13]
-    known = QuestionMemory.build(
-        GroupMemory(memory().shares[:, : offsets[-1]]), offsets, [q.key for q in questions]
-    )
-    config = bundle_config(CONFIG)
-    write_bundle(tmp_path / "bundle", gated_model(0.3).state_dict(), config, {}, known)
-    return tmp_path / "bundle"
-
-
-def test_estimator_with_keys_equals_prediction_from_arrays(bundle):
-    model = GroupPreferenceModel.load(bundle)
-    keys = [q.key for q in SURVEY.iter_questions()]
-    x = np.split(DATA.x.numpy(), DATA.offsets[1:-1])
-    t = task(context=(0, 1, 12), target=(4, 13, 5))
-    context = [(x[q], DATA.shares_of(5, np.asarray([q]))) for q in t.context]
-    group = model.adapt(context, [keys[q] for q in t.context])
-    got = group.predict([x[q] for q in t.target], [keys[q] for q in t.target])
-    prior = task_prior(memory(questions=range(12)), DATA)
-    (want,) = predict_tasks(gated_model(0.3), DATA, [t], prior=prior)
-    np.testing.assert_allclose(np.concatenate(got), want, atol=1e-5)
-    without = model.adapt(context).predict([x[q] for q in t.target])
-    assert abs(np.concatenate(without) - want).max() > 1e-3
-    np.testing.assert_allclose(without[1], got[1], atol=1e-6)
-
-
-def test_keys_of_another_number_are_refused(bundle):
-    model = GroupPreferenceModel.load(bundle)
-    x = DATA.x[: DATA.offsets[1]].numpy()
-    context = [(x, np.full(len(x), 1 / len(x)))]
-    with pytest.raises(DataError, match="2 keys for 1 questions"):
-        model.adapt(context, ["a", "b"])
-    with pytest.raises(DataError, match="0 keys for 1 questions"):
-        model.adapt(context).predict([x], [])
-
-
-@pytest.mark.parametrize("file", ["memory.safetensors", "memory.json"])
-def test_damaged_memory_is_named(bundle, file):
-    flip_byte(bundle / file)
-    with pytest.raises(BundleError, match=file):
-        read_bundle(bundle)
+@pytest.mark.parametrize("group", [0, 6])
+def test_a_single_group_to_learn_from(group):
+    v = fit_memory(DATA, [0], ALL, 3)
+    found = task_prior(v, DATA)(Task(group, ALL[:3], ALL[3:6], ALL[3:4]))
+    assert np.isfinite(found[0]).all()
+    assert found[1].any() == (group == 6)

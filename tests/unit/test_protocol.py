@@ -7,8 +7,9 @@ import pytest
 from synthetic import arrays, one_topic_each, survey
 
 from gpo_ray.errors import ConfigError
+from gpo_ray.evaluation.baselines import MetaTrain
 from gpo_ray.evaluation.individuals import accuracy_table, topic_accuracy
-from gpo_ray.evaluation.protocol import CURVE, EvaluationPlan, _predictor, _tasks, evaluate_split
+from gpo_ray.evaluation.protocol import CURVE, EvaluationPlan, _method, _tasks, evaluate_split
 from gpo_ray.evaluation.summary import cells
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.join import join_surveys
@@ -19,6 +20,14 @@ PLAN = EvaluationPlan(("uniform", "ridge"), context=4)
 
 def sized(*sizes, context=4):
     return EvaluationPlan(("uniform",), context, context_sizes=sizes)
+
+
+def meta_train_of(data, split):
+    groups, questions = (
+        data.group_numbers(split.meta_train_groups),
+        data.question_numbers(split.question_order),
+    )
+    return MetaTrain(data, groups, questions)
 
 
 def new_survey(**changes):
@@ -63,7 +72,9 @@ def test_no_answer_outside_the_context_reaches_a_prediction():
         hidden[task.group] = np.where(kept, hidden[task.group], np.repeat(1 / sizes, sizes))
     plan = EvaluationPlan(("gpo",), 4, 2, ())
     seen, unseen = (
-        _predictor("gpo", plan, dict.fromkeys(plan.poolings(), source), split)[1](main)
+        _method(
+            "gpo", plan, dict.fromkeys(plan.poolings(), source), split, meta_train_of(source, split)
+        ).predict(main)
         for source in (data, dataclasses.replace(data, shares=tuple(hidden)))
     )
     for a, b in zip(seen, unseen, strict=True):
@@ -163,3 +174,33 @@ def test_groups_with_too_few_answers_leave_the_curve_alone():
 def test_sizes_below_one_are_refused():
     with pytest.raises(ConfigError, match="context sizes must be at least 1, not 0"):
         sized(5, 0)
+
+
+def test_coverage_is_the_share_of_responses_within_their_intervals():
+    dataset = survey(8, 30)
+    data, split = arrays(dataset), draw_split(dataset, 0.7, 0, "new-questions")
+    plan = EvaluationPlan(("gpo", "paper", "train-mean"), 4, 2, ())
+    rows = evaluate_split(plan, dict.fromkeys(plan.poolings(), data), split)
+    assert {r["coverage"] for r in rows if r["method"] != "gpo"} == {None}
+    method = _method("gpo", plan, dict.fromkeys(plan.poolings(), data), split, meta_train_of(data, split))
+    want = []
+    for task, predicted in zip(tasks := _tasks(data, split, plan)[0], method.predict(tasks), strict=True):
+        truth = data.shares_of(task.group, task.target)
+        found = method.prior.posterior(task.context, data.shares_of(task.group, task.context), task.target)
+        low, high = predicted - found.half_width, predicted + found.half_width
+        want.append(np.mean((low <= truth) & (truth <= high)))
+    assert [r["coverage"] for r in rows if r["method"] == "gpo"] == pytest.approx(want)
+    cell = {c["method"]: c["coverage"] for c in cells(rows)}
+    assert cell["gpo"] == pytest.approx(np.mean(want))
+    assert cell["paper"] is None
+
+
+def test_prior_of_the_evaluation_knows_meta_train_groups_and_training_questions_alone():
+    dataset = survey(8, 30)
+    data, split = arrays(dataset), draw_split(dataset, 0.7, 0, "new-questions")
+    plan = EvaluationPlan(("gpo",), 4, 2, ())
+    view = _method("gpo", plan, dict.fromkeys(plan.poolings(), data), split, meta_train_of(data, split)).prior
+    assert [data.group_ids[g] for g in view.memory.groups] == list(split.meta_train_groups)
+    inside = {data.question_ids[q] for q in np.flatnonzero(view.place >= 0)}
+    assert inside == set(split.question_order)
+    assert not inside & set(split.new_questions)

@@ -18,7 +18,7 @@ def scores(methods, seeds=4, groups=20, fraction=0.6, spread=0.2, noise=0.01, se
             for g in range(groups):
                 value = float(level[g] + constant + noise * rng.normal())
                 row = {"method": method, "protocol": "paper", "fraction": fraction, "seed": s}
-                row |= {"group_id": f"g{g}", "context": 5, "curve": False, "questions": 10}
+                row |= {"group_id": f"g{g}", "topic": None, "context": 5, "curve": False, "questions": 10}
                 rows.append(row | {"alignment": value, "accuracy": value / 2})
     return rows
 

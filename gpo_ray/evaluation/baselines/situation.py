@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
-from gpo_ray.model.kernel import normalized
-from gpo_ray.model.memory import Filled, filled, share_table
+from gpo_ray.model.kernel import Filled, filled, normalized
+from gpo_ray.model.memory import share_table
 
 Array = NDArray[np.float64]
 Fit = TypeVar("Fit")

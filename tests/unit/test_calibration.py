@@ -1,0 +1,122 @@
+"""Scales of the prior from left-out meta-train groups, on surveys whose noise is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from synthetic import arrays, survey
+from test_memory import changed
+
+from gpo_ray.model.calibration import NOISES, SEMANTICS, fit_memory
+from gpo_ray.model.memory import PriorScales
+
+QUESTIONS = np.arange(24)
+
+
+def mixtures(groups, precision, seed=0, count=24, kinds=3):
+    """Groups that mix a few kinds of people; with ``precision`` an answer is a Dirichlet draw around that."""
+    data = arrays(survey(kinds, count, seed=seed), seed=seed)
+    rng = np.random.default_rng([seed, 7])
+    table = np.stack(data.shares)
+    cuts = data.offsets[1:-1]
+    shares = []
+    for mix in rng.dirichlet(np.ones(kinds), groups):
+        exact = np.split(mix @ table, cuts)
+        shares.append(
+            np.concatenate(exact if precision is None else [rng.dirichlet(precision * p) for p in exact])
+        )
+    return replace(
+        data,
+        group_ids=tuple(f"g{g}" for g in range(groups)),
+        answered=(np.arange(count),) * groups,
+        shares=tuple(shares),
+    )
+
+
+def scales(data, groups=20, context=10, questions=QUESTIONS):
+    return fit_memory(data, range(groups), questions, context).memory.scales
+
+
+def test_noise_is_small_where_there_is_none_and_large_where_there_is_much():
+    exact, some, much = (scales(mixtures(20, p)).noise for p in (None, 30, 3))
+    assert exact == min(NOISES)
+    assert exact < some < much
+
+
+def test_scales_are_the_best_of_all_on_the_left_out_groups():
+    """By hand, with the same groups and contexts: no other choice has smaller errors."""
+    from gpo_ray.model import calibration
+
+    data = mixtures(12, 20)
+    view = fit_memory(data, range(12), QUESTIONS, 6)
+    trials = calibration._trials(data, range(12), QUESTIONS, 6, 0)
+    found = {}
+    for noise in NOISES:
+        for semantic in SEMANTICS:
+            other = replace(view, memory=replace(view.memory, scales=PriorScales(noise, semantic)))
+            errors = {True: [], False: []}
+            for t in trials:
+                p = other.posterior(
+                    t.context, data.shares_of(t.group, t.context), t.target, t.group, t.hidden
+                )
+                for known in errors:
+                    errors[known] += ((p.shares - data.shares_of(t.group, t.target)) ** 2)[
+                        p.known == known
+                    ].tolist()
+            found[noise, semantic] = np.mean(errors[True]) * np.mean(errors[False])
+    chosen = view.memory.scales
+    assert (chosen.noise, chosen.semantic) == min(found, key=found.get)
+
+
+def test_every_left_out_group_is_apart_from_its_context_and_half_of_its_targets_are_new():
+    from gpo_ray.model import calibration
+
+    data = arrays(survey(9, 24, answered=0.6))
+    trials = calibration._trials(data, range(7), QUESTIONS, 5, 0)
+    assert sorted(t.group for t in trials) == list(range(7))
+    for t in trials:
+        assert len(t.context) == min(5, len(data.answered[t.group]) // 2)
+        assert not set(t.context) & set(t.target)
+        assert set(t.context) | set(t.target) == set(data.answered[t.group])
+        assert set(t.hidden) <= set(t.target)
+        assert abs(2 * len(t.hidden) - len(t.target)) <= 1
+
+
+@pytest.mark.parametrize("precision", [5, 40])
+def test_nine_in_ten_shares_of_exchangeable_groups_are_within_their_intervals(precision):
+    inside = {True: [], False: []}
+    for seed in range(4):
+        data = mixtures(34, precision, seed, count=36)
+        view = fit_memory(data, range(20), np.arange(24), 10)
+        for g in range(20, 34):
+            context, target = np.arange(10), np.arange(10, 36)
+            found = view.posterior(context, data.shares_of(g, context), target)
+            within = np.abs(found.shares - data.shares_of(g, target)) <= found.half_width
+            for known in inside:
+                inside[known] += within[found.known == known].tolist()
+    assert np.mean(inside[True]) == pytest.approx(0.9, abs=0.05)
+    assert np.mean(inside[False]) == pytest.approx(0.9, abs=0.1)
+
+
+def test_the_same_data_give_the_same_scales():
+    data = mixtures(12, 10)
+    assert scales(data, 12) == scales(data, 12)
+    assert scales(data, 12) != scales(mixtures(12, 10, seed=1), 12)
+
+
+def test_only_meta_train_groups_and_training_questions_are_looked_at():
+    data = mixtures(14, 10)
+    training = QUESTIONS[:16]
+    want = scales(data, 10, 5, training)
+    other = data
+    for g in range(14):
+        other = changed(other, g, QUESTIONS[16:] if g < 10 else QUESTIONS, seed=g)
+    assert scales(other, 10, 5, training) == want
+    assert scales(changed(data, 3, training), 10, 5, training) != want
+
+
+def test_groups_with_a_single_answer_leave_the_scales_as_they_are():
+    data = arrays(survey(4, 8))
+    one = np.arange(1)
+    data = replace(data, answered=(one,) * 4, shares=tuple(s[: data.offsets[1]] for s in data.shares))
+    assert scales(data, 4) == PriorScales()
