@@ -229,7 +229,7 @@ def evaluate(
     out: Out,
     methods: Annotated[
         str, typer.Option(help="Comma-separated.")
-    ] = "gpo,paper,uniform,lm-base,train-mean,context-mean,ridge-mix,ridge",
+    ] = "gpo,paper,uniform,lm-base,train-mean,context-mean,ridge-mix,low-rank,gaussian-process,kernel",
     protocol: Annotated[str, typer.Option(help=f"One of: {', '.join(PROTOCOLS)}.")] = "paper",
     test_survey: Annotated[
         str | None, typer.Option(help="Survey folder to test on (new-survey); same --embeddings.")

@@ -32,18 +32,19 @@ class RBFKernel:
         mean, scale = x.mean(0), x.std(0)
         scale = np.where(scale > 1e-6, scale, 1).astype(np.float32)
         some = np.random.default_rng(0).permutation(len(x))[:1000]
-        distance = _squared(*([(x[some] - mean) / scale] * 2))
+        distance = squared_distances(*([(x[some] - mean) / scale] * 2))
         off_diagonal = distance[~np.eye(len(some), dtype=bool)]
         median = float(np.median(off_diagonal)) if len(some) > 1 else 1.0
         return cls(mean, scale, max(median, 1e-6))
 
     def __call__(self, a: NDArray[np.float32], b: NDArray[np.float32]) -> Array:
         """Similarities (A, B) of responses (A, E) and (B, E)."""
-        distance = _squared((a - self.mean) / self.scale, (b - self.mean) / self.scale)
+        distance = squared_distances((a - self.mean) / self.scale, (b - self.mean) / self.scale)
         return np.asarray(np.exp(-LENGTH / self.median * distance), np.float64)
 
 
-def _squared(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+def squared_distances(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Squared distances (A, B) between responses (A, E) and (B, E)."""
     products = a @ b.T
     products *= -2
     products += (a**2).sum(1)[:, None]

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpo_ray.evaluation.baselines.situation import Array, MetaTrain
 from gpo_ray.model.episodes import Ints, spans
+from gpo_ray.model.kernel import centred, squared_distances
 
 LENGTHS = (0.5, 1.0, 2.0)
 """Candidate lengths, as multiples of the median distance between responses."""
@@ -36,7 +37,7 @@ class RBF:
         """One for each of ``LENGTHS``, from the distances in a sample of training questions."""
         sample = train.questions[:SAMPLE_QUESTIONS]
         x = train.embeddings[train.arrays.rows(sample)]
-        apart = _squared(x, x)[np.triu_indices(len(x), 1)]
+        apart = squared_distances(x, x)[np.triu_indices(len(x), 1)]
         median = float(np.sqrt(max(np.median(apart), 1e-12)))
         made = [cls(train.embeddings, train.arrays.offsets, times * median) for times in LENGTHS]
         return [replace(k, scale=1 / max(float(np.diag(k(sample, sample)).mean()), 1e-12)) for k in made]
@@ -44,16 +45,6 @@ class RBF:
     def __call__(self, a: Ints, b: Ints) -> Array:
         """Covariance (A, B) between the responses of questions ``a`` and those of questions ``b``."""
         near, far = self.x[spans(self.offsets, a)], self.x[spans(self.offsets, b)]
-        k = np.exp(-_squared(near, far) / (2 * self.length**2))
+        k = np.exp(-squared_distances(near, far) / (2 * self.length**2))
         sizes = np.diff(self.offsets)
-        return self.scale * _centred(_centred(k, sizes[a]).T, sizes[b]).T
-
-
-def _centred(k: Array, sizes: Ints) -> Array:
-    mean = np.add.reduceat(k, np.cumsum(sizes) - sizes, axis=0) / sizes[:, None]
-    return np.asarray(k - np.repeat(mean, sizes, axis=0))
-
-
-def _squared(a: Array, b: Array) -> Array:
-    """(A, B) squared distances."""
-    return np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T, 0)
+        return self.scale * centred(centred(k, sizes[a]).T, sizes[b]).T
