@@ -62,6 +62,11 @@ class GroupMemory:
         """(Q + 1,) where each question's rows start."""
         return np.concatenate([[0], np.cumsum(self.sizes)])
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether means are also estimated without each group; never in a bundle, where none is left out."""
+        return 0 < len(self.groups) < MANY
+
     @cached_property
     def _estimator(self) -> _NewQuestions:
         """Estimates from all that is in memory."""
@@ -84,7 +89,6 @@ class GroupMemory:
         shares[:, rows] = self.shares[:, own]
         if self.expected is not None:
             mean[rows] = self.expected[own]
-        leave_out = cross_fit and len(self.groups) < MANY
         found = MemoryView(
             memory=self,
             x=x,
@@ -97,7 +101,7 @@ class GroupMemory:
             spread=np.zeros(len(x)),
             root=np.zeros((0, len(x))),
             kernel=self.kernel,
-            without=np.full((len(self.groups) if leave_out else 0, len(x)), np.nan),
+            without=np.full((len(self.groups) if cross_fit and self.leaves_out else 0, len(x)), np.nan),
         )
         new = np.flatnonzero(place < 0)
         if len(new):
@@ -127,7 +131,7 @@ class _NewQuestions:
         kernel[np.diag_indices(len(rows))] += NUGGET
         self._root = np.linalg.cholesky(kernel)
         means = [found.mean]
-        if len(memory.groups) < MANY:
+        if memory.leaves_out:
             count = (~np.isnan(shares)).sum(0)
             total = np.where(np.isnan(shares), 0.0, shares).sum(0)
             means += list((total - np.nan_to_num(shares)) / np.maximum(count - ~np.isnan(shares), 1))

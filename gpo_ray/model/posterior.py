@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from scipy.linalg import cho_factor, cho_solve
 
 from gpo_ray.model.episodes import Ints, spans
-from gpo_ray.model.kernel import Array, RBFKernel, filled, nearest_covariance, normalized, scaled_by_shares
+from gpo_ray.model.kernel import Array, RBFKernel, nearest_covariance, normalized, scaled_by_shares
 
 if TYPE_CHECKING:
     from gpo_ray.model.memory import GroupMemory
@@ -101,21 +101,21 @@ class MemoryView:
         rows, sizes = spans(self.offsets, questions), self.sizes[questions]
         mean, deviation, keep = self._estimates(rows, without)
         shares = self.shares[:, rows][keep]
-        found, count = filled(shares), (~np.isnan(shares)).sum(0)
+        answered = ~np.isnan(shares)
+        count = answered.sum(0)
         known = count > 0
         if hidden is not None:
             known &= ~np.repeat(np.isin(questions, hidden), sizes)
         evidence = np.where(np.isnan(mean), 0.0, self.memory.scales.evidence)
-        weighed = (np.nan_to_num(found.mean) * count + np.nan_to_num(mean) * evidence) / np.maximum(
-            count + evidence, 1e-9
-        )
-        residual = np.where(np.isnan(shares), 0.0, shares - weighed)
+        total = np.where(answered, shares, 0.0).sum(0) + np.nan_to_num(mean) * evidence
+        weighed = total / np.maximum(count + evidence, 1e-9)
+        residual = np.where(answered, shares - weighed, 0.0)
         return _Side(
             rows=rows,
             questions=questions,
             sizes=sizes,
             known=known,
-            answered=~known | ~np.isnan(shares),
+            answered=~known | answered,
             mean=np.where(known, weighed, mean),
             residual=np.where(known, residual, deviation),
             spread=np.where(known, 0.0, self.spread[rows]),
