@@ -1,16 +1,20 @@
-"""Joining two surveys into one data set, to learn from the one and be tested on the other."""
+"""Two surveys as one data set: joined, to learn from one and be tested on the other, or merged."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gpo_ray.preferences.dataset import SCHEMAS, PreferenceDataset
 
 PREFIX = "other:"
 """Set before an id of the second survey that the first one has too."""
+ANSWERED_BEFORE = "group answered the question before under another id; the first answer is used"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,67 @@ def join_surveys(
     asked = {q.key for q in first.iter_questions()}
     new = (questions[q.question_id] for q in second.iter_questions() if q.key not in asked)
     return joined, OtherSurvey(tuple(groups.values()), tuple(questions.values()), tuple(new))
+
+
+def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> PreferenceDataset:
+    """The union of two surveys in which a question that both ask is one, to learn from both.
+
+    The same question has the same prompt and the same responses in the same order. ``first`` stays as it
+    is, with its topics, sources and scales; a question of ``second`` that it asks too becomes its
+    question, and where it asks that under several ids the one of the same id, else the earliest. Groups
+    of the same id stay two. An id of ``second`` that ``first`` has for something else gets
+    :data:`PREFIX`. Where two questions of ``second`` become one, each group's first answer is kept and
+    the other is in ``dropped``.
+
+    Returns:
+        The merged data set: the rows of ``first``, then what ``second`` adds.
+
+    Raises:
+        DataError: if one of them is not valid.
+    """
+    # an unknown id could become known by the other survey, and a pair that occurs twice be dropped
+    first.validate("first survey")
+    second.validate("second survey")
+    groups = _distinct(first.groups["group_id"].to_pylist(), second.groups["group_id"].to_pylist())
+    questions = _same_or_distinct(first, second)
+    asked = set(first.questions["question_id"].to_pylist())
+    is_new = [questions[q] not in asked for q in second.questions["question_id"].to_pylist()]
+    preferences = _renamed(_renamed(second.preferences, "group_id", groups), "question_id", questions)
+    again = _occurred_before(preferences.select(["group_id", "question_id"]))
+    left_out = second.preferences.filter(again).to_pylist()
+    where = [f"second survey: {p['group_id']}, {p['question_id']}" for p in left_out]
+    dropped = {"where": where, "reason": [ANSWERED_BEFORE] * len(where)}
+    merged = PreferenceDataset(
+        questions=pa.concat_tables(
+            [first.questions, _renamed(second.questions, "question_id", questions).filter(is_new)]
+        ),
+        groups=pa.concat_tables([first.groups, _renamed(second.groups, "group_id", groups)]),
+        preferences=pa.concat_tables([first.preferences, preferences.filter(pc.invert(again))]),
+        dropped=pa.concat_tables(
+            [first.dropped, second.dropped, pa.table(dropped, schema=first.dropped.schema)]
+        ),
+    )
+    merged.validate("merged surveys")
+    return merged
+
+
+def _same_or_distinct(first: PreferenceDataset, second: PreferenceDataset) -> dict[str, str]:
+    """For each question id of ``second`` the same question's in ``first``, else one that neither has."""
+    asked: dict[str, list[str]] = defaultdict(list)
+    for q in first.iter_questions():
+        asked[q.key].append(q.question_id)
+    names = _distinct(first.questions["question_id"].to_pylist(), second.questions["question_id"].to_pylist())
+    for q in second.iter_questions():
+        if same := asked.get(q.key):
+            names[q.question_id] = q.question_id if q.question_id in same else same[0]
+    return names
+
+
+def _occurred_before(table: pa.Table) -> pa.Array:
+    """For each row whether an earlier one is equal."""
+    row = np.arange(table.num_rows)
+    rows = table.append_column("row", pa.array(row)).group_by(table.column_names)
+    return pa.array(~np.isin(row, rows.aggregate([("row", "min")])["row_min"].to_numpy()))
 
 
 def _distinct(first: Iterable[str], second: Iterable[str]) -> dict[str, str]:

@@ -1,14 +1,17 @@
-"""Joining two surveys."""
+"""Joining and merging two surveys."""
 
 import dataclasses
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import survey
 
-from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
-from gpo_ray.preferences.join import PREFIX, join_surveys
+from gpo_ray.errors import DataError
+from gpo_ray.preferences.dataset import SCHEMAS, Group, PreferenceDataset, Question
+from gpo_ray.preferences.join import ANSWERED_BEFORE, PREFIX, join_surveys, merge_surveys
 
 
 def small(questions, groups, dropped=()):
@@ -97,3 +100,128 @@ def test_what_was_dropped_from_both_is_kept():
     )
     assert join_surveys(first, second)[0].dropped_by_reason() == {"bad": 2}
     assert first.dropped_by_reason() == {"bad": 1}
+
+
+def prompts(dataset):
+    return {q.question_id: q.prompt for q in dataset.iter_questions()}
+
+
+PROMPTS = st.lists(st.sampled_from("ABCDEF"), min_size=1, max_size=6).map(
+    lambda drawn: {f"q{i}": f"{prompt}?" for i, prompt in enumerate(drawn)}
+)
+
+
+@given(one=PROMPTS, two=PROMPTS)
+def test_a_merge_adds_to_the_first_survey_what_the_second_has_beyond_it(one, two):
+    first, second = small(one, ["g", "h"]), small(two, ["g", "k"])
+    merged = merge_surveys(first, second)
+    merged.validate()
+    for table in SCHEMAS:
+        mine = getattr(first, table)
+        assert getattr(merged, table)[: mine.num_rows].equals(mine)
+    added = list(merged.iter_questions())[len(one) :]
+    assert [q.prompt for q in added] == [p for p in two.values() if p not in one.values()]
+    asked = {g: {(a, p) for a, p, *_ in answers(second, [g])} for g in ("g", "k")}
+    assert {p for _, p, *_ in answers(merged, [f"{PREFIX}g"])} == {p for _, p in asked["g"]}
+    assert {p for _, p, *_ in answers(merged, ["k"])} == {p for _, p in asked["k"]}
+    rows = [d.preferences.num_rows for d in (merged, first, second)]
+    assert rows[0] + merged.dropped.num_rows == rows[1] + rows[2]
+
+
+def test_the_same_question_is_the_first_surveys():
+    words = ("test", "Tea?", ("Yes", "No"))
+    first = PreferenceDataset.build(
+        [Question("tea", *words, "drinks")],
+        [Group("ann", "individual")],
+        {"group_id": ["ann"], "question_id": ["tea"], "choice": [1]},
+    )
+    second = PreferenceDataset.build(
+        [Question("tea", "other", "Coffee?", ("Yes", "No")), Question("t", *words, "beverages", (0.0, 1.0))],
+        [Group("SEX=Male", "attribute", "a man")],
+        {
+            "group_id": ["SEX=Male"] * 2,
+            "question_id": ["t", "tea"],
+            "share": [[0.25, 0.75], [1.0, 0.0]],
+            "n": [40.0, None],
+        },
+    )
+    merged = merge_surveys(first, second)
+    assert list(merged.iter_questions()) == [
+        Question("tea", *words, "drinks"),
+        Question(f"{PREFIX}tea", "other", "Coffee?", ("Yes", "No")),
+    ]
+    assert merged.groups.to_pylist() == first.groups.to_pylist() + second.groups.to_pylist()
+    assert [tuple(p.values()) for p in merged.preferences.to_pylist()] == [
+        ("ann", "tea", None, 1, None),
+        ("SEX=Male", "tea", [0.25, 0.75], None, 40.0),
+        ("SEX=Male", f"{PREFIX}tea", [1.0, 0.0], None, None),
+    ]
+    assert merged.dropped.num_rows == 0
+
+
+def test_responses_in_another_order_are_another_question():
+    first = small({"a": "A?"}, ["g"])
+    turned = dataclasses.replace(next(iter(first.iter_questions())), responses=("No", "Yes"))
+    rows = {"group_id": ["h"], "question_id": ["a"], "choice": [0]}
+    merged = merge_surveys(first, PreferenceDataset.build([turned], [Group("h", "attribute")], rows))
+    assert [(q.question_id, q.responses) for q in merged.iter_questions()] == [
+        ("a", ("Yes", "No")),
+        (f"{PREFIX}a", ("No", "Yes")),
+    ]
+
+
+def test_of_two_answers_to_what_became_one_question_the_first_is_kept():
+    first = small({"a": "A?"}, ["g"], [("row 1", "bad")])
+    second = small({"x": "A?", "y": "A?", "z": "Z?"}, ["g", "h"], [("row 2", "bad")])
+    choices = pa.array([0, 1, 0, 1, 0, 0], pa.int32())
+    rows = second.preferences.set_column(3, SCHEMAS["preferences"].field("choice"), choices)
+    order = np.array([4, 3, 5, 0, 1, 2])  # h answers y before x
+    merged = merge_surveys(first, dataclasses.replace(second, preferences=rows.take(order)))
+    assert prompts(merged) == {"a": "A?", "z": "Z?"}
+    assert [(p["group_id"], p["question_id"], p["choice"]) for p in merged.preferences.to_pylist()] == [
+        ("g", "a", 0),
+        ("h", "a", 0),
+        ("h", "z", 0),
+        (f"{PREFIX}g", "a", 0),
+        (f"{PREFIX}g", "z", 0),
+    ]
+    assert [(d["where"], d["reason"]) for d in merged.dropped.to_pylist()] == [
+        ("row 1", "bad"),
+        ("row 2", "bad"),
+        ("second survey: h, x", ANSWERED_BEFORE),
+        ("second survey: g, y", ANSWERED_BEFORE),
+    ]
+    assert (first.dropped.num_rows, second.dropped.num_rows) == (1, 1)
+
+
+def test_what_one_survey_asks_twice_stays_two_questions():
+    twice = {"w1": "A?", "w2": "A?"}
+    both = merge_surveys(small(twice, ["g"]), small(twice, ["h"]))  # the same two waves
+    assert prompts(both) == twice
+    assert both.preferences["question_id"].to_pylist() == ["w1", "w2"] * 2
+    assert both.dropped.num_rows == 0
+    other = merge_surveys(small(twice, ["g"]), small({"x": "A?"}, ["h"]))
+    assert other.preferences["question_id"].to_pylist() == ["w1", "w2", "w1"]
+    new = merge_surveys(small({"b": "B?"}, ["g"]), small(twice, ["h"]))
+    assert prompts(new) == {"b": "B?"} | twice
+    assert new.dropped.num_rows == 0
+
+
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ({"question_id": ["a", "a"], "choice": [0, 1]}, "row 1: .* occurs twice"),
+        ({"question_id": ["a", "c"], "choice": [0, 0]}, "row 1: question_id 'c' is not known"),
+        ({"question_id": ["a", "b"], "choice": [0, 2]}, "row 1: choice is not the index"),
+    ],
+)
+def test_a_survey_that_is_not_valid_is_named(at, rows, problem):
+    """The other survey asks 'c', which must not make it known."""
+    surveys = [small({"a": "A?", "c": "C?"}, ["g"])]
+    good = small({"a": "A?", "b": "B?"}, ["g"])
+    rows = {"group_id": ["g", "g"], "share": [None, None], "n": [None, None]} | rows
+    bad = dataclasses.replace(good, preferences=pa.table(rows, schema=SCHEMAS["preferences"]))
+    surveys.insert(at, bad)
+    with pytest.raises(DataError, match=f"^{('first', 'second')[at]} survey: preferences {problem}"):
+        merge_surveys(*surveys)
