@@ -27,7 +27,8 @@ class Split(BaseModel):
     protocol: Protocol
     """``paper``: test groups answer the training questions; ``new-questions``: also new questions;
     ``new-attribute``: no test group shares an attribute with a meta-train group; ``new-survey``: test
-    groups and questions are another survey's; ``individuals``: single people, divided within topics."""
+    groups and questions are another survey's; ``individuals``: single people, divided within topics;
+    groups of other kinds are all for training."""
     fraction: float
     """Share that is for meta-training: of the attributes (``new-attribute``), of each topic's people
     (``individuals``), of the first survey's groups (``new-survey``), else of all groups."""
@@ -98,8 +99,8 @@ def draw_split(
         fraction: share for meta-training (see :class:`Split`), rounded down as published; 1 keeps all.
         seed: of the random draw.
         protocol: see :class:`Split`.
-        validation_fraction: share of the meta-train groups for validation; at least one group. In
-            ``new-attribute`` a whole attribute takes its place where two or more are for meta-training.
+        validation_fraction: share of the meta-train groups (``individuals``: people) for validation; at
+            least one. In ``new-attribute`` it is a whole attribute where two or more are for meta-training.
         other: the part of ``dataset`` to test on; for ``new-survey``, and only for it.
         max_test_groups: most groups to test on, drawn from those there would be.
 
@@ -114,15 +115,15 @@ def draw_split(
     if max_test_groups is not None and max_test_groups < 1:
         raise ConfigError(f"the most groups to test on must be at least 1, not {max_test_groups}")
     rng = np.random.default_rng([seed, *hashlib.sha256(b"split").digest()[:4]])
-    groups = _shuffled(rng, dataset.groups["group_id"].to_pylist(), other.groups if other else ())
+    beside = _groups_beside_people(dataset) if protocol == "individuals" else []
+    groups = _shuffled(rng, dataset.groups["group_id"].to_pylist(), other.groups if other else beside)
     questions = _shuffled(rng, dataset.questions["question_id"].to_pylist(), other.questions if other else ())
     topics: dict[str, str] = {}
     if protocol == "new-attribute":
         parts = _by_attribute(rng, groups, fraction, validation_fraction)
     elif protocol == "individuals":
-        people = _individuals(dataset)
-        topics = _topics(dataset, people)
-        parts = _by_topic([g for g in groups if g in people], topics, fraction, validation_fraction)
+        topics = _topics(dataset, set(groups))
+        parts = _by_topic(groups, topics, fraction, validation_fraction)
     else:
         parts = _by_group(groups, fraction, validation_fraction)
     test = _shuffled(rng, other.groups) if other else parts.test
@@ -134,7 +135,7 @@ def draw_split(
         protocol=protocol,
         fraction=fraction,
         seed=seed,
-        train_groups=tuple(parts.train),
+        train_groups=(*parts.train, *_shuffled(rng, beside)),  # last: people are drawn as without them
         validation_groups=tuple(parts.validation),
         test_groups=tuple(test),
         question_order=tuple(questions[new:]),
@@ -218,12 +219,12 @@ def _evenly(lists: list[list[str]]) -> list[str]:
     return [item for _, item in sorted(placed, key=lambda p: p[0])]
 
 
-def _individuals(dataset: PreferenceDataset) -> set[str]:
+def _groups_beside_people(dataset: PreferenceDataset) -> list[str]:
     kinds = zip(*(dataset.groups[c].to_pylist() for c in ("group_id", "kind")), strict=True)
-    people = {g for g, kind in kinds if kind == "individual"}
-    if not people:
+    beside = [g for g, kind in kinds if kind != "individual"]
+    if len(beside) == dataset.groups.num_rows:
         raise ConfigError("protocol 'individuals' needs groups of kind 'individual'; the survey has none")
-    return people
+    return beside
 
 
 def _topics(dataset: PreferenceDataset, people: set[str]) -> dict[str, str]:

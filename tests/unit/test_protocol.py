@@ -12,7 +12,7 @@ from gpo_ray.evaluation.individuals import accuracy_table, topic_accuracy
 from gpo_ray.evaluation.protocol import CURVE, EvaluationPlan, _method, _tasks, evaluate_split
 from gpo_ray.evaluation.summary import cells
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
-from gpo_ray.preferences.join import join_surveys
+from gpo_ray.preferences.join import join_surveys, merge_surveys
 from gpo_ray.preferences.splits import draw_split
 
 PLAN = EvaluationPlan(("uniform", "ridge"), context=4)
@@ -100,6 +100,26 @@ def test_people_are_scored_by_topic():
     lines = accuracy_table(cells(rows)).splitlines()
     assert f"{cell['topic_accuracy']:.4f}" in lines[-1]
     assert f"{cell['alignment']:.4f}" in lines[-1]
+
+
+def test_groups_beside_people_are_learnt_from_and_not_scored():
+    people = one_topic_each()
+    asked = people.questions["question_id"].to_pylist()
+    rows = {"group_id": ["SEX=Male"] * len(asked), "question_id": asked, "choice": [0] * len(asked)}
+    men = PreferenceDataset.build(people.iter_questions(), [Group("SEX=Male", "attribute")], rows)
+    alone, beside = (
+        evaluate_split(
+            EvaluationPlan(("train-mean",), 4),
+            {"mean": arrays(d)},
+            draw_split(d, 0.5, 0, "individuals"),
+        )
+        for d in (people, merge_surveys(people, men))
+    )
+    for a, b in zip(alone, beside, strict=True):
+        assert [a[c] for c in ("group_id", "topic", "context", "questions")] == [
+            b[c] for c in ("group_id", "topic", "context", "questions")
+        ]
+        assert a["alignment"] > b["alignment"]  # people of a topic answer alike, men do not
 
 
 def test_topics_count_alike_however_many_people_they_have():

@@ -1,5 +1,6 @@
 """Splits by attribute, on another survey, and of single people."""
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -11,7 +12,7 @@ from synthetic import survey as shared_survey
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
-from gpo_ray.preferences.join import join_surveys
+from gpo_ray.preferences.join import join_surveys, merge_surveys
 from gpo_ray.preferences.splits import Split, draw_split
 
 FRACTIONS = st.sampled_from([0.4, 0.5, 0.6, 0.8])
@@ -138,21 +139,57 @@ def test_people_who_answer_on_several_topics_are_divided_as_a_whole():
     assert (len(split.meta_train_groups), len(split.test_groups)) == (4, 4)
 
 
-def test_only_people_are_divided():
-    dataset = people(6)
-    rows = dataset.preferences.select(["group_id", "question_id", "choice"]).to_pylist()
-    rows.append({"group_id": "SEX=Female", "question_id": "t0-0", "choice": 0})
-    groups = [Group(f"person=0-{i}", "individual") for i in range(6)] + [Group("SEX=Female", "attribute")]
-    columns = {k: [r[k] for r in rows] for k in rows[0]}
+def groups_beside(dataset, count):
+    """``dataset`` and ``count`` groups of other kinds, who answer its first question."""
+    asked = next(iter(dataset.iter_questions()))
+    ids = [f"SEX={i}" for i in range(count)]
+    kinds = ["attribute", "country", "community"]
+    rows = {"group_id": ids, "question_id": [asked.question_id] * count, "choice": [0] * count}
+    groups = [Group(g, kinds[i % 3]) for i, g in enumerate(ids)]
+    return merge_surveys(dataset, PreferenceDataset.build([asked], groups, rows))
+
+
+@given(
+    sizes=st.lists(st.integers(5, 12), min_size=1, max_size=4),
+    beside=st.integers(1, 40),
+    seed=st.integers(0, 9),
+    fraction=st.sampled_from([0.4, 0.6, 1.0]),
+    most=st.sampled_from([None, 3]),
+)
+def test_groups_beside_people_are_trained_on_and_change_nothing_else(sizes, beside, seed, fraction, most):
+    dataset = people(*sizes)
+    alone = draw_split(dataset, fraction, seed, "individuals", max_test_groups=most)
     split = draw_split(
-        PreferenceDataset.build(dataset.iter_questions(), groups, columns), 0.5, 0, "individuals"
-    )
-    assert "SEX=Female" not in split.meta_train_groups + split.test_groups
-    assert len(split.test_groups) == 3
+        groups_beside(dataset, beside), fraction, seed, "individuals", max_test_groups=most
+    ).model_dump()
+    trained = split.pop("train_groups")
+    count = len(alone.train_groups)
+    assert trained[:count] == alone.train_groups
+    assert sorted(trained[count:]) == sorted(f"SEX={i}" for i in range(beside))
+    assert split == alone.model_dump(exclude={"train_groups"})
+
+
+def test_the_draw_of_people_stays_what_it_was():
+    split = draw_split(people(4, 5), 0.6, 0, "individuals")
+    assert split.train_groups == ("person=0-0", "person=1-2", "person=0-1", "person=1-3")
+    assert split.validation_groups == ("person=1-0",)
+    assert split.test_groups == ("person=0-3", "person=1-1", "person=0-2", "person=1-4")
+    assert split.question_order == ("t1-0", "t0-0", "t0-1", "t1-1")
+
+
+def test_groups_beside_people_are_in_the_order_that_the_seed_gives():
+    dataset = groups_beside(people(5, 5), 12)
+    turned = dataclasses.replace(dataset, groups=dataset.groups[::-1])
+    first = draw_split(dataset, 0.6, 3, "individuals")
+    assert draw_split(turned, 0.6, 3, "individuals") == first
+    assert draw_split(dataset, 0.6, 4, "individuals").train_groups[-12:] != first.train_groups[-12:]
+
+
+def test_groups_do_not_take_the_place_of_people():
     with pytest.raises(ConfigError, match="needs groups of kind 'individual'"):
         draw_split(people(6, kind="attribute"), 0.5, 0, "individuals")
     with pytest.raises(ConfigError, match="3 people on 1 topics cannot be divided"):
-        draw_split(people(3), 0.4, 0, "individuals")
+        draw_split(groups_beside(people(3), 9), 0.4, 0, "individuals")
 
 
 @given(
