@@ -19,6 +19,7 @@ from gpo_ray import __version__
 from gpo_ray.config import load_train_config, parse
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.join import merge_surveys
 from gpo_ray.preferences.readers import READERS, ReadOptions, read_survey
 from gpo_ray.preferences.splits import PROTOCOLS, Protocol, draw_split
 from gpo_ray.storage import Folder
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Group Preference Optimization on Ray.",
 )
-survey_app = typer.Typer(no_args_is_help=True, help="Survey data: import it, look at it.")
+survey_app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
 bundle_app = typer.Typer(no_args_is_help=True, help="Trained bundles.")
 app.add_typer(survey_app, name="survey")
 app.add_typer(bundle_app, name="bundle")
@@ -114,6 +115,25 @@ def survey_import(
         _print_json(result)
     else:
         _show_survey(dataset, out)
+
+
+@survey_app.command("merge")
+def survey_merge(
+    first: Annotated[str, typer.Argument(help="Survey folder, which keeps its ids and topics.")],
+    second: Annotated[str, typer.Argument(help="Survey folder to add to it.")],
+    out: Out,
+    as_json: Json = False,
+) -> None:
+    """Unite two surveys; a question that both ask, in the same words, becomes one."""
+    surveys = [PreferenceDataset.load(folder) for folder in (first, second)]
+    merged = merge_surveys(*surveys)
+    merged.save(out)
+    same = sum(s.questions.num_rows for s in surveys) - merged.questions.num_rows
+    if as_json:
+        _print_json(_survey_counts(merged) | {"same_questions": same, "out": out})
+    else:
+        _show_survey(merged, out)
+        print(f"{same} questions of {second} are the same as in {first}")
 
 
 @survey_app.command("show")

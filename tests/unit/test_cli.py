@@ -9,7 +9,8 @@ from synthetic import FINGERPRINT, bundle_config, flip_byte, survey, tiny_config
 
 from gpo_ray import cli
 from gpo_ray.model.bundle import write_bundle
-from gpo_ray.preferences.readers import READERS
+from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.readers import READERS, read_survey
 from gpo_ray.training.engine import new_model
 
 LONG = "group,prompt,response,count\n"
@@ -122,6 +123,64 @@ def test_import_ends_with_one_json_object(gpo, tmp_path):
         "dropped": {},
         "out": str(tmp_path / "o"),
     }
+
+
+def table(folder, name, text):
+    """A survey read from a table with these rows."""
+    (folder / f"{name}.csv").write_text(LONG + text)
+    read_survey("table", folder / f"{name}.csv").save(folder / name)
+    return folder / name
+
+
+def test_merged_surveys_share_their_questions(gpo, tmp_path):
+    first = table(tmp_path, "first", "a,Tea?,yes,3\na,Tea?,no,1\na,Milk?,yes,1\na,Milk?,no,1\n")
+    second = table(tmp_path, "second", "a,Tea?,yes,1\na,Tea?,no,1\nb,Rum?,yes,1\nb,Rum?,no,4\n")
+    arguments = ("survey", "merge", first, second, "--out", tmp_path / "o")
+    code, out, _ = gpo(*arguments, "--json")
+    assert code == 0
+    assert json.loads(out.strip().splitlines()[-1]) == {
+        "questions": 3,
+        "groups": 3,
+        "preferences": 4,
+        "dropped": {},
+        "same_questions": 1,
+        "out": str(tmp_path / "o"),
+    }
+    merged = PreferenceDataset.load(tmp_path / "o")
+    assert [q.prompt for q in merged.iter_questions()] == ["Tea?", "Milk?", "Rum?"]
+    assert merged.groups["group_id"].to_pylist() == ["a", "other:a", "b"]
+    code, out, _ = gpo(*arguments)
+    assert code == 0
+    assert "3 questions, 3 groups, 4 preferences" in out
+    assert out.splitlines()[-1].startswith("1 questions of")
+
+
+@pytest.mark.parametrize("place", ["first", "second"])
+@pytest.mark.parametrize("damage", ["absent", "byte changed", "another kind"])
+def test_merge_of_a_bad_survey(fails, folders, place, damage):
+    bad = folders / "bad"
+    word = str(bad)
+    if damage == "byte changed":
+        survey(seed=1).save(bad)
+        flip_byte(bad / "groups.parquet")
+        word = "groups.parquet"
+    elif damage == "another kind":
+        bad, word = folders / "store", "'embeddings'"
+    surveys = [folders / "survey", bad] if place == "second" else [bad, folders / "survey"]
+    fails("survey", "merge", *surveys, "--out", folders / "new", words=[word])
+    assert not (folders / "new").exists()
+
+
+def test_merge_writes_over_no_other_result(gpo, fails, folders):
+    surveys = (folders / "survey", folders / "survey")
+    before = (folders / "store" / "manifest.json").read_bytes()
+    fails("survey", "merge", *surveys, "--out", folders / "store", words=["'embeddings'"])
+    fails("survey", "merge", *surveys, "--out", "", words=["empty path"])
+    fails("survey", "merge", folders / "survey", "--out", folders / "new", words=["second"])
+    assert (folders / "store" / "manifest.json").read_bytes() == before
+    assert not (folders / "new").exists()
+    assert gpo("survey", "merge", *surveys, "--out", folders / "survey", "--json")[0] == 0
+    assert PreferenceDataset.load(folders / "survey").groups.num_rows == 2 * survey().groups.num_rows
 
 
 def test_unknown_kind_and_inapplicable_option(fails, tmp_path):
