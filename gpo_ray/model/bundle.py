@@ -26,6 +26,7 @@ from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
 from gpo_ray.model.memory import GroupMemory, QuestionMemory
 from gpo_ray.model.posterior import PriorScales
+from gpo_ray.model.traits import COUNT, Traits
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.storage import Folder
 
@@ -124,6 +125,9 @@ def _memory_files(known: QuestionMemory) -> dict[str, bytes]:
     tensors = {"shares": torch.from_numpy(memory.shares).float(), "x": torch.from_numpy(memory.x)}
     if memory.expected is not None:
         tensors["expected"] = torch.from_numpy(memory.expected).float()
+    if memory.traits is not None:
+        tensors["trait_loading"] = torch.from_numpy(memory.traits.loading).float()
+        tensors["trait_base"] = torch.from_numpy(memory.traits.base).float()
     order = sorted(known.number, key=lambda key: known.number[key])
     values = {
         "sizes": {key: int(memory.sizes[known.number[key]]) for key in order},
@@ -142,14 +146,21 @@ def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> Questi
     sizes = np.asarray(list(values.sizes.values()), np.int64)
     shapes = {name: tuple(t.shape) for name, t in tensors.items()}
     groups, rows = max([1, *shapes.get("shares", ())[:1]]), int(sizes.sum())
-    if shapes | {"expected": (rows,)} != {"shares": (groups, rows), "x": (rows, width), "expected": (rows,)}:
+    wanted: dict[str, tuple[int, ...]] = {"shares": (groups, rows), "x": (rows, width)}
+    if values.scales.traits:
+        wanted |= {"trait_loading": (rows, COUNT), "trait_base": (rows,)}
+    if shapes | {"expected": (rows,)} != wanted | {"expected": (rows,)}:
         raise BundleError(f"{folder}/{MEMORY}: shapes {shapes} do not fit {MEMORY_QUESTIONS}")
     shares = tensors["shares"].double().numpy()
     if np.isnan(shares).all(0).any():
         raise BundleError(f"{folder}/{MEMORY}: holds a question that nobody answered")
     number = {key: i for i, key in enumerate(values.sizes)}
     expected = tensors["expected"].double().numpy() if "expected" in tensors else None
-    memory = GroupMemory(shares, tensors["x"].numpy(), sizes, expected, scales=values.scales)
+    traits = None
+    if values.scales.traits:
+        loading, base = (tensors[name].double().numpy() for name in ("trait_loading", "trait_base"))
+        traits = Traits(loading, base, sizes)
+    memory = GroupMemory(shares, tensors["x"].numpy(), sizes, expected, scales=values.scales, traits=traits)
     return QuestionMemory(memory, number)
 
 

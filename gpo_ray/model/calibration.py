@@ -17,13 +17,16 @@ from gpo_ray.model.episodes import Ints, PreferenceArrays
 from gpo_ray.model.kernel import Array
 from gpo_ray.model.memory import MANY, remember
 from gpo_ray.model.posterior import MemoryView, Posterior, PriorScales
+from gpo_ray.model.traits import Traits
 
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 SEMANTICS = (0.0, 0.02, 0.1, 0.3, 1.0)
 EVIDENCES = (0.0, 0.3, 1.0, 3.0)
 THRESHOLDS = (0.0, 1.0)
+STRETCHES = (1.0, 2.0, 4.0, 8.0, 16.0)
+TRAITS = (0.0, 0.3, 0.5)
 GROUPS, TARGETS = 24, 100
-"""Groups (twice as many where there are ``MANY``) and target questions looked at, at most."""
+"""Groups (four times as many where there are ``MANY``) and target questions looked at, at most."""
 COVERAGE = 0.9
 
 
@@ -79,16 +82,25 @@ def calibrated(
         context: number of context questions.
         seed: of the choice of groups and contexts.
     """
-    trials = list(_trials(arrays, view.memory.groups, questions, context, seed))
+    memory = view.memory
+    mixed = bool(memory.single.any() and not memory.single.all())
+    alike = [g for g, single in zip(memory.groups, memory.single, strict=True) if single or not mixed]
+    trials = list(_trials(arrays, alike, questions, context, seed))
     if not trials:
         return view
-    thresholds = THRESHOLDS if len(view.memory.groups) >= MANY else THRESHOLDS[:1]
+    thresholds = THRESHOLDS if len(memory.groups) >= MANY else THRESHOLDS[:1]
+    weights = TRAITS if len(memory.groups) >= MANY else TRAITS[:1]
+    if len(weights) > 1:  # loadings fitted to those who are tried would know their answers
+        others = ~np.isin(memory.groups, [t.group for t in trials])
+        view = replace(view, memory=replace(memory, traits=Traits.fit(memory.shares[others], memory.sizes)))
     best = PriorScales(semantic=SEMANTICS[1])
     rounds: list[list[dict[str, Any]]] = [
         [{"noise": n, "threshold": t} for n, t in itertools.product(NOISES, thresholds)],
         [{"semantic": s} for s in SEMANTICS],
         [{"evidence": e} for e in EVIDENCES],
+        [{"stretch": s} for s in (STRETCHES if mixed else STRETCHES[:1])],
         [{"noise": n} for n in NOISES],
+        [{"traits": w} for w in weights],
     ]
     for options in rounds:
         choices = [replace(best, **o) for o in options]
@@ -101,7 +113,8 @@ def calibrated(
         for known in ratios:
             ratios[known].append(ratio[found.known == known])
     answered, new = (_quantile(np.concatenate(ratios[known])) for known in (True, False))
-    return _with(view, replace(best, widths=(answered, new)))
+    traits = Traits.fit(memory.shares, memory.sizes) if best.traits else None
+    return _with(replace(view, memory=replace(memory, traits=traits)), replace(best, widths=(answered, new)))
 
 
 def _trials(
@@ -109,7 +122,7 @@ def _trials(
 ) -> list[_Trial]:
     rng = np.random.default_rng([seed, 1])
     result = []
-    most = GROUPS if len(groups) < MANY else 2 * GROUPS
+    most = GROUPS if len(groups) < MANY else 4 * GROUPS
     for g in rng.permutation(groups)[:most]:
         mine = rng.permutation(np.intersect1d(arrays.answered[g], questions))
         cut = min(context, len(mine) // 2)

@@ -25,6 +25,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Prior, Task, spans
 from gpo_ray.model.kernel import Array, RBFKernel, centred, filled, softmax
 from gpo_ray.model.posterior import NUGGET, MemoryView, PriorScales
+from gpo_ray.model.traits import Traits
 
 MANY = 100
 """Groups from which on one more or less makes no difference to a mean."""
@@ -51,6 +52,8 @@ class GroupMemory:
     groups: tuple[int, ...] = ()
     """Their numbers in the data set, for leaving one out; empty in a bundle."""
     scales: PriorScales = field(default_factory=PriorScales)
+    traits: Traits | None = None
+    """Of the people, where there are many."""
 
     @cached_property
     def kernel(self) -> RBFKernel:
@@ -61,6 +64,11 @@ class GroupMemory:
     def offsets(self) -> Ints:
         """(Q + 1,) where each question's rows start."""
         return np.concatenate([[0], np.cumsum(self.sizes)])
+
+    @cached_property
+    def single(self) -> NDArray[np.bool_]:
+        """(G,) True for those who gave single answers: people rather than groups of them."""
+        return np.asarray((np.isnan(self.shares) | np.isin(self.shares, (0, 1))).all(1))
 
     @property
     def leaves_out(self) -> bool:

@@ -40,6 +40,11 @@ class PriorScales:
     who answered both: for many people who each answer a few questions. 0: covariances as they are."""
     evidence: float = Field(default=0.0, ge=0)
     """Groups' answers for which the estimate from other questions counts in a question's mean."""
+    stretch: float = Field(default=1.0, gt=0)
+    """Factor on the deviations of groups where single people are in memory too: groups differ as their
+    members do, but by less."""
+    traits: float = Field(default=0.0, ge=0, le=1)
+    """Weight of the nominal response model in the shares of questions that were answered; 0 without one."""
     widths: tuple[NonNegativeFloat, NonNegativeFloat] = (1.645, 1.645)
     """Half width of a 90 % interval in standard deviations: on questions in memory, and on new ones."""
 
@@ -95,7 +100,21 @@ class MemoryView:
         scores = t.mean + gain @ (y - c.mean)
         variance = t.variance(scales) - (gain * cross).sum(1)
         sd = np.sqrt(np.maximum(variance, t.own(scales)))
-        return Posterior(normalized(scores, t.sizes), sd, t.known, np.where(t.known, *scales.widths) * sd)
+        shares = self._with_traits(normalized(scores, t.sizes), t, context, y)
+        return Posterior(shares, sd, t.known, np.where(t.known, *scales.widths) * sd)
+
+    def _with_traits(self, shares: Array, t: _Side, context: Ints, y: Array) -> Array:
+        """The shares (T,), averaged with those of the nominal response model where that has any."""
+        weight, traits = self.memory.scales.traits, self.memory.traits
+        if not weight or traits is None:
+            return shares
+        inside = self.place[context] >= 0
+        theirs = y[np.repeat(inside, self.sizes[context])]
+        asked = t.known[np.cumsum(t.sizes) - t.sizes]
+        found = traits.shares(self.place[context[inside]], theirs, self.place[t.questions[asked]])
+        mixed = shares.copy()
+        mixed[t.known] = (1 - weight) * shares[t.known] + weight * found
+        return mixed
 
     def _side(self, questions: Ints, without: int | None, hidden: Ints | None = None) -> _Side:
         rows, sizes = spans(self.offsets, questions), self.sizes[questions]
@@ -109,7 +128,8 @@ class MemoryView:
         evidence = np.where(np.isnan(mean), 0.0, self.memory.scales.evidence)
         total = np.where(answered, shares, 0.0).sum(0) + np.nan_to_num(mean) * evidence
         weighed = total / np.maximum(count + evidence, 1e-9)
-        residual = np.where(answered, shares - weighed, 0.0)
+        stretch = np.where(self.memory.single, 1.0, self.memory.scales.stretch)[keep, None]
+        residual = stretch * np.where(known, np.where(answered, shares - weighed, 0.0), deviation)
         return _Side(
             rows=rows,
             questions=questions,
@@ -117,7 +137,7 @@ class MemoryView:
             known=known,
             answered=~known | answered,
             mean=np.where(known, weighed, mean),
-            residual=np.where(known, residual, deviation),
+            residual=residual,
             spread=np.where(known, 0.0, self.spread[rows]),
         )
 

@@ -19,6 +19,7 @@ from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.episodes import Task, draw_tasks
 from gpo_ray.model.memory import QuestionMemory, task_prior
 from gpo_ray.model.predict import predict_tasks
+from gpo_ray.model.traits import Traits
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import MetaTrainingData
@@ -168,6 +169,35 @@ def test_missing_answers_survive_the_round_trip(tmp_path):
     known = replace(MEMORY, memory=replace(VIEW.memory, shares=shares))
     write_bundle(tmp_path, gated_model().state_dict(), bundle_config(CONFIG), {}, known)
     np.testing.assert_allclose(read_bundle(tmp_path).memory.memory.shares, shares, atol=1e-7)
+
+
+def with_traits(weight=0.3):
+    traits = Traits.fit(VIEW.memory.shares, VIEW.memory.sizes)
+    scales = replace(VIEW.memory.scales, traits=weight)
+    return replace(MEMORY, memory=replace(VIEW.memory, traits=traits, scales=scales))
+
+
+def test_traits_survive_the_round_trip(tmp_path):
+    known = with_traits()
+    write_bundle(tmp_path, gated_model().state_dict(), bundle_config(CONFIG), {}, known)
+    got, want = read_bundle(tmp_path).memory.memory.traits, known.memory.traits
+    np.testing.assert_allclose(got.loading, want.loading, atol=1e-6)
+    np.testing.assert_allclose(got.base, want.base, atol=1e-6)
+    np.testing.assert_array_equal(got.sizes, want.sizes)
+
+
+@pytest.mark.parametrize("name", ["trait_loading", "trait_base"])
+def test_traits_that_are_missing_or_cut_are_named(tmp_path, name):
+    folder = tmp_path / "bundle"
+    write_bundle(folder, gated_model().state_dict(), bundle_config(CONFIG), {}, with_traits())
+    tensors = load_file(folder / "memory.safetensors")
+    for damaged in (
+        {k: v for k, v in tensors.items() if k != name},
+        tensors | {name: tensors[name][:-1].contiguous()},
+    ):
+        rewrite(folder, "memory.safetensors", save(damaged))
+        with pytest.raises(BundleError, match=r"/bundle/.*memory\.safetensors"):
+            read_bundle(folder)
 
 
 def test_order_of_the_keys_does_not_matter(tmp_path):

@@ -8,7 +8,9 @@ from test_memory import GROUPS, SPARSE, ask, differ, view
 
 from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.kernel import nearest_covariance
+from gpo_ray.model.memory import MANY
 from gpo_ray.model.posterior import LEAST_BOTH, PriorScales
+from gpo_ray.model.traits import Traits
 
 DATA = arrays(survey(groups=8, count=16))
 ALL = np.arange(16)
@@ -101,3 +103,73 @@ def test_nearest_covariance_keeps_what_is_one_and_mends_what_is_not():
     assert np.linalg.eigvalsh(bad).min() < -0.1
     assert np.linalg.eigvalsh(mended).min() > -1e-9
     np.testing.assert_allclose(mended, mended.T)
+
+
+def agreeing(n, seed=0):
+    """People of two sides, who answer every question with the response of their side three times in four."""
+    data = arrays(survey(groups=n, count=12, seed=seed))
+    rng = np.random.default_rng(seed)
+    sizes = np.diff(data.offsets)
+    sides = rng.integers(2, size=n)
+    shares = tuple(
+        np.concatenate([np.eye(k)[side if rng.random() < 0.75 else 1 - side] for k in sizes])
+        for side in sides
+    )
+    return replace(data, shares=shares, answered=tuple(np.arange(12) for _ in range(n))), sides
+
+
+def with_groups(data, sides):
+    """The same with two more members of the data set: the sides' own shares."""
+    means = tuple(np.mean([s for s, x in zip(data.shares, sides, strict=True) if x == k], 0) for k in (0, 1))
+    return replace(
+        data,
+        group_ids=(*data.group_ids, "side=0", "side=1"),
+        shares=(*data.shares, *means),
+        answered=(*data.answered, np.arange(12), np.arange(12)),
+    )
+
+
+def test_stretch_concerns_groups_that_are_beside_people_alone():
+    data, sides = agreeing(30)
+    both = with_groups(data, sides)
+    mixed = view(both, (*range(20), 30, 31), np.arange(12), PriorScales(stretch=3.0))
+    plain = view(both, (*range(20), 30, 31), np.arange(12), PriorScales(stretch=1.0))
+    assert mixed.memory.single.tolist() == [True] * 20 + [False] * 2
+    a, b = mixed._side(np.arange(12), None), plain._side(np.arange(12), None)
+    np.testing.assert_allclose(a.residual[:20], b.residual[:20])
+    np.testing.assert_allclose(a.residual[20:], 3 * b.residual[20:])
+    left_out = mixed._side(np.arange(12), 3)
+    assert len(left_out.residual) == 21
+    np.testing.assert_allclose(left_out.residual[19:], 3 * plain._side(np.arange(12), 3).residual[19:])
+
+
+def test_stretch_is_chosen_where_few_people_and_their_groups_are_known():
+    data, sides = agreeing(30)
+    both = with_groups(data, sides)
+    alone = fit_memory(data, range(10), np.arange(12), 4).memory.scales
+    mixed = fit_memory(both, (*range(10), 30, 31), np.arange(12), 4).memory.scales
+    assert alone.stretch == 1.0 < mixed.stretch
+
+
+def test_traits_are_averaged_into_questions_that_were_answered():
+    data, _ = agreeing(160)
+    v = fit_memory(data, range(150), np.arange(9), 4)
+    found = Traits.fit(v.memory.shares, v.memory.sizes)
+    half = replace(v, memory=replace(v.memory, traits=found, scales=replace(v.memory.scales, traits=0.5)))
+    none = replace(v, memory=replace(v.memory, traits=found, scales=replace(v.memory.scales, traits=0.0)))
+    context, target = np.array([2, 0, 10]), np.array([5, 11, 3])  # 10 and 11 are new
+    y = data.shares_of(155, context)
+    mixed, plain = (x.posterior(context, y, target) for x in (half, none))
+    theirs = found.shares(np.array([2, 0]), data.shares_of(155, np.array([2, 0])), np.array([5, 3]))
+    np.testing.assert_allclose(mixed.shares[mixed.known], plain.shares[plain.known] / 2 + theirs / 2)
+    np.testing.assert_array_equal(mixed.shares[~mixed.known], plain.shares[~plain.known])
+    assert 0 < (~mixed.known).sum() < len(mixed.known)
+
+
+def test_traits_are_for_many_people_alone():
+    data, _ = agreeing(MANY + 20)
+    many = fit_memory(data, range(MANY), np.arange(12), 4).memory
+    few = fit_memory(data, range(MANY - 1), np.arange(12), 4).memory
+    assert few.traits is None
+    assert few.scales.traits == 0
+    assert (many.traits is None) == (many.scales.traits == 0)
