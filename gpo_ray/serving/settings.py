@@ -1,0 +1,74 @@
+"""Settings of the service: the one argument of :func:`gpo_ray.serving.app.build_app`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Replicas(_Settings):
+    """How many copies of a deployment, and what each may use."""
+
+    min: int = Field(default=1, ge=1)
+    """Copies at least."""
+    max: int = Field(default=1, ge=1)
+    """Copies at most; with more than ``min`` the number follows the load."""
+    cpus: float = Field(default=1, gt=0)
+    """Logical CPUs of each."""
+    gpus: float = Field(default=0, ge=0)
+    """GPUs of each."""
+    queue: int = Field(default=64, ge=1)
+    """Requests that wait for each copy at most; more are told to come back later (429)."""
+
+
+class Limits(_Settings):
+    """What one request, and one key, may ask for."""
+
+    body_bytes: int = Field(default=1_000_000, ge=1_000)
+    """Longest body of a request; longer ones get 413."""
+    requests_per_minute: int = Field(default=6_000, ge=1)
+    """For each key, and for all requests together where no keys are needed; more get 429."""
+
+
+class ServeSettings(_Settings):
+    """All settings of the service."""
+
+    bundle: str
+    """Folder or URI of the bundle to serve."""
+    model: str | None = None
+    """Language model; by default the one that the bundle was trained with."""
+    embeddings: str | None = None
+    """Embedding store whose questions need no language model."""
+    survey: str | None = None
+    """Survey whose questions the page offers, with the real shares beside the predicted ones."""
+    database: str = "sqlite:///gpo-groups.sqlite"
+    """SQLAlchemy URL of the registry; SQLite serves one node, PostgreSQL (``postgresql+psycopg://``) many."""
+    require_keys: bool = True
+    """Whether every request under /v1 needs an API key."""
+    page: bool = True
+    """Whether to show the page at /."""
+    limits: Limits = Limits()
+    ingress: Replicas = Replicas(queue=256)
+    predictor: Replicas = Replicas()
+    encoder: Replicas = Replicas(queue=32)
+    batch_size: int = Field(default=32, ge=1)
+    """Requests predicted together at most."""
+    batch_wait_seconds: float = Field(default=0.002, ge=0, le=1)
+    """How long a request waits for others."""
+    cached_contexts: int = Field(default=10_000, ge=1)
+    """Adapted groups that each predictor keeps."""
+    cached_questions: int = Field(default=20_000, ge=1)
+    """Embedded questions that each predictor keeps."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    def model_post_init(self, _: Any) -> None:
+        """Check what a single field cannot."""
+        for name in ("ingress", "predictor", "encoder"):
+            replicas: Replicas = getattr(self, name)
+            if replicas.max < replicas.min:
+                raise ValueError(f"{name}: max ({replicas.max}) is less than min ({replicas.min})")
