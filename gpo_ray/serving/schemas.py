@@ -192,7 +192,7 @@ class Readiness(_Reply):
     """Whether predictions can be made now."""
 
     ready: bool
-    bundle: str | None
+    bundle: str | None = None
     """Id of the bundle that is serving."""
     problem: str | None = None
     """Why it is not ready, or why another bundle was not taken."""
@@ -202,7 +202,7 @@ class NotReady(Problem):
     """The problem that says why predictions cannot be made now."""
 
     ready: Literal[False] = False
-    bundle: str | None
+    bundle: str | None = None
     problem: str | None = None
 
 
