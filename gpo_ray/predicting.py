@@ -48,7 +48,7 @@ class Answer(Slate):
         if (self.share is None) == (self.choice is None):
             raise ValueError("exactly one of share and choice must be given")
         if self.choice is not None and not 0 <= self.choice < len(self.responses):
-            raise ValueError(f"choice {self.choice} is not the index of a response")
+            raise ValueError("choice is not the index of a response")
         if self.share is not None:
             if len(self.share) != len(self.responses):
                 raise ValueError(f"{len(self.share)} shares for {len(self.responses)} responses")

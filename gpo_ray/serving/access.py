@@ -1,0 +1,104 @@
+"""Who may do what, and how often."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+from cachetools import TTLCache
+from fastapi import Request
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+
+from gpo_ray.serving.problems import Refused, trace_of
+
+if TYPE_CHECKING:
+    from gpo_ray.serving.keys import Key, KeyRing, Scope
+    from gpo_ray.serving.settings import ServeSettings
+
+KEY_SECONDS = 5.0
+"""How long a key that was revoked may still be taken."""
+PUBLIC = "public"
+"""Tenant of everybody where no keys are needed."""
+_KEYS = 10_000
+_LONGEST_SECRET = 500
+_WRITING = {"PUT", "DELETE"}
+
+
+class Guard:
+    """Lets requests in; one for each replica, which counts for itself.
+
+    Args:
+        settings: whether keys are needed, and how many requests each may send.
+        keys: the keys there are.
+    """
+
+    def __init__(self, settings: ServeSettings, keys: KeyRing) -> None:
+        self._required = settings.require_keys
+        self._keys = keys
+        self._known: TTLCache[bytes, Key | None] = TTLCache(_KEYS, KEY_SECONDS)
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limit = RateLimitItemPerMinute(settings.limits.requests_per_minute)
+
+    async def admit(self, request: Request) -> None:
+        """Let a request in and note whose it is.
+
+        Raises:
+            Refused: 401 without a known key, 403 if the key may not do that, 429 after too many requests.
+            RegistryUnavailable: if keys cannot be looked up.
+        """
+        trace = trace_of(request.scope)
+        key: Key | None = None
+        if self._required:
+            key = await self._find(_secret(request))
+            if key is None:
+                raise _unauthorized()
+        trace.tenant, trace.key_id = (key.tenant, key.key_id) if key else (PUBLIC, None)
+        self._count(trace.key_id or PUBLIC)
+        scope: Scope = "write" if request.method in _WRITING else "read"
+        if key is not None and not key.may(scope):
+            challenge = f'Bearer realm="gpo", error="insufficient_scope", scope="{scope}"'
+            raise Refused(
+                HTTPStatus.FORBIDDEN, f"the key may not {scope}", headers={"WWW-Authenticate": challenge}
+            )
+
+    async def _find(self, secret: str) -> Key | None:
+        digest = hashlib.sha256(secret.encode()).digest()
+        try:
+            return self._known[digest]
+        except KeyError:
+            key = await to_thread.run_sync(self._keys.find, secret)
+            self._known[digest] = key
+            return key
+
+    def _count(self, who: str) -> None:
+        if not self._limiter.hit(self._limit, who):
+            free = self._limiter.get_window_stats(self._limit, who).reset_time
+            wait = max(1, math.ceil(free - time.time()))
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "the key has sent too many requests",
+                headers={"Retry-After": str(wait)},
+            )
+
+
+def _secret(request: Request) -> str:
+    given = request.headers.getlist("authorization")
+    scheme, _, secret = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    secret = secret.strip()
+    if scheme.lower() != "bearer" or not 0 < len(secret) <= _LONGEST_SECRET:
+        raise _unauthorized()
+    return secret
+
+
+def _unauthorized() -> Refused:
+    return Refused(
+        HTTPStatus.UNAUTHORIZED,
+        "a known API key is needed: Authorization: Bearer KEY",
+        headers={"WWW-Authenticate": 'Bearer realm="gpo"'},
+    )

@@ -1,0 +1,142 @@
+"""What happens to every request: an id, a bound on its body, safe headers, one line in the log."""
+
+from __future__ import annotations
+
+import json
+import re
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+from logging import getLogger
+from time import perf_counter
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gpo_ray.serving.problems import Refused, Trace, problem, start_trace
+
+LOG = getLogger("gpo_ray.serving")
+API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+_FRAMES = 12
+
+
+class Gate:
+    """ASGI middleware around the whole application.
+
+    Args:
+        app: the application.
+        body_bytes: longest body of a request; longer ones get 413 as soon as that is known.
+        page_policy: Content-Security-Policy of what is not under /v1 and sets none itself.
+    """
+
+    def __init__(self, app: ASGIApp, body_bytes: int, page_policy: str = API_POLICY) -> None:
+        self._app = app
+        self._body_bytes = body_bytes
+        self._page_policy = page_policy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        trace = start_trace(scope, given if _REQUEST_ID.fullmatch(given) else uuid4().hex)
+        began, status = perf_counter(), 0
+
+        async def send_safely(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self._add_headers(scope["path"], trace.request_id, MutableHeaders(scope=message))
+            await send(message)
+
+        try:
+            await self._bounded(scope, receive, send_safely)
+        except Exception as e:
+            _log_fault(e, trace)
+            if status:  # half an answer cannot be taken back: the server closes the connection
+                raise
+            await problem(scope, 500, "the service failed; its log has the request id")(
+                scope, receive, send_safely
+            )
+        finally:
+            _log_access(scope, trace, status, perf_counter() - began)
+
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application, which cannot read more than the longest body."""
+        refused = self._refuse_declared(scope)
+        if refused is not None:
+            await problem(scope, refused.status_code, refused.detail, headers=refused.headers)(
+                scope, receive, send
+            )
+            return
+        taken = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._body_bytes:
+                raise self._too_long()
+            return message
+
+        await self._app(scope, receive_bounded, send)
+
+    def _refuse_declared(self, scope: Scope) -> Refused | None:
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not (declared.isascii() and declared.isdigit()):
+            return Refused(HTTPStatus.BAD_REQUEST, "Content-Length is not a number", {"Connection": "close"})
+        digits = declared.lstrip("0")
+        if len(digits) > 18 or int(digits or "0") > self._body_bytes:
+            return self._too_long()
+        return None
+
+    def _too_long(self) -> Refused:
+        return Refused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"the body is longer than {self._body_bytes} bytes",
+            {"Connection": "close"},  # the rest is not read
+        )
+
+    def _add_headers(self, path: str, request_id: str, headers: MutableHeaders) -> None:
+        headers["X-Request-ID"] = request_id
+        for name, value in _SAFE.items():
+            headers.setdefault(name, value)
+        if path.startswith("/v1/"):
+            headers["Content-Security-Policy"] = API_POLICY
+            headers["Cache-Control"] = "no-store"
+        else:
+            headers.setdefault("Content-Security-Policy", self._page_policy)
+
+
+def _log_access(scope: Scope, trace: Trace, status: int, seconds: float) -> None:
+    fields = {
+        "event": "request",
+        "request_id": trace.request_id,
+        "method": scope["method"][:20],
+        "route": getattr(scope.get("route"), "path", None),  # the raw path is whatever somebody sent
+        "status": status or None,
+        "milliseconds": round(1000 * seconds, 2),
+        "key": trace.key_id,
+        "tenant": trace.tenant,
+    }
+    _log_json(fields | ({"error": trace.error} if trace.error else {}))
+
+
+def _log_fault(error: Exception, trace: Trace) -> None:
+    """Where the service failed; messages of exceptions are left out, as they may hold what was sent."""
+    trace.error = type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    where = [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
+    _log_json({"event": "fault", "request_id": trace.request_id, "error": trace.error, "where": where}, 40)
+
+
+def _log_json(fields: Mapping[str, object], level: int = 20) -> None:
+    LOG.log(level, "%s", json.dumps(fields))

@@ -1,0 +1,158 @@
+"""Every error of the service as a problem document (RFC 9457) that never repeats what was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import Scope
+
+from gpo_ray.errors import GPOError, UnknownGroupError
+from gpo_ray.serving.backend import Overloaded
+from gpo_ray.serving.database import RegistryUnavailable
+from gpo_ray.serving.registry import VersionConflict
+from gpo_ray.serving.schemas import FieldProblem, Problem
+
+MEDIA_TYPE = "application/problem+json"
+_TRACE = "gpo_ray.trace"
+_LONGEST_FIELD = 200
+_MOST_ERRORS = 20
+
+
+class Refused(HTTPException):
+    """A request that is answered with a problem."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, detail, dict(headers or {}))
+
+
+@dataclass
+class Trace:
+    """What is known of a request, for its log line."""
+
+    request_id: str
+    key_id: str | None = None
+    tenant: str | None = None
+    error: str | None = None
+    """Type of the exception behind a failure of the service's own."""
+
+
+def start_trace(scope: Scope, request_id: str) -> Trace:
+    """Give a request its trace."""
+    trace = Trace(request_id)
+    scope[_TRACE] = trace
+    return trace
+
+
+def trace_of(scope: Scope) -> Trace:
+    """The trace of a request."""
+    trace: Trace = scope[_TRACE]
+    return trace
+
+
+def problem(
+    scope: Scope,
+    status: int,
+    detail: str,
+    errors: Sequence[FieldProblem] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem document as a response."""
+    return problem_response(
+        Problem(
+            title=HTTPStatus(status).phrase,
+            status=status,
+            detail=detail,
+            request_id=trace_of(scope).request_id,
+            errors=tuple(errors) if errors else None,
+        ),
+        headers,
+    )
+
+
+def problem_response(body: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """``body`` as a response; what is not known is left out."""
+    return Response(
+        body.model_dump_json(exclude_none=True), body.status, dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def answer_with_problems(api: FastAPI) -> None:
+    """Have ``api`` answer every exception that is not a fault of its own with a problem."""
+    api.add_exception_handler(StarletteHTTPException, _refused)
+    api.add_exception_handler(RequestValidationError, _invalid)
+    api.add_exception_handler(GPOError, _unpredictable)
+    api.add_exception_handler(UnknownGroupError, _unknown_group)
+    api.add_exception_handler(VersionConflict, _conflict)
+    api.add_exception_handler(Overloaded, _overloaded)
+    api.add_exception_handler(RegistryUnavailable, _unavailable)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StarletteHTTPException)  # noqa: S101 -- for the type checker
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the router names the methods of one route only
+        headers["Allow"] = ", ".join(_methods(request))
+    return problem(request.scope, error.status_code, str(error.detail), headers=headers)
+
+
+def _methods(request: Request) -> list[str]:
+    found: set[str] = set()
+    for route in request.app.routes:
+        pattern, methods = getattr(route, "path_regex", None), getattr(route, "methods", None)
+        if pattern is not None and methods and pattern.match(request.scope["path"]):
+            found |= methods
+    return sorted(found)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 -- for the type checker
+    errors = [FieldProblem(field=_path(e["loc"]), message=_message(e)) for e in error.errors()[:_MOST_ERRORS]]
+    return problem(
+        request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, "the request does not fit its schema", errors
+    )
+
+
+def _path(location: Sequence[int | str]) -> str:
+    return ".".join(str(part) for part in location)[:_LONGEST_FIELD]
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    message: str = error["msg"]
+    return message.removeprefix("Value error, ")
+
+
+def _unpredictable(request: Request, error: Exception) -> Response:
+    return problem(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+
+
+def _unknown_group(request: Request, _: Exception) -> Response:
+    return problem(request.scope, HTTPStatus.NOT_FOUND, "no group of that id is registered")
+
+
+def _conflict(request: Request, _: Exception) -> Response:
+    return problem(request.scope, HTTPStatus.CONFLICT, "the group is not in the state that the request names")
+
+
+def _overloaded(request: Request, _: Exception) -> Response:
+    return problem(
+        request.scope,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too many requests are waiting already",
+        headers={"Retry-After": "1"},
+    )
+
+
+def _unavailable(request: Request, error: Exception) -> Response:
+    trace_of(request.scope).error = type(error).__name__
+    return problem(
+        request.scope,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "the registry of groups cannot be reached",
+        headers={"Retry-After": "1"},
+    )

@@ -1,0 +1,143 @@
+"""A real service in this process: a small trained-looking model, a tiny language model, SQLite."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from synthetic import FINGERPRINT, TINY_MODEL, bundle_config, survey, tiny_config
+
+from gpo_ray.embedding.encoder import Encoder
+from gpo_ray.embedding.language_model import find_model
+from gpo_ray.embedding.store import Embeddings
+from gpo_ray.embedding.template import TEMPLATE
+from gpo_ray.model import GroupPreferenceModel
+from gpo_ray.model.bundle import Bundle
+from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.episodes import PreferenceArrays
+from gpo_ray.model.memory import QuestionMemory
+from gpo_ray.preferences.dataset import question_key
+from gpo_ray.serving.backend import Predicted, Readiness, SlatePrediction
+from gpo_ray.serving.database import open_database
+from gpo_ray.serving.http import create_api
+from gpo_ray.serving.keys import KeyRing
+from gpo_ray.serving.registry import Registry
+from gpo_ray.serving.settings import ServeSettings
+from gpo_ray.training.engine import new_model
+
+BUNDLE = "tiny-1"
+CONFIG = tiny_config(model={**TINY_MODEL, "likelihood": "cross_entropy", "prior": "memory"})
+
+
+class LocalBackend:
+    """What predicts, without Serve: the estimator and the language model in this process."""
+
+    def __init__(self, language_model):
+        self.encoder = Encoder(find_model(str(language_model)), "float32")
+        self.model = self._estimator()
+        self.problem = None
+        self.fails = None
+        """What the next predictions raise."""
+
+    def _estimator(self):
+        dataset = survey(groups=8, count=12)
+        encoded = self.encode([(q.prompt, q.responses) for q in dataset.iter_questions()])
+        sizes = dataset.slate_sizes()
+        embeddings = Embeddings(
+            vectors=np.concatenate(encoded),
+            letter_logprob=np.zeros(int(sizes.sum()), np.float32),
+            offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            fingerprint=FINGERPRINT,
+            template=TEMPLATE,
+            pooling="mean",
+        )
+        data = PreferenceArrays.build(dataset, embeddings)
+        view = fit_memory(data, range(6), np.arange(12), 4)
+        keys = {q.key: i for i, q in enumerate(dataset.iter_questions())}
+        model = new_model(self.encoder.width, CONFIG).eval()
+        with torch.no_grad():
+            model.prior_gate.copy_(torch.tensor([0.3, 0.6]))
+        config = bundle_config(CONFIG, self.encoder.width)
+        return GroupPreferenceModel(Bundle(model, config, {}, QuestionMemory(view.memory, keys)))
+
+    def encode(self, slates):
+        return [e.pooled(CONFIG.model.pooling) for e in self.encoder.encode(slates)]
+
+    async def predict(self, context, questions):
+        if self.fails is not None:
+            raise self.fails
+        known = [
+            (x, a.shares())
+            for x, a in zip(self.encode([(a.prompt, a.responses) for a in context]), context, strict=True)
+        ]
+        group = self.model.adapt(known, [question_key(a.prompt, a.responses) for a in context])
+        slates = [(q.prompt, q.responses) for q in questions]
+        asked, keys = self.encode(slates), [question_key(*s) for s in slates]
+        shares, intervals = group.predict(asked, keys), group.intervals(asked, keys)
+        letters = [np.exp(e.letter_logprob).tolist() for e in self.encoder.encode(slates)]
+        made = zip(shares, intervals, letters, strict=True)
+        return Predicted(
+            [SlatePrediction(s.tolist(), [tuple(e) for e in i.tolist()], m) for s, i, m in made], BUNDLE
+        )
+
+    async def ready(self):
+        return Readiness(self.problem is None, BUNDLE, self.problem)
+
+
+@dataclass
+class Service:
+    """The application with what it is made of, and the secrets of some keys."""
+
+    api: object
+    backend: LocalBackend
+    registry: Registry
+    keys: KeyRing
+    secrets: dict[str, str]
+
+    def headers(self, name):
+        return {"Authorization": f"Bearer {self.secrets[name]}"}
+
+
+KEYS = {
+    "reader": ("north", ["read"]),
+    "writer": ("north", ["write"]),
+    "admin": ("north", ["admin"]),
+    "stranger": ("south", ["admin"]),
+}
+
+
+def make_service(folder, backend, **settings):
+    """A service on an SQLite file in ``folder``."""
+    engine = open_database(f"sqlite:///{folder}/groups.sqlite")
+    registry, keys = Registry(engine), KeyRing(engine)
+    secrets = {name: keys.create(name, tenant, scopes)[1] for name, (tenant, scopes) in KEYS.items()}
+    made = ServeSettings(bundle="tiny", **settings)
+    return Service(create_api(made, backend, registry, keys), backend, registry, keys, secrets)
+
+
+def answer(i=0, **changes):
+    """An answer as JSON."""
+    values = {"prompt": f"Question number {i}?", "responses": ["never", "sometimes", "always"]}
+    return values | ({"share": [0.2, 0.3, 0.5]} if "choice" not in changes else {}) | changes
+
+
+def question(i=9, **changes):
+    """A question as JSON."""
+    return {"prompt": f"Question number {i}?", "responses": ["no", "perhaps", "yes"]} | changes
+
+
+class LogLines(logging.Handler):
+    """Everything that is logged, as text."""
+
+    def __init__(self):
+        super().__init__()
+        self.text = []
+
+    def emit(self, record):
+        self.text.append(self.format(record))
+
+    def requests(self):
+        return [v for v in map(json.loads, self.text) if v["event"] == "request"]
