@@ -14,8 +14,9 @@ from torch import Tensor
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
+from gpo_ray.model.episodes import Ints
 from gpo_ray.model.likelihood import slate_log_softmax
-from gpo_ray.model.posterior import Posterior
+from gpo_ray.model.posterior import Conditioned, Posterior
 from gpo_ray.model.transformer import ContextCache, Points
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
 
@@ -81,16 +82,17 @@ class GroupPreferenceModel:
                     f"context question {i}: shares must be at least 0 and sum to 1, not {y.tolist()}"
                 )
             shares.append(y)
-        points = Points(
-            self._all(len(x)), torch.from_numpy(np.concatenate(shares)).float()[None].to(self._device)
-        )
+        y = np.concatenate(shares)
         with torch.inference_mode():
-            cache = self._model.encode_context(x, points)
-        sizes = [len(y) for y in shares]
-        answers = _Answers(
-            x.cpu().numpy(), sizes, np.concatenate(shares), self._keys(keys, len(sizes), "context")
-        )
-        return AdaptedGroup(self, cache, answers)
+            points = Points(self._all(len(x)), torch.from_numpy(y).float()[None].to(self._device))
+            cache = self._model.encode_context(torch.from_numpy(x).to(self._device), points)
+        sizes = [len(s) for s in shares]
+        named = self._keys(keys, len(sizes), "context")
+        conditioned = None
+        if self._memory is not None:
+            numbers = np.arange(len(sizes))
+            conditioned = self._memory.view(x, sizes, named).conditioned(numbers, y)
+        return AdaptedGroup(self, cache, conditioned)
 
     @staticmethod
     def _keys(keys: Sequence[str | None] | None, n: int, what: str) -> list[str | None]:
@@ -100,44 +102,56 @@ class GroupPreferenceModel:
             raise DataError(f"{what}: {len(keys)} keys for {n} questions")
         return list(keys)
 
-    def _posterior(
-        self, group: AdaptedGroup, x: Tensor, sizes: Sequence[int], keys: Sequence[str | None] | None
-    ) -> Posterior | None:
-        """What the memory expects of the group on some questions."""
-        asked = self._keys(keys, len(sizes), "questions")
-        if self._memory is None:
-            return None
-        given = group.answers
-        all_sizes = [*given.sizes, *sizes]
-        view = self._memory.memory.view(
-            np.concatenate([given.x, x.cpu().numpy()]),
-            np.asarray(all_sizes),
-            self._memory.place([*given.keys, *asked], all_sizes),
-        )
-        n = len(given.sizes)
-        return view.posterior(np.arange(n), given.y, np.arange(n, len(all_sizes)))
+    def predict_many(self, asked: Sequence[Asked]) -> list[Predicted]:
+        """Predict several groups in one pass through the transformer.
 
-    def _predict(
-        self, group: AdaptedGroup, questions: Sequence[Floats], keys: Sequence[str | None] | None
-    ) -> tuple[NDArray[np.float64], list[int], Posterior | None]:
-        """Shares (N,), the number of responses of each question, and what the memory expected."""
-        x, sizes = self._stack(questions, "questions")
-        found = self._posterior(group, x, sizes, keys)
-        target = Points(self._all(sum(sizes)))
-        if found is not None:
-            log_prior = torch.from_numpy(np.log(found.shares)).float()[None]
-            known = torch.from_numpy(found.known)[None]
-            target = replace(target, prior=log_prior.to(self._device), known=known.to(self._device))
+        Args:
+            asked: groups of this model, with at least one question each, from :meth:`asked`.
+
+        Returns:
+            In the order of ``asked``; what else is asked does not matter to any of them.
+        """
+        points = [len(a.x) for a in asked]
+        x = torch.from_numpy(np.concatenate([a.x for a in asked])).to(self._device)
+        index = torch.zeros(len(asked), max(points), dtype=torch.long)
+        real = torch.arange(max(points)) < torch.tensor(points)[:, None]
+        index[real] = torch.arange(len(x))
+        target = Points(index.to(self._device))
+        found = [a.prior for a in asked if a.prior is not None]
+        if found:
+            prior, known = torch.zeros(index.shape), torch.zeros(index.shape, dtype=torch.bool)
+            prior[real] = torch.from_numpy(np.log(np.concatenate([p.shares for p in found]))).float()
+            known[real] = torch.from_numpy(np.concatenate([p.known for p in found]))
+            target = replace(target, prior=prior.to(self._device), known=known.to(self._device))
+        sizes = np.concatenate([a.sizes for a in asked])
         slate = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(self._device)
         with torch.inference_mode():
-            mean, _ = self._model.decode(x, group.cache, target)
-            shares = slate_log_softmax(mean[0], slate, len(sizes)).exp().double().cpu().numpy()
-        return shares, sizes, found
+            mean, _ = self._model.decode(x, ContextCache.padded([a.group.cache for a in asked]), target)
+            log_share = slate_log_softmax(mean[real.to(self._device)], slate, len(sizes))
+            shares = log_share.exp().double().cpu().numpy()
+        each = np.split(shares, np.cumsum(points)[:-1])
+        return [Predicted(s, a.sizes, a.prior) for s, a in zip(each, asked, strict=True)]
+
+    def asked(
+        self, group: AdaptedGroup, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
+    ) -> Asked:
+        """Questions to a group, checked, and what the prior says; arguments as in :meth:`AdaptedGroup.predict`.
+
+        Raises:
+            DataError: if a shape is wrong or a value not finite.
+        """
+        x, sizes = self._stack(questions, "questions")
+        named = self._keys(keys, len(sizes), "questions")
+        prior = None
+        if self._memory is not None and group.conditioned is not None:
+            side = self._memory.view(x, sizes, named).side(np.arange(len(sizes)))
+            prior = group.conditioned.posterior(side)
+        return Asked(group, x, np.asarray(sizes), prior)
 
     def _all(self, n: int) -> Tensor:
         return torch.arange(n, device=self._device)[None]
 
-    def _stack(self, questions: Sequence[Floats], what: str) -> tuple[Tensor, list[int]]:
+    def _stack(self, questions: Sequence[Floats], what: str) -> tuple[NDArray[np.float32], list[int]]:
         """Embeddings of all responses, (N, E), and the number of each question's."""
         arrays = [np.asarray(q, np.float32) for q in questions]
         width = self.config.embedding_width
@@ -148,26 +162,59 @@ class GroupPreferenceModel:
                 )
             if not np.isfinite(a).all():
                 raise DataError(f"{what}: question {i}: an embedding is not finite")
-        return torch.from_numpy(np.concatenate(arrays)).to(self._device), [len(a) for a in arrays]
+        return np.concatenate(arrays), [len(a) for a in arrays]
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """A context: embeddings (C, E), number of responses of each question, shares (C,) and keys."""
+class Asked:
+    """Questions to a group: embeddings (N, E), number of responses of each, what the prior says of them."""
 
+    group: AdaptedGroup
     x: NDArray[np.float32]
-    sizes: list[int]
-    y: NDArray[np.float64]
-    keys: list[str | None]
+    sizes: Ints
+    prior: Posterior | None
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Shares (N,) over the responses of all questions, end to end."""
+
+    flat: NDArray[np.float64]
+    sizes: Ints
+    prior: Posterior | None
+
+    @property
+    def shares(self) -> list[NDArray[np.float64]]:
+        """(R,) of each question."""
+        return self._each(self.flat)
+
+    @property
+    def intervals(self) -> list[NDArray[np.float64]] | None:
+        """(R, 2) of each question; None without a prior."""
+        if self.prior is None:
+            return None
+        half = self.prior.half_width
+        return self._each(np.clip(np.stack([self.flat - half, self.flat + half], 1), 0, 1))
+
+    def _each(self, values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        return np.split(values, np.cumsum(self.sizes)[:-1])
 
 
 class AdaptedGroup:
     """A group whose context has been encoded; made by :meth:`GroupPreferenceModel.adapt`."""
 
-    def __init__(self, model: GroupPreferenceModel, cache: ContextCache, answers: _Answers) -> None:
+    def __init__(
+        self, model: GroupPreferenceModel, cache: ContextCache, conditioned: Conditioned | None
+    ) -> None:
         self._model = model
         self.cache = cache
-        self.answers = answers
+        self.conditioned = conditioned
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, to within small change."""
+        tensors = sum(t.nbytes for layer in self.cache.layers for t in layer)
+        return tensors + (self.conditioned.nbytes if self.conditioned is not None else 0)
 
     def predict(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
@@ -186,8 +233,7 @@ class AdaptedGroup:
         """
         if not questions:
             return []
-        shares, sizes, _ = self._model._predict(self, questions, keys)
-        return np.split(shares, np.cumsum(sizes)[:-1])
+        return self._model.predict_many([self._model.asked(self, questions, keys)])[0].shares
 
     def intervals(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
@@ -210,9 +256,7 @@ class AdaptedGroup:
         """
         if not questions:
             return []
-        shares, sizes, found = self._model._predict(self, questions, keys)
-        if found is None:
+        ends = self._model.predict_many([self._model.asked(self, questions, keys)])[0].intervals
+        if ends is None:
             raise DataError("this model has no prior and gives no intervals; train one with prior: memory")
-        half = found.half_width
-        ends = np.clip(np.stack([shares - half, shares + half], 1), 0, 1)
-        return np.split(ends, np.cumsum(sizes)[:-1])
+        return ends

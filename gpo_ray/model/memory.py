@@ -131,10 +131,10 @@ class _NewQuestions:
     def __init__(self, memory: GroupMemory, questions: Ints) -> None:
         rows = spans(memory.offsets, questions)
         self._sizes = memory.sizes[questions]
-        self._kernel, self._x = memory.kernel, memory.x[rows]
+        self._kernel, self._x = memory.kernel, memory.kernel.standardized(memory.x[rows])
         shares = memory.shares[:, rows]
         found = filled(shares)
-        kernel = self._kernel(self._x, self._x)
+        kernel = self._kernel.between(self._x, self._x)
         same = centred(centred(kernel, self._sizes).T, self._sizes)
         kernel[np.diag_indices(len(rows))] += NUGGET
         self._root = np.linalg.cholesky(kernel)
@@ -155,7 +155,7 @@ class _NewQuestions:
             The root of their explained covariance, (M, N).
         """
         rows, sizes = spans(view.offsets, questions), view.sizes[questions]
-        cross = self._kernel(self._x, view.x[rows])
+        cross = self._kernel.between(self._x, self._kernel.standardized(view.x[rows]))
         root = TRANSFER * solve_triangular(self._root, cross, lower=True)
         view.mean[rows] = softmax(root.T @ self._means[:, 0], sizes)
         for i in range(len(view.without)):
@@ -212,6 +212,10 @@ class QuestionMemory:
         found = [-1 if k is None else self.number.get(k, -1) for k in keys]
         known = [i if i >= 0 and self.memory.sizes[i] == n else -1 for i, n in zip(found, sizes, strict=True)]
         return np.asarray(known, np.int64)
+
+    def view(self, x: NDArray[np.float32], sizes: Sequence[int], keys: Sequence[str | None]) -> MemoryView:
+        """The memory as seen from questions of some keys; arguments as in :meth:`GroupMemory.view`."""
+        return self.memory.view(x, np.asarray(sizes, np.int64), self.place(keys, sizes))
 
 
 def task_prior(view: MemoryView, arrays: PreferenceArrays) -> Prior:

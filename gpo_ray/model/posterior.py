@@ -7,6 +7,7 @@ asked about, C context rows, T target rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +17,18 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from scipy.linalg import cho_factor, cho_solve
 
 from gpo_ray.model.episodes import Ints, spans
-from gpo_ray.model.kernel import Array, RBFKernel, nearest_covariance, normalized, scaled_by_shares
+from gpo_ray.model.kernel import (
+    Array,
+    RBFKernel,
+    Standardized,
+    nearest_covariance,
+    normalized,
+    scaled_by_shares,
+)
 
 if TYPE_CHECKING:
     from gpo_ray.model.memory import GroupMemory
+    from gpo_ray.model.traits import Traits
 
 NUGGET = 0.05
 """Variance of a log-share that is a question's own, relative to what the embeddings explain."""
@@ -89,34 +98,25 @@ class MemoryView:
             without: a group of the data set to leave out, so that training does not see its answers.
             hidden: target questions to treat as new.
         """
-        scales = self.memory.scales
-        c, t = self._side(context, without), self._side(target, without, hidden)
-        noise = scales.noise * np.maximum(c.mean * (1 - c.mean), 1e-3)
-        covariance, cross = self._covariance(c, c), self._covariance(t, c)
+        return self.conditioned(context, y, without).posterior(self.side(target, without, hidden))
+
+    def conditioned(self, context: Ints, y: Array, without: int | None = None) -> Conditioned:
+        """A group whose answers have been taken in; arguments as in :meth:`posterior`."""
+        scales, traits = self.memory.scales, self.memory.traits
+        c = self.side(context, without)
+        covariance = _covariance(c, c, scales, self.kernel)
         if scales.threshold:
             covariance = nearest_covariance(covariance)
-        factor = cho_factor(covariance + self._own(c) + np.diag(noise), lower=True)
-        gain = cho_solve(factor, cross.T).T
-        scores = t.mean + gain @ (y - c.mean)
-        variance = t.variance(scales) - (gain * cross).sum(1)
-        sd = np.sqrt(np.maximum(variance, t.own(scales)))
-        shares = self._with_traits(normalized(scores, t.sizes), t, context, y)
-        return Posterior(shares, sd, t.known, np.where(t.known, *scales.widths) * sd)
+        noise = scales.noise * np.maximum(c.mean * (1 - c.mean), 1e-3)
+        factor, _ = cho_factor(covariance + c.own_covariance() + np.diag(noise), lower=True)
+        trait = None
+        if scales.traits and traits is not None:
+            inside = c.place >= 0
+            trait = traits.mode(c.place[inside], y[np.repeat(inside, c.sizes)])
+        return Conditioned(scales, traits, self.kernel, c, y - c.mean, factor, trait)
 
-    def _with_traits(self, shares: Array, t: _Side, context: Ints, y: Array) -> Array:
-        """The shares (T,), averaged with those of the nominal response model where that has any."""
-        weight, traits = self.memory.scales.traits, self.memory.traits
-        if not weight or traits is None:
-            return shares
-        inside = self.place[context] >= 0
-        theirs = y[np.repeat(inside, self.sizes[context])]
-        asked = t.known[np.cumsum(t.sizes) - t.sizes]
-        found = traits.shares(self.place[context[inside]], theirs, self.place[t.questions[asked]])
-        mixed = shares.copy()
-        mixed[t.known] = (1 - weight) * shares[t.known] + weight * found
-        return mixed
-
-    def _side(self, questions: Ints, without: int | None, hidden: Ints | None = None) -> _Side:
+    def side(self, questions: Ints, without: int | None = None, hidden: Ints | None = None) -> Side:
+        """The prior of some questions' rows; arguments as in :meth:`posterior`."""
         rows, sizes = spans(self.offsets, questions), self.sizes[questions]
         mean, deviation, keep = self._estimates(rows, without)
         shares = self.shares[:, rows][keep]
@@ -130,15 +130,19 @@ class MemoryView:
         weighed = total / np.maximum(count + evidence, 1e-9)
         stretch = np.where(self.memory.single, 1.0, self.memory.scales.stretch)[keep, None]
         residual = stretch * np.where(known, np.where(answered, shares - weighed, 0.0), deviation)
-        return _Side(
-            rows=rows,
+        new = not known.all()
+        return Side(
+            view=self.offsets,
             questions=questions,
+            place=self.place[questions],
             sizes=sizes,
             known=known,
-            answered=~known | answered,
+            answered=(~known | answered).astype(np.float32),
             mean=np.where(known, weighed, mean),
             residual=residual,
             spread=np.where(known, 0.0, self.spread[rows]),
+            x=self.kernel.standardized(self.x[rows]) if new or self.memory.scales.semantic else None,
+            root=self.root[:, rows] if new else None,
         )
 
     def _estimates(self, rows: Ints, without: int | None) -> tuple[Array, Array, NDArray[np.bool_]]:
@@ -153,51 +157,110 @@ class MemoryView:
         own = self.deviation[out, rows] / max(1, len(keep) - 1)  # the mean of the others moves by this
         return mean, self.deviation[:, rows][keep] + own, keep
 
-    def _covariance(self, a: _Side, b: _Side) -> Array:
-        """Covariance (A, B) of a group's shares at two sets of rows, without what is a question's own."""
-        kernel = self.kernel(self.x[a.rows], self.x[b.rows])
-        latent = self.memory.scales.semantic * kernel
-        if not a.known.all() and not b.known.all():
-            new = kernel - self.root[:, a.rows].T @ self.root[:, b.rows]
-            latent = latent + np.where(a.known[:, None] | b.known, 0.0, new)
-        return scaled_by_shares(latent, a, b) + self._together(a, b)
 
-    def _together(self, a: _Side, b: _Side) -> Array:
-        """Covariance (A, B) of the meta-train groups' answers."""
-        products = a.residual.T @ b.residual
-        threshold = self.memory.scales.threshold
-        if not threshold:
-            return np.asarray(products / max(1, len(a.residual)))
-        both = np.maximum(a.answered.T.astype(np.float64) @ b.answered, LEAST_BOTH)
-        chance = threshold * np.outer(a.deviation, b.deviation) / np.sqrt(both)
+@dataclass(frozen=True)
+class Conditioned:
+    """A group whose answers have been taken in, ready for any targets.
+
+    ``context``, the prior there; ``surprise`` (C,), the answers less what was expected; ``factor`` (C, C),
+    lower Cholesky factor of their covariance; ``trait`` (K,), None where traits do not count.
+    """
+
+    scales: PriorScales
+    traits: Traits | None
+    kernel: RBFKernel
+    context: Side
+    surprise: Array
+    factor: Array
+    trait: Array | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken by what is the group's own."""
+        c = self.context
+        arrays = (self.factor, c.answered, c.residual, c.root, c.x and c.x.x)
+        return sum(a.nbytes for a in arrays if a is not None)
+
+    def posterior(self, target: Side) -> Posterior:
+        """The group's shares.
+
+        Args:
+            target: from any view of the same memory.
+        """
+        scales, t = self.scales, target
+        cross = _covariance(t, self.context, scales, self.kernel)
+        gain = cho_solve((self.factor, True), cross.T).T
+        scores = t.mean + gain @ self.surprise
+        variance = t.variance(scales) - (gain * cross).sum(1)
+        sd = np.sqrt(np.maximum(variance, t.own(scales)))
+        shares = self._with_traits(normalized(scores, t.sizes), t)
+        return Posterior(shares, sd, t.known, np.where(t.known, *scales.widths) * sd)
+
+    def _with_traits(self, shares: Array, t: Side) -> Array:
+        """The shares (T,), averaged with those of the nominal response model where that has any."""
+        if self.traits is None or self.trait is None:
+            return shares
+        weight, asked = self.scales.traits, t.known[np.cumsum(t.sizes) - t.sizes]
+        mixed = shares.copy()
+        mixed[t.known] *= 1 - weight
+        mixed[t.known] += weight * self.traits.shares_at(self.trait, t.place[asked])
+        return mixed
+
+
+def _covariance(a: Side, b: Side, scales: PriorScales, kernel: RBFKernel) -> Array:
+    """Covariance (A, B) of a group's shares at two sets of rows, without what is a question's own."""
+    answers = together(a, b, scales.threshold)
+    both_new = a.root is not None and b.root is not None
+    if a.x is None or b.x is None or not (scales.semantic or both_new):
+        return answers
+    similarity = kernel.between(a.x, b.x)
+    latent = scales.semantic * similarity
+    if a.root is not None and b.root is not None:
+        new = similarity - a.root.T @ b.root
+        latent = latent + np.where(a.known[:, None] | b.known, 0.0, new)
+    return scaled_by_shares(latent, a, b) + answers
+
+
+def together(a: Side, b: Side, threshold: float) -> Array:
+    """Covariance (A, B) of the meta-train groups' answers."""
+    products = a.residual.T @ b.residual
+    if not threshold:
+        return np.asarray(products / max(1, len(a.residual)))
+    both = np.maximum(a.answered.T @ b.answered, LEAST_BOTH)
+    chance = threshold * np.outer(a.deviation, b.deviation) / np.sqrt(both)
+    if a.view is b.view:
         chance[np.repeat(a.questions, a.sizes)[:, None] == np.repeat(b.questions, b.sizes)] = 0
-        covariance = products / both
-        return np.asarray(np.sign(covariance) * np.maximum(np.abs(covariance) - chance, 0))
-
-    @staticmethod
-    def _own(c: _Side) -> Array:
-        """Covariance of the part of new context questions that no other question shares."""
-        return scaled_by_shares(np.diag(np.where(c.known, 0.0, 2 * NUGGET)), c, c)
+    covariance = products / both
+    return np.asarray(np.sign(covariance) * np.maximum(np.abs(covariance) - chance, 0))
 
 
 @dataclass(frozen=True)
-class _Side:
-    """Rows of some questions and the prior there."""
+class Side:
+    """The prior at the N rows of some questions, one side of a covariance.
 
-    rows: Ints
+    ``questions``: their numbers in the view whose offsets ``view`` is; ``place``: their numbers in memory;
+    ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N); ``mean`` and
+    ``spread`` (N,); ``x``, embeddings, None where no covariance needs them; ``root`` (M, N), None if all
+    are known.
+    """
+
+    view: Ints
     questions: Ints
+    place: Ints
     sizes: Ints
     known: NDArray[np.bool_]
-    answered: NDArray[np.bool_]
+    answered: NDArray[np.float32]
     mean: Array
     residual: Array
     spread: Array
+    x: Standardized | None
+    root: Array | None
 
     @property
     def _binomial(self) -> Array:
         return np.maximum(self.mean * (1 - self.mean), 1e-3)
 
-    @property
+    @cached_property
     def deviation(self) -> Array:
         """Standard deviation of the groups' residuals, over those who answered, (N,)."""
         return np.asarray(np.sqrt((self.residual**2).sum(0) / np.maximum(self.answered.sum(0), 1)))
@@ -205,6 +268,10 @@ class _Side:
     def own(self, scales: PriorScales) -> Array:
         """Variance of an observed share that no other question explains, (N,)."""
         return np.where(self.known, 0.0, NUGGET) * self._binomial**2 + scales.noise * self._binomial
+
+    def own_covariance(self) -> Array:
+        """Covariance (N, N) of the part of new questions that no other question shares."""
+        return scaled_by_shares(np.diag(np.where(self.known, 0.0, 2 * NUGGET)), self, self)
 
     def variance(self, scales: PriorScales) -> Array:
         """Prior variance of an observed share, (N,); for new questions that of a response alone."""
