@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
-from gpo_ray.model.episodes import Ints
 from gpo_ray.model.likelihood import slate_log_softmax
-from gpo_ray.model.posterior import Conditioned, Posterior
+from gpo_ray.model.posterior import Conditioned, Posterior, Side
 from gpo_ray.model.transformer import ContextCache, Points
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
 
@@ -69,90 +67,22 @@ class GroupPreferenceModel:
         Raises:
             DataError: if the context is empty, or shapes or shares are wrong.
         """
-        if not context:
-            raise DataError("the context is empty: give at least one answered question")
-        x, _ = self._stack([vectors for vectors, _ in context], "context")
-        shares = []
-        for i, (vectors, share) in enumerate(context):
-            y = np.asarray(share, np.float64)
-            if y.shape != (len(vectors),):
-                raise DataError(f"context question {i}: {y.size} shares for {len(vectors)} responses")
-            if not np.isfinite(y).all() or (y < 0).any() or abs(y.sum() - 1) > SHARE_TOLERANCE:
-                raise DataError(
-                    f"context question {i}: shares must be at least 0 and sum to 1, not {y.tolist()}"
-                )
-            shares.append(y)
-        y = np.concatenate(shares)
-        with torch.inference_mode():
-            points = Points(self._all(len(x)), torch.from_numpy(y).float()[None].to(self._device))
-            cache = self._model.encode_context(torch.from_numpy(x).to(self._device), points)
-        sizes = [len(s) for s in shares]
-        named = self._keys(keys, len(sizes), "context")
-        conditioned = None
-        if self._memory is not None:
-            numbers = np.arange(len(sizes))
-            conditioned = self._memory.view(x, sizes, named).conditioned(numbers, y)
-        return AdaptedGroup(self, cache, conditioned)
+        vectors, shares = [v for v, _ in context], [y for _, y in context]
+        return self.adapt_prepared(self.prepare(vectors, keys, "context"), shares)
 
-    @staticmethod
-    def _keys(keys: Sequence[str | None] | None, n: int, what: str) -> list[str | None]:
-        if keys is None:
-            return [None] * n
-        if len(keys) != n:
-            raise DataError(f"{what}: {len(keys)} keys for {n} questions")
-        return list(keys)
-
-    def predict_many(self, asked: Sequence[Asked]) -> list[Predicted]:
-        """Predict several groups in one pass through the transformer.
+    def prepare(
+        self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None, what: str = "questions"
+    ) -> list[PreparedQuestion]:
+        """What does not depend on a group, computed once for any number of groups.
 
         Args:
-            asked: groups of this model, with at least one question each, from :meth:`asked`.
-
-        Returns:
-            In the order of ``asked``; what else is asked does not matter to any of them.
-        """
-        points = [len(a.x) for a in asked]
-        x = torch.from_numpy(np.concatenate([a.x for a in asked])).to(self._device)
-        index = torch.zeros(len(asked), max(points), dtype=torch.long)
-        real = torch.arange(max(points)) < torch.tensor(points)[:, None]
-        index[real] = torch.arange(len(x))
-        target = Points(index.to(self._device))
-        found = [a.prior for a in asked if a.prior is not None]
-        if found:
-            prior, known = torch.zeros(index.shape), torch.zeros(index.shape, dtype=torch.bool)
-            prior[real] = torch.from_numpy(np.log(np.concatenate([p.shares for p in found]))).float()
-            known[real] = torch.from_numpy(np.concatenate([p.known for p in found]))
-            target = replace(target, prior=prior.to(self._device), known=known.to(self._device))
-        sizes = np.concatenate([a.sizes for a in asked])
-        slate = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(self._device)
-        with torch.inference_mode():
-            mean, _ = self._model.decode(x, ContextCache.padded([a.group.cache for a in asked]), target)
-            log_share = slate_log_softmax(mean[real.to(self._device)], slate, len(sizes))
-            shares = log_share.exp().double().cpu().numpy()
-        each = np.split(shares, np.cumsum(points)[:-1])
-        return [Predicted(s, a.sizes, a.prior) for s, a in zip(each, asked, strict=True)]
-
-    def asked(
-        self, group: AdaptedGroup, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
-    ) -> Asked:
-        """Questions to a group, checked, and what the prior says; arguments as in :meth:`AdaptedGroup.predict`.
+            questions: for each question the embeddings of its responses (R, E).
+            keys: as in :meth:`adapt`.
+            what: to call them in messages.
 
         Raises:
             DataError: if a shape is wrong or a value not finite.
         """
-        x, sizes = self._stack(questions, "questions")
-        named = self._keys(keys, len(sizes), "questions")
-        prior = None
-        if self._memory is not None and group.conditioned is not None:
-            side = self._memory.view(x, sizes, named).side(np.arange(len(sizes)))
-            prior = group.conditioned.posterior(side)
-        return Asked(group, x, np.asarray(sizes), prior)
-
-    def _all(self, n: int) -> Tensor:
-        return torch.arange(n, device=self._device)[None]
-
-    def _stack(self, questions: Sequence[Floats], what: str) -> tuple[NDArray[np.float32], list[int]]:
-        """Embeddings of all responses, (N, E), and the number of each question's."""
         arrays = [np.asarray(q, np.float32) for q in questions]
         width = self.config.embedding_width
         for i, a in enumerate(arrays):
@@ -162,17 +92,86 @@ class GroupPreferenceModel:
                 )
             if not np.isfinite(a).all():
                 raise DataError(f"{what}: question {i}: an embedding is not finite")
-        return np.concatenate(arrays), [len(a) for a in arrays]
+        if keys is not None and len(keys) != len(arrays):
+            raise DataError(f"{what}: {len(keys)} keys for {len(arrays)} questions")
+        if self._memory is None or not arrays:
+            return [PreparedQuestion(a, None) for a in arrays]
+        sides = self._memory.sides(
+            np.concatenate(arrays), [len(a) for a in arrays], keys or [None] * len(arrays)
+        )
+        return [PreparedQuestion(a, s) for a, s in zip(arrays, sides, strict=True)]
+
+    def adapt_prepared(
+        self, questions: Sequence[PreparedQuestion], shares: Sequence[Sequence[float] | Floats]
+    ) -> AdaptedGroup:
+        """As :meth:`adapt`, from questions of :meth:`prepare` and the group's shares over each."""
+        if not questions:
+            raise DataError("the context is empty: give at least one answered question")
+        ys = [np.asarray(share, np.float64) for share in shares]
+        for i, (question, y) in enumerate(zip(questions, ys, strict=True)):
+            if y.shape != (len(question.x),):
+                raise DataError(f"context question {i}: {y.size} shares for {len(question.x)} responses")
+            if not np.isfinite(y).all() or (y < 0).any() or abs(y.sum() - 1) > SHARE_TOLERANCE:
+                raise DataError(
+                    f"context question {i}: shares must be at least 0 and sum to 1, not {y.tolist()}"
+                )
+        x, y = np.concatenate([q.x for q in questions]), np.concatenate(ys)
+        with torch.inference_mode():
+            index = torch.arange(len(x), device=self._device)[None]
+            points = Points(index, torch.from_numpy(y).float()[None].to(self._device))
+            cache = self._model.encode_context(torch.from_numpy(x).to(self._device), points)
+        sides = [q.side for q in questions if q.side is not None]
+        conditioned = self._memory.conditioned(sides, y) if self._memory is not None else None
+        return AdaptedGroup(self, cache, conditioned)
+
+    def predict_prepared(
+        self, asked: Sequence[tuple[AdaptedGroup, Sequence[PreparedQuestion]]]
+    ) -> list[Predicted]:
+        """Predict several groups in one pass through the transformer.
+
+        Args:
+            asked: groups of this model, each with at least one question from :meth:`prepare`.
+
+        Returns:
+            In the order of ``asked``; what else is asked does not matter to any of them.
+        """
+        groups, questions = [g for g, _ in asked], [q for _, some in asked for q in some]
+        sizes = [[len(q.x) for q in some] for _, some in asked]
+        points = torch.tensor([sum(s) for s in sizes])
+        x = torch.from_numpy(np.concatenate([q.x for q in questions])).to(self._device)
+        real = torch.arange(int(points.max())) < points[:, None]
+        index = torch.zeros(real.shape, dtype=torch.long)
+        index[real] = torch.arange(len(x))
+        target = Points(index.to(self._device))
+        found = [g.posterior(some) for g, some in asked]
+        if priors := [p for p in found if p is not None]:
+            prior, known = torch.zeros(real.shape), torch.zeros(real.shape, dtype=torch.bool)
+            prior[real] = torch.from_numpy(np.log(np.concatenate([p.shares for p in priors]))).float()
+            known[real] = torch.from_numpy(np.concatenate([p.known for p in priors]))
+            target = replace(target, prior=prior.to(self._device), known=known.to(self._device))
+        slate = torch.from_numpy(np.repeat(np.arange(len(questions)), [len(q.x) for q in questions]))
+        with torch.inference_mode():
+            mean, _ = self._model.decode(x, ContextCache.padded([g.cache for g in groups]), target)
+            log_share = slate_log_softmax(mean[real.to(self._device)], slate.to(self._device), len(questions))
+            shares = log_share.exp().double().cpu().numpy()
+        each = np.split(shares, np.cumsum(points.numpy())[:-1])
+        return [Predicted(*values) for values in zip(each, sizes, found, strict=True)]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Questions to a group: embeddings (N, E), number of responses of each, what the prior says of them."""
+class PreparedQuestion:
+    """Embeddings (R, E) of a question's responses, and the prior there.
 
-    group: AdaptedGroup
+    Made by :meth:`GroupPreferenceModel.prepare`.
+    """
+
     x: NDArray[np.float32]
-    sizes: Ints
-    prior: Posterior | None
+    side: Side | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, to within small change."""
+        return self.x.nbytes + (self.side.nbytes if self.side is not None else 0)
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ class Predicted:
     """Shares (N,) over the responses of all questions, end to end."""
 
     flat: NDArray[np.float64]
-    sizes: Ints
+    sizes: list[int]
     prior: Posterior | None
 
     @property
@@ -216,6 +215,12 @@ class AdaptedGroup:
         tensors = sum(t.nbytes for layer in self.cache.layers for t in layer)
         return tensors + (self.conditioned.nbytes if self.conditioned is not None else 0)
 
+    def posterior(self, questions: Sequence[PreparedQuestion]) -> Posterior | None:
+        """What the prior says of some questions; None without one."""
+        if self.conditioned is None:
+            return None
+        return self.conditioned.posterior(Side.joined([q.side for q in questions if q.side is not None]))
+
     def predict(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
     ) -> list[NDArray[np.float64]]:
@@ -233,7 +238,7 @@ class AdaptedGroup:
         """
         if not questions:
             return []
-        return self._model.predict_many([self._model.asked(self, questions, keys)])[0].shares
+        return self._ask(questions, keys).shares
 
     def intervals(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
@@ -256,7 +261,10 @@ class AdaptedGroup:
         """
         if not questions:
             return []
-        ends = self._model.predict_many([self._model.asked(self, questions, keys)])[0].intervals
+        ends = self._ask(questions, keys).intervals
         if ends is None:
             raise DataError("this model has no prior and gives no intervals; train one with prior: memory")
         return ends
+
+    def _ask(self, questions: Sequence[Floats], keys: Sequence[str | None] | None) -> Predicted:
+        return self._model.predict_prepared([(self, self._model.prepare(questions, keys))])[0]

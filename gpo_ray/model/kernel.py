@@ -5,6 +5,7 @@ Shapes: N responses of questions of given ``sizes``, end to end; E embedding wid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,6 +62,11 @@ class Standardized:
     def of(cls, x: NDArray[Any]) -> Standardized:
         """With their norms."""
         return cls(x, (x**2).sum(1))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Standardized]) -> Standardized:
+        """Several as one."""
+        return cls(np.concatenate([p.x for p in parts]), np.concatenate([p.squared_norm for p in parts]))
 
     def squared_distances(self, other: Standardized) -> NDArray[Any]:
         """(A, B)."""

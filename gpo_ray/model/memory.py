@@ -24,7 +24,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Prior, Task, spans
 from gpo_ray.model.kernel import Array, RBFKernel, centred, filled, softmax
-from gpo_ray.model.posterior import NUGGET, MemoryView, PriorScales
+from gpo_ray.model.posterior import NUGGET, Conditioned, MemoryView, PriorScales, Side
 from gpo_ray.model.traits import Traits
 
 MANY = 100
@@ -156,7 +156,7 @@ class _NewQuestions:
         """
         rows, sizes = spans(view.offsets, questions), view.sizes[questions]
         cross = self._kernel.between(self._x, self._kernel.standardized(view.x[rows]))
-        root = TRANSFER * solve_triangular(self._root, cross, lower=True)
+        root = TRANSFER * solve_triangular(self._root, cross, lower=True, check_finite=False)
         view.mean[rows] = softmax(root.T @ self._means[:, 0], sizes)
         for i in range(len(view.without)):
             view.without[i, rows] = softmax(root.T @ self._means[:, i + 1], sizes)
@@ -213,9 +213,17 @@ class QuestionMemory:
         known = [i if i >= 0 and self.memory.sizes[i] == n else -1 for i, n in zip(found, sizes, strict=True)]
         return np.asarray(known, np.int64)
 
-    def view(self, x: NDArray[np.float32], sizes: Sequence[int], keys: Sequence[str | None]) -> MemoryView:
-        """The memory as seen from questions of some keys; arguments as in :meth:`GroupMemory.view`."""
-        return self.memory.view(x, np.asarray(sizes, np.int64), self.place(keys, sizes))
+    def sides(self, x: NDArray[np.float32], sizes: Sequence[int], keys: Sequence[str | None]) -> list[Side]:
+        """The prior of each question by itself; arguments as in :meth:`GroupMemory.view` and :meth:`place`.
+
+        What is new in memory is estimated for all of them at once.
+        """
+        view = self.memory.view(x, np.asarray(sizes, np.int64), self.place(keys, sizes))
+        return [view.side(np.asarray([i])) for i in range(len(sizes))]
+
+    def conditioned(self, sides: Sequence[Side], y: Array) -> Conditioned:
+        """A group that gave answers to questions, with the shares ``y`` (C,), end to end."""
+        return Conditioned.given(Side.joined(sides), y, self.memory, self.memory.kernel)
 
 
 def task_prior(view: MemoryView, arrays: PreferenceArrays) -> Prior:

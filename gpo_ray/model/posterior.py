@@ -6,6 +6,7 @@ asked about, C context rows, T target rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -98,22 +99,8 @@ class MemoryView:
             without: a group of the data set to leave out, so that training does not see its answers.
             hidden: target questions to treat as new.
         """
-        return self.conditioned(context, y, without).posterior(self.side(target, without, hidden))
-
-    def conditioned(self, context: Ints, y: Array, without: int | None = None) -> Conditioned:
-        """A group whose answers have been taken in; arguments as in :meth:`posterior`."""
-        scales, traits = self.memory.scales, self.memory.traits
-        c = self.side(context, without)
-        covariance = _covariance(c, c, scales, self.kernel)
-        if scales.threshold:
-            covariance = nearest_covariance(covariance)
-        noise = scales.noise * np.maximum(c.mean * (1 - c.mean), 1e-3)
-        factor, _ = cho_factor(covariance + c.own_covariance() + np.diag(noise), lower=True)
-        trait = None
-        if scales.traits and traits is not None:
-            inside = c.place >= 0
-            trait = traits.mode(c.place[inside], y[np.repeat(inside, c.sizes)])
-        return Conditioned(scales, traits, self.kernel, c, y - c.mean, factor, trait)
+        given = Conditioned.given(self.side(context, without), y, self.memory, self.kernel)
+        return given.posterior(self.side(target, without, hidden))
 
     def side(self, questions: Ints, without: int | None = None, hidden: Ints | None = None) -> Side:
         """The prior of some questions' rows; arguments as in :meth:`posterior`."""
@@ -130,7 +117,6 @@ class MemoryView:
         weighed = total / np.maximum(count + evidence, 1e-9)
         stretch = np.where(self.memory.single, 1.0, self.memory.scales.stretch)[keep, None]
         residual = stretch * np.where(known, np.where(answered, shares - weighed, 0.0), deviation)
-        new = not known.all()
         return Side(
             view=self.offsets,
             questions=questions,
@@ -141,8 +127,8 @@ class MemoryView:
             mean=np.where(known, weighed, mean),
             residual=residual,
             spread=np.where(known, 0.0, self.spread[rows]),
-            x=self.kernel.standardized(self.x[rows]) if new or self.memory.scales.semantic else None,
-            root=self.root[:, rows] if new else None,
+            x=self.kernel.standardized(self.x[rows]),
+            root=None if known.all() else self.root[:, rows],
         )
 
     def _estimates(self, rows: Ints, without: int | None) -> tuple[Array, Array, NDArray[np.bool_]]:
@@ -174,12 +160,32 @@ class Conditioned:
     factor: Array
     trait: Array | None
 
+    @classmethod
+    def given(cls, context: Side, y: Array, memory: GroupMemory, kernel: RBFKernel) -> Conditioned:
+        """Take in a group's answers.
+
+        Args:
+            context: the prior at the questions it answered.
+            y: (C,) its shares there, end to end.
+            memory: that the prior is of.
+            kernel: of that memory.
+        """
+        scales, traits, c = memory.scales, memory.traits, context
+        covariance = _covariance(c, c, scales, kernel)
+        if scales.threshold:
+            covariance = nearest_covariance(covariance)
+        noise = scales.noise * np.maximum(c.mean * (1 - c.mean), 1e-3)
+        factor, _ = cho_factor(covariance + c.own_covariance() + np.diag(noise), lower=True)
+        trait = None
+        if scales.traits and traits is not None:
+            inside = c.place >= 0
+            trait = traits.mode(c.place[inside], y[np.repeat(inside, c.sizes)])
+        return cls(scales, traits, kernel, c, y - c.mean, factor, trait)
+
     @property
     def nbytes(self) -> int:
-        """Memory taken by what is the group's own."""
-        c = self.context
-        arrays = (self.factor, c.answered, c.residual, c.root, c.x and c.x.x)
-        return sum(a.nbytes for a in arrays if a is not None)
+        """Memory that it takes, to within small change."""
+        return self.factor.nbytes + self.context.nbytes
 
     def posterior(self, target: Side) -> Posterior:
         """The group's shares.
@@ -210,8 +216,7 @@ class Conditioned:
 def _covariance(a: Side, b: Side, scales: PriorScales, kernel: RBFKernel) -> Array:
     """Covariance (A, B) of a group's shares at two sets of rows, without what is a question's own."""
     answers = together(a, b, scales.threshold)
-    both_new = a.root is not None and b.root is not None
-    if a.x is None or b.x is None or not (scales.semantic or both_new):
+    if not scales.semantic and (a.root is None or b.root is None):
         return answers
     similarity = kernel.between(a.x, b.x)
     latent = scales.semantic * similarity
@@ -240,8 +245,7 @@ class Side:
 
     ``questions``: their numbers in the view whose offsets ``view`` is; ``place``: their numbers in memory;
     ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N); ``mean`` and
-    ``spread`` (N,); ``x``, embeddings, None where no covariance needs them; ``root`` (M, N), None if all
-    are known.
+    ``spread`` (N,); ``x``, the embeddings; ``root`` (M, N), None if all are known.
     """
 
     view: Ints
@@ -253,8 +257,39 @@ class Side:
     mean: Array
     residual: Array
     spread: Array
-    x: Standardized | None
+    x: Standardized
     root: Array | None
+
+    @classmethod
+    def joined(cls, sides: Sequence[Side]) -> Side:
+        """Sides of one memory, of one question each, as one."""
+        roots = [s.root for s in sides if s.root is not None]
+        root = (
+            np.concatenate(
+                [np.zeros((len(roots[0]), len(s.mean))) if s.root is None else s.root for s in sides], 1
+            )
+            if roots
+            else None
+        )
+        return cls(
+            view=np.arange(len(sides) + 1),
+            questions=np.arange(len(sides)),
+            place=np.concatenate([s.place for s in sides]),
+            sizes=np.concatenate([s.sizes for s in sides]),
+            known=np.concatenate([s.known for s in sides]),
+            answered=np.concatenate([s.answered for s in sides], 1),
+            mean=np.concatenate([s.mean for s in sides]),
+            residual=np.concatenate([s.residual for s in sides], 1),
+            spread=np.concatenate([s.spread for s in sides]),
+            x=Standardized.joined([s.x for s in sides]),
+            root=root,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, to within small change."""
+        arrays = (self.answered, self.residual, self.root, self.x.x)
+        return sum(a.nbytes for a in arrays if a is not None)
 
     @property
     def _binomial(self) -> Array:
