@@ -22,6 +22,7 @@ from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import merge_surveys
 from gpo_ray.preferences.readers import READERS, ReadOptions, read_survey
 from gpo_ray.preferences.splits import PROTOCOLS, Protocol, draw_split
+from gpo_ray.serving.commands import serve_app
 from gpo_ray.storage import Folder
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ survey_app = typer.Typer(no_args_is_help=True, help="Survey data: import it, mer
 bundle_app = typer.Typer(no_args_is_help=True, help="Trained bundles.")
 app.add_typer(survey_app, name="survey")
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(serve_app, name="serve")
 console = Console()
 N = TypeVar("N", int, float)
 UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of click and does not export it

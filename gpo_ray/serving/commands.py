@@ -1,0 +1,109 @@
+"""The commands ``gpo serve ...``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gpo_ray.errors import ConfigError
+from gpo_ray.serving.settings import ServeSettings
+
+if TYPE_CHECKING:  # the database's packages load only when a command needs them
+    from gpo_ray.serving.keys import Key, KeyRing
+
+serve_app = typer.Typer(no_args_is_help=True, help="The service, and its API keys.")
+key_app = typer.Typer(no_args_is_help=True, help="API keys of the service.")
+serve_app.add_typer(key_app, name="key")
+
+DEFAULT_DATABASE: str = ServeSettings.model_fields["database"].default
+
+Database = Annotated[
+    str,
+    typer.Option(envvar="GPO_DATABASE", help="Where groups and keys are: sqlite:///FILE or postgresql://..."),
+]
+Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")]
+
+
+@key_app.command("create")
+def key_create(
+    name: Annotated[str, typer.Option(help="What the key is for.")],
+    tenant: Annotated[str, typer.Option(help="Whose groups it opens; no other's.")],
+    scope: Annotated[list[str], typer.Option(help="read, write (and read) or admin (all); repeatable.")],
+    database: Database = DEFAULT_DATABASE,
+    as_json: Json = False,
+) -> None:
+    """Make an API key; its secret is shown this once."""
+    with _key_ring(database) as ring:
+        key, secret = ring.create(name, tenant, scope)
+    if as_json:
+        print(json.dumps(_describe(key) | {"secret": secret}))
+    else:
+        allowed = ", ".join(key.scopes)
+        print(f"key {key.key_id} of tenant {key.tenant} ({allowed}); its secret, shown this once:")
+        print(secret)
+
+
+@key_app.command("list")
+def key_list(database: Database = DEFAULT_DATABASE, as_json: Json = False) -> None:
+    """Show all API keys, without their secrets."""
+    with _key_ring(database) as ring:
+        found = [_describe(key) for key in ring.list()]
+    if as_json:
+        print(json.dumps({"keys": found}))
+        return
+    table = Table()
+    for column in ("id", "name", "tenant", "scopes", "created", "revoked"):
+        table.add_column(column, no_wrap=column == "id")
+    for key in found:
+        cells = (" ".join(v) if isinstance(v, list) else v or "" for v in key.values())
+        table.add_row(*(Text(cell) for cell in cells))
+    Console().print(table)
+
+
+@key_app.command("revoke")
+def key_revoke(
+    key_id: Annotated[str, typer.Argument(help="Id of the key, as `gpo serve key list` shows it.")],
+    database: Database = DEFAULT_DATABASE,
+    as_json: Json = False,
+) -> None:
+    """Make an API key useless from now on."""
+    with _key_ring(database) as ring:
+        key = ring.revoke(key_id)
+    print(json.dumps(_describe(key)) if as_json else f"key {key.key_id} ({key.name}) is revoked")
+
+
+@contextmanager
+def _key_ring(database: str) -> Iterator[KeyRing]:
+    try:
+        from gpo_ray.serving.database import open_database
+        from gpo_ray.serving.keys import KeyRing
+    except ImportError as e:
+        raise ConfigError(f"the service needs {e.name}; install it with: pip install 'gpo-ray[serve]'") from e
+    engine = open_database(database)
+    try:
+        yield KeyRing(engine)
+    finally:
+        engine.dispose()
+
+
+def _describe(key: Key) -> dict[str, Any]:
+    return {
+        "id": key.key_id,
+        "name": key.name,
+        "tenant": key.tenant,
+        "scopes": list(key.scopes),
+        "created_at": _iso(key.created_at),
+        "revoked_at": key.revoked_at and _iso(key.revoked_at),
+    }
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")

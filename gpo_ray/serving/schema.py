@@ -1,0 +1,61 @@
+"""Tables of the service's database; ``migrations`` holds the steps that make them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Column, Dialect, Integer, MetaData, String, Table, Text
+from sqlalchemy.types import DateTime, TypeDecorator
+
+VERSION_TABLE = "gpo_schema_version"
+"""Alembic's record; not its default name, which another application in the same database may use."""
+
+metadata = MetaData()
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware time in UTC; SQLite itself keeps no time zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """To UTC."""
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """To UTC, which a time without a zone already is."""
+        return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
+
+
+# ordered by code point everywhere, as SQLite and Python do, whatever the locale of the PostgreSQL server
+Name = String(200).with_variant(String(200, collation="C"), "postgresql")
+
+groups = Table(
+    "gpo_groups",
+    metadata,
+    Column("tenant", Name, primary_key=True),
+    Column("group_id", Name, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("etag", String(40), nullable=False),
+    Column("answers", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("description", Text, nullable=False),
+    # JSON, null once the group is deleted: the row stays, so that no version is ever given twice.
+    # Last, because SQLite reads a row from its start and the columns before are all that most reads need
+    Column("context", Text),
+)
+
+keys = Table(
+    "gpo_keys",
+    metadata,
+    Column("key_id", String(16), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("tenant", Name, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
+)
