@@ -1,7 +1,7 @@
 """The page at ``/``: NiceGUI beside the API in one FastAPI application.
 
 **State.** What a visitor sees lives in this process, for as long as the browser's websocket is open and
-a few seconds more; there is no cookie and no storage on disk, hence no storage secret. An API key is kept
+:data:`RECONNECT_SECONDS` more; there is no cookie and no storage on disk, hence no storage secret. An API key is kept
 in that state alone: reloading the page asks for it again. The websocket's address holds the id of the
 open page, by which the browser returns to it after an interruption, so access logs with query strings
 are as confidential as the pages that are open.
@@ -66,6 +66,9 @@ PAGE_HEADERS = {
 }
 """Headers of every response under :func:`is_page_path`, which the page sets itself."""
 
+RECONNECT_SECONDS = 30.0
+"""How long an interrupted visitor finds the page as it was."""
+
 _ACTIONS = "gpo_ray.page_actions"
 
 
@@ -103,7 +106,9 @@ def mount_page(
     core.app.user_middleware.clear()
     core.app.middleware_stack = None
     ui.page("/", title="Group preferences", language="en-US", dark=None)(_show)
-    ui.run_with(host, dark=None, tailwind=False, show_welcome_message=False)
+    ui.run_with(
+        host, dark=None, tailwind=False, show_welcome_message=False, reconnect_timeout=RECONNECT_SECONDS
+    )
     app.router.routes.append(_PageMount("", app=host))
     inner = app.router.lifespan_context
 
