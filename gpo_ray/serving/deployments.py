@@ -51,6 +51,7 @@ class Encoder:
     def __init__(self, settings: ServeSettings) -> None:
         config = read_bundle(settings.bundle).config
         self._encoder = LoadedEncoder(settings.model, config, settings.bundle, gpus=settings.encoder.gpus)
+        self._encoder.encode([Slate(prompt="?", responses=("yes", "no"))])  # the first time takes seconds
 
     @serve.batch(max_batch_size=ENCODE_BATCH, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]
     async def encode(self, slates: list[Slate]) -> list[EncodedSlate | Failure]:
