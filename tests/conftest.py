@@ -1,5 +1,9 @@
 """Settings and fixtures of all tests."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import settings
@@ -20,3 +24,64 @@ def tiny_language_model(tmp_path_factory):
 def tiny_base_model(tmp_path_factory):
     """Folder of the same model without a chat template."""
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny-base", chat_template=None)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server; a test that stops it must start it again."""
+    import postgres_server
+
+    reason = postgres_server.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    server = postgres_server.PostgresServer()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database_url(request, tmp_path):
+    """URL of an empty database, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/groups.sqlite"
+    return request.getfixturevalue("postgres").new_database()
+
+
+@pytest.fixture
+def database(database_url):
+    """An empty database with its tables, of each kind."""
+    from gpo_ray.serving.database import open_database
+
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def workers():
+    """Start ``registry_worker`` processes together; whatever is left of them is killed at the end."""
+    started = []
+
+    def start(action, url, count):
+        mine = [
+            subprocess.Popen(
+                [sys.executable, "-W", "error", registry_worker, action, url],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(count)
+        ]
+        started.extend(mine)
+        for process in mine:
+            assert process.stdout.readline() == "ready\n"
+        for process in mine:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return mine
+
+    registry_worker = Path(__file__).with_name("registry_worker.py")
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -11,10 +11,23 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, func, make_url, select, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    exc,
+    false,
+    func,
+    make_url,
+    select,
+    text,
+)
 
 from gpo_ray.errors import ConfigError, GPOError
-from gpo_ray.serving.schema import VERSION_TABLE
+from gpo_ray.serving.schema import VERSION_TABLE, groups
 
 BUSY_SECONDS = 30
 """How long one writer of an SQLite file waits for another."""
@@ -182,3 +195,5 @@ def _migrate(connection: Connection, place: str) -> None:
     if not known.issuperset(at):
         raise ConfigError(f"{place}: a newer version of gpo-ray made its tables; upgrade this one")
     command.upgrade(config, "head")
+    # deletes nothing, but fails here and now where writing is not allowed
+    connection.execute(delete(groups).where(false()))

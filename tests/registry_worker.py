@@ -1,0 +1,66 @@
+"""A process of its own that uses a database: ``python registry_worker.py ACTION URL``.
+
+It says ``ready``, waits for a line, and acts, so that several can be started and set off together.
+"""
+
+import itertools
+import sys
+
+from gpo_ray.serving.database import open_database
+
+if sys.argv[1] != "migrate":  # which needs none of it, and this takes seconds
+    from gpo_ray.predicting import Answer
+    from gpo_ray.serving.registry import Registry, VersionConflict
+
+    CONTEXT = (Answer(prompt="Tea?", responses=("yes", "no"), choice=0),)
+TIMES = 40
+
+
+def say(text):
+    """One line to whoever started this."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def migrate(url):
+    """Open the database."""
+    open_database(url).dispose()
+
+
+def increment(url):
+    """Count a shared number up, optimistically."""
+    registry = Registry(open_database(url))
+    for _ in range(TIMES):
+        while True:
+            group = registry.get("t", "counter")
+            try:
+                more = str(int(group.description) + 1)
+                registry.put("t", "counter", more, CONTEXT, expected_version=group.version)
+                break
+            except VersionConflict:
+                continue
+
+
+def claim(url):
+    """Try to be the first with many groups; say which were won."""
+    registry = Registry(open_database(url))
+    for i in range(TIMES):
+        try:
+            registry.put("t", f"g{i}", "", CONTEXT, must_be_new=True)
+        except VersionConflict:
+            continue
+        say(f"g{i}")
+
+
+def register(url):
+    """Register groups until killed; say each when it is stored."""
+    registry = Registry(open_database(url))
+    for i in itertools.count():
+        registry.put("t", f"g{i}", f"number {i}", CONTEXT)
+        say(f"g{i}")
+
+
+if __name__ == "__main__":
+    say("ready")
+    sys.stdin.readline()
+    {f.__name__: f for f in (migrate, increment, claim, register)}[sys.argv[1]](sys.argv[2])
