@@ -11,9 +11,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from gpo_ray.embedding.encoder import Encoder
-from gpo_ray.embedding.language_model import find_model, fingerprint
+from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
 from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.errors import BundleError, DataError
+from gpo_ray.model.bundle import BundleConfig
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.preferences.dataset import question_key
 
@@ -81,15 +82,7 @@ def predict_file(bundle: str, context: str, questions: str, model: str | None = 
     answers = _read(context, TypeAdapter(list[Answer]))
     slates = _read(questions, TypeAdapter(list[Slate]))
     config = estimator.config
-    source = find_model(model or config.embedding_model)
-    found = fingerprint(source, config.embedding_dtype)
-    if found != config.embedding_fingerprint:
-        raise BundleError(
-            f"{bundle}: was trained on embeddings of {config.embedding_fingerprint}, not of {found}; "
-            "give that model with --model"
-        )
-    if config.embedding_template != TEMPLATE:
-        raise BundleError(f"{bundle}: was trained with template {config.embedding_template}, not {TEMPLATE}")
+    source = bundle_language_model(config, model, bundle)
     encoder = Encoder(source, config.embedding_dtype)
     encoded = encoder.encode([(s.prompt, s.responses) for s in [*answers, *slates]])
     vectors = [e.pooled(config.model.pooling) for e in encoded]
@@ -107,6 +100,30 @@ def predict_file(bundle: str, context: str, questions: str, model: str | None = 
             for s, p, e in zip(slates, shares, ends, strict=True)
         ]
     }
+
+
+def bundle_language_model(config: BundleConfig, model: str | None, bundle: str) -> ModelSource:
+    """The language model whose embeddings a bundle understands.
+
+    Args:
+        config: the bundle's.
+        model: a language model to use instead of the one named in the bundle; the same weights all the same.
+        bundle: its name, for messages.
+
+    Raises:
+        BundleError: if the model or the template is not the one that the bundle was trained with.
+        EmbeddingError: if the model cannot be found.
+    """
+    source = find_model(model or config.embedding_model)
+    found = fingerprint(source, config.embedding_dtype)
+    if found != config.embedding_fingerprint:
+        raise BundleError(
+            f"{bundle}: was trained on embeddings of {config.embedding_fingerprint}, not of {found}; "
+            "give that model with --model"
+        )
+    if config.embedding_template != TEMPLATE:
+        raise BundleError(f"{bundle}: was trained with template {config.embedding_template}, not {TEMPLATE}")
+    return source
 
 
 def _read(path: str, schema: TypeAdapter[Any]) -> Any:

@@ -11,11 +11,11 @@ import torch
 from synthetic import FINGERPRINT, TINY_MODEL, bundle_config, survey, tiny_config
 
 from gpo_ray.embedding.encoder import Encoder
-from gpo_ray.embedding.language_model import find_model
+from gpo_ray.embedding.language_model import find_model, fingerprint
 from gpo_ray.embedding.store import Embeddings
 from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.model import GroupPreferenceModel
-from gpo_ray.model.bundle import Bundle
+from gpo_ray.model.bundle import Bundle, write_bundle
 from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.model.memory import QuestionMemory
@@ -61,7 +61,8 @@ class LocalBackend:
         with torch.no_grad():
             model.prior_gate.copy_(torch.tensor([0.3, 0.6]))
         config = bundle_config(CONFIG, self.encoder.width)
-        return GroupPreferenceModel(Bundle(model, config, {}, QuestionMemory(view.memory, keys)))
+        self.bundle = Bundle(model, config, {}, QuestionMemory(view.memory, keys))
+        return GroupPreferenceModel(self.bundle)
 
     def encode(self, slates):
         return [e.pooled(CONFIG.model.pooling) for e in self.encoder.encode(slates)]
@@ -85,6 +86,22 @@ class LocalBackend:
 
     async def ready(self):
         return Readiness(self.problem is None, BUNDLE, self.problem)
+
+
+def write_service_bundle(folder, language_model):
+    """The backend's bundle as files, for a language model; gives the folder."""
+    source = find_model(str(language_model))
+    backend = LocalBackend(language_model)
+    bundle = backend.bundle
+    config = bundle.config.model_copy(
+        update={
+            "embedding_model": source.reference,
+            "embedding_fingerprint": fingerprint(source, "float32"),
+            "embedding_dtype": "float32",
+        }
+    )
+    write_bundle(folder, bundle.model.state_dict(), config, {}, bundle.memory)
+    return folder
 
 
 @dataclass

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 POOLINGS = ("mean", "answer_mean", "last")
 Slate = tuple[str, Sequence[str]]  # a prompt and its responses
+_Tokens = tuple[list[int], list[list[int]]]  # of a prompt and of its responses
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,33 @@ class Encoder:
         Raises:
             EmbeddingError: if a question is longer than the model can read.
         """
+        tokens = [self._tokens(s) for s in slates]
+        for t in tokens:
+            if isinstance(t, EmbeddingError):
+                raise t
+        return self._run([t for t in tokens if not isinstance(t, EmbeddingError)])
+
+    def encode_each(self, slates: Sequence[Slate]) -> list[EncodedQuestion | EmbeddingError]:
+        """As :meth:`encode`, with the error in the place of a question that is too long."""
+        tokens = [self._tokens(s) for s in slates]
+        encoded = iter(self._run([t for t in tokens if not isinstance(t, EmbeddingError)]))
+        return [t if isinstance(t, EmbeddingError) else next(encoded) for t in tokens]
+
+    def _tokens(self, slate: Slate) -> _Tokens | EmbeddingError:
+        prompt, responses = self.prompt_tokens(slate), self.response_tokens(slate)
+        limit = getattr(self._model.config, "max_position_embeddings", None)
+        longest = len(prompt) + max(len(ids) for ids in responses)
+        if limit and longest > limit:
+            return EmbeddingError(
+                f"question {slate[0][:60]!r}: {longest} tokens, the model reads at most {limit}"
+            )
+        return prompt, responses
+
+    def _run(self, tokens: Sequence[_Tokens]) -> list[EncodedQuestion]:
         import torch
 
-        prompts = [self.prompt_tokens(s) for s in slates]
-        responses = [self.response_tokens(s) for s in slates]
-        limit = getattr(self._model.config, "max_position_embeddings", None)
-        for slate, p, r in zip(slates, prompts, responses, strict=True):
-            longest = len(p) + max(len(ids) for ids in r)
-            if limit and longest > limit:
-                raise EmbeddingError(
-                    f"question {slate[0][:60]!r}: {longest} tokens, the model reads at most {limit}"
-                )
-        results: list[EncodedQuestion | None] = [None] * len(slates)
+        prompts, responses = [p for p, _ in tokens], [r for _, r in tokens]
+        results: list[EncodedQuestion | None] = [None] * len(tokens)
         with torch.inference_mode():
             for batch in self._batches(prompts, responses):
                 encoded = self._encode_batch([prompts[i] for i in batch], [responses[i] for i in batch])

@@ -28,6 +28,8 @@ from gpo_ray.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
 KIND = "embeddings"
 STORE_DTYPES = ("float32", "float16")
 Key = tuple[str, str]  # (question_id, question_key)
+Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Of one question: its responses' vectors (R, E) and letter log-probabilities (R,)."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class EmbeddingStore:
         Raises:
             EmbeddingError: if it holds another model's or template's embeddings.
         """
-        listed = self._manifest()["files"] if self.folder.exists(MANIFEST) else {}
+        listed = self.manifest()["files"] if self.folder.exists(MANIFEST) else {}
         keys: set[Key] = set()
         shards: dict[str, dict[str, Any]] = {}
         damaged = dict.fromkeys(listed, "is listed in the manifest but missing")
@@ -124,19 +126,12 @@ class EmbeddingStore:
         Raises:
             EmbeddingError: if the store is incomplete or damaged, or lacks a question.
         """
-        unknown = [p for p in pooling.split("+") if p not in POOLINGS]
-        if unknown:
-            raise EmbeddingError(f"pooling {unknown[0]!r} is not one of {list(POOLINGS)}")
-        manifest = self._manifest()
+        manifest = self.manifest()
         wanted = [q.key for q in dataset.iter_questions()]
-        wanted_set = pa.array(sorted(set(wanted)))
-        found: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        keys = pa.array(sorted(set(wanted)), pa.string())
+        found: dict[str, Vectors] = {}
         for name in manifest["files"]:
-            table = read_parquet_bytes(
-                self.folder.read_checked(name, manifest), f"{self.folder}/{name}", EmbeddingError
-            )
-            self._check_origin(table, manifest["fingerprint"])
-            found |= _by_question(table.filter(pc.is_in(table["question_key"], wanted_set)), pooling)
+            found |= self.read_shard(name, manifest, pooling, keys)
         sizes = dataset.slate_sizes()
         ids = dataset.questions["question_id"].to_pylist()
         missing = [i for i, key in enumerate(wanted) if key not in found or len(found[key][1]) != sizes[i]]
@@ -154,7 +149,32 @@ class EmbeddingStore:
             pooling=pooling,
         )
 
-    def _manifest(self) -> dict[str, Any]:
+    def read_shard(
+        self, name: str, manifest: dict[str, Any], pooling: str, keys: pa.Array | None = None
+    ) -> dict[str, Vectors]:
+        """Vectors (R, E) and letter log-probabilities (R,) of a shard's questions, by question key.
+
+        Args:
+            name: one of the manifest's files.
+            manifest: of this store.
+            pooling: as in :meth:`load`.
+            keys: the questions wanted, by default all.
+
+        Raises:
+            EmbeddingError: if the shard is missing, damaged, or of another model than the manifest says.
+        """
+        unknown = [p for p in pooling.split("+") if p not in POOLINGS]
+        if unknown:
+            raise EmbeddingError(f"pooling {unknown[0]!r} is not one of {list(POOLINGS)}")
+        data = self.folder.read_checked(name, manifest)
+        table = read_parquet_bytes(data, f"{self.folder}/{name}", EmbeddingError)
+        self._check_origin(table, manifest["fingerprint"])
+        if keys is not None:
+            table = table.filter(pc.is_in(table["question_key"], keys))
+        return _by_question(table, pooling)
+
+    def manifest(self) -> dict[str, Any]:
+        """What the store holds; raises :class:`EmbeddingError` if it is not complete."""
         return self.folder.read_manifest(KIND, hint="make it with: gpo embed")
 
     def _read_shard(self, name: str, listed: dict[str, Any] | None) -> tuple[pa.Table, dict[str, Any]]:
@@ -198,7 +218,7 @@ def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestio
     return pa.table(columns)
 
 
-def _by_question(table: pa.Table, pooling: str) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+def _by_question(table: pa.Table, pooling: str) -> dict[str, Vectors]:
     """Vectors (R, E) and letter log-probabilities (R,) of each question of a shard, by content hash."""
     if table.num_rows == 0:
         return {}

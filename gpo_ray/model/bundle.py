@@ -9,6 +9,7 @@ of the others. No pickle is ever loaded.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -72,6 +73,8 @@ class Bundle:
     provenance: dict[str, Any]
     memory: QuestionMemory | None = None
     """What the meta-train groups answered, for a model that takes a prior."""
+    id: str = ""
+    """Short hash of its contents; empty for one that was not read from a folder."""
 
 
 def write_bundle(
@@ -117,7 +120,12 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
     except RuntimeError as e:
         reason = " ".join(str(e).split())[:300]
         raise BundleError(f"{folder}/{WEIGHTS}: does not fit {CONFIG}: {reason}") from e
-    return Bundle(model.eval().requires_grad_(False), config, provenance, memory)
+    return Bundle(model.eval().requires_grad_(False), config, provenance, memory, _content_id(manifest))
+
+
+def _content_id(manifest: dict[str, Any]) -> str:
+    hashes = sorted((name, entry["sha256"]) for name, entry in manifest["files"].items())
+    return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:12]
 
 
 def _memory_files(known: QuestionMemory) -> dict[str, bytes]:

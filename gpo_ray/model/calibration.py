@@ -20,7 +20,7 @@ from gpo_ray.model.posterior import MemoryView, Posterior, PriorScales
 from gpo_ray.model.traits import Traits
 
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-SEMANTICS = (0.0, 0.02, 0.1, 0.3, 1.0)
+SEMANTICS = (0.0, 0.02, 0.1, 0.3, 1.0, 3.0, 10.0)
 EVIDENCES = (0.0, 0.3, 1.0, 3.0)
 THRESHOLDS = (0.0, 1.0)
 STRETCHES = (1.0, 2.0, 4.0, 8.0, 16.0)

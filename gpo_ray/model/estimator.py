@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
 from gpo_ray.model.likelihood import slate_log_softmax
-from gpo_ray.model.posterior import Posterior
+from gpo_ray.model.posterior import Conditioned, Posterior, Side
 from gpo_ray.model.transformer import ContextCache, Points
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
 
@@ -68,77 +67,22 @@ class GroupPreferenceModel:
         Raises:
             DataError: if the context is empty, or shapes or shares are wrong.
         """
-        if not context:
-            raise DataError("the context is empty: give at least one answered question")
-        x, _ = self._stack([vectors for vectors, _ in context], "context")
-        shares = []
-        for i, (vectors, share) in enumerate(context):
-            y = np.asarray(share, np.float64)
-            if y.shape != (len(vectors),):
-                raise DataError(f"context question {i}: {y.size} shares for {len(vectors)} responses")
-            if not np.isfinite(y).all() or (y < 0).any() or abs(y.sum() - 1) > SHARE_TOLERANCE:
-                raise DataError(
-                    f"context question {i}: shares must be at least 0 and sum to 1, not {y.tolist()}"
-                )
-            shares.append(y)
-        points = Points(
-            self._all(len(x)), torch.from_numpy(np.concatenate(shares)).float()[None].to(self._device)
-        )
-        with torch.inference_mode():
-            cache = self._model.encode_context(x, points)
-        sizes = [len(y) for y in shares]
-        answers = _Answers(
-            x.cpu().numpy(), sizes, np.concatenate(shares), self._keys(keys, len(sizes), "context")
-        )
-        return AdaptedGroup(self, cache, answers)
+        vectors, shares = [v for v, _ in context], [y for _, y in context]
+        return self.adapt_prepared(self.prepare(vectors, keys, "context"), shares)
 
-    @staticmethod
-    def _keys(keys: Sequence[str | None] | None, n: int, what: str) -> list[str | None]:
-        if keys is None:
-            return [None] * n
-        if len(keys) != n:
-            raise DataError(f"{what}: {len(keys)} keys for {n} questions")
-        return list(keys)
+    def prepare(
+        self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None, what: str = "questions"
+    ) -> list[PreparedQuestion]:
+        """What does not depend on a group, computed once for any number of groups.
 
-    def _posterior(
-        self, group: AdaptedGroup, x: Tensor, sizes: Sequence[int], keys: Sequence[str | None] | None
-    ) -> Posterior | None:
-        """What the memory expects of the group on some questions."""
-        asked = self._keys(keys, len(sizes), "questions")
-        if self._memory is None:
-            return None
-        given = group.answers
-        all_sizes = [*given.sizes, *sizes]
-        view = self._memory.memory.view(
-            np.concatenate([given.x, x.cpu().numpy()]),
-            np.asarray(all_sizes),
-            self._memory.place([*given.keys, *asked], all_sizes),
-        )
-        n = len(given.sizes)
-        return view.posterior(np.arange(n), given.y, np.arange(n, len(all_sizes)))
+        Args:
+            questions: for each question the embeddings of its responses (R, E).
+            keys: as in :meth:`adapt`.
+            what: to call them in messages.
 
-    def _predict(
-        self, group: AdaptedGroup, questions: Sequence[Floats], keys: Sequence[str | None] | None
-    ) -> tuple[NDArray[np.float64], list[int], Posterior | None]:
-        """Shares (N,), the number of responses of each question, and what the memory expected."""
-        x, sizes = self._stack(questions, "questions")
-        found = self._posterior(group, x, sizes, keys)
-        target = Points(self._all(sum(sizes)))
-        if found is not None:
-            log_prior = torch.from_numpy(np.log(found.shares)).float()[None]
-            known = torch.from_numpy(found.known)[None]
-            target = replace(target, prior=log_prior.to(self._device), known=known.to(self._device))
-        slate = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(self._device)
-        with torch.inference_mode():
-            mean, _ = self._model.decode(x, group.cache, target)
-            shares = slate_log_softmax(mean[0], slate, len(sizes)).exp().double().cpu().numpy()
-        return shares, sizes, found
-
-    def _all(self, n: int) -> Tensor:
-        return torch.arange(n, device=self._device)[None]
-
-    def _stack(self, questions: Sequence[Floats], what: str) -> tuple[Tensor, list[int]]:
-        """Embeddings of all responses, (N, E), and the number of each question's."""
+        Raises:
+            DataError: if a shape is wrong or a value not finite.
+        """
         arrays = [np.asarray(q, np.float32) for q in questions]
         width = self.config.embedding_width
         for i, a in enumerate(arrays):
@@ -148,26 +92,134 @@ class GroupPreferenceModel:
                 )
             if not np.isfinite(a).all():
                 raise DataError(f"{what}: question {i}: an embedding is not finite")
-        return torch.from_numpy(np.concatenate(arrays)).to(self._device), [len(a) for a in arrays]
+        if keys is not None and len(keys) != len(arrays):
+            raise DataError(f"{what}: {len(keys)} keys for {len(arrays)} questions")
+        if self._memory is None or not arrays:
+            return [PreparedQuestion(a, None) for a in arrays]
+        sides = self._memory.sides(
+            np.concatenate(arrays), [len(a) for a in arrays], keys or [None] * len(arrays)
+        )
+        return [PreparedQuestion(a, s) for a, s in zip(arrays, sides, strict=True)]
+
+    def adapt_prepared(
+        self, questions: Sequence[PreparedQuestion], shares: Sequence[Sequence[float] | Floats]
+    ) -> AdaptedGroup:
+        """As :meth:`adapt`, from questions of :meth:`prepare` and the group's shares over each."""
+        if not questions:
+            raise DataError("the context is empty: give at least one answered question")
+        ys = [np.asarray(share, np.float64) for share in shares]
+        for i, (question, y) in enumerate(zip(questions, ys, strict=True)):
+            if y.shape != (len(question.x),):
+                raise DataError(f"context question {i}: {y.size} shares for {len(question.x)} responses")
+            if not np.isfinite(y).all() or (y < 0).any() or abs(y.sum() - 1) > SHARE_TOLERANCE:
+                raise DataError(
+                    f"context question {i}: shares must be at least 0 and sum to 1, not {y.tolist()}"
+                )
+        x, y = np.concatenate([q.x for q in questions]), np.concatenate(ys)
+        with torch.inference_mode():
+            index = torch.arange(len(x), device=self._device)[None]
+            points = Points(index, torch.from_numpy(y).float()[None].to(self._device))
+            cache = self._model.encode_context(torch.from_numpy(x).to(self._device), points)
+        sides = [q.side for q in questions if q.side is not None]
+        conditioned = self._memory.conditioned(sides, y) if self._memory is not None else None
+        return AdaptedGroup(self, cache, conditioned)
+
+    def predict_prepared(
+        self, asked: Sequence[tuple[AdaptedGroup, Sequence[PreparedQuestion]]]
+    ) -> list[Predicted]:
+        """Predict several groups in one pass through the transformer.
+
+        Args:
+            asked: groups of this model, each with at least one question from :meth:`prepare`.
+
+        Returns:
+            In the order of ``asked``; what else is asked does not matter to any of them.
+        """
+        groups, questions = [g for g, _ in asked], [q for _, some in asked for q in some]
+        sizes = [[len(q.x) for q in some] for _, some in asked]
+        points = torch.tensor([sum(s) for s in sizes])
+        x = torch.from_numpy(np.concatenate([q.x for q in questions])).to(self._device)
+        real = torch.arange(int(points.max())) < points[:, None]
+        index = torch.zeros(real.shape, dtype=torch.long)
+        index[real] = torch.arange(len(x))
+        target = Points(index.to(self._device))
+        found = [g.posterior(some) for g, some in asked]
+        if priors := [p for p in found if p is not None]:
+            prior, known = torch.zeros(real.shape), torch.zeros(real.shape, dtype=torch.bool)
+            prior[real] = torch.from_numpy(np.log(np.concatenate([p.shares for p in priors]))).float()
+            known[real] = torch.from_numpy(np.concatenate([p.known for p in priors]))
+            target = replace(target, prior=prior.to(self._device), known=known.to(self._device))
+        slate = torch.from_numpy(np.repeat(np.arange(len(questions)), [len(q.x) for q in questions]))
+        with torch.inference_mode():
+            mean, _ = self._model.decode(x, ContextCache.padded([g.cache for g in groups]), target)
+            log_share = slate_log_softmax(mean[real.to(self._device)], slate.to(self._device), len(questions))
+            shares = log_share.exp().double().cpu().numpy()
+        each = np.split(shares, np.cumsum(points.numpy())[:-1])
+        return [Predicted(*values) for values in zip(each, sizes, found, strict=True)]
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """A context: embeddings (C, E), number of responses of each question, shares (C,) and keys."""
+class PreparedQuestion:
+    """Embeddings (R, E) of a question's responses, and the prior there.
+
+    Made by :meth:`GroupPreferenceModel.prepare`.
+    """
 
     x: NDArray[np.float32]
+    side: Side | None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, to within small change."""
+        return self.x.nbytes + (self.side.nbytes if self.side is not None else 0)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Shares (N,) over the responses of all questions, end to end."""
+
+    flat: NDArray[np.float64]
     sizes: list[int]
-    y: NDArray[np.float64]
-    keys: list[str | None]
+    prior: Posterior | None
+
+    @property
+    def shares(self) -> list[NDArray[np.float64]]:
+        """(R,) of each question."""
+        return self._each(self.flat)
+
+    @property
+    def intervals(self) -> list[NDArray[np.float64]] | None:
+        """(R, 2) of each question; None without a prior."""
+        if self.prior is None:
+            return None
+        half = self.prior.half_width
+        return self._each(np.clip(np.stack([self.flat - half, self.flat + half], 1), 0, 1))
+
+    def _each(self, values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        return np.split(values, np.cumsum(self.sizes)[:-1])
 
 
 class AdaptedGroup:
     """A group whose context has been encoded; made by :meth:`GroupPreferenceModel.adapt`."""
 
-    def __init__(self, model: GroupPreferenceModel, cache: ContextCache, answers: _Answers) -> None:
+    def __init__(
+        self, model: GroupPreferenceModel, cache: ContextCache, conditioned: Conditioned | None
+    ) -> None:
         self._model = model
         self.cache = cache
-        self.answers = answers
+        self.conditioned = conditioned
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, to within small change."""
+        tensors = sum(t.nbytes for layer in self.cache.layers for t in layer)
+        return tensors + (self.conditioned.nbytes if self.conditioned is not None else 0)
+
+    def posterior(self, questions: Sequence[PreparedQuestion]) -> Posterior | None:
+        """What the prior says of some questions; None without one."""
+        if self.conditioned is None:
+            return None
+        return self.conditioned.posterior(Side.joined([q.side for q in questions if q.side is not None]))
 
     def predict(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
@@ -186,8 +238,7 @@ class AdaptedGroup:
         """
         if not questions:
             return []
-        shares, sizes, _ = self._model._predict(self, questions, keys)
-        return np.split(shares, np.cumsum(sizes)[:-1])
+        return self._ask(questions, keys).shares
 
     def intervals(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
@@ -210,9 +261,10 @@ class AdaptedGroup:
         """
         if not questions:
             return []
-        shares, sizes, found = self._model._predict(self, questions, keys)
-        if found is None:
+        ends = self._ask(questions, keys).intervals
+        if ends is None:
             raise DataError("this model has no prior and gives no intervals; train one with prior: memory")
-        half = found.half_width
-        ends = np.clip(np.stack([shares - half, shares + half], 1), 0, 1)
-        return np.split(ends, np.cumsum(sizes)[:-1])
+        return ends
+
+    def _ask(self, questions: Sequence[Floats], keys: Sequence[str | None] | None) -> Predicted:
+        return self._model.predict_prepared([(self, self._model.prepare(questions, keys))])[0]

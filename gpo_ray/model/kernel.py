@@ -5,6 +5,7 @@ Shapes: N responses of questions of given ``sizes``, end to end; E embedding wid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -39,17 +40,46 @@ class RBFKernel:
 
     def __call__(self, a: NDArray[np.float32], b: NDArray[np.float32]) -> Array:
         """Similarities (A, B) of responses (A, E) and (B, E)."""
-        distance = squared_distances((a - self.mean) / self.scale, (b - self.mean) / self.scale)
-        return np.asarray(np.exp(-LENGTH / self.median * distance), np.float64)
+        return self.between(self.standardized(a), self.standardized(b))
+
+    def standardized(self, x: NDArray[np.float32]) -> Standardized:
+        """Responses (N, E) in the form that :meth:`between` takes, to be used again."""
+        return Standardized.of((x - self.mean) / self.scale)
+
+    def between(self, a: Standardized, b: Standardized) -> Array:
+        """Similarities (A, B)."""
+        return np.asarray(np.exp(-LENGTH / self.median * a.squared_distances(b)), np.float64)
+
+
+@dataclass(frozen=True)
+class Standardized:
+    """Standardised embeddings (N, E) and their squared norms (N,)."""
+
+    x: NDArray[Any]
+    squared_norm: NDArray[Any]
+
+    @classmethod
+    def of(cls, x: NDArray[Any]) -> Standardized:
+        """With their norms."""
+        return cls(x, (x**2).sum(1))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Standardized]) -> Standardized:
+        """Several as one."""
+        return cls(np.concatenate([p.x for p in parts]), np.concatenate([p.squared_norm for p in parts]))
+
+    def squared_distances(self, other: Standardized) -> NDArray[Any]:
+        """(A, B)."""
+        products = self.x @ other.x.T
+        products *= -2
+        products += self.squared_norm[:, None]
+        products += other.squared_norm
+        return np.maximum(products, 0)
 
 
 def squared_distances(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """Squared distances (A, B) between responses (A, E) and (B, E)."""
-    products = a @ b.T
-    products *= -2
-    products += (a**2).sum(1)[:, None]
-    products += (b**2).sum(1)
-    return np.maximum(products, 0)
+    return Standardized.of(a).squared_distances(Standardized.of(b))
 
 
 class Shares(Protocol):

@@ -24,7 +24,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Prior, Task, spans
 from gpo_ray.model.kernel import Array, RBFKernel, centred, filled, softmax
-from gpo_ray.model.posterior import NUGGET, MemoryView, PriorScales
+from gpo_ray.model.posterior import NUGGET, Conditioned, MemoryView, PriorScales, Side
 from gpo_ray.model.traits import Traits
 
 MANY = 100
@@ -131,10 +131,10 @@ class _NewQuestions:
     def __init__(self, memory: GroupMemory, questions: Ints) -> None:
         rows = spans(memory.offsets, questions)
         self._sizes = memory.sizes[questions]
-        self._kernel, self._x = memory.kernel, memory.x[rows]
+        self._kernel, self._x = memory.kernel, memory.kernel.standardized(memory.x[rows])
         shares = memory.shares[:, rows]
         found = filled(shares)
-        kernel = self._kernel(self._x, self._x)
+        kernel = self._kernel.between(self._x, self._x)
         same = centred(centred(kernel, self._sizes).T, self._sizes)
         kernel[np.diag_indices(len(rows))] += NUGGET
         self._root = np.linalg.cholesky(kernel)
@@ -155,8 +155,8 @@ class _NewQuestions:
             The root of their explained covariance, (M, N).
         """
         rows, sizes = spans(view.offsets, questions), view.sizes[questions]
-        cross = self._kernel(self._x, view.x[rows])
-        root = TRANSFER * solve_triangular(self._root, cross, lower=True)
+        cross = self._kernel.between(self._x, self._kernel.standardized(view.x[rows]))
+        root = TRANSFER * solve_triangular(self._root, cross, lower=True, check_finite=False)
         view.mean[rows] = softmax(root.T @ self._means[:, 0], sizes)
         for i in range(len(view.without)):
             view.without[i, rows] = softmax(root.T @ self._means[:, i + 1], sizes)
@@ -212,6 +212,18 @@ class QuestionMemory:
         found = [-1 if k is None else self.number.get(k, -1) for k in keys]
         known = [i if i >= 0 and self.memory.sizes[i] == n else -1 for i, n in zip(found, sizes, strict=True)]
         return np.asarray(known, np.int64)
+
+    def sides(self, x: NDArray[np.float32], sizes: Sequence[int], keys: Sequence[str | None]) -> list[Side]:
+        """The prior of each question by itself; arguments as in :meth:`GroupMemory.view` and :meth:`place`.
+
+        What is new in memory is estimated for all of them at once.
+        """
+        view = self.memory.view(x, np.asarray(sizes, np.int64), self.place(keys, sizes))
+        return [view.side(np.asarray([i])) for i in range(len(sizes))]
+
+    def conditioned(self, sides: Sequence[Side], y: Array) -> Conditioned:
+        """A group that gave answers to questions, with the shares ``y`` (C,), end to end."""
+        return Conditioned.given(Side.joined(sides), y, self.memory, self.memory.kernel)
 
 
 def task_prior(view: MemoryView, arrays: PreferenceArrays) -> Prior:

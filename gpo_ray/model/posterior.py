@@ -6,7 +6,9 @@ asked about, C context rows, T target rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +18,18 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from scipy.linalg import cho_factor, cho_solve
 
 from gpo_ray.model.episodes import Ints, spans
-from gpo_ray.model.kernel import Array, RBFKernel, nearest_covariance, normalized, scaled_by_shares
+from gpo_ray.model.kernel import (
+    Array,
+    RBFKernel,
+    Standardized,
+    nearest_covariance,
+    normalized,
+    scaled_by_shares,
+)
 
 if TYPE_CHECKING:
     from gpo_ray.model.memory import GroupMemory
+    from gpo_ray.model.traits import Traits
 
 NUGGET = 0.05
 """Variance of a log-share that is a question's own, relative to what the embeddings explain."""
@@ -89,34 +99,11 @@ class MemoryView:
             without: a group of the data set to leave out, so that training does not see its answers.
             hidden: target questions to treat as new.
         """
-        scales = self.memory.scales
-        c, t = self._side(context, without), self._side(target, without, hidden)
-        noise = scales.noise * np.maximum(c.mean * (1 - c.mean), 1e-3)
-        covariance, cross = self._covariance(c, c), self._covariance(t, c)
-        if scales.threshold:
-            covariance = nearest_covariance(covariance)
-        factor = cho_factor(covariance + self._own(c) + np.diag(noise), lower=True)
-        gain = cho_solve(factor, cross.T).T
-        scores = t.mean + gain @ (y - c.mean)
-        variance = t.variance(scales) - (gain * cross).sum(1)
-        sd = np.sqrt(np.maximum(variance, t.own(scales)))
-        shares = self._with_traits(normalized(scores, t.sizes), t, context, y)
-        return Posterior(shares, sd, t.known, np.where(t.known, *scales.widths) * sd)
+        given = Conditioned.given(self.side(context, without), y, self.memory, self.kernel)
+        return given.posterior(self.side(target, without, hidden))
 
-    def _with_traits(self, shares: Array, t: _Side, context: Ints, y: Array) -> Array:
-        """The shares (T,), averaged with those of the nominal response model where that has any."""
-        weight, traits = self.memory.scales.traits, self.memory.traits
-        if not weight or traits is None:
-            return shares
-        inside = self.place[context] >= 0
-        theirs = y[np.repeat(inside, self.sizes[context])]
-        asked = t.known[np.cumsum(t.sizes) - t.sizes]
-        found = traits.shares(self.place[context[inside]], theirs, self.place[t.questions[asked]])
-        mixed = shares.copy()
-        mixed[t.known] = (1 - weight) * shares[t.known] + weight * found
-        return mixed
-
-    def _side(self, questions: Ints, without: int | None, hidden: Ints | None = None) -> _Side:
+    def side(self, questions: Ints, without: int | None = None, hidden: Ints | None = None) -> Side:
+        """The prior of some questions' rows; arguments as in :meth:`posterior`."""
         rows, sizes = spans(self.offsets, questions), self.sizes[questions]
         mean, deviation, keep = self._estimates(rows, without)
         shares = self.shares[:, rows][keep]
@@ -130,15 +117,18 @@ class MemoryView:
         weighed = total / np.maximum(count + evidence, 1e-9)
         stretch = np.where(self.memory.single, 1.0, self.memory.scales.stretch)[keep, None]
         residual = stretch * np.where(known, np.where(answered, shares - weighed, 0.0), deviation)
-        return _Side(
-            rows=rows,
+        return Side(
+            view=self.offsets,
             questions=questions,
+            place=self.place[questions],
             sizes=sizes,
             known=known,
-            answered=~known | answered,
+            answered=(~known | answered).astype(np.float32),
             mean=np.where(known, weighed, mean),
             residual=residual,
             spread=np.where(known, 0.0, self.spread[rows]),
+            x=self.kernel.standardized(self.x[rows]),
+            root=None if known.all() else self.root[:, rows],
         )
 
     def _estimates(self, rows: Ints, without: int | None) -> tuple[Array, Array, NDArray[np.bool_]]:
@@ -153,51 +143,159 @@ class MemoryView:
         own = self.deviation[out, rows] / max(1, len(keep) - 1)  # the mean of the others moves by this
         return mean, self.deviation[:, rows][keep] + own, keep
 
-    def _covariance(self, a: _Side, b: _Side) -> Array:
-        """Covariance (A, B) of a group's shares at two sets of rows, without what is a question's own."""
-        kernel = self.kernel(self.x[a.rows], self.x[b.rows])
-        latent = self.memory.scales.semantic * kernel
-        if not a.known.all() and not b.known.all():
-            new = kernel - self.root[:, a.rows].T @ self.root[:, b.rows]
-            latent = latent + np.where(a.known[:, None] | b.known, 0.0, new)
-        return scaled_by_shares(latent, a, b) + self._together(a, b)
 
-    def _together(self, a: _Side, b: _Side) -> Array:
-        """Covariance (A, B) of the meta-train groups' answers."""
-        products = a.residual.T @ b.residual
-        threshold = self.memory.scales.threshold
-        if not threshold:
-            return np.asarray(products / max(1, len(a.residual)))
-        both = np.maximum(a.answered.T.astype(np.float64) @ b.answered, LEAST_BOTH)
-        chance = threshold * np.outer(a.deviation, b.deviation) / np.sqrt(both)
+@dataclass(frozen=True)
+class Conditioned:
+    """A group whose answers have been taken in, ready for any targets.
+
+    ``context``, the prior there; ``surprise`` (C,), the answers less what was expected; ``factor`` (C, C),
+    lower Cholesky factor of their covariance; ``trait`` (K,), None where traits do not count.
+    """
+
+    scales: PriorScales
+    traits: Traits | None
+    kernel: RBFKernel
+    context: Side
+    surprise: Array
+    factor: Array
+    trait: Array | None
+
+    @classmethod
+    def given(cls, context: Side, y: Array, memory: GroupMemory, kernel: RBFKernel) -> Conditioned:
+        """Take in a group's answers.
+
+        Args:
+            context: the prior at the questions it answered.
+            y: (C,) its shares there, end to end.
+            memory: that the prior is of.
+            kernel: of that memory.
+        """
+        scales, traits, c = memory.scales, memory.traits, context
+        covariance = _covariance(c, c, scales, kernel)
+        if scales.threshold:
+            covariance = nearest_covariance(covariance)
+        noise = scales.noise * np.maximum(c.mean * (1 - c.mean), 1e-3)
+        factor, _ = cho_factor(covariance + c.own_covariance() + np.diag(noise), lower=True)
+        trait = None
+        if scales.traits and traits is not None:
+            inside = c.place >= 0
+            trait = traits.mode(c.place[inside], y[np.repeat(inside, c.sizes)])
+        return cls(scales, traits, kernel, c, y - c.mean, factor, trait)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, to within small change."""
+        return self.factor.nbytes + self.context.nbytes
+
+    def posterior(self, target: Side) -> Posterior:
+        """The group's shares.
+
+        Args:
+            target: from any view of the same memory.
+        """
+        scales, t = self.scales, target
+        cross = _covariance(t, self.context, scales, self.kernel)
+        gain = cho_solve((self.factor, True), cross.T).T
+        scores = t.mean + gain @ self.surprise
+        variance = t.variance(scales) - (gain * cross).sum(1)
+        sd = np.sqrt(np.maximum(variance, t.own(scales)))
+        shares = self._with_traits(normalized(scores, t.sizes), t)
+        return Posterior(shares, sd, t.known, np.where(t.known, *scales.widths) * sd)
+
+    def _with_traits(self, shares: Array, t: Side) -> Array:
+        """The shares (T,), averaged with those of the nominal response model where that has any."""
+        if self.traits is None or self.trait is None:
+            return shares
+        weight, asked = self.scales.traits, t.known[np.cumsum(t.sizes) - t.sizes]
+        mixed = shares.copy()
+        mixed[t.known] *= 1 - weight
+        mixed[t.known] += weight * self.traits.shares_at(self.trait, t.place[asked])
+        return mixed
+
+
+def _covariance(a: Side, b: Side, scales: PriorScales, kernel: RBFKernel) -> Array:
+    """Covariance (A, B) of a group's shares at two sets of rows, without what is a question's own."""
+    answers = together(a, b, scales.threshold)
+    if not scales.semantic and (a.root is None or b.root is None):
+        return answers
+    similarity = kernel.between(a.x, b.x)
+    latent = scales.semantic * similarity
+    if a.root is not None and b.root is not None:
+        new = similarity - a.root.T @ b.root
+        latent = latent + np.where(a.known[:, None] | b.known, 0.0, new)
+    return scaled_by_shares(latent, a, b) + answers
+
+
+def together(a: Side, b: Side, threshold: float) -> Array:
+    """Covariance (A, B) of the meta-train groups' answers."""
+    products = a.residual.T @ b.residual
+    if not threshold:
+        return np.asarray(products / max(1, len(a.residual)))
+    both = np.maximum(a.answered.T @ b.answered, LEAST_BOTH)
+    chance = threshold * np.outer(a.deviation, b.deviation) / np.sqrt(both)
+    if a.view is b.view:
         chance[np.repeat(a.questions, a.sizes)[:, None] == np.repeat(b.questions, b.sizes)] = 0
-        covariance = products / both
-        return np.asarray(np.sign(covariance) * np.maximum(np.abs(covariance) - chance, 0))
-
-    @staticmethod
-    def _own(c: _Side) -> Array:
-        """Covariance of the part of new context questions that no other question shares."""
-        return scaled_by_shares(np.diag(np.where(c.known, 0.0, 2 * NUGGET)), c, c)
+    covariance = products / both
+    return np.asarray(np.sign(covariance) * np.maximum(np.abs(covariance) - chance, 0))
 
 
 @dataclass(frozen=True)
-class _Side:
-    """Rows of some questions and the prior there."""
+class Side:
+    """The prior at the N rows of some questions, one side of a covariance.
 
-    rows: Ints
+    ``questions``: their numbers in the view whose offsets ``view`` is; ``place``: their numbers in memory;
+    ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N); ``mean`` and
+    ``spread`` (N,); ``x``, the embeddings; ``root`` (M, N), None if all are known.
+    """
+
+    view: Ints
     questions: Ints
+    place: Ints
     sizes: Ints
     known: NDArray[np.bool_]
-    answered: NDArray[np.bool_]
+    answered: NDArray[np.float32]
     mean: Array
     residual: Array
     spread: Array
+    x: Standardized
+    root: Array | None
+
+    @classmethod
+    def joined(cls, sides: Sequence[Side]) -> Side:
+        """Sides of one memory, of one question each, as one."""
+        roots = [s.root for s in sides if s.root is not None]
+        root = (
+            np.concatenate(
+                [np.zeros((len(roots[0]), len(s.mean))) if s.root is None else s.root for s in sides], 1
+            )
+            if roots
+            else None
+        )
+        return cls(
+            view=np.arange(len(sides) + 1),
+            questions=np.arange(len(sides)),
+            place=np.concatenate([s.place for s in sides]),
+            sizes=np.concatenate([s.sizes for s in sides]),
+            known=np.concatenate([s.known for s in sides]),
+            answered=np.concatenate([s.answered for s in sides], 1),
+            mean=np.concatenate([s.mean for s in sides]),
+            residual=np.concatenate([s.residual for s in sides], 1),
+            spread=np.concatenate([s.spread for s in sides]),
+            x=Standardized.joined([s.x for s in sides]),
+            root=root,
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, to within small change."""
+        arrays = (self.answered, self.residual, self.root, self.x.x)
+        return sum(a.nbytes for a in arrays if a is not None)
 
     @property
     def _binomial(self) -> Array:
         return np.maximum(self.mean * (1 - self.mean), 1e-3)
 
-    @property
+    @cached_property
     def deviation(self) -> Array:
         """Standard deviation of the groups' residuals, over those who answered, (N,)."""
         return np.asarray(np.sqrt((self.residual**2).sum(0) / np.maximum(self.answered.sum(0), 1)))
@@ -205,6 +303,10 @@ class _Side:
     def own(self, scales: PriorScales) -> Array:
         """Variance of an observed share that no other question explains, (N,)."""
         return np.where(self.known, 0.0, NUGGET) * self._binomial**2 + scales.noise * self._binomial
+
+    def own_covariance(self) -> Array:
+        """Covariance (N, N) of the part of new questions that no other question shares."""
+        return scaled_by_shares(np.diag(np.where(self.known, 0.0, 2 * NUGGET)), self, self)
 
     def variance(self, scales: PriorScales) -> Array:
         """Prior variance of an observed share, (N,); for new questions that of a response alone."""

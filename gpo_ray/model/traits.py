@@ -9,6 +9,7 @@ Shapes: G people, M responses of the questions in memory, C context rows, T targ
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -74,16 +75,19 @@ class Traits:
             optimizer.step()
         return cls(loading.detach().double().numpy(), base.detach().double().numpy(), sizes)
 
-    def shares(self, context: Ints, y: Array, target: Ints) -> Array:
-        """Shares (T,) of a person whose answers to some questions are known.
+    @cached_property
+    def offsets(self) -> Ints:
+        """(Q + 1,) where each question's rows start."""
+        return np.concatenate([[0], np.cumsum(self.sizes)])
+
+    def mode(self, context: Ints, y: Array) -> Array:
+        """Most probable traits (K,) of a person whose answers to some questions are known.
 
         Args:
             context: numbers in memory of the questions answered; may be none.
             y: (C,) shares there.
-            target: numbers in memory of the questions to predict.
         """
-        offsets = np.concatenate([[0], np.cumsum(self.sizes)])
-        rows, sizes = spans(offsets, context), self.sizes[context]
+        rows, sizes = spans(self.offsets, context), self.sizes[context]
         loading, base, trait = self.loading[rows], self.base[rows], np.zeros(self.loading.shape[1])
         if len(context):
             starts = np.cumsum(sizes) - sizes
@@ -93,5 +97,19 @@ class Traits:
             for _ in range(CLIMBS):
                 expected = softmax(base + loading @ trait, sizes)
                 trait = trait + inverse @ (loading.T @ (y - expected) - trait)
-        asked = spans(offsets, target)
+        return trait
+
+    def shares(self, context: Ints, y: Array, target: Ints) -> Array:
+        """Shares (T,) of a person whose answers to some questions are known.
+
+        Args:
+            context: as in :meth:`mode`.
+            y: as in :meth:`mode`.
+            target: numbers in memory of the questions to predict.
+        """
+        return self.shares_at(self.mode(context, y), target)
+
+    def shares_at(self, trait: Array, target: Ints) -> Array:
+        """Shares (T,) of a person of given traits (K,); ``target`` as in :meth:`shares`."""
+        asked = spans(self.offsets, target)
         return softmax(self.base[asked] + self.loading[asked] @ trait, self.sizes[target])

@@ -14,6 +14,7 @@ ZeRO-3 relies on to gather them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +47,28 @@ class ContextCache:
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     mask: Tensor | None
+
+    @classmethod
+    def padded(cls, caches: Sequence[ContextCache]) -> ContextCache:
+        """Contexts of any lengths as one, in their order; each has B = 1 and no mask."""
+        if len(caches) == 1:
+            return caches[0]
+        lengths = torch.tensor([c.layers[0][0].shape[2] for c in caches])
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        layers = tuple(
+            (_stacked([c.layers[i][0] for c in caches]), _stacked([c.layers[i][1] for c in caches]))
+            for i in range(len(caches[0].layers))
+        )
+        return cls(layers, None if mask.all() else mask.to(layers[0][0].device))
+
+
+def _stacked(each: Sequence[Tensor]) -> Tensor:
+    """Tensors (1, H, C, D/H) as one (B, H, longest C, D/H), zeros behind the shorter ones."""
+    first = each[0]
+    whole = first.new_zeros(len(each), first.shape[1], max(t.shape[2] for t in each), first.shape[3])
+    for row, t in zip(whole, each, strict=True):
+        row[:, : t.shape[2]] = t[0]
+    return whole
 
 
 class PairLinear(nn.Linear):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,22 +15,62 @@ from rich.table import Table
 from rich.text import Text
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.serving.settings import ServeSettings
+from gpo_ray.serving.settings import DEFAULT_DATABASE, load_settings
 
 if TYPE_CHECKING:  # the database's packages load only when a command needs them
     from gpo_ray.serving.keys import Key, KeyRing
 
-serve_app = typer.Typer(no_args_is_help=True, help="The service, and its API keys.")
+serve_app = typer.Typer(no_args_is_help=True, invoke_without_command=True)
 key_app = typer.Typer(no_args_is_help=True, help="API keys of the service.")
 serve_app.add_typer(key_app, name="key")
-
-DEFAULT_DATABASE: str = ServeSettings.model_fields["database"].default
 
 Database = Annotated[
     str,
     typer.Option(envvar="GPO_DATABASE", help="Where groups and keys are: sqlite:///FILE or postgresql://..."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")]
+
+
+@serve_app.callback()
+def serve(
+    context: typer.Context,
+    bundle: Annotated[str | None, typer.Option(help="Folder or URI of the bundle to serve.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings; the options here come before it.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Language model, if not the one the bundle was trained with.")
+    ] = None,
+    embeddings: Annotated[
+        str | None, typer.Option(help="Embedding store whose questions need no language model.")
+    ] = None,
+    survey: Annotated[str | None, typer.Option(help="Survey whose questions the page offers.")] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GPO_DATABASE", help="Where groups and keys are: sqlite:///FILE or postgresql://..."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; another needs API keys.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster; by default RAY_ADDRESS, else a local one.")
+    ] = None,
+) -> None:
+    """Serve a bundle over HTTP until interrupted, or manage API keys (gpo serve key)."""
+    if context.invoked_subcommand is not None:
+        return
+    given = {
+        "bundle": bundle,
+        "model": model,
+        "embeddings": embeddings,
+        "survey": survey,
+        "database": database,
+    }
+    settings = load_settings(config, {k: v for k, v in given.items() if v is not None})
+    with _extra_needed():
+        from gpo_ray.serving.run import run
+    run(settings, host, port, address, announce=lambda text: print(text, flush=True))
 
 
 @key_app.command("create")
@@ -82,16 +123,22 @@ def key_revoke(
 
 @contextmanager
 def _key_ring(database: str) -> Iterator[KeyRing]:
-    try:
+    with _extra_needed():
         from gpo_ray.serving.database import open_database
         from gpo_ray.serving.keys import KeyRing
-    except ImportError as e:
-        raise ConfigError(f"the service needs {e.name}; install it with: pip install 'gpo-ray[serve]'") from e
     engine = open_database(database)
     try:
         yield KeyRing(engine)
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _extra_needed() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as e:
+        raise ConfigError(f"the service needs {e.name}; install it with: pip install 'gpo-ray[serve]'") from e
 
 
 def _describe(key: Key) -> dict[str, Any]:

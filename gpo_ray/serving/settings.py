@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field
+
+from gpo_ray.config import parse
+from gpo_ray.errors import ConfigError
+
+DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
 
 
 class _Settings(BaseModel):
@@ -23,7 +31,7 @@ class Replicas(_Settings):
     gpus: float = Field(default=0, ge=0)
     """GPUs of each."""
     queue: int = Field(default=64, ge=1)
-    """Requests that wait for each copy at most; more are told to come back later (429)."""
+    """Requests that wait for a free copy at most; more are told to come back later (429)."""
 
 
 class Limits(_Settings):
@@ -46,8 +54,9 @@ class ServeSettings(_Settings):
     """Embedding store whose questions need no language model."""
     survey: str | None = None
     """Survey whose questions the page offers, with the real shares beside the predicted ones."""
-    database: str = "sqlite:///gpo-groups.sqlite"
-    """SQLAlchemy URL of the registry; SQLite serves one node, PostgreSQL (``postgresql+psycopg://``) many."""
+    database: str = Field(default_factory=lambda: os.environ.get("GPO_DATABASE", DEFAULT_DATABASE))
+    """SQLAlchemy URL of the registry; SQLite serves one node, PostgreSQL (``postgresql+psycopg://``) many. By
+    default what GPO_DATABASE says, since a URL may hold a password."""
     require_keys: bool = True
     """Whether every request under /v1 needs an API key."""
     page: bool = True
@@ -72,3 +81,22 @@ class ServeSettings(_Settings):
             replicas: Replicas = getattr(self, name)
             if replicas.max < replicas.min:
                 raise ValueError(f"{name}: max ({replicas.max}) is less than min ({replicas.min})")
+
+
+def load_settings(path: Path | None, given: dict[str, Any]) -> ServeSettings:
+    """Settings from a YAML file, if any, with those given in the place of the file's.
+
+    Raises:
+        ConfigError: naming the file and the key that is wrong.
+    """
+    if path is None:
+        if "bundle" not in given:
+            raise ConfigError("gpo serve needs --bundle DIR, or --config FILE with a bundle in it")
+        return parse(ServeSettings, given, "options")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        raise ConfigError(f"{path}: not a readable YAML file: {' '.join(str(e).split())}") from e
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
+    return parse(ServeSettings, values | given, str(path))

@@ -9,7 +9,7 @@ from test_memory import GROUPS, SPARSE, ask, differ, view
 from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.kernel import nearest_covariance
 from gpo_ray.model.memory import MANY
-from gpo_ray.model.posterior import LEAST_BOTH, PriorScales
+from gpo_ray.model.posterior import LEAST_BOTH, PriorScales, together
 from gpo_ray.model.traits import Traits
 
 DATA = arrays(survey(groups=8, count=16))
@@ -85,12 +85,12 @@ def test_threshold_cuts_chance_correlations_and_keeps_the_others():
 def test_threshold_divides_by_those_who_answered_both():
     data = people(200)
     v = view(data, range(150), np.arange(12), PriorScales(0.3, 0.0, threshold=1e-12))
-    a, b = v._side(np.array([0]), None), v._side(np.array([1]), None)
+    a, b = v.side(np.array([0]), None), v.side(np.array([1]), None)
     covariance = a.residual.T @ b.residual / 150
-    np.testing.assert_allclose(v._together(a, b), covariance, atol=1e-9)
+    np.testing.assert_allclose(together(a, b, 1e-12), covariance, atol=1e-9)
     few = view(data, range(5), np.arange(12), PriorScales(0.3, 0.0, threshold=1e-12))
-    a, b = few._side(np.array([0]), None), few._side(np.array([1]), None)
-    np.testing.assert_allclose(few._together(a, b), a.residual.T @ b.residual / LEAST_BOTH, atol=1e-9)
+    a, b = few.side(np.array([0]), None), few.side(np.array([1]), None)
+    np.testing.assert_allclose(together(a, b, 1e-12), a.residual.T @ b.residual / LEAST_BOTH, atol=1e-9)
 
 
 def test_nearest_covariance_keeps_what_is_one_and_mends_what_is_not():
@@ -135,12 +135,12 @@ def test_stretch_concerns_groups_that_are_beside_people_alone():
     mixed = view(both, (*range(20), 30, 31), np.arange(12), PriorScales(stretch=3.0))
     plain = view(both, (*range(20), 30, 31), np.arange(12), PriorScales(stretch=1.0))
     assert mixed.memory.single.tolist() == [True] * 20 + [False] * 2
-    a, b = mixed._side(np.arange(12), None), plain._side(np.arange(12), None)
+    a, b = mixed.side(np.arange(12), None), plain.side(np.arange(12), None)
     np.testing.assert_allclose(a.residual[:20], b.residual[:20])
     np.testing.assert_allclose(a.residual[20:], 3 * b.residual[20:])
-    left_out = mixed._side(np.arange(12), 3)
+    left_out = mixed.side(np.arange(12), 3)
     assert len(left_out.residual) == 21
-    np.testing.assert_allclose(left_out.residual[19:], 3 * plain._side(np.arange(12), 3).residual[19:])
+    np.testing.assert_allclose(left_out.residual[19:], 3 * plain.side(np.arange(12), 3).residual[19:])
 
 
 def test_stretch_is_chosen_where_few_people_and_their_groups_are_known():

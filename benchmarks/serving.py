@@ -1,0 +1,200 @@
+"""Requests per second of the service, of a no-op behind the same ingress, and of the bare estimator.
+
+    python benchmarks/serving.py --bundle DIR --survey DIR --embeddings DIR [--clients 1,8,32] [--seconds 10]
+
+All run in one Ray cluster, turn by turn, so that the ratios are of one machine in one state. The last line
+is a JSON object. The no-op is this service's own ingress (HTTP, validation, keys, registry) with a
+deployment behind it that answers at once; ``plain`` is a FastAPI route on Serve with nothing behind it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from typing import Any
+
+import aiohttp
+import numpy as np
+import ray
+from fastapi import FastAPI
+from ray import serve
+
+from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.model.estimator import GroupPreferenceModel
+from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.serving.app import build_app
+from gpo_ray.serving.backend import Predicted, Readiness, SlatePrediction
+from gpo_ray.serving.deployments import Ingress, options
+from gpo_ray.serving.settings import ServeSettings
+
+CONTEXT, QUESTIONS = 20, 5
+PORT = 8123
+ROUNDS = 3
+
+
+class NoOp:
+    """Answers at once with predictions of the right shape."""
+
+    async def predict(self, context: Any, questions: Any, sent: float) -> Predicted:
+        found = [
+            SlatePrediction(
+                [1 / len(q.responses)] * len(q.responses), None, [1 / len(q.responses)] * len(q.responses)
+            )
+            for q in questions
+        ]
+        return Predicted(found, "none")
+
+    async def ready(self) -> Readiness:
+        return Readiness(True, "none")
+
+
+plain_api = FastAPI()
+
+
+@serve.deployment
+@serve.ingress(plain_api)
+class Plain:
+    """The least that Serve can do."""
+
+    @plain_api.post("/")
+    async def answer(self) -> dict[str, int]:
+        return {"answer": 1}
+
+
+async def load(url: str, body: dict[str, Any], clients: int, seconds: float) -> dict[str, float]:
+    """Requests per second, latencies and failures of constant clients."""
+    latencies: list[float] = []
+    failed = 0
+    stop = time.perf_counter() + seconds
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        nonlocal failed
+        while (start := time.perf_counter()) < stop:
+            async with session.post(url, json=body) as reply:
+                await reply.read()
+                failed += reply.status != 200
+            latencies.append(time.perf_counter() - start)
+
+    connector = aiohttp.TCPConnector(limit=clients)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        begun = time.perf_counter()
+        await asyncio.gather(*(client(session) for _ in range(clients)))
+        elapsed = time.perf_counter() - begun
+    cuts = statistics.quantiles(latencies, n=100)
+    return {
+        "requests_per_second": len(latencies) / elapsed,
+        "p50_ms": 1000 * cuts[49],
+        "p99_ms": 1000 * cuts[98],
+        "failed": failed,
+    }
+
+
+def bodies(survey: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A group's answers to the first questions, and questions to predict."""
+    dataset = PreferenceDataset.load(survey)
+    asked = list(dataset.iter_questions())
+    rng = np.random.default_rng(0)
+    context = [
+        {"prompt": q.prompt, "responses": list(q.responses), "choice": int(rng.integers(len(q.responses)))}
+        for q in asked[:CONTEXT]
+    ]
+    targets = [
+        {"prompt": q.prompt, "responses": list(q.responses)} for q in asked[CONTEXT : CONTEXT + QUESTIONS]
+    ]
+    return context, targets
+
+
+def estimator_rate(bundle: str, survey: str, embeddings: str, seconds: float) -> float:
+    """Predictions of ``QUESTIONS`` questions per second by an adapted group in one process."""
+    model = GroupPreferenceModel.load(bundle)
+    dataset = PreferenceDataset.load(survey)
+    found = EmbeddingStore(embeddings).load(dataset, model.config.model.pooling)
+    x = np.split(found.vectors, found.offsets[1:-1])
+    keys = [q.key for q in dataset.iter_questions()]
+    context = [(v, np.eye(len(v))[0]) for v in x[:CONTEXT]]
+    group = model.adapt(context, keys[:CONTEXT])
+    asked = slice(CONTEXT, CONTEXT + QUESTIONS)
+    count, begun = 0, time.perf_counter()
+    while time.perf_counter() - begun < seconds:
+        group.predict(x[asked], keys[asked])
+        count += 1
+    return count / (time.perf_counter() - begun)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name in ("--bundle", "--survey", "--embeddings"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--clients", default="1,8,32")
+    parser.add_argument("--seconds", type=float, default=10)
+    options_ = parser.parse_args()
+    context, targets = bodies(options_.survey)
+    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            result = measure(options_, context, targets, f"sqlite:///{folder}/groups.sqlite")
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+    print(json.dumps(result))
+
+
+def measure(
+    options_: argparse.Namespace, context: list[dict[str, Any]], targets: list[dict[str, Any]], database: str
+) -> dict[str, Any]:
+    settings = ServeSettings(
+        bundle=options_.bundle,
+        embeddings=options_.embeddings,
+        database=database,
+        require_keys=False,
+        page=False,
+        limits={"requests_per_minute": 10_000_000},
+    )
+    serve.start(http_options={"port": PORT})
+    serve.run(build_app(settings), name="gpo", route_prefix="/gpo")
+    noop = serve.deployment(NoOp, name="NoOp").options(**options(settings.predictor, ongoing=64))
+    same = serve.deployment(Ingress, name="Ingress").options(**options(settings.ingress, ongoing=64))
+    serve.run(same.bind(settings, noop.bind()), name="noop", route_prefix="/noop")
+    serve.run(Plain.bind(), name="plain", route_prefix="/plain")
+    url = f"http://127.0.0.1:{PORT}"
+    asyncio.run(register(f"{url}/gpo/v1/groups/bench", context))
+    rows = []
+    for clients in (int(c) for c in options_.clients.split(",")):
+        row: dict[str, Any] = {"clients": clients}
+        found: dict[str, list[dict[str, float]]] = {"service": [], "noop": [], "plain": []}
+        for _ in range(ROUNDS):
+            for name, path in (
+                ("service", "gpo/v1/groups/bench/predict"),
+                ("noop", "noop/v1/groups/bench/predict"),
+                ("plain", "plain/"),
+            ):
+                seconds = options_.seconds / ROUNDS
+                found[name].append(
+                    asyncio.run(load(f"{url}/{path}", {"questions": targets}, clients, seconds))
+                )
+        for name, runs in found.items():
+            row[name] = {k: round(statistics.median(r[k] for r in runs), 2) for k in runs[0]}
+            row[name]["failed"] = sum(r["failed"] for r in runs)
+        for other in ("noop", "plain"):
+            row[f"service_over_{other}"] = round(
+                row["service"]["requests_per_second"] / row[other]["requests_per_second"], 3
+            )
+        print(json.dumps(row), flush=True)
+        rows.append(row)
+    bare = estimator_rate(options_.bundle, options_.survey, options_.embeddings, options_.seconds)
+    return {"questions": QUESTIONS, "context": CONTEXT, "loads": rows, "estimator_per_second": round(bare, 1)}
+
+
+async def register(url: str, context: list[dict[str, Any]]) -> None:
+    async with aiohttp.ClientSession() as session, session.put(url, json={"context": context}) as reply:
+        assert reply.status in {200, 201}, await reply.text()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Building the Serve application: ``gpo_ray.serving:build_app`` in a Serve config file."""
+
+from __future__ import annotations
+
+import os
+
+from ray import serve
+from ray.serve import Application
+
+from gpo_ray.config import parse
+from gpo_ray.errors import ConfigError
+from gpo_ray.model.bundle import read_bundle
+from gpo_ray.predicting import bundle_language_model
+from gpo_ray.serving.database import open_database
+from gpo_ray.serving.deployments import Encoder, Ingress, Predictor, options
+from gpo_ray.serving.encoding import EmbeddingCache
+from gpo_ray.serving.settings import ServeSettings
+
+ENVIRONMENT = "GPO_SERVE_"
+"""Prefix of environment variables from which the bound ``app`` takes its settings."""
+
+
+def build_app(settings: ServeSettings) -> Application:
+    """The application for ``serve run``, ``serve deploy`` and :func:`ray.serve.run`.
+
+    Everything that a replica would stumble over is tried here first: a replica that fails is started
+    again and again, and its reason is hard to find.
+
+    Raises:
+        GPOError: if the bundle, the language model, the store, the survey or the database cannot be used.
+    """
+    check(settings)
+    encoder = serve.deployment(Encoder, name="Encoder").options(**options(settings.encoder, ongoing=64))
+    predictor = serve.deployment(Predictor, name="Predictor").options(
+        **options(
+            settings.predictor, ongoing=2 * settings.batch_size, user_config={"bundle": settings.bundle}
+        )
+    )
+    ingress = serve.deployment(Ingress, name="Ingress").options(**options(settings.ingress, ongoing=64))
+    return ingress.bind(settings, predictor.bind(settings, encoder.bind(settings)))
+
+
+def check(settings: ServeSettings) -> None:
+    """Try everything that the settings name.
+
+    Raises:
+        GPOError: naming what cannot be used, and why.
+    """
+    bundle = read_bundle(settings.bundle)
+    bundle_language_model(bundle.config, settings.model, settings.bundle)
+    EmbeddingCache(settings.embeddings, bundle.config, capacity=1)
+    open_database(settings.database).dispose()
+
+
+def app_from_environment() -> Application:
+    """The application with settings from ``GPO_SERVE_BUNDLE``, ``GPO_SERVE_DATABASE`` and so on.
+
+    Raises:
+        ConfigError: if ``GPO_SERVE_BUNDLE`` is not set or a setting is wrong.
+        BundleError: if the bundle cannot be read.
+    """
+    values = {
+        name.removeprefix(ENVIRONMENT).lower(): value
+        for name, value in os.environ.items()
+        if name.startswith(ENVIRONMENT)
+    }
+    if "bundle" not in values:
+        raise ConfigError("gpo_ray.serving:app takes its settings from the environment; set GPO_SERVE_BUNDLE")
+    return build_app(parse(ServeSettings, values, "environment"))

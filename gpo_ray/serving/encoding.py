@@ -1,0 +1,184 @@
+"""Questions' embeddings for the service: the language model, and what is known without it.
+
+Shapes: R responses of a question, E embedding width.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from logging import getLogger
+
+import numpy as np
+import pyarrow as pa
+from cachetools import LRUCache
+from numpy.typing import NDArray
+
+from gpo_ray.embedding.encoder import Encoder
+from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.errors import EmbeddingError
+from gpo_ray.model.bundle import BundleConfig
+from gpo_ray.predicting import Slate, bundle_language_model
+from gpo_ray.preferences.dataset import question_key
+
+log = getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSlate:
+    """A question as the model reads it.
+
+    ``key``, its :func:`~gpo_ray.preferences.dataset.question_key`; ``vectors`` (R, E) in the bundle's
+    pooling; ``letter_logprob`` (R,) of the option letters.
+    """
+
+    key: str
+    vectors: NDArray[np.float32]
+    letter_logprob: NDArray[np.float32]
+
+
+class LoadedEncoder:
+    """The language model that a bundle was trained with, ready to encode.
+
+    Args:
+        model: the language model, by default the one named in the bundle.
+        config: of the bundle.
+        bundle: its name, for messages.
+        device: as in :class:`~gpo_ray.embedding.encoder.Encoder`.
+        gpus: likewise.
+
+    Raises:
+        BundleError: if the model or the template is not the bundle's.
+        EmbeddingError: if the model cannot be found or loaded.
+    """
+
+    def __init__(
+        self,
+        model: str | None,
+        config: BundleConfig,
+        bundle: str = "the bundle",
+        device: str | None = None,
+        gpus: float = 0,
+    ) -> None:
+        source = bundle_language_model(config, model, bundle)
+        self._encoder = Encoder(source, config.embedding_dtype, device, gpus)
+        self._pooling = config.model.pooling
+        self.encoded = 0
+        """Questions that the language model has read."""
+
+    def encode(self, slates: Sequence[Slate]) -> list[EncodedSlate | EmbeddingError]:
+        """Encode questions, of any number of requests, in the order given; repeated ones once.
+
+        Returns:
+            The questions, and the error in the place of each that is longer than the model can read.
+        """
+        keys = [question_key(s.prompt, s.responses) for s in slates]
+        distinct = dict(zip(keys, slates, strict=True))
+        found = self._encoder.encode_each([(s.prompt, s.responses) for s in distinct.values()])
+        result: dict[str, EncodedSlate | EmbeddingError] = {}
+        for key, e in zip(distinct, found, strict=True):
+            if isinstance(e, EmbeddingError):
+                result[key] = e
+            else:
+                result[key] = EncodedSlate(key, e.pooled(self._pooling), e.letter_logprob)
+                self.encoded += 1
+        return [result[k] for k in keys]
+
+
+class EmbeddingCache:
+    """The questions used last, before a store on disk; not for several threads at once.
+
+    On opening, each shard of the store is read once and checked, and questions are kept until ``capacity``
+    is reached. Of the others only the key and the shard's name stay in memory (some 200 bytes each); they
+    are read from their shard when they are asked for.
+
+    Args:
+        store: folder or URI of an embedding store; None to start with nothing.
+        config: of the bundle.
+        capacity: questions kept in memory, each 4 R E bytes.
+
+    Raises:
+        EmbeddingError: if the store is incomplete or damaged, or of another language model or template.
+    """
+
+    def __init__(self, store: str | os.PathLike[str] | None, config: BundleConfig, capacity: int) -> None:
+        self._known: LRUCache[str, EncodedSlate] = LRUCache(capacity)
+        self._config = config
+        self._shard: dict[str, str] = {}
+        self.hits = 0
+        """Questions found in memory."""
+        self.store_hits = 0
+        """Questions read from the store."""
+        self.misses = 0
+        """Questions found nowhere."""
+        if store is not None:
+            self._store = EmbeddingStore(store)
+            self._manifest = self._store.manifest()
+            self._check_origin()
+            for name in self._manifest["files"]:
+                self._open(name)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, EncodedSlate]:
+        """The questions that are known, by key."""
+        found: dict[str, EncodedSlate] = {}
+        elsewhere: dict[str, list[str]] = defaultdict(list)
+        distinct = dict.fromkeys(keys)
+        for key in distinct:
+            slate = self._known.get(key)
+            if slate is not None:
+                found[key] = slate
+            elif key in self._shard:
+                elsewhere[self._shard[key]].append(key)
+        self.hits += len(found)
+        for name, wanted in elsewhere.items():
+            read = self._read(name, wanted)
+            self.store_hits += len(read)
+            found |= read
+            self.put(read.values())
+        self.misses += len(distinct) - len(found)
+        return found
+
+    def put(self, slates: Iterable[EncodedSlate]) -> None:
+        """Keep some questions, in the place of those that were not used for longest."""
+        for slate in slates:
+            self._known[slate.key] = slate
+
+    def _check_origin(self) -> None:
+        for what, mine in (
+            ("fingerprint", self._config.embedding_fingerprint),
+            ("template", self._config.embedding_template),
+        ):
+            theirs = self._manifest.get(what)
+            if theirs != mine:
+                raise EmbeddingError(
+                    f"{self._store.folder}: holds embeddings of {what} {theirs}, the bundle needs {mine}; "
+                    "make others with: gpo embed"
+                )
+
+    def _open(self, name: str) -> None:
+        for key, slate in self._load(name).items():
+            width = slate.vectors.shape[1]
+            if width != self._config.embedding_width:
+                raise EmbeddingError(
+                    f"{self._store.folder}/{name}: embeddings have width {width}, the bundle needs "
+                    f"{self._config.embedding_width}"
+                )
+            self._shard[key] = name
+            if len(self._known) < self._known.maxsize:
+                self._known[key] = slate
+
+    def _read(self, name: str, keys: list[str]) -> dict[str, EncodedSlate]:
+        try:
+            return self._load(name, keys)
+        except EmbeddingError as e:  # the language model can still answer for them
+            log.warning("embedding store is no longer used for %s: %s", name, e)
+            self._shard = {k: n for k, n in self._shard.items() if n != name}
+            return {}
+
+    def _load(self, name: str, keys: list[str] | None = None) -> dict[str, EncodedSlate]:
+        wanted = None if keys is None else pa.array(keys, pa.string())
+        found = self._store.read_shard(name, self._manifest, self._config.model.pooling, wanted)
+        # copies, as one row of an array keeps all of it in memory
+        return {k: EncodedSlate(k, v.copy(), letters.copy()) for k, (v, letters) in found.items()}

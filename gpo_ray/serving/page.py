@@ -1,0 +1,151 @@
+"""The page at ``/``: NiceGUI beside the API in one FastAPI application.
+
+**State.** What a visitor sees lives in this process, for as long as the browser's websocket is open and
+:data:`RECONNECT_SECONDS` more; there is no cookie and no storage on disk, hence no storage secret. An API key is kept
+in that state alone: reloading the page asks for it again. The websocket's address holds the id of the
+open page, by which the browser returns to it after an interruption, so access logs with query strings
+are as confidential as the pages that are open.
+
+**Replicas.** The websocket must reach the process that made the page, also after an interruption, and Ray
+Serve does not send a visitor to the same replica twice. So the page needs an ingress of one replica,
+which :func:`mount_page` checks. For more, serve the API with ``page: false``, and the page beside it as an
+application of one replica with a route prefix of its own. Behind a load balancer over several such
+services, sessions must stick to one. Each open page holds one of the ingress's queue places.
+
+**Lifespan.** NiceGUI starts and stops with the application's lifespan, which Serve runs in the replica. Its
+state is one per process: several applications may mount the page, but those that run at the same time must
+share one event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from nicegui import core, ui
+from starlette.datastructures import MutableHeaders
+from starlette.routing import Match, Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gpo_ray.errors import ConfigError
+from gpo_ray.serving.backend import Backend
+from gpo_ray.serving.keys import KeyRing
+from gpo_ray.serving.page_actions import PageActions
+from gpo_ray.serving.page_views import PageView
+from gpo_ray.serving.registry import Registry
+from gpo_ray.serving.settings import ServeSettings
+
+PAGE_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        # inline: NiceGUI writes the import map and the start of the page into the HTML, with contents that
+        # differ for each visitor. eval: Vue compiles templates, and NiceGUI event handlers, in the browser.
+        "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+        # inline: cascade layers in the HTML, and the lengths of bars, as style attributes
+        "style-src 'self' 'unsafe-inline'",
+        "font-src 'self'",
+        # data: Quasar's style sheet holds small pictures
+        "img-src 'self' data:",
+        # 'self' covers the websocket
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+"""Content-Security-Policy of the page; everything it loads comes from this service."""
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": PAGE_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+"""Headers of every response under :func:`is_page_path`, which the page sets itself."""
+
+RECONNECT_SECONDS = 30.0
+"""How long an interrupted visitor finds the page as it was."""
+
+_ACTIONS = "gpo_ray.page_actions"
+
+
+def is_page_path(path: str) -> bool:
+    """Whether a path, without the route prefix, is the page's own."""
+    return path in {"", "/", "/favicon.ico"} or path.startswith(("/_nicegui/", "/_nicegui_ws/"))
+
+
+def mount_page(
+    app: FastAPI, settings: ServeSettings, backend: Backend, registry: Registry, keys: KeyRing | None
+) -> None:
+    """Add the page to an application that has not started.
+
+    Args:
+        app: its own routes come first; unknown paths stay its own, too.
+        settings: ``survey``, ``require_keys``, ``limits`` and ``ingress`` are used.
+        backend: makes the predictions.
+        registry: keeps the groups.
+        keys: the API keys; may be None where none are needed.
+
+    Raises:
+        ConfigError: if there may be several ingress replicas, or keys are needed and not given.
+        DataError: if the survey cannot be read.
+    """
+    if settings.ingress.max > 1:
+        raise ConfigError(
+            f"page: needs ingress.max 1, not {settings.ingress.max}: what a visitor sees lives in one "
+            "process; set page: false, and serve the page as an application of its own"
+        )
+    if settings.require_keys and keys is None:
+        raise ConfigError("page: require_keys is on and there are no keys")
+    host = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    host.add_middleware(_Surroundings, actions=PageActions(settings, backend, registry, keys))
+    # a server that has started refuses new middleware; another application in this process begins afresh
+    core.app.user_middleware.clear()
+    core.app.middleware_stack = None
+    ui.page("/", title="Group preferences", language="en-US", dark=None)(_show)
+    ui.run_with(
+        host, dark=None, tailwind=False, show_welcome_message=False, reconnect_timeout=RECONNECT_SECONDS
+    )
+    app.router.routes.append(_PageMount("", app=host))
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(running: Any) -> AsyncIterator[Any]:
+        async with host.router.lifespan_context(host), inner(running) as state:
+            yield state
+
+    app.router.lifespan_context = lifespan
+
+
+def _show(request: Request) -> None:
+    PageView(request.scope[_ACTIONS]).build()
+
+
+class _PageMount(Mount):
+    """A mount at the root that leaves other paths to the application."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        return super().matches(scope) if is_page_path(path) else (Match.NONE, {})
+
+
+class _Surroundings:
+    """Gives the page its actions, and its responses their headers.
+
+    NiceGUI registers pages once for the process; through the scope each application has its own actions.
+    """
+
+    def __init__(self, app: ASGIApp, actions: PageActions) -> None:
+        self._app, self._actions = app, actions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(PAGE_HEADERS)
+            await send(message)
+
+        scope[_ACTIONS] = self._actions
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,224 @@
+"""What a visitor of the page can do, without anything to look at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from numpy.typing import NDArray
+
+from gpo_ray.errors import DataError, GPOError
+from gpo_ray.predicting import Answer, Slate
+from gpo_ray.preferences.dataset import PreferenceDataset, question_key
+from gpo_ray.serving.backend import Backend, Overloaded, SlatePrediction
+from gpo_ray.serving.keys import KeyRing, Scope
+from gpo_ray.serving.registry import Registry, StoredGroup
+from gpo_ray.serving.settings import ServeSettings
+
+MOST_GROUPS = 2_000
+"""Groups offered for choice."""
+MOST_QUESTIONS = 20
+"""Questions of one prediction."""
+PUBLIC_TENANT = "public"
+"""Whose groups are shown where no keys are needed."""
+
+
+class RefusedError(GPOError):
+    """The API key is unknown, or may not do this."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Shares over a question's responses, and where they come from."""
+
+    label: str
+    source: Literal["predicted", "language-model", "real"]
+    share: Sequence[float]
+    interval: Sequence[tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A question with all distributions to show beside each other."""
+
+    slate: Slate
+    distributions: list[Distribution]
+
+
+def parse_slate(prompt: str, responses: str) -> Slate:
+    """A question as typed, one response a line.
+
+    Raises:
+        DataError: if the prompt is empty, or there are not two different responses.
+    """
+    lines = [line.strip() for line in responses.splitlines() if line.strip()]
+    if not prompt.strip():
+        raise DataError("Type the question.")
+    if len(lines) < 2:
+        raise DataError("Type at least two responses, one on each line.")
+    if len(set(lines)) < len(lines):
+        raise DataError("Two responses are the same.")
+    return Slate(prompt=prompt.strip(), responses=tuple(lines))
+
+
+def answer_by_choice(slate: Slate, choice: int) -> Answer:
+    """An answer that is one response."""
+    return Answer(prompt=slate.prompt, responses=slate.responses, choice=choice)
+
+
+def answer_by_percent(slate: Slate, percent: Sequence[float | None]) -> Answer:
+    """An answer that is a share of each response, an empty one counting as none.
+
+    Raises:
+        DataError: if one is negative, or they do not sum to 100 but for rounding.
+    """
+    values = np.asarray([p or 0 for p in percent], np.float64)
+    total = values.sum()
+    # whole percents of R responses are off by R/2 at most
+    if not np.isfinite(values).all() or (values < 0).any() or abs(total - 100) > len(values) / 2:
+        raise DataError(f"The shares of “{slate.prompt}” must be at least 0 and sum to 100, not {total:g}.")
+    return Answer(prompt=slate.prompt, responses=slate.responses, share=tuple((values / total).tolist()))
+
+
+class Survey:
+    """The questions of a survey, and what its groups answered."""
+
+    def __init__(self, dataset: PreferenceDataset) -> None:
+        self.questions = {
+            q.question_id: Slate(prompt=q.prompt, responses=q.responses) for q in dataset.iter_questions()
+        }
+        self._rows = {q.key: i for i, q in enumerate(dataset.iter_questions())}
+        self._groups = {g: i for i, g in enumerate(dataset.groups["group_id"].to_pylist())}
+        self._group_of, self._question_of = dataset.group_codes(), dataset.question_codes()
+        self._values, self._offsets = dataset.shares()
+
+    def shares(self, group_id: str, slate: Slate) -> NDArray[np.float64] | None:
+        """(R,) what a group answered, None where it did not or is not in the survey."""
+        group = self._groups.get(group_id)
+        question = self._rows.get(question_key(slate.prompt, slate.responses))
+        if group is None or question is None:
+            return None
+        found = np.flatnonzero((self._group_of == group) & (self._question_of == question))
+        return self._values[slice(*self._offsets[found[0] :][:2])] if len(found) else None
+
+
+class PageActions:
+    """All that the page does. A visitor is known by the secret of an API key, or None where none is needed.
+
+    Every method raises :class:`RefusedError` for a key that is unknown, revoked or lacks the scope, and
+    :class:`Overloaded` for a visitor with too many requests. A key is looked up at each call, so that
+    revoking it works on pages that are open.
+    """
+
+    def __init__(
+        self, settings: ServeSettings, backend: Backend, registry: Registry, keys: KeyRing | None
+    ) -> None:
+        self.requires_key = settings.require_keys
+        self.survey = Survey(PreferenceDataset.load(settings.survey)) if settings.survey else None
+        self._backend, self._registry, self._keys = backend, registry, keys
+        self._limit = RateLimitItemPerMinute(settings.limits.requests_per_minute)
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    async def groups(self, secret: str | None) -> dict[str, str]:
+        """Ids of the visitor's groups, with what to call them."""
+        tenant = await self._tenant(secret, "read")
+        found = await asyncio.to_thread(self._registry.list, tenant, limit=MOST_GROUPS)
+        return {g.group_id: f"{g.group_id} – {g.description}" if g.description else g.group_id for g in found}
+
+    async def register(
+        self,
+        secret: str | None,
+        group_id: str,
+        description: str,
+        answers: Sequence[Answer],
+        replace: bool = False,
+    ) -> str:
+        """Store a group; its id.
+
+        Raises:
+            DataError: without answers, or with an id that cannot be one.
+            VersionConflict: if there is such a group and ``replace`` is off.
+        """
+        tenant = await self._tenant(secret, "write")
+        wanted = group_id.strip()
+        if not wanted:
+            raise DataError("Type an id for the group.")
+        if not answers:
+            raise DataError("Answer at least one question.")
+        await asyncio.to_thread(
+            self._registry.put,
+            tenant,
+            wanted,
+            description.strip(),
+            tuple(answers),
+            must_be_new=not replace,
+        )
+        return wanted
+
+    async def predict(
+        self, secret: str | None, group_ids: Sequence[str], slates: Sequence[Slate]
+    ) -> list[Shown]:
+        """Distributions of groups over questions, with the language model's and, where known, the real ones.
+
+        Raises:
+            UnknownGroupError: if a group is not registered.
+            DataError: without groups or questions, or with too many questions.
+            GPOError: if a question cannot be predicted.
+        """
+        tenant = await self._tenant(secret, "read")
+        if not group_ids:
+            raise DataError("Choose a group.")
+        if not 0 < len(slates) <= MOST_QUESTIONS:
+            raise DataError(f"Choose 1 to {MOST_QUESTIONS} questions.")
+        groups = [await asyncio.to_thread(self._registry.get, tenant, g) for g in dict.fromkeys(group_ids)]
+        predicted = await asyncio.gather(*(self._backend.predict(g.context, slates) for g in groups))
+        shown = []
+        for i, slate in enumerate(slates):
+            found: list[Distribution] = []
+            for group, result in zip(groups, predicted, strict=True):
+                found += self._of_group(group, slate, result.predictions[i])
+            base = predicted[0].predictions[i].language_model
+            shown.append(Shown(slate, [*found, Distribution("Language model alone", "language-model", base)]))
+        return shown
+
+    async def rank(self, secret: str | None, group_id: str | None, slate: Slate) -> list[tuple[str, float]]:
+        """Responses with their predicted shares, the most preferred first.
+
+        Raises:
+            GPOError: as :meth:`predict`.
+        """
+        shown = await self.predict(secret, [group_id] if group_id else [], [slate])
+        pairs = zip(slate.responses, shown[0].distributions[0].share, strict=True)
+        return sorted(pairs, key=lambda pair: -pair[1])
+
+    async def _tenant(self, secret: str | None, scope: Scope) -> str:
+        """Whose groups a visitor sees."""
+        key = None
+        if self._keys is not None and self.requires_key:
+            key = await asyncio.to_thread(self._keys.find, secret or "")
+            if key is None:
+                raise RefusedError("The API key is not known.")
+            if not key.may(scope):
+                raise RefusedError(f"The API key may not {scope}.")
+        if not self._limiter.hit(self._limit, key.key_id if key else PUBLIC_TENANT):
+            raise Overloaded("too many requests")
+        return key.tenant if key else PUBLIC_TENANT
+
+    def _of_group(self, group: StoredGroup, slate: Slate, made: SlatePrediction) -> list[Distribution]:
+        """The prediction and, where known, what the group said."""
+        name = group.group_id
+        found = [Distribution(f"{name}, predicted", "predicted", made.share, made.interval)]
+        key = question_key(slate.prompt, slate.responses)
+        real = self.survey.shares(name, slate) if self.survey else None
+        for answer in group.context:
+            if question_key(answer.prompt, answer.responses) == key:
+                real = answer.shares()
+        if real is not None:
+            found.append(Distribution(f"{name}, real", "real", real.tolist()))
+        return found

@@ -1,0 +1,100 @@
+"""A backend in this process: a tiny language model, and a bundle of a prior over a small survey."""
+
+import asyncio
+
+import numpy as np
+from synthetic import TINY_MODEL, tiny_config
+
+from gpo_ray.embedding.encoder import Encoder
+from gpo_ray.embedding.language_model import find_model, fingerprint
+from gpo_ray.embedding.store import Embeddings
+from gpo_ray.embedding.template import TEMPLATE
+from gpo_ray.model.bundle import BundleConfig, read_bundle, write_bundle
+from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.episodes import PreferenceArrays
+from gpo_ray.model.estimator import GroupPreferenceModel
+from gpo_ray.model.memory import QuestionMemory
+from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question, question_key
+from gpo_ray.serving.backend import Predicted, Readiness, SlatePrediction
+from gpo_ray.training.engine import new_model
+
+PROMPTS = {
+    "How often do you talk about politics?": ("Often", "Sometimes", "Never"),
+    "Should the state spend more on schools?": ("Yes", "No"),
+    "How much do you trust scientists?": ("A great deal", "Some", "Hardly any"),
+    "Would you move abroad for work?": ("Yes", "Perhaps", "No"),
+    "Is the economy getting better?": ("Better", "The same", "Worse"),
+}
+
+
+def small_survey(groups=8):
+    """Random shares of groups town-0, town-1, ... over PROMPTS."""
+    rng = np.random.default_rng(0)
+    asked = [Question(f"q{i}", "small", p, r) for i, (p, r) in enumerate(PROMPTS.items())]
+    ids = [f"town-{g}" for g in range(groups)]
+    rows = [(g, q.question_id, rng.dirichlet(np.ones(len(q.responses))).tolist()) for g in ids for q in asked]
+    columns = dict(zip(("group_id", "question_id", "share"), zip(*rows, strict=True), strict=True))
+    return PreferenceDataset.build(asked, [Group(g, "attribute") for g in ids], columns)
+
+
+def write_small_bundle(folder, language_model, dataset):
+    """A bundle whose prior remembers all but the last two groups of ``dataset``."""
+    config = tiny_config(model={**TINY_MODEL, "likelihood": "cross_entropy", "prior": "memory"})
+    source = find_model(str(language_model))
+    questions = list(dataset.iter_questions())
+    encoded = Encoder(source, "float32", "cpu").encode([(q.prompt, q.responses) for q in questions])
+    vectors = [e.pooled(config.model.pooling) for e in encoded]
+    joined = Embeddings(
+        vectors=np.concatenate(vectors),
+        letter_logprob=np.concatenate([e.letter_logprob for e in encoded]),
+        offsets=np.concatenate([[0], np.cumsum([len(v) for v in vectors])]),
+        fingerprint=fingerprint(source, "float32"),
+        template=TEMPLATE,
+        pooling=config.model.pooling,
+    )
+    arrays = PreferenceArrays.build(dataset, joined)
+    view = fit_memory(arrays, range(dataset.groups.num_rows - 2), np.arange(len(questions)), 2)
+    about = BundleConfig(
+        embedding_width=vectors[0].shape[1],
+        embedding_fingerprint=joined.fingerprint,
+        embedding_template=TEMPLATE,
+        embedding_model=str(language_model),
+        embedding_dtype="float32",
+        model=config.model,
+    )
+    weights = new_model(about.embedding_width, config).state_dict()
+    memory = QuestionMemory(view.memory, {q.key: i for i, q in enumerate(questions)})
+    write_bundle(folder, weights, about, {}, memory)
+    return folder
+
+
+class InProcessBackend:
+    """Predicts with a bundle and its language model, one request at a time."""
+
+    def __init__(self, bundle):
+        self._estimator = GroupPreferenceModel(read_bundle(bundle))
+        config = self._estimator.config
+        self._encoder = Encoder(find_model(config.embedding_model), config.embedding_dtype, "cpu")
+
+    async def predict(self, context, questions):
+        return await asyncio.to_thread(self._predict, context, questions)
+
+    def _predict(self, context, questions):
+        pooling = self._estimator.config.model.pooling
+        encoded = self._encoder.encode([(s.prompt, s.responses) for s in [*context, *questions]])
+        vectors = [e.pooled(pooling) for e in encoded]
+        keys = [question_key(s.prompt, s.responses) for s in [*context, *questions]]
+        n = len(context)
+        known = [(v, a.shares()) for v, a in zip(vectors[:n], context, strict=True)]
+        group = self._estimator.adapt(known, keys[:n])
+        shares = group.predict(vectors[n:], keys[n:])
+        ends = group.intervals(vectors[n:], keys[n:])
+        base = [np.exp(e.letter_logprob).tolist() for e in encoded[n:]]
+        made = [
+            SlatePrediction(p.tolist(), [tuple(pair) for pair in e.tolist()], b)
+            for p, e, b in zip(shares, ends, base, strict=True)
+        ]
+        return Predicted(made, "small")
+
+    async def ready(self):
+        return Readiness(True, "small")

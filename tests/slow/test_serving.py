@@ -1,0 +1,192 @@
+"""The running service: processes killed under load, bundles swapped, strangers, overload, restarts."""
+
+import json
+import shutil
+import signal
+import socket
+import time
+from collections import Counter
+
+import httpx
+import numpy as np
+import pytest
+from serving_backend import answer, question, write_service_bundle
+from serving_load import Load
+from synthetic import flip_byte
+
+from gpo_ray.predicting import Answer, Slate, predict_file
+from gpo_ray.serving.client import Client
+
+pytestmark = pytest.mark.slow
+CONTEXT = [Answer(**answer(i)) for i in range(4)]
+QUESTIONS = [Slate(**question(i)) for i in range(9, 12)]
+BODY = {"questions": [q.model_dump(mode="json") for q in QUESTIONS]}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory, tiny_language_model):
+    return write_service_bundle(tmp_path_factory.mktemp("bundles") / "tiny", tiny_language_model)
+
+
+@pytest.fixture
+def serve(gpo, bundle, tmp_path):
+    """Start ``gpo serve``; gives the command and its address once it is ready."""
+
+    def start(**settings):
+        port = free_port()
+        config = tmp_path / "serve.yaml"
+        config.write_text(
+            json.dumps(
+                {
+                    "bundle": str(bundle),
+                    "database": f"sqlite:///{tmp_path}/groups.sqlite",
+                    "page": False,
+                    "ingress": {"min": 2, "max": 2, "cpus": 0.3},
+                    "predictor": {"min": 2, "max": 2, "cpus": 0.3},
+                    "encoder": {"cpus": 0.3},
+                    "limits": {"requests_per_minute": 1_000_000},
+                }
+                | settings
+            )
+        )
+        run = gpo("serve", "--config", config, "--port", port)
+        url = f"http://127.0.0.1:{port}"
+        run.wait_until(lambda: ready(url), 120, "ready")
+        return run, url
+
+    return start
+
+
+def ready(url):
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def registered(url, group_id="g"):
+    with Client(url) as client:
+        client.put_group(group_id, CONTEXT)
+    return f"{url}/v1/groups/{group_id}/predict"
+
+
+def wait_for(condition, seconds, what):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} after {seconds} s"
+        time.sleep(0.2)
+
+
+def test_predictions_over_http_are_those_of_the_command_line_under_load(serve, bundle, tmp_path):
+    _, url = serve()
+    (tmp_path / "context.json").write_text(json.dumps([answer(i) for i in range(4)]))
+    (tmp_path / "questions.json").write_text(json.dumps(BODY["questions"]))
+    want = predict_file(str(bundle), str(tmp_path / "context.json"), str(tmp_path / "questions.json"))
+    others = [registered(url, f"other-{i}") for i in range(3)]
+    mine = registered(url)
+    with Load(others[0], BODY, 3), Load(others[1], BODY, 3), Load(mine, BODY, 3) as load:
+        time.sleep(6)
+    assert len(load.answers) > 20
+    for got in load.answers:
+        for a, b in zip(got["predictions"], want["predictions"], strict=True):
+            np.testing.assert_allclose(a["share"], b["share"], atol=1e-5)
+            np.testing.assert_allclose(a["interval"], b["interval"], atol=1e-5)
+
+
+@pytest.mark.parametrize("deployment", ["Predictor", "Ingress"])
+def test_killed_replica_costs_only_what_was_in_flight_on_it(serve, deployment):
+    run, url = serve()
+    with Load(registered(url), BODY, 8) as load:
+        time.sleep(4)
+        victim = run.workers(f"ray::ServeReplica:gpo:{deployment}")[0]
+        victim.send_signal(signal.SIGKILL)
+        killed = time.time()
+        time.sleep(10)
+    assert load.statuses[200] > 50
+    assert not load.failed(after=killed + 1)
+    assert len(load.failed()) <= 8
+    wait_for(lambda: len(run.workers(f"ray::ServeReplica:gpo:{deployment}")) == 2, 60, "second replica")
+
+
+def test_shipped_client_does_not_notice_a_killed_replica(serve):
+    run, url = serve()
+    registered(url)
+    count = 0
+    with Client(url) as client:
+        stop, kill_at = time.monotonic() + 12, time.monotonic() + 3
+        while time.monotonic() < stop:
+            client.predict("g", QUESTIONS)
+            count += 1
+            if kill_at and time.monotonic() > kill_at:
+                run.workers("ray::ServeReplica:gpo:Ingress")[0].send_signal(signal.SIGKILL)
+                kill_at = 0
+    assert count > 50
+
+
+@pytest.mark.parametrize("process", ["ray::ProxyActor", "ray::ServeController"])
+def test_killed_proxy_or_controller_is_back_within_half_a_minute(serve, process):
+    run, url = serve()
+    registered(url)
+    victims = run.workers(process)
+    assert victims
+    victims[0].send_signal(signal.SIGKILL)
+    time.sleep(1)
+
+    def answers():
+        try:
+            return httpx.post(f"{url}/v1/groups/g/predict", json=BODY, timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_for(answers, 30, "answer")
+    with Client(url) as client:
+        assert [g.id for g in client.list_groups()] == ["g"]
+
+
+def test_groups_survive_kill_9_of_everything_right_after_the_answer(serve, gpo):
+    run, url = serve()
+    with Client(url) as client:
+        client.put_group("kept", CONTEXT, description="to be kept")
+    run.kill_all()
+    _, url = serve()
+    with Client(url) as client:
+        assert client.get_group("kept").description == "to be kept"
+        assert len(client.predict("kept", QUESTIONS).predictions) == 3
+
+
+def test_overload_gives_200_or_429_and_nothing_else(serve):
+    _, url = serve(
+        ingress={"min": 1, "max": 1, "cpus": 0.3, "queue": 4},
+        predictor={"min": 1, "max": 1, "cpus": 0.3, "queue": 4},
+    )
+    target = registered(url)
+    with Load(target, BODY, 90) as load:
+        time.sleep(15)
+    assert set(load.statuses) == {200, 429}
+    reply = Counter(status for _, _, status in load.results)
+    assert reply[200] > 50
+
+
+def test_damaged_bundle_is_refused_before_anything_starts(gpo, bundle, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(bundle, damaged)
+    flip_byte(damaged / "model.safetensors")
+    run = gpo(
+        "serve", "--bundle", damaged, "--database", f"sqlite:///{tmp_path}/g.sqlite", "--port", free_port()
+    )
+    assert run.process.wait(timeout=120) == 2
+    assert "model.safetensors: does not match its manifest" in run.log.read_text()
+
+
+def test_strangers_are_refused_without_keys(gpo, bundle, tmp_path):
+    run = gpo(
+        "serve", "--bundle", bundle, "--database", f"sqlite:///{tmp_path}/g.sqlite", "--host", "0.0.0.0"
+    )
+    assert run.process.wait(timeout=60) == 2
+    assert "gpo serve key create" in run.log.read_text()
