@@ -133,7 +133,7 @@ def test_pages(call):
         assert len(page["groups"]) == 3
     assert [(g["group_id"], g["answers"]) for g in seen] == [(f"g{i}", i + 1) for i in range(7)]
     assert call("GET", "/v1/groups").json()["next"] is None
-    for params in ({"limit": 0}, {"limit": 101}, {"limit": "x"}, {"after": "/"}):
+    for params in ({"limit": 0}, {"limit": 101}, {"limit": "x"}, {"after": "/"}, {"limt": 1}, {"": ""}):
         check_problem(call("GET", "/v1/groups", params=params), 422)
 
 
