@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import random
+import subprocess
+import sys
 
 import httpx
 import numpy as np
@@ -548,6 +550,22 @@ def test_other_methods(call, path, allowed):
         response = call(method, path)
         check_problem(response, 405)
         assert response.headers["allow"] == allowed
+
+
+def test_under_a_prefix(service, log):
+    call = Caller(service, root_path="/gpo")
+    made = call("PUT", "/gpo/v1/groups/g", GROUP)
+    assert (made.status_code, made.headers["cache-control"]) == (201, "no-store")
+    assert log.requests()[-1]["route"] == "/v1/groups/{group_id}"
+    assert call("PATCH", "/gpo/v1/groups/g").headers["allow"] == "DELETE, GET, PUT"
+    check_problem(call("GET", "/gpo/none"), 404)
+
+
+def test_log_lines_reach_standard_error(tmp_path):
+    code = "import sys; from gpo_ray.serving.middleware import *; log_requests(sys.argv[1]); LOG.info('line')"
+    for level, lines in (("INFO", "line\n"), ("WARNING", "")):
+        done = subprocess.run([sys.executable, "-c", code, level], capture_output=True, text=True, check=True)
+        assert done.stderr == lines
 
 
 def test_the_document_that_is_shipped_is_the_live_one(service):
