@@ -193,8 +193,10 @@ class Ingress:
         from gpo_ray.serving.database import open_database
         from gpo_ray.serving.http import create_api
         from gpo_ray.serving.keys import KeyRing
+        from gpo_ray.serving.middleware import log_requests
         from gpo_ray.serving.registry import Registry
 
+        log_requests(self._settings.log_level)
         engine = open_database(self._settings.database)
         parts = (self._settings, self._backend, Registry(engine), KeyRing(engine))
         api = create_api(*parts)

@@ -7,14 +7,14 @@ import re
 import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
-from logging import getLogger
+from logging import ERROR, INFO, StreamHandler, getLogger
 from time import perf_counter
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gpo_ray.serving.problems import Refused, Trace, problem, start_trace
+from gpo_ray.serving.problems import Refused, Trace, problem, route_path, start_trace
 
 LOG = getLogger("gpo_ray.serving")
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -25,6 +25,14 @@ _SAFE = {
     "Referrer-Policy": "no-referrer",
 }
 _FRAMES = 12
+
+
+def log_requests(level: str) -> None:
+    """Write log lines, one JSON object each, to standard error, in a process that has no log of its own."""
+    LOG.setLevel(level)
+    if not LOG.handlers:
+        LOG.addHandler(StreamHandler())
+        LOG.propagate = False  # else whatever wraps the root's lines would repeat them
 
 
 class Gate:
@@ -54,7 +62,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(scope["path"], trace.request_id, MutableHeaders(scope=message))
+                self._add_headers(route_path(scope), trace.request_id, MutableHeaders(scope=message))
             await send(message)
 
         try:
@@ -135,8 +143,8 @@ def _log_fault(error: Exception, trace: Trace) -> None:
     trace.error = type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     where = [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
-    _log_json({"event": "fault", "request_id": trace.request_id, "error": trace.error, "where": where}, 40)
+    _log_json({"event": "fault", "request_id": trace.request_id, "error": trace.error, "where": where}, ERROR)
 
 
-def _log_json(fields: Mapping[str, object], level: int = 20) -> None:
+def _log_json(fields: Mapping[str, object], level: int = INFO) -> None:
     LOG.log(level, "%s", json.dumps(fields))

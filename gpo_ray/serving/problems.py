@@ -55,6 +55,12 @@ def trace_of(scope: Scope) -> Trace:
     return trace
 
 
+def route_path(scope: Scope) -> str:
+    """The path without the prefix under which the application is served."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
 def problem(
     scope: Scope,
     status: int,
@@ -105,7 +111,7 @@ def _methods(request: Request) -> list[str]:
     found: set[str] = set()
     for route in request.app.routes:
         pattern, methods = getattr(route, "path_regex", None), getattr(route, "methods", None)
-        if pattern is not None and methods and pattern.match(request.scope["path"]):
+        if pattern is not None and methods and pattern.match(route_path(request.scope)):
             found |= methods
     return sorted(found)
 

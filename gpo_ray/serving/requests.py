@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Set
 from email.message import Message
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from gpo_ray.serving.problems import Refused
@@ -72,14 +73,23 @@ class GuardedRoute(APIRoute):
         """What serves a request."""
         serve = super().get_route_handler()
         takes_body = self.body_field is not None
+        known = {parameter.alias for parameter in self.dependant.query_params}
 
         async def guarded(request: Request) -> Response:
             await request.app.state.guard.admit(request)
+            _check_query(request, known)
             if takes_body:
                 _check_content_type(request)
             return await serve(StrictRequest(request.scope, request.receive))
 
         return guarded
+
+
+def _check_query(request: Request, known: Set[str]) -> None:
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        message = "Extra inputs are not permitted"
+        raise RequestValidationError([{"loc": ("query", name), "msg": message} for name in unknown])
 
 
 def _check_content_type(request: Request) -> None:
