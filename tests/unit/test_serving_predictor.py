@@ -1,5 +1,7 @@
 """Requests predicted together: each as the estimator predicts it alone, whatever else is in the batch."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,7 +30,7 @@ X = np.split(DATA.x.numpy(), DATA.offsets[1:-1])
 SIZES = np.diff(DATA.offsets)
 LETTERS = [np.random.default_rng([q, 5]).normal(size=n).astype(np.float32) for q, n in enumerate(SIZES)]
 SLATES = [EncodedSlate(k, x, letters) for k, x, letters in zip(KEYS, X, LETTERS, strict=True)]
-KINDS = ("none", "memory", "answers alone", "people")
+KINDS = ("none", "memory", "prior alone", "answers alone", "people")
 
 
 def config(prior, **changes):
@@ -47,9 +49,11 @@ def bundle(kind, seed=0):
     model = new_model(6, settings.model_copy(update={"seed": seed})).eval()
     if kind == "none":
         return Bundle(model, bundle_config(settings), {})
-    with torch.no_grad():
-        model.prior_gate.copy_(torch.tensor([0.3, 0.6]))
+    if kind != "prior alone":
+        with torch.no_grad():
+            model.prior_gate.copy_(torch.tensor([0.3, 0.6]))
     scales = {
+        "prior alone": PriorScales(),
         "memory": PriorScales(),
         "answers alone": PriorScales(semantic=0),
         "people": PriorScales(threshold=1.0, evidence=1.0, traits=0.3),
@@ -196,6 +200,12 @@ def test_a_request_that_fails_gets_its_error_and_the_others_their_predictions(ki
         assert [isinstance(r, DataError) for r in results] == [not isinstance(c, Case) for c in mixed]
         good = [(r, c) for r, c in zip(results, mixed, strict=True) if isinstance(c, Case)]
         assert_as_alone([r for r, _ in good], [c for _, c in good], ESTIMATORS[kind])
+
+
+def test_neither_ray_nor_a_language_model_is_loaded():
+    code = "import sys, gpo_ray.serving.predictor; print({'ray', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_no_request_gives_no_result():
