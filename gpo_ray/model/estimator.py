@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
@@ -37,6 +39,8 @@ class GroupPreferenceModel:
         self.config: BundleConfig = bundle.config
         self.provenance: dict[str, Any] = bundle.provenance
         self._memory = bundle.memory
+        # training keeps the transformer out where it gains nothing over the prior
+        self._prior_alone = bundle.memory is not None and not bool(bundle.model.prior_gate.any())
 
     @classmethod
     def load(cls, uri: str | os.PathLike[str], device: str = "cpu") -> GroupPreferenceModel:
@@ -104,7 +108,11 @@ class GroupPreferenceModel:
     def adapt_prepared(
         self, questions: Sequence[PreparedQuestion], shares: Sequence[Sequence[float] | Floats]
     ) -> AdaptedGroup:
-        """As :meth:`adapt`, from questions of :meth:`prepare` and the group's shares over each."""
+        """As :meth:`adapt`, from questions of :meth:`prepare` and the group's shares (R,) over each.
+
+        Raises:
+            DataError: if there is none, or shares are wrong.
+        """
         if not questions:
             raise DataError("the context is empty: give at least one answered question")
         ys = [np.asarray(share, np.float64) for share in shares]
@@ -116,10 +124,12 @@ class GroupPreferenceModel:
                     f"context question {i}: shares must be at least 0 and sum to 1, not {y.tolist()}"
                 )
         x, y = np.concatenate([q.x for q in questions]), np.concatenate(ys)
-        with torch.inference_mode():
-            index = torch.arange(len(x), device=self._device)[None]
-            points = Points(index, torch.from_numpy(y).float()[None].to(self._device))
-            cache = self._model.encode_context(torch.from_numpy(x).to(self._device), points)
+        cache = None
+        if not self._prior_alone:
+            with torch.inference_mode():
+                index = torch.arange(len(x), device=self._device)[None]
+                points = Points(index, torch.from_numpy(y).float()[None].to(self._device))
+                cache = self._model.encode_context(torch.from_numpy(x).to(self._device), points)
         sides = [q.side for q in questions if q.side is not None]
         conditioned = self._memory.conditioned(sides, y) if self._memory is not None else None
         return AdaptedGroup(self, cache, conditioned)
@@ -135,27 +145,41 @@ class GroupPreferenceModel:
         Returns:
             In the order of ``asked``; what else is asked does not matter to any of them.
         """
-        groups, questions = [g for g, _ in asked], [q for _, some in asked for q in some]
         sizes = [[len(q.x) for q in some] for _, some in asked]
-        points = torch.tensor([sum(s) for s in sizes])
-        x = torch.from_numpy(np.concatenate([q.x for q in questions])).to(self._device)
-        real = torch.arange(int(points.max())) < points[:, None]
+        priors = [p for group, some in asked if (p := group.posterior(some)) is not None]
+        each_size = np.concatenate(sizes)
+        slate = torch.from_numpy(np.repeat(np.arange(len(each_size)), each_size)).to(self._device)
+        with torch.inference_mode():
+            mean = self._means(asked, [sum(s) for s in sizes], priors)
+            shares = slate_log_softmax(mean, slate, len(each_size)).exp().double().cpu().numpy()
+        each = np.split(shares, np.cumsum([sum(s) for s in sizes])[:-1])
+        found = priors or itertools.repeat(None, len(asked))
+        return [Predicted(*values) for values in zip(each, sizes, found, strict=True)]
+
+    def _means(
+        self,
+        asked: Sequence[tuple[AdaptedGroup, Sequence[PreparedQuestion]]],
+        points: Sequence[int],
+        priors: Sequence[Posterior],
+    ) -> Tensor:
+        """Of all responses, end to end, (N,): their softmax within a question are its shares."""
+        log_prior = None
+        if priors:
+            log_prior = torch.from_numpy(np.log(np.concatenate([p.shares for p in priors]))).float()
+        if self._prior_alone and log_prior is not None:
+            return log_prior.to(self._device)
+        x = torch.from_numpy(np.concatenate([q.x for _, some in asked for q in some])).to(self._device)
+        real = torch.arange(max(points)) < torch.tensor(points)[:, None]
         index = torch.zeros(real.shape, dtype=torch.long)
         index[real] = torch.arange(len(x))
         target = Points(index.to(self._device))
-        found = [g.posterior(some) for g, some in asked]
-        if priors := [p for p in found if p is not None]:
+        if log_prior is not None:
             prior, known = torch.zeros(real.shape), torch.zeros(real.shape, dtype=torch.bool)
-            prior[real] = torch.from_numpy(np.log(np.concatenate([p.shares for p in priors]))).float()
-            known[real] = torch.from_numpy(np.concatenate([p.known for p in priors]))
+            prior[real], known[real] = log_prior, torch.from_numpy(np.concatenate([p.known for p in priors]))
             target = replace(target, prior=prior.to(self._device), known=known.to(self._device))
-        slate = torch.from_numpy(np.repeat(np.arange(len(questions)), [len(q.x) for q in questions]))
-        with torch.inference_mode():
-            mean, _ = self._model.decode(x, ContextCache.padded([g.cache for g in groups]), target)
-            log_share = slate_log_softmax(mean[real.to(self._device)], slate.to(self._device), len(questions))
-            shares = log_share.exp().double().cpu().numpy()
-        each = np.split(shares, np.cumsum(points.numpy())[:-1])
-        return [Predicted(*values) for values in zip(each, sizes, found, strict=True)]
+        caches = [group.cache for group, _ in asked if group.cache is not None]
+        mean, _ = self._model.decode(x, ContextCache.padded(caches), target)
+        return mean[real.to(self._device)]
 
 
 @dataclass(frozen=True)
@@ -196,14 +220,15 @@ class Predicted:
         return self._each(np.clip(np.stack([self.flat - half, self.flat + half], 1), 0, 1))
 
     def _each(self, values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        return np.split(values, np.cumsum(self.sizes)[:-1])
+        ends = itertools.accumulate(self.sizes)
+        return [values[end - n : end] for n, end in zip(self.sizes, ends, strict=True)]
 
 
 class AdaptedGroup:
     """A group whose context has been encoded; made by :meth:`GroupPreferenceModel.adapt`."""
 
     def __init__(
-        self, model: GroupPreferenceModel, cache: ContextCache, conditioned: Conditioned | None
+        self, model: GroupPreferenceModel, cache: ContextCache | None, conditioned: Conditioned | None
     ) -> None:
         self._model = model
         self.cache = cache
@@ -212,7 +237,7 @@ class AdaptedGroup:
     @property
     def nbytes(self) -> int:
         """Memory that it takes, to within small change."""
-        tensors = sum(t.nbytes for layer in self.cache.layers for t in layer)
+        tensors = sum(t.nbytes for layer in self.cache.layers for t in layer) if self.cache else 0
         return tensors + (self.conditioned.nbytes if self.conditioned is not None else 0)
 
     def posterior(self, questions: Sequence[PreparedQuestion]) -> Posterior | None:

@@ -231,7 +231,7 @@ def together(a: Side, b: Side, threshold: float) -> Array:
     products = a.residual.T @ b.residual
     if not threshold:
         return np.asarray(products / max(1, len(a.residual)))
-    both = np.maximum(a.answered.T @ b.answered, LEAST_BOTH)
+    both = np.maximum((a.answered.T @ b.answered).astype(np.float64), LEAST_BOTH)
     chance = threshold * np.outer(a.deviation, b.deviation) / np.sqrt(both)
     if a.view is b.view:
         chance[np.repeat(a.questions, a.sizes)[:, None] == np.repeat(b.questions, b.sizes)] = 0

@@ -151,6 +151,15 @@ def test_the_prompt_goes_through_the_models_chat_template(encoder, tiny_language
     assert text == f"<|user|>{instruction(*SLATES[0])}<|end|><|assistant|>"
 
 
+def test_a_question_too_long_can_be_told_from_the_others(encoder):
+    long = ("x" * 600, ("yes", "no"))
+    found = encoder.encode_each([*SLATES[:2], long, SLATES[2]])
+    assert [isinstance(e, EmbeddingError) for e in found] == [False, False, True, False]
+    for e, want in zip([found[0], found[1], found[3]], encoder.encode(SLATES[:3]), strict=True):
+        np.testing.assert_allclose(e.mean, want.mean, atol=1e-5)
+        np.testing.assert_allclose(e.letter_logprob, want.letter_logprob, atol=1e-5)
+
+
 def test_too_long_a_question_is_named(encoder):
     with pytest.raises(EmbeddingError, match=r"question 'x+': \d+ tokens, the model reads at most 512"):
         encoder.encode([SLATES[0], ("x" * 400, ("Yes", "No" * 30))])

@@ -21,6 +21,7 @@ from gpo_ray.model.memory import (
     remember,
     task_prior,
 )
+from gpo_ray.model.posterior import Side
 
 DATA = arrays(survey(groups=8, count=16))
 SPARSE = arrays(survey(groups=8, count=16, answered=0.6, seed=3))
@@ -419,3 +420,22 @@ def test_a_single_group_to_learn_from(group):
     found = task_prior(v, DATA)(Task(group, ALL[:3], ALL[3:6], ALL[3:4]))
     assert np.isfinite(found[0]).all()
     assert found[1].any() == (group == 6)
+
+
+@pytest.mark.parametrize("scales", [PriorScales(), PriorScales(semantic=0), PriorScales(threshold=1.0)])
+@pytest.mark.parametrize(("context", "target"), [([0, 1], [2, 3]), ([1, 13, 12], [3, 14, 15]), ([12], [13])])
+def test_questions_prepared_one_by_one_give_the_same_posterior(scales, context, target):
+    memory, _ = remember(SPARSE, GROUPS, np.arange(12))
+    known = QuestionMemory(replace(memory, scales=scales), {str(q): q for q in range(12)})
+    x, sizes = np.split(SPARSE.x.numpy(), SPARSE.offsets[1:-1]), np.diff(SPARSE.offsets)
+    y = np.concatenate([np.random.default_rng(q).dirichlet(np.ones(sizes[q])) for q in context])
+    view = known.memory.view(SPARSE.x.numpy(), sizes, known.place([str(q) for q in range(16)], sizes))
+    want = view.posterior(np.asarray(context), y, np.asarray(target))
+
+    def alone(questions):
+        return [known.sides(x[q], [sizes[q]], [str(q)])[0] for q in questions]
+
+    got = known.conditioned(alone(context), y).posterior(Side.joined(alone(target)))
+    np.testing.assert_allclose(got.shares, want.shares, atol=1e-6)
+    np.testing.assert_allclose(got.sd, want.sd, atol=1e-6)
+    np.testing.assert_array_equal(got.known, want.known)

@@ -98,6 +98,14 @@ def test_estimator_with_keys_equals_prediction_from_arrays(tmp_path, saved):
     np.testing.assert_allclose(np.concatenate(got), from_arrays(gated_model(0.3, 0.6), BOTH), atol=1e-5)
 
 
+def test_estimator_leaves_the_transformer_out_where_its_gates_are_shut():
+    group = adapted(estimator(0, 0))
+    assert group.cache is None
+    got = np.concatenate(group.predict(*asked()))
+    np.testing.assert_allclose(got, from_arrays(gated_model(0, 0), BOTH), atol=1e-6)
+    assert adapted(estimator(0, 0.1)).cache is not None
+
+
 def test_estimator_without_keys_takes_everything_as_new():
     got = adapted(estimator(), keys=None).predict(*asked(keys=None))
     view = VIEW.memory.view(DATA.x.numpy(), np.diff(DATA.offsets), np.full(16, -1))

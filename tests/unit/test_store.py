@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from synthetic import FINGERPRINT, encoded, flip_byte, questions, truncate, write_store
 
@@ -102,6 +103,21 @@ def test_missing_question_is_named(store, changes):
 def test_unknown_pooling_is_named(store):
     with pytest.raises(EmbeddingError, match="pooling 'first' is not one of"):
         store.load(survey(ASKED), "first")
+
+
+@pytest.mark.parametrize("wanted", [None, [], [1, 4], list(range(7))])
+def test_one_shard_by_itself(store, wanted):
+    written, manifest = dict(zip([q.key for q in ASKED], encoded(ASKED), strict=True)), store.manifest()
+    keys = None if wanted is None else pa.array([ASKED[i].key for i in wanted], pa.string())
+    found = {}
+    for name in manifest["files"]:
+        part = store.read_shard(name, manifest, "last+mean", keys)
+        assert not set(part) & set(found)
+        found |= part
+    assert set(found) == {q.key for i, q in enumerate(ASKED) if wanted is None or i in wanted}
+    for key, (vectors, letters) in found.items():
+        np.testing.assert_array_equal(vectors, written[key].pooled("last+mean"))
+        np.testing.assert_array_equal(letters, written[key].letter_logprob)
 
 
 def test_missing_manifest_says_what_to_do(store):

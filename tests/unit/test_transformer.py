@@ -8,7 +8,7 @@ from synthetic import TINY_MODEL
 from torch import nn
 
 from gpo_ray.config import ModelConfig
-from gpo_ray.model.transformer import GPOTransformer, Points
+from gpo_ray.model.transformer import ContextCache, GPOTransformer, Points
 
 SIZES = st.integers(1, 5)
 SEEDS = st.integers(0, 2**31)
@@ -227,3 +227,19 @@ def test_embedder_depth_counts_linear_layers(depth):
     assert sum(isinstance(m, nn.Linear) for m in model.embedder) == depth
     x, context, target = random_points(0, 1, 2, 2)
     assert model(x, context, target)[0].shape == (1, 2)
+
+
+@given(contexts=st.lists(SIZES, min_size=1, max_size=4), targets=SIZES, seed=SEEDS)
+def test_padded_contexts_give_each_group_what_its_own_does(contexts, targets, seed):
+    torch.manual_seed(seed)
+    model = GPOTransformer(3, ModelConfig(**TINY_MODEL)).double().eval()
+    x = torch.randn(20, 3, dtype=torch.float64)
+    index = torch.randint(20, (len(contexts), targets))
+    with torch.no_grad():
+        caches = [
+            model.encode_context(x, Points(torch.randint(20, (1, c)), torch.rand(1, c, dtype=torch.float64)))
+            for c in contexts
+        ]
+        together, _ = model.decode(x, ContextCache.padded(caches), Points(index))
+        alone = [model.decode(x, c, Points(i[None]))[0] for c, i in zip(caches, index, strict=True)]
+    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-12)
