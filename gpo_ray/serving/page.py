@@ -1,10 +1,10 @@
 """The page at ``/``: NiceGUI beside the API in one FastAPI application.
 
 **State.** What a visitor sees lives in this process, for as long as the browser's websocket is open and
-:data:`RECONNECT_SECONDS` more; there is no cookie and no storage on disk, hence no storage secret. An API key is kept
-in that state alone: reloading the page asks for it again. The websocket's address holds the id of the
-open page, by which the browser returns to it after an interruption, so access logs with query strings
-are as confidential as the pages that are open.
+:data:`RECONNECT_SECONDS` more; there is no cookie and no storage on disk, hence no storage secret. An API
+key is kept in that state alone: reloading the page asks for it again. The websocket's address holds the
+id of the open page, by which the browser returns to it after an interruption, so access logs with query
+strings are as confidential as the pages that are open.
 
 **Replicas.** The websocket must reach the process that made the page, also after an interruption, and Ray
 Serve does not send a visitor to the same replica twice. So the page needs an ingress of one replica,
