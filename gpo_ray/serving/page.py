@@ -142,10 +142,21 @@ class _Surroundings:
         self._app, self._actions = app, actions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gone = False
+
+        async def note_disconnect() -> Message:
+            nonlocal gone
+            message = await receive()
+            gone = gone or message["type"] == "websocket.disconnect"
+            return message
+
         async def send_with_headers(message: Message) -> None:
+            if gone:
+                # what is sent after a disconnect reaches nobody, but Ray Serve's proxy logs an error for it
+                return
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(PAGE_HEADERS)
             await send(message)
 
         scope[_ACTIONS] = self._actions
-        await self._app(scope, receive, send_with_headers)
+        await self._app(scope, note_disconnect, send_with_headers)
