@@ -1,10 +1,10 @@
 """The page at ``/``: NiceGUI beside the API in one FastAPI application.
 
 **State.** What a visitor sees lives in this process, for as long as the browser's websocket is open and
-:data:`RECONNECT_SECONDS` more; there is no cookie and no storage on disk, hence no storage secret. An API key is kept
-in that state alone: reloading the page asks for it again. The websocket's address holds the id of the
-open page, by which the browser returns to it after an interruption, so access logs with query strings
-are as confidential as the pages that are open.
+:data:`RECONNECT_SECONDS` more; there is no cookie and no storage on disk, hence no storage secret. An API
+key is kept in that state alone: reloading the page asks for it again. The websocket's address holds the
+id of the open page, by which the browser returns to it after an interruption, so access logs with query
+strings are as confidential as the pages that are open.
 
 **Replicas.** The websocket must reach the process that made the page, also after an interruption, and Ray
 Serve does not send a visitor to the same replica twice. So the page needs an ingress of one replica,
@@ -142,10 +142,21 @@ class _Surroundings:
         self._app, self._actions = app, actions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gone = False
+
+        async def note_disconnect() -> Message:
+            nonlocal gone
+            message = await receive()
+            gone = gone or message["type"] == "websocket.disconnect"
+            return message
+
         async def send_with_headers(message: Message) -> None:
+            if gone:
+                # what is sent after a disconnect reaches nobody, but Ray Serve's proxy logs an error for it
+                return
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(PAGE_HEADERS)
             await send(message)
 
         scope[_ACTIONS] = self._actions
-        await self._app(scope, receive, send_with_headers)
+        await self._app(scope, note_disconnect, send_with_headers)
