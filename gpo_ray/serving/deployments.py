@@ -7,6 +7,7 @@ embedded before; what is new goes on to the encoder.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 from ray import serve
-from ray.exceptions import RayActorError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.exceptions import RayActorError, RayError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from gpo_ray.config import parse
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 """Times a prediction is asked for when replicas die: it changes nothing, so that asking again is safe."""
+WARM_UP_SECONDS = 60
 ENCODE_BATCH = 16
 """Questions from different requests that are embedded together at most."""
 
@@ -79,19 +81,30 @@ class Predictor:
         self._problem: str | None = None
         self._encoder = encoder
         self._metrics = Metrics()
+        self._warm = False
         self._predict_batch.set_max_batch_size(settings.batch_size)
         self._predict_batch.set_batch_wait_timeout_s(settings.batch_wait_seconds)
 
-    def reconfigure(self, user_config: dict[str, Any]) -> None:
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take another bundle; one that cannot be used leaves the old one serving, and the reason here."""
+        await self._warm_up()
         try:
             wanted = parse(SwapConfig, user_config, "user_config").bundle
             if wanted != self._serving:
-                self._predictor.swap(wanted)
+                await asyncio.to_thread(self._predictor.swap, wanted)
                 self._serving = wanted
             self._problem = None
         except GPOError as e:
             self._problem = str(e)
+
+    async def _warm_up(self) -> None:
+        """The first question through a handle takes seconds, which no caller should wait for."""
+        if self._warm:
+            return
+        with contextlib.suppress(TimeoutError, RayError, RayServeException):
+            answer = Answer(prompt="?", responses=("yes", "no"), choice=0)
+            await asyncio.wait_for(self.predict([answer], [answer], time.time()), WARM_UP_SECONDS)
+        self._warm = True
 
     async def ready(self) -> Readiness:
         """The bundle that serves, and why another one does not."""
