@@ -13,7 +13,7 @@ if sys.argv[1] != "migrate":  # which needs none of it, and this takes seconds
     from gpo_ray.serving.registry import Registry, VersionConflict
 
     CONTEXT = (Answer(prompt="Tea?", responses=("yes", "no"), choice=0),)
-TIMES = 40
+TIMES = 100
 
 
 def say(text):
@@ -27,9 +27,8 @@ def migrate(url):
     open_database(url).dispose()
 
 
-def increment(url):
+def increment(registry):
     """Count a shared number up, optimistically."""
-    registry = Registry(open_database(url))
     for _ in range(TIMES):
         while True:
             group = registry.get("t", "counter")
@@ -41,9 +40,8 @@ def increment(url):
                 continue
 
 
-def claim(url):
+def claim(registry):
     """Try to be the first with many groups; say which were won."""
-    registry = Registry(open_database(url))
     for i in range(TIMES):
         try:
             registry.put("t", f"g{i}", "", CONTEXT, must_be_new=True)
@@ -52,15 +50,20 @@ def claim(url):
         say(f"g{i}")
 
 
-def register(url):
+def register(registry):
     """Register groups until killed; say each when it is stored."""
-    registry = Registry(open_database(url))
     for i in itertools.count():
         registry.put("t", f"g{i}", f"number {i}", CONTEXT)
         say(f"g{i}")
 
 
 if __name__ == "__main__":
+    action, url = sys.argv[1:]
+    # all that can be done before the start is, so that they truly meet
+    engine = None if action == "migrate" else open_database(url)
+    subject = url if engine is None else Registry(engine)
     say("ready")
     sys.stdin.readline()
-    {f.__name__: f for f in (migrate, increment, claim, register)}[sys.argv[1]](sys.argv[2])
+    {f.__name__: f for f in (migrate, increment, claim, register)}[action](subject)
+    if engine is not None:
+        engine.dispose()
