@@ -51,9 +51,9 @@ def run(
         )
     settings = settings.model_copy(update={"require_keys": keyed})
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     with ray_session(address):
+        for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets its own
+            signal.signal(number, lambda *_: stop.set())
         parts = (settings.ingress, settings.predictor, settings.encoder)
         require("serve", 1, sum(p.min * p.cpus for p in parts), sum(p.min * p.gpus for p in parts))
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
