@@ -146,7 +146,7 @@ def test_killed_proxy_or_controller_is_back_within_half_a_minute(serve, process)
 
     wait_for(answers, 30, "answer")
     with Client(url) as client:
-        assert [g.id for g in client.list_groups()] == ["g"]
+        assert [g.group_id for g in client.list_groups()] == ["g"]
 
 
 def test_groups_survive_kill_9_of_everything_right_after_the_answer(serve, gpo):

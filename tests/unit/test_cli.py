@@ -366,7 +366,10 @@ def test_inspect_shows_what_the_bundle_was_made_of(gpo, bundle):
             ["context.json", "sum to 1"],
         ),
         ('[{"prompt": "Tea?", "responses": ["yes", "no"], "share": [NaN, 1]}]', ["context.json"]),
-        ('[{"prompt": "Tea?", "responses": ["yes", "no"], "choice": 2}]', ["context.json", "choice is not the index"]),
+        (
+            '[{"prompt": "Tea?", "responses": ["yes", "no"], "choice": 2}]',
+            ["context.json", "choice is not the index"],
+        ),
         ('[{"prompt": "Tea?", "responses": ["yes", "yes"], "choice": 0}]', ["context.json", "same"]),
         (
             '[{"prompt": "Tea?", "responses": ["yes", "no"], "choice": 0, "extra": 1}]',
