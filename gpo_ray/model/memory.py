@@ -70,6 +70,18 @@ class GroupMemory:
         """(G,) True for those who gave single answers: people rather than groups of them."""
         return np.asarray((np.isnan(self.shares) | np.isin(self.shares, (0, 1))).all(1))
 
+    def only(self, questions: Ints) -> GroupMemory:
+        """The memory of some of its questions."""
+        rows = spans(self.offsets, questions)
+        return replace(
+            self,
+            shares=self.shares[:, rows],
+            x=self.x[rows],
+            sizes=self.sizes[questions],
+            expected=None if self.expected is None else self.expected[rows],
+            traits=None if self.traits is None else self.traits.only(questions),
+        )
+
     @property
     def leaves_out(self) -> bool:
         """Whether means are also estimated without each group; never in a bundle, where none is left out."""
@@ -206,6 +218,15 @@ class QuestionMemory:
     memory: GroupMemory
     number: Mapping[str, int]
     """Number of each question, by :func:`~gpo_ray.preferences.dataset.question_key`."""
+
+    @classmethod
+    def keyed(cls, memory: GroupMemory, keys: Sequence[str]) -> QuestionMemory:
+        """A memory of questions with these keys; of a question that was asked twice the first is kept."""
+        first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+        kept = np.asarray(sorted(first.values()), np.int64)
+        if len(kept) < len(keys):
+            memory = memory.only(kept)
+        return cls(memory, {keys[i]: number for number, i in enumerate(kept)})
 
     def place(self, keys: Sequence[str | None], sizes: Sequence[int]) -> Ints:
         """Number in memory of each question, -1 where its key is not known or its slate has another size."""

@@ -99,6 +99,11 @@ class Traits:
                 trait = trait + inverse @ (loading.T @ (y - expected) - trait)
         return trait
 
+    def only(self, questions: Ints) -> Traits:
+        """Those of some of the questions."""
+        rows = spans(np.concatenate([[0], np.cumsum(self.sizes)]), questions)
+        return Traits(self.loading[rows], self.base[rows], self.sizes[questions])
+
     def shares(self, context: Ints, y: Array, target: Ints) -> Array:
         """Shares (T,) of a person whose answers to some questions are known.
 

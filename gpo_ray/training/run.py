@@ -151,8 +151,7 @@ def _memory(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob)
     groups = arrays.group_numbers(job.split.meta_train_groups)
     view = fit_memory(arrays, groups, questions, job.config.validation.context_questions)
     keys = [q.key for q in dataset.iter_questions()]
-    inside = np.flatnonzero(view.place >= 0)
-    return QuestionMemory(view.memory, {keys[i]: int(view.place[i]) for i in inside})
+    return QuestionMemory.keyed(view.memory, [keys[i] for i in np.flatnonzero(view.place >= 0)])
 
 
 def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, Any]:

@@ -179,6 +179,19 @@ def test_missing_answers_survive_the_round_trip(tmp_path):
     np.testing.assert_allclose(read_bundle(tmp_path).memory.memory.shares, shares, atol=1e-7)
 
 
+def test_question_that_was_asked_twice_is_remembered_once(tmp_path):
+    twice = [KEYS[0], KEYS[1], KEYS[0], *KEYS[3:12]]
+    known = QuestionMemory.keyed(with_traits().memory, twice)
+    write_bundle(tmp_path, gated_model().state_dict(), bundle_config(CONFIG), {}, known)
+    got = read_bundle(tmp_path).memory
+    rows = np.delete(np.arange(DATA.offsets[12]), np.arange(DATA.offsets[2], DATA.offsets[3]))
+    assert list(got.number) == [KEYS[0], KEYS[1], *KEYS[3:12]]
+    np.testing.assert_allclose(got.memory.shares, VIEW.memory.shares[:, rows], atol=1e-7)
+    np.testing.assert_allclose(got.memory.expected, VIEW.memory.expected[rows], atol=1e-7)
+    np.testing.assert_allclose(got.memory.traits.base, with_traits().memory.traits.base[rows], atol=1e-6)
+    assert got.place([KEYS[3]], [int(DATA.offsets[4] - DATA.offsets[3])]).tolist() == [2]
+
+
 def with_traits(weight=0.3):
     traits = Traits.fit(VIEW.memory.shares, VIEW.memory.sizes)
     scales = replace(VIEW.memory.scales, traits=weight)
