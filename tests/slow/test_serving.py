@@ -10,6 +10,7 @@ from collections import Counter
 import httpx
 import numpy as np
 import pytest
+from command import Command
 from serving_backend import answer, question, write_service_bundle
 from serving_load import Load
 from synthetic import flip_byte
@@ -34,33 +35,39 @@ def bundle(tmp_path_factory, tiny_language_model):
     return write_service_bundle(tmp_path_factory.mktemp("bundles") / "tiny", tiny_language_model)
 
 
-@pytest.fixture
-def serve(gpo, bundle, tmp_path):
-    """Start ``gpo serve``; gives the command and its address once it is ready."""
+def start(command, folder, bundle, **settings):
+    """``gpo serve`` with two copies of what may be killed; gives the command and its address once it is ready."""
+    port = free_port()
+    config = folder / f"serve-{port}.yaml"
+    defaults = {
+        "bundle": str(bundle),
+        "database": f"sqlite:///{folder}/groups.sqlite",
+        "page": False,
+        "ingress": {"min": 2, "max": 2, "cpus": 0.3},
+        "predictor": {"min": 2, "max": 2, "cpus": 0.3},
+        "encoder": {"cpus": 0.3},
+        "limits": {"requests_per_minute": 1_000_000},
+    }
+    config.write_text(json.dumps(defaults | settings))
+    run = command("serve", "--config", config, "--port", port)
+    url = f"http://127.0.0.1:{port}"
+    run.wait_until(lambda: ready(url), 120, "ready")
+    return run, url
 
-    def start(**settings):
-        port = free_port()
-        config = tmp_path / "serve.yaml"
-        config.write_text(
-            json.dumps(
-                {
-                    "bundle": str(bundle),
-                    "database": f"sqlite:///{tmp_path}/groups.sqlite",
-                    "page": False,
-                    "ingress": {"min": 2, "max": 2, "cpus": 0.3},
-                    "predictor": {"min": 2, "max": 2, "cpus": 0.3},
-                    "encoder": {"cpus": 0.3},
-                    "limits": {"requests_per_minute": 1_000_000},
-                }
-                | settings
-            )
-        )
-        run = gpo("serve", "--config", config, "--port", port)
-        url = f"http://127.0.0.1:{port}"
-        run.wait_until(lambda: ready(url), 120, "ready")
-        return run, url
 
-    return start
+@pytest.fixture(scope="module")
+def service(bundle, tmp_path_factory):
+    """One service for all tests that it survives."""
+    folder = tmp_path_factory.mktemp("service")
+    started = []
+
+    def command(*arguments):
+        started.append(Command(*arguments, log=folder / "log.txt"))
+        return started[0]
+
+    yield start(command, folder, bundle)
+    for run in started:
+        run.kill_all()
 
 
 def ready(url):
@@ -83,8 +90,8 @@ def wait_for(condition, seconds, what):
         time.sleep(0.2)
 
 
-def test_predictions_over_http_are_those_of_the_command_line_under_load(serve, bundle, tmp_path):
-    _, url = serve()
+def test_predictions_over_http_are_those_of_the_command_line_under_load(service, bundle, tmp_path):
+    _, url = service
     (tmp_path / "context.json").write_text(json.dumps([answer(i) for i in range(4)]))
     (tmp_path / "questions.json").write_text(json.dumps(BODY["questions"]))
     want = predict_file(str(bundle), str(tmp_path / "context.json"), str(tmp_path / "questions.json"))
@@ -100,8 +107,8 @@ def test_predictions_over_http_are_those_of_the_command_line_under_load(serve, b
 
 
 @pytest.mark.parametrize("deployment", ["Predictor", "Ingress"])
-def test_killed_replica_costs_only_what_was_in_flight_on_it(serve, deployment):
-    run, url = serve()
+def test_killed_replica_costs_only_what_was_in_flight_on_it(service, deployment):
+    run, url = service
     with Load(registered(url), BODY, 8) as load:
         time.sleep(4)
         victim = run.workers(f"ray::ServeReplica:gpo:{deployment}")[0]
@@ -114,8 +121,8 @@ def test_killed_replica_costs_only_what_was_in_flight_on_it(serve, deployment):
     wait_for(lambda: len(run.workers(f"ray::ServeReplica:gpo:{deployment}")) == 2, 60, "second replica")
 
 
-def test_shipped_client_does_not_notice_a_killed_replica(serve):
-    run, url = serve()
+def test_shipped_client_does_not_notice_a_killed_replica(service):
+    run, url = service
     registered(url)
     count = 0
     with Client(url) as client:
@@ -130,8 +137,8 @@ def test_shipped_client_does_not_notice_a_killed_replica(serve):
 
 
 @pytest.mark.parametrize("process", ["ray::ProxyActor", "ray::ServeController"])
-def test_killed_proxy_or_controller_is_back_within_half_a_minute(serve, process):
-    run, url = serve()
+def test_killed_proxy_or_controller_is_back_within_half_a_minute(service, process):
+    run, url = service
     registered(url)
     victims = run.workers(process)
     assert victims
@@ -146,22 +153,25 @@ def test_killed_proxy_or_controller_is_back_within_half_a_minute(serve, process)
 
     wait_for(answers, 30, "answer")
     with Client(url) as client:
-        assert [g.group_id for g in client.list_groups()] == ["g"]
+        assert "g" in [g.group_id for g in client.list_groups()]
 
 
-def test_groups_survive_kill_9_of_everything_right_after_the_answer(serve, gpo):
-    run, url = serve()
+def test_groups_survive_kill_9_of_everything_right_after_the_answer(gpo, bundle, tmp_path):
+    run, url = start(gpo, tmp_path, bundle)
     with Client(url) as client:
         client.put_group("kept", CONTEXT, description="to be kept")
     run.kill_all()
-    _, url = serve()
+    _, url = start(gpo, tmp_path, bundle)
     with Client(url) as client:
         assert client.get_group("kept").description == "to be kept"
         assert len(client.predict("kept", QUESTIONS).predictions) == 3
 
 
-def test_overload_gives_200_or_429_and_nothing_else(serve):
-    _, url = serve(
+def test_overload_gives_200_or_429_and_nothing_else(gpo, bundle, tmp_path):
+    _, url = start(
+        gpo,
+        tmp_path,
+        bundle,
         ingress={"min": 1, "max": 1, "cpus": 0.3, "queue": 4},
         predictor={"min": 1, "max": 1, "cpus": 0.3, "queue": 4},
     )
