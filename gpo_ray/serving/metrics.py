@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ray.serve.metrics import Counter, Histogram
 
+from gpo_ray.serving.problems import Reason
+
 MILLISECONDS = [1.0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]
 COUNTS = [1.0, 2, 4, 8, 16, 32, 64, 128, 256, 512]
 
@@ -46,8 +48,10 @@ class IngressMetrics:
     """What an ingress replica observes."""
 
     def __init__(self) -> None:
-        self._unknown = Counter("gpo_unknown_groups", "Requests for a group that does not exist")
+        self._refusals = Counter(
+            "gpo_refusals", "Well-formed requests that were not carried out, by reason", ("reason",)
+        )
 
-    def unknown_group(self) -> None:
-        """A request for a group that does not exist."""
-        self._unknown.inc()
+    def refused(self, reason: Reason) -> None:
+        """A request that was not carried out."""
+        self._refusals.inc(1, {"reason": reason})
