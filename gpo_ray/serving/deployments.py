@@ -127,6 +127,7 @@ class Predictor:
             self._problem = None
         except GPOError as e:
             self._problem = str(e)
+        self._metrics.bundle(refused=self._problem is not None)
 
     async def _warm_up(self) -> None:
         """The first question through a handle takes seconds, which no caller should wait for."""

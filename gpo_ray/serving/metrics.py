@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ray.serve.metrics import Counter, Histogram
+from ray.serve.metrics import Counter, Gauge, Histogram
 
 from gpo_ray.serving.problems import Reason
 
@@ -26,6 +26,11 @@ class Metrics:
         self._embeddings = Counter(
             "gpo_embedding_lookups", "Questions whose embedding was known (hit) or not (miss)", ("result",)
         )
+        self._refused = Gauge("gpo_bundle_refused", "1 while a bundle that was to be taken was not")
+
+    def bundle(self, refused: bool) -> None:
+        """Whether the bundle that was wanted last was refused."""
+        self._refused.set(int(refused))
 
     def predicted(self, queued: float, embedded: float, predicted: float, context: int) -> None:
         """Seconds spent on each part of a prediction, and how many answers it rests on."""
