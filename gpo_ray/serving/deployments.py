@@ -127,6 +127,9 @@ class Predictor:
             self._problem = None
         except GPOError as e:
             self._problem = str(e)
+
+    async def check_health(self) -> None:
+        """Called by Serve every few seconds; Ray exports a gauge only while it is set again and again."""
         self._metrics.bundle(refused=self._problem is not None)
 
     async def _warm_up(self) -> None:

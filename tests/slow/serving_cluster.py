@@ -49,7 +49,6 @@ class Head:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "disabled",
             "RAY_DASHBOARD_ADDRESS": self.dashboard,
-            "RAY_metrics_report_interval_ms": "2000",
             **environment,
         }
         self.log = self.folder / "ray-start.log"

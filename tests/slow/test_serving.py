@@ -114,6 +114,20 @@ def test_killed_replica_costs_only_what_was_in_flight_on_it(serve, deployment):
     wait_for(lambda: len(run.workers(f"ray::ServeReplica:gpo:{deployment}")) == 2, 60, "second replica")
 
 
+def test_new_questions_wait_for_a_killed_encoder(serve):
+    run, url = serve()
+    target = registered(url)
+    with Load(target, BODY, 2) as load:
+        time.sleep(2)
+        run.workers("ray::ServeReplica:gpo:Encoder")[0].send_signal(signal.SIGKILL)
+        for i in range(100, 105):
+            reply = httpx.post(target, json={"questions": [question(i)]}, timeout=60)
+            assert reply.status_code == 200
+        time.sleep(2)
+    assert not load.failed()
+    wait_for(lambda: len(run.workers("ray::ServeReplica:gpo:Predictor")) == 2, 1, "predictors")
+
+
 def test_shipped_client_does_not_notice_a_killed_replica(serve):
     run, url = serve()
     registered(url)
