@@ -137,7 +137,7 @@ def test_wrong_args_are_refused_while_all_goes_on(head, config, service, bundles
     args = {k: bundles.get(v, v) for k, v in args.items()}
     with nothing_fails(service):
         head.deploy(changed(config, **args))
-        wait_for(lambda: head.application()["status"] == "DEPLOY_FAILED", 60, lambda: head.application())
+        wait_for(lambda: head.application()["status"] == "DEPLOY_FAILED", 90, lambda: head.application())
         assert reason in head.application()["message"]
         assert reason in " ".join(head.command("status").split())
         assert all(problem is None for _, problem in readiness(head))
