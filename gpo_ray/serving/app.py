@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import yaml
 from ray import serve
 from ray.serve import Application
 
 from gpo_ray.config import parse
 from gpo_ray.errors import ConfigError
-from gpo_ray.model.bundle import read_bundle
 from gpo_ray.predicting import bundle_language_model
+from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.serving.database import open_database
 from gpo_ray.serving.deployments import Encoder, Ingress, Predictor, options
 from gpo_ray.serving.encoding import EmbeddingCache
+from gpo_ray.serving.predictor import BatchPredictor
 from gpo_ray.serving.settings import ServeSettings
 
 ENVIRONMENT = "GPO_SERVE_"
 """Prefix of environment variables from which the bound ``app`` takes its settings."""
 
 
-def build_app(settings: ServeSettings) -> Application:
+def build_app(settings: ServeSettings | dict[str, Any]) -> Application:
     """The application for ``serve run``, ``serve deploy`` and :func:`ray.serve.run`.
 
     Everything that a replica would stumble over is tried here first: a replica that fails is started
     again and again, and its reason is hard to find.
 
+    Args:
+        settings: of the service; a Serve config file gives its ``args`` as they are.
+
     Raises:
+        ConfigError: if a setting is wrong.
         GPOError: if the bundle, the language model, the store, the survey or the database cannot be used.
     """
+    if not isinstance(settings, ServeSettings):  # Serve parses only what annotations that are no strings name
+        settings = parse(ServeSettings, settings, "args")
     check(settings)
     encoder = serve.deployment(Encoder, name="Encoder").options(**options(settings.encoder, ongoing=64))
     predictor = serve.deployment(Predictor, name="Predictor").options(
@@ -46,24 +55,39 @@ def check(settings: ServeSettings) -> None:
     Raises:
         GPOError: naming what cannot be used, and why.
     """
-    bundle = read_bundle(settings.bundle)
-    bundle_language_model(bundle.config, settings.model, settings.bundle)
-    EmbeddingCache(settings.embeddings, bundle.config, capacity=1)
+    config = BatchPredictor(settings.bundle).config
+    bundle_language_model(config, settings.model, settings.bundle)
+    EmbeddingCache(settings.embeddings, config, capacity=1)
     open_database(settings.database).dispose()
+    if settings.page:
+        settings.check_page()
+        if settings.survey:
+            PreferenceDataset.load(settings.survey)
 
 
 def app_from_environment() -> Application:
     """The application with settings from ``GPO_SERVE_BUNDLE``, ``GPO_SERVE_DATABASE`` and so on.
 
+    Those that hold several are written as in YAML: ``GPO_SERVE_INGRESS={max: 2, cpus: 0.5}``.
+
     Raises:
         ConfigError: if ``GPO_SERVE_BUNDLE`` is not set or a setting is wrong.
-        BundleError: if the bundle cannot be read.
+        GPOError: as :func:`build_app`.
     """
     values = {
-        name.removeprefix(ENVIRONMENT).lower(): value
+        name.removeprefix(ENVIRONMENT).lower(): _value(name, value)
         for name, value in os.environ.items()
         if name.startswith(ENVIRONMENT)
     }
     if "bundle" not in values:
         raise ConfigError("gpo_ray.serving:app takes its settings from the environment; set GPO_SERVE_BUNDLE")
     return build_app(parse(ServeSettings, values, "environment"))
+
+
+def _value(name: str, text: str) -> Any:
+    if not text.startswith("{"):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as e:
+        raise ConfigError(f"environment: {name}: not valid YAML: {' '.join(str(e).split())}") from e

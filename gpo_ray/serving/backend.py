@@ -44,6 +44,10 @@ class Overloaded(Exception):  # noqa: N818
     """More requests than can be queued; the caller should come back later."""
 
 
+class Unavailable(Exception):  # noqa: N818
+    """Nothing predicts at the moment, as what did has died; the same request may succeed later."""
+
+
 class Backend(Protocol):
     """The model side."""
 
@@ -52,6 +56,7 @@ class Backend(Protocol):
 
         Raises:
             Overloaded: if too many requests wait already.
+            Unavailable: if what predicts has died and is not back yet.
             GPOError: if something in the request cannot be predicted; the message is for the caller.
         """
 

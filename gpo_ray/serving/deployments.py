@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from ray import serve
@@ -24,17 +25,19 @@ from gpo_ray.errors import DataError, GPOError
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import question_key
-from gpo_ray.serving.backend import Overloaded, Predicted, Readiness
+from gpo_ray.serving.backend import Overloaded, Predicted, Readiness, Unavailable
 from gpo_ray.serving.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder
-from gpo_ray.serving.metrics import Metrics
+from gpo_ray.serving.metrics import IngressMetrics, Metrics
 from gpo_ray.serving.predictor import BatchPredictor, PredictRequest
 from gpo_ray.serving.settings import Replicas, ServeSettings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+R = TypeVar("R")
+
 ATTEMPTS = 3
-"""Times a prediction is asked for when replicas die: it changes nothing, so that asking again is safe."""
+"""Times a replica is asked when replicas die: nothing here changes anything, so that asking again is safe."""
 WARM_UP_SECONDS = 60
 ENCODE_BATCH = 16
 """Questions from different requests that are embedded together at most."""
@@ -42,9 +45,37 @@ ENCODE_BATCH = 16
 
 @dataclass(frozen=True)
 class Failure:
-    """A caller's mistake, as a value: Ray would wrap an exception in its own and log its traceback."""
+    """What went wrong, as a value.
 
-    message: str
+    Ray would wrap an exception in its own and log its traceback, and takes a replica that passes on
+    another one's death for dead itself.
+    """
+
+    error: DataError | Overloaded | Unavailable
+
+
+async def ask(call: Callable[[], Awaitable[R | Failure]]) -> R:
+    """Call a replica, and another one if it dies.
+
+    Raises:
+        Overloaded: if too many requests wait for a replica already.
+        Unavailable: if one replica after the other died, or none can be started.
+        DataError: if the replica says so.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            found = await call()
+        except BackPressureError as e:
+            raise Overloaded from e
+        except (RayActorError, DeploymentUnavailableError) as e:
+            if attempt == ATTEMPTS - 1:
+                raise Unavailable from e
+            await asyncio.sleep(0.05 * (attempt + 1))
+        else:
+            break
+    if isinstance(found, Failure):
+        raise found.error
+    return found
 
 
 class Encoder:
@@ -59,7 +90,7 @@ class Encoder:
     async def encode(self, slates: list[Slate]) -> list[EncodedSlate | Failure]:
         """Embeddings of questions, each with its own failure."""
         found = await asyncio.to_thread(self._encoder.encode, slates)
-        return [Failure(str(e)) if isinstance(e, GPOError) else e for e in found]
+        return [_failure(e) if isinstance(e, GPOError) else e for e in found]
 
 
 class SwapConfig(BaseModel):
@@ -97,6 +128,10 @@ class Predictor:
         except GPOError as e:
             self._problem = str(e)
 
+    async def check_health(self) -> None:
+        """Called by Serve every few seconds; Ray exports a gauge only while it is set again and again."""
+        self._metrics.bundle(refused=self._problem is not None)
+
     async def _warm_up(self) -> None:
         """The first question through a handle takes seconds, which no caller should wait for."""
         if self._warm:
@@ -127,7 +162,9 @@ class Predictor:
             answered = [(e, a.shares()) for e, a in zip(encoded, context, strict=False)]
             found = await self._predict_batch(PredictRequest(answered, encoded[len(context) :]))
         except GPOError as e:
-            return Failure(str(e))
+            return _failure(e)
+        except (Overloaded, Unavailable) as e:
+            return Failure(type(e)())  # without its cause, which need not be picklable
         if isinstance(found, Failure):
             return found
         self._metrics.predicted(
@@ -142,7 +179,7 @@ class Predictor:
     async def _predict_batch(self, requests: list[PredictRequest]) -> list[Predicted | Failure]:
         self._metrics.batch(len(requests))
         found = self._predictor.predict(requests)
-        return [Failure(str(e)) if isinstance(e, GPOError) else e for e in found]
+        return [_failure(e) if isinstance(e, GPOError) else e for e in found]
 
     async def _embedded(self, slates: Sequence[Slate]) -> list[EncodedSlate]:
         keys = [question_key(s.prompt, s.responses) for s in slates]
@@ -151,12 +188,17 @@ class Predictor:
         self._metrics.embeddings(hits=len(found), misses=len(missing))
         if missing:
             plain = [Slate(prompt=s.prompt, responses=s.responses) for s in missing.values()]
-            for encoded in await asyncio.gather(*(self._encoder.encode.remote(s) for s in plain)):
-                if isinstance(encoded, Failure):
-                    raise DataError(encoded.message)
+            for encoded in await asyncio.gather(*(ask(partial(self._encode, s)) for s in plain)):
                 self._cache.put([encoded])
                 found[encoded.key] = encoded
         return [found[k] for k in keys]
+
+    async def _encode(self, slate: Slate) -> EncodedSlate | Failure:
+        return await self._encoder.encode.remote(slate)
+
+
+def _failure(error: GPOError) -> Failure:
+    return Failure(DataError(str(error)))
 
 
 class ServeBackend:
@@ -167,20 +209,11 @@ class ServeBackend:
 
     async def predict(self, context: Sequence[Answer], questions: Sequence[Slate]) -> Predicted:
         """See :class:`~gpo_ray.serving.backend.Backend`."""
-        for attempt in range(ATTEMPTS):
-            try:
-                found = await self._predictor.predict.remote(tuple(context), tuple(questions), time.time())
-            except BackPressureError as e:
-                raise Overloaded from e
-            except (RayActorError, DeploymentUnavailableError):
-                if attempt == ATTEMPTS - 1:
-                    raise
-                await asyncio.sleep(0.05 * (attempt + 1))
-            else:
-                break
-        if isinstance(found, Failure):
-            raise DataError(found.message)
-        return found
+
+        async def predict() -> Predicted | Failure:
+            return await self._predictor.predict.remote(tuple(context), tuple(questions), time.time())
+
+        return await ask(predict)
 
     async def ready(self) -> Readiness:
         """See :class:`~gpo_ray.serving.backend.Backend`."""
@@ -212,7 +245,7 @@ class Ingress:
         log_requests(self._settings.log_level)
         engine = open_database(self._settings.database)
         parts = (self._settings, self._backend, Registry(engine), KeyRing(engine))
-        api = create_api(*parts)
+        api = create_api(*parts, on_refusal=IngressMetrics().refused)
         if self._settings.page:
             from gpo_ray.serving.page import mount_page
 

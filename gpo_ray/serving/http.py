@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path as FilePath
@@ -25,7 +25,7 @@ from gpo_ray.serving.access import Guard
 from gpo_ray.serving.backend import Backend, Predicted
 from gpo_ray.serving.documentation import BEARER, DescribedAPI, problem_reply, problems
 from gpo_ray.serving.middleware import API_POLICY, Gate
-from gpo_ray.serving.problems import Refused, answer_with_problems, problem_response, trace_of
+from gpo_ray.serving.problems import Reason, Refused, answer_with_problems, problem_response, trace_of
 from gpo_ray.serving.requests import GuardedRoute
 from gpo_ray.serving.schemas import (
     GROUP_ID_PATTERN,
@@ -74,6 +74,7 @@ def create_api(
     registry: Registry,
     keys: KeyRing,
     page_policy: str = API_POLICY,
+    on_refusal: Callable[[Reason], None] | None = None,
 ) -> FastAPI:
     """The API as an ASGI application.
 
@@ -83,6 +84,7 @@ def create_api(
         registry: the groups.
         keys: who may do what.
         page_policy: Content-Security-Policy of paths outside /v1 that set none themselves.
+        on_refusal: told, for metrics, of each request that is well-formed and yet not carried out.
     """
     api = DescribedAPI(
         title="Group preferences",
@@ -94,7 +96,7 @@ def create_api(
     )
     service = Service(backend, registry)
     api.state.guard = Guard(settings, keys)
-    answer_with_problems(api)
+    answer_with_problems(api, on_refusal)
     api.add_middleware(Gate, body_bytes=settings.limits.body_bytes, page_policy=page_policy)
     _add_probes(api, backend)
     _add_groups(api, service)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ray.serve.metrics import Counter, Histogram
+from ray.serve.metrics import Counter, Gauge, Histogram
+
+from gpo_ray.serving.problems import Reason
 
 MILLISECONDS = [1.0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000]
 COUNTS = [1.0, 2, 4, 8, 16, 32, 64, 128, 256, 512]
@@ -24,6 +26,11 @@ class Metrics:
         self._embeddings = Counter(
             "gpo_embedding_lookups", "Questions whose embedding was known (hit) or not (miss)", ("result",)
         )
+        self._refused = Gauge("gpo_bundle_refused", "1 while a bundle that was to be taken was not")
+
+    def bundle(self, refused: bool) -> None:
+        """Whether the bundle that was wanted last was refused."""
+        self._refused.set(int(refused))
 
     def predicted(self, queued: float, embedded: float, predicted: float, context: int) -> None:
         """Seconds spent on each part of a prediction, and how many answers it rests on."""
@@ -46,8 +53,10 @@ class IngressMetrics:
     """What an ingress replica observes."""
 
     def __init__(self) -> None:
-        self._unknown = Counter("gpo_unknown_groups", "Requests for a group that does not exist")
+        self._refusals = Counter(
+            "gpo_refusals", "Well-formed requests that were not carried out, by reason", ("reason",)
+        )
 
-    def unknown_group(self) -> None:
-        """A request for a group that does not exist."""
-        self._unknown.inc()
+    def refused(self, reason: Reason) -> None:
+        """A request that was not carried out."""
+        self._refusals.inc(1, {"reason": reason})

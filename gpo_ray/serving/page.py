@@ -93,11 +93,7 @@ def mount_page(
         ConfigError: if there may be several ingress replicas, or keys are needed and not given.
         DataError: if the survey cannot be read.
     """
-    if settings.ingress.max > 1:
-        raise ConfigError(
-            f"page: needs ingress.max 1, not {settings.ingress.max}: what a visitor sees lives in one "
-            "process; set page: false, and serve the page as an application of its own"
-        )
+    settings.check_page()
     if settings.require_keys and keys is None:
         raise ConfigError("page: require_keys is on and there are no keys")
     host = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,12 +13,15 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Scope
 
 from gpo_ray.errors import GPOError, UnknownGroupError
-from gpo_ray.serving.backend import Overloaded
+from gpo_ray.serving.backend import Overloaded, Unavailable
 from gpo_ray.serving.database import RegistryUnavailable
 from gpo_ray.serving.registry import VersionConflict
 from gpo_ray.serving.schemas import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
+Reason = Literal["unknown_group", "overloaded", "unavailable", "registry"]
+"""Why a request that is well-formed was not carried out: no such group, too many requests wait, nothing
+predicts now, or the database does not answer."""
 _TRACE = "gpo_ray.trace"
 _LONGEST_FIELD = 200
 _MOST_ERRORS = 20
@@ -88,14 +91,21 @@ def problem_response(body: Problem, headers: Mapping[str, str] | None = None) ->
     )
 
 
-def answer_with_problems(api: FastAPI) -> None:
-    """Have ``api`` answer every exception that is not a fault of its own with a problem."""
+def answer_with_problems(api: FastAPI, on_refusal: Callable[[Reason], None] | None = None) -> None:
+    """Have ``api`` answer every exception that is not a fault of its own with a problem.
+
+    Args:
+        api: the application.
+        on_refusal: told of each request that is refused for a :data:`Reason`.
+    """
+    api.state.on_refusal = on_refusal
     api.add_exception_handler(StarletteHTTPException, _refused)
     api.add_exception_handler(RequestValidationError, _invalid)
     api.add_exception_handler(GPOError, _unpredictable)
     api.add_exception_handler(UnknownGroupError, _unknown_group)
     api.add_exception_handler(VersionConflict, _conflict)
     api.add_exception_handler(Overloaded, _overloaded)
+    api.add_exception_handler(Unavailable, _unavailable)
     api.add_exception_handler(RegistryUnavailable, _unavailable)
 
 
@@ -137,7 +147,13 @@ def _unpredictable(request: Request, error: Exception) -> Response:
     return problem(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
 
 
+def _tell(request: Request, reason: Reason) -> None:
+    if (on_refusal := request.app.state.on_refusal) is not None:
+        on_refusal(reason)
+
+
 def _unknown_group(request: Request, _: Exception) -> Response:
+    _tell(request, "unknown_group")
     return problem(request.scope, HTTPStatus.NOT_FOUND, "no group of that id is registered")
 
 
@@ -146,6 +162,7 @@ def _conflict(request: Request, _: Exception) -> Response:
 
 
 def _overloaded(request: Request, _: Exception) -> Response:
+    _tell(request, "overloaded")
     return problem(
         request.scope,
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -156,9 +173,11 @@ def _overloaded(request: Request, _: Exception) -> Response:
 
 def _unavailable(request: Request, error: Exception) -> Response:
     trace_of(request.scope).error = type(error).__name__
+    registry = isinstance(error, RegistryUnavailable)
+    _tell(request, "registry" if registry else "unavailable")
     return problem(
         request.scope,
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "the registry of groups cannot be reached",
+        "the registry of groups cannot be reached" if registry else "predictions cannot be made now",
         headers={"Retry-After": "1"},
     )

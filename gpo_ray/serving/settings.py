@@ -82,6 +82,18 @@ class ServeSettings(_Settings):
             if replicas.max < replicas.min:
                 raise ValueError(f"{name}: max ({replicas.max}) is less than min ({replicas.min})")
 
+    def check_page(self) -> None:
+        """Check that the page can be served with these settings.
+
+        Raises:
+            ConfigError: if there may be several ingress replicas.
+        """
+        if self.ingress.max > 1:
+            raise ConfigError(
+                f"page: needs ingress.max 1, not {self.ingress.max}: what a visitor sees lives in one "
+                "process; set page: false, and serve the page as an application of its own"
+            )
+
 
 def load_settings(path: Path | None, given: dict[str, Any]) -> ServeSettings:
     """Settings from a YAML file, if any, with those given in the place of the file's.

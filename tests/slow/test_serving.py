@@ -36,7 +36,7 @@ def bundle(tmp_path_factory, tiny_language_model):
 
 
 def start(command, folder, bundle, **settings):
-    """``gpo serve`` with two copies of what may be killed; gives the command and its address once it is ready."""
+    """``gpo serve`` with two copies of what may be killed; the command, and its address once it is ready."""
     port = free_port()
     config = folder / f"serve-{port}.yaml"
     defaults = {
@@ -119,6 +119,20 @@ def test_killed_replica_costs_only_what_was_in_flight_on_it(service, deployment)
     assert not load.failed(after=killed + 1)
     assert len(load.failed()) <= 8
     wait_for(lambda: len(run.workers(f"ray::ServeReplica:gpo:{deployment}")) == 2, 60, "second replica")
+
+
+def test_new_questions_wait_for_a_killed_encoder(service):
+    run, url = service
+    target = registered(url)
+    with Load(target, BODY, 2) as load:
+        time.sleep(2)
+        run.workers("ray::ServeReplica:gpo:Encoder")[0].send_signal(signal.SIGKILL)
+        for i in range(100, 105):
+            reply = httpx.post(target, json={"questions": [question(i)]}, timeout=60)
+            assert reply.status_code == 200
+        time.sleep(2)
+    assert not load.failed()
+    wait_for(lambda: len(run.workers("ray::ServeReplica:gpo:Predictor")) == 2, 1, "predictors")
 
 
 def test_shipped_client_does_not_notice_a_killed_replica(service):

@@ -1,6 +1,7 @@
 """The HTTP API, through ASGI, with a real model and registry."""
 
 import asyncio
+import dataclasses
 import itertools
 import json
 import logging
@@ -18,9 +19,10 @@ from serving_backend import BUNDLE, KEYS, LocalBackend, LogLines, answer, make_s
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.serving import access
-from gpo_ray.serving.backend import Overloaded
+from gpo_ray.serving.backend import Overloaded, Unavailable
 from gpo_ray.serving.database import RegistryUnavailable
-from gpo_ray.serving.http import DOCUMENT, document
+from gpo_ray.serving.http import DOCUMENT, create_api, document
+from gpo_ray.serving.settings import ServeSettings
 
 FUZZ_CASES = int(os.environ.get("GPO_FUZZ_CASES", "15"))  # for each operation and each phase
 PROBLEM = "application/problem+json"
@@ -319,6 +321,7 @@ def test_rate_limit_counts_each_key(tmp_path, backend):
 
 FAILURES = {
     "overloaded": (Overloaded(), 429),
+    "unavailable": (Unavailable("secret place"), 503),
     "refused": (DataError("what was asked cannot be predicted"), 422),
     "registry": (RegistryUnavailable("secret place"), 503),
     "bug": (RuntimeError("Question number 9? secret place"), 500),
@@ -340,6 +343,36 @@ def test_failures_behind_the_api(service, log, error, status):
         assert problem["detail"] == "what was asked cannot be predicted"
     assert ("fault" in [json.loads(t)["event"] for t in log.text]) == (status == 500)
     assert log.requests()[-1]["request_id"] == "my-id.1"
+
+
+def test_refusals_are_told(tmp_path, service, backend, monkeypatch):
+    told = []
+    api = create_api(
+        ServeSettings(bundle="tiny", require_keys=False),
+        backend,
+        service.registry,
+        service.keys,
+        on_refusal=told.append,
+    )
+    call = Caller(dataclasses.replace(service, api=api), None)
+    question_of = {"questions": [question()]}
+    for method, path, body in (
+        ("GET", "/v1/groups/none", None),
+        ("DELETE", "/v1/groups/none", None),
+        ("POST", "/v1/groups/none/predict", question_of),
+    ):
+        check_problem(call(method, path, body), 404)
+    check_problem(call("GET", "/v1/nothing"), 404)
+    call("PUT", "/v1/groups/g", GROUP)
+    for backend.fails in (Overloaded(), Unavailable()):
+        call("POST", "/v1/groups/g/predict", question_of)
+
+    def away(*_):
+        raise RegistryUnavailable("away")
+
+    monkeypatch.setattr(service.registry, "version", away)
+    call("GET", "/v1/groups/g")
+    assert told == ["unknown_group"] * 3 + ["overloaded", "unavailable", "registry"]
 
 
 def test_a_database_that_is_away(service, monkeypatch):

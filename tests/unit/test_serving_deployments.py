@@ -1,0 +1,55 @@
+"""What is done about replicas that die or have too much to do."""
+
+import asyncio
+import pickle
+
+import pytest
+from ray.exceptions import ActorDiedError
+from ray.serve.exceptions import BackPressureError
+
+from gpo_ray.errors import DataError
+from gpo_ray.serving import deployments
+from gpo_ray.serving.backend import Overloaded, Unavailable
+from gpo_ray.serving.deployments import ATTEMPTS, Failure, ask
+
+
+def asked(*outcomes):
+    """What ``ask`` makes of outcomes one after the other, and how many it took."""
+    left = list(outcomes)
+
+    async def call():
+        outcome = left.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    try:
+        found = asyncio.run(ask(call))
+    except (DataError, Overloaded, Unavailable) as e:
+        found = e
+    return found, len(outcomes) - len(left)
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch):
+    async def sleep(_):
+        pass
+
+    monkeypatch.setattr(deployments.asyncio, "sleep", sleep)
+
+
+def test_another_replica_is_asked_when_one_dies():
+    assert asked(ActorDiedError(), "answer") == ("answer", 2)
+    found, count = asked(*[ActorDiedError()] * (ATTEMPTS + 1))
+    assert (type(found), count) == (Unavailable, ATTEMPTS)
+
+
+def test_an_overload_is_told_at_once():
+    found, count = asked(BackPressureError(5, 4), "answer")
+    assert (type(found), count) == (Overloaded, 1)
+
+
+@pytest.mark.parametrize("error", [DataError("too long"), Overloaded(), Unavailable()])
+def test_failures_are_raised_where_they_are_received(error):
+    found, count = asked(pickle.loads(pickle.dumps(Failure(error))), "answer")
+    assert (type(found), str(found), count) == (type(error), str(error), 1)
