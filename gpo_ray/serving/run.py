@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import threading
@@ -53,6 +54,8 @@ def run(
     settings = settings.model_copy(update={"require_keys": keyed})
     _check_free(host, port)
     check(settings)
+    # a lost proxy is replaced after three missed checks, by default ten seconds apart
+    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2")
     stop = threading.Event()
     with ray_session(address):
         for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets its own
