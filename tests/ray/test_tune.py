@@ -66,11 +66,10 @@ def test_failing_trials_are_recorded_and_the_others_end(finished):
     assert (result["trials"], result["failed"]) == (4, 2)
     rows = pq.read_table(out / "trials.parquet").to_pylist()
     assert [r["number"] for r in rows] == [0, 1, 2, 3]
-    failed = {r["number"]: r["reason"] for r in rows if r["status"] == "failed"}
-    assert set(failed) == {1, 2}
+    failed = sorted(r["reason"] for r in rows if r["status"] == "failed")
+    assert failed[0].startswith("training diverged: the loss is nan at step")
     assert failed[1] == "trial: model: heads (4) must divide width (18)"
-    assert failed[2].startswith("training diverged: the loss is nan at step")
-    for row in (rows[0], rows[3]):
+    for row in [r for r in rows if r["status"] != "failed"]:
         assert row["status"] in {"finished", "stopped"}
         assert row["reason"] is None
         assert 0 < row["validation_alignment"] <= 1
