@@ -4,6 +4,7 @@ GPOError
 +-- ConfigError        a setting, option or configuration file is wrong
 +-- DataError          survey data is missing, malformed or inconsistent
 +-- EmbeddingError     an embedding store or a language model cannot be used
+|   +-- QuestionTooLongError
 +-- BundleError        a trained bundle is missing, damaged or does not fit
 +-- UnknownGroupError  a group id is not known
 +-- ResourceError      the cluster lacks what was asked for
@@ -31,6 +32,22 @@ class DataError(GPOError):
 
 class EmbeddingError(GPOError):
     """An embedding store or a language model cannot be used."""
+
+
+class QuestionTooLongError(EmbeddingError):
+    """A question is longer than the language model can read.
+
+    Args:
+        prompt: the question's.
+        reason: lengths, without the question's text.
+    """
+
+    def __init__(self, prompt: str, reason: str) -> None:
+        super().__init__(prompt, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"question {self.args[0][:60]!r}: {self.reason}"
 
 
 class BundleError(GPOError):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gpo_ray.embedding.language_model import ModelSource, load
 from gpo_ray.embedding.template import instruction, response_text
-from gpo_ray.errors import EmbeddingError
+from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 
 if TYPE_CHECKING:
     import torch
@@ -121,9 +121,7 @@ class Encoder:
         limit = getattr(self._model.config, "max_position_embeddings", None)
         longest = len(prompt) + max(len(ids) for ids in responses)
         if limit and longest > limit:
-            return EmbeddingError(
-                f"question {slate[0][:60]!r}: {longest} tokens, the model reads at most {limit}"
-            )
+            return QuestionTooLongError(slate[0], f"{longest} tokens, the model reads at most {limit}")
         return prompt, responses
 
     def _run(self, tokens: Sequence[_Tokens]) -> list[EncodedQuestion]:

@@ -39,6 +39,11 @@ def build_app(settings: ServeSettings | dict[str, Any]) -> Application:
     if not isinstance(settings, ServeSettings):  # Serve parses only what annotations that are no strings name
         settings = parse(ServeSettings, settings, "args")
     check(settings)
+    return assemble(settings)
+
+
+def assemble(settings: ServeSettings) -> Application:
+    """The application with settings that :func:`check` has passed."""
     encoder = serve.deployment(Encoder, name="Encoder").options(**options(settings.encoder, ongoing=64))
     predictor = serve.deployment(Predictor, name="Predictor").options(
         **options(

@@ -21,7 +21,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from gpo_ray.config import parse
-from gpo_ray.errors import DataError, GPOError
+from gpo_ray.errors import DataError, GPOError, QuestionTooLongError
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import question_key
@@ -51,7 +51,7 @@ class Failure:
     another one's death for dead itself.
     """
 
-    error: DataError | Overloaded | Unavailable
+    error: GPOError | Overloaded | Unavailable
 
 
 async def ask(call: Callable[[], Awaitable[R | Failure]]) -> R:
@@ -198,7 +198,7 @@ class Predictor:
 
 
 def _failure(error: GPOError) -> Failure:
-    return Failure(DataError(str(error)))
+    return Failure(error if isinstance(error, QuestionTooLongError) else DataError(str(error)))
 
 
 class ServeBackend:

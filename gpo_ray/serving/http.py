@@ -97,7 +97,12 @@ def create_api(
     service = Service(backend, registry)
     api.state.guard = Guard(settings, keys)
     answer_with_problems(api, on_refusal)
-    api.add_middleware(Gate, body_bytes=settings.limits.body_bytes, page_policy=page_policy)
+    api.add_middleware(
+        Gate,
+        body_bytes=settings.limits.body_bytes,
+        page_policy=page_policy,
+        local=not settings.require_keys,
+    )
     _add_probes(api, backend)
     _add_groups(api, service)
     _add_predictions(api, service)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from logging import ERROR, INFO, StreamHandler, getLogger
 from time import perf_counter
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,6 +19,7 @@ from gpo_ray.serving.problems import Refused, Trace, problem, route_path, start_
 
 LOG = getLogger("gpo_ray.serving")
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SAFE = {
     "X-Content-Type-Options": "nosniff",
@@ -42,15 +44,24 @@ class Gate:
         app: the application.
         body_bytes: longest body of a request; longer ones get 413 as soon as that is known.
         page_policy: Content-Security-Policy of what is not under /v1 and sets none itself.
+        local: whether only names of this machine are taken for it: without API keys, a website whose name
+            is made to point here (DNS rebinding) could ask in its visitor's place.
     """
 
-    def __init__(self, app: ASGIApp, body_bytes: int, page_policy: str = API_POLICY) -> None:
+    def __init__(
+        self, app: ASGIApp, body_bytes: int, page_policy: str = API_POLICY, local: bool = False
+    ) -> None:
         self._app = app
+        self._local = local
         self._body_bytes = body_bytes
         self._page_policy = page_policy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        if scope["type"] == "websocket" and self._refuse_foreign(scope) is not None:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -79,7 +90,7 @@ class Gate:
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application, which cannot read more than the longest body."""
-        refused = self._refuse_declared(scope)
+        refused = self._refuse_foreign(scope) or self._refuse_declared(scope)
         if refused is not None:
             await problem(scope, refused.status_code, refused.detail, headers=refused.headers)(
                 scope, receive, send
@@ -96,6 +107,15 @@ class Gate:
             return message
 
         await self._app(scope, receive_bounded, send)
+
+    def _refuse_foreign(self, scope: Scope) -> Refused | None:
+        headers = Headers(scope=scope)
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self._local and _hostname(host) not in LOOPBACK:
+            return Refused(HTTPStatus.MISDIRECTED_REQUEST, "without API keys only this machine may ask")
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
+            return Refused(HTTPStatus.FORBIDDEN, "pages of other sites may not ask")
+        return None
 
     def _refuse_declared(self, scope: Scope) -> Refused | None:
         declared = Headers(scope=scope).get("content-length", "0")
@@ -122,6 +142,13 @@ class Gate:
             headers["Cache-Control"] = "no-store"
         else:
             headers.setdefault("Content-Security-Policy", self._page_policy)
+
+
+def _hostname(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
 def _log_access(scope: Scope, trace: Trace, status: int, seconds: float) -> None:

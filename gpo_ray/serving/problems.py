@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Scope
 
-from gpo_ray.errors import GPOError, UnknownGroupError
+from gpo_ray.errors import GPOError, QuestionTooLongError, UnknownGroupError
 from gpo_ray.serving.backend import Overloaded, Unavailable
 from gpo_ray.serving.database import RegistryUnavailable
 from gpo_ray.serving.registry import VersionConflict
@@ -144,7 +144,11 @@ def _message(error: Mapping[str, Any]) -> str:
 
 
 def _unpredictable(request: Request, error: Exception) -> Response:
-    return problem(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+    # answers repeat nothing that was sent
+    detail = (
+        f"a question is too long: {error.reason}" if isinstance(error, QuestionTooLongError) else str(error)
+    )
+    return problem(request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 
 def _tell(request: Request, reason: Reason) -> None:

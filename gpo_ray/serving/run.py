@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 
@@ -11,12 +13,12 @@ from ray import serve
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.ray_session import ray_session, require
-from gpo_ray.serving.app import build_app
+from gpo_ray.serving.app import assemble, check
 from gpo_ray.serving.database import open_database
 from gpo_ray.serving.keys import KeyRing
+from gpo_ray.serving.middleware import LOOPBACK
 from gpo_ray.serving.settings import ServeSettings
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 NAME = "gpo"
 
 
@@ -50,6 +52,10 @@ def run(
             "gpo serve key create --name NAME --tenant TENANT --scope read --scope write"
         )
     settings = settings.model_copy(update={"require_keys": keyed})
+    _check_free(host, port)
+    check(settings)
+    # a lost proxy is replaced after three missed checks, by default ten seconds apart
+    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2")
     stop = threading.Event()
     with ray_session(address):
         for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets its own
@@ -59,7 +65,7 @@ def run(
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         serve.start(http_options={"host": host, "port": port})
         try:
-            serve.run(build_app(settings), name=NAME, logging_config={"encoding": "JSON"})
+            serve.run(assemble(settings), name=NAME, logging_config={"encoding": "JSON"})
             where = f"http://{host}:{port}"
             announce(f"serving {settings.bundle} at {where} (page: {where}/, API: {where}/v1)")
             if not keyed:
@@ -68,3 +74,14 @@ def run(
             announce("stopping")
         finally:
             serve.shutdown()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Serve would share a port with whoever listens there already."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as one that was stopped just now may be
+        try:
+            probe.bind((host, port))
+        except OSError as e:
+            raise ConfigError(f"cannot listen on {host}:{port}: {e.strerror}; choose another --port") from e

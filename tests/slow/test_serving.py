@@ -214,3 +214,13 @@ def test_strangers_are_refused_without_keys(gpo, bundle, tmp_path):
     )
     assert run.process.wait(timeout=60) == 2
     assert "gpo serve key create" in run.log.read_text()
+
+
+def test_port_that_somebody_listens_on_is_named(gpo, bundle, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        run = gpo("serve", "--bundle", bundle, "--database", f"sqlite:///{tmp_path}/g.sqlite", "--port", port)
+        assert run.process.wait(timeout=60) == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in run.log.read_text()

@@ -11,7 +11,7 @@ from synthetic import FINGERPRINT, bundle_config, encoded, flip_byte, questions,
 from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.language_model import find_model, fingerprint
 from gpo_ray.embedding.store import EmbeddingStore
-from gpo_ray.errors import BundleError, EmbeddingError
+from gpo_ray.errors import BundleError, EmbeddingError, QuestionTooLongError
 from gpo_ray.predicting import Slate
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.serving.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder
@@ -106,7 +106,7 @@ def test_a_question_too_long_fails_alone(encoder, place):
 
 def test_nothing_to_encode(encoder):
     assert encoder.encode([]) == []
-    assert [type(e) for e in encoder.encode([LONG])] == [EmbeddingError]
+    assert [type(e) for e in encoder.encode([LONG])] == [QuestionTooLongError]
     assert encoder.encoded == 0
 
 

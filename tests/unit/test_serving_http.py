@@ -16,7 +16,7 @@ import pytest
 from asgi_lifespan import LifespanManager
 from serving_backend import BUNDLE, KEYS, LocalBackend, LogLines, answer, make_service, question
 
-from gpo_ray.errors import DataError
+from gpo_ray.errors import DataError, QuestionTooLongError
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.serving import access
 from gpo_ray.serving.backend import Overloaded, Unavailable
@@ -65,7 +65,7 @@ class Caller:
             more["json"] = value
         async with LifespanManager(self.service.api) as running:
             transport = httpx.ASGITransport(running.app, **self.options)
-            async with httpx.AsyncClient(transport=transport, base_url="http://gpo") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 return await client.request(method, path, headers={**mine, **(headers or {})}, **more)
 
 
@@ -104,6 +104,33 @@ def test_group_from_birth_to_death(call):
     assert (gone.status_code, gone.content) == (204, b"")
     for method in ("GET", "DELETE"):
         check_problem(call(method, "/v1/groups/g1"), 404)
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "[", "", "127.0.0.1.evil.example", "10.0.0.1"]
+)
+def test_without_keys_only_names_of_this_machine_are_answered(tmp_path, backend, host):
+    open_to_all = Caller(make_service(tmp_path, backend, require_keys=False), key=None)
+    for path in ("/v1/groups", "/healthz"):
+        check_problem(open_to_all("GET", path, headers={"Host": host}), 421)
+    for name in ("localhost", "127.0.0.1:8000", "[::1]:8000", "LOCALHOST"):
+        assert open_to_all("GET", "/v1/groups", headers={"Host": name}).status_code == 200
+
+
+def test_with_keys_any_name_is_answered_but_pages_of_other_sites_are_not(call):
+    assert call("GET", "/v1/groups", headers={"Host": "gpo.example"}).status_code == 200
+    for origin in ("http://evil.example", "null", "http://localhost:1", "", "x"):
+        check_problem(call("GET", "/v1/groups", headers={"Origin": origin}), 403)
+    assert call("GET", "/v1/groups", headers={"Origin": "https://LOCALHOST"}).status_code == 200
+
+
+def test_question_that_is_too_long_is_not_repeated(service, call):
+    service.backend.fails = QuestionTooLongError(
+        "a secret of mine", "9000 tokens, the model reads at most 512"
+    )
+    body = {"context": [answer(0)], "questions": [question()]}
+    assert "a secret of mine" in str(service.backend.fails)
+    assert "secret" not in check_problem(call("POST", "/v1/predict", body), 422)["detail"]
 
 
 def test_conditions(call):
@@ -282,7 +309,9 @@ def test_two_authorizations_are_none(service):
 
     async def send():
         transport = httpx.ASGITransport(service.api)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gpo", headers=pairs) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://localhost", headers=pairs
+        ) as client:
             return await client.get("/v1/groups")
 
     check_problem(asyncio.run(send()), 401)
