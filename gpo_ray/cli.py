@@ -302,6 +302,34 @@ def evaluate(
 
 
 @app.command()
+def tune(
+    survey: Survey,
+    embeddings: Embeddings,
+    out: Out,
+    config: Annotated[str, typer.Option(help="What to search: a file such as tune_configs/default.yaml.")],
+    trials: Annotated[int | None, typer.Option(help="Trials in all, if not the file's.")] = None,
+    concurrent: Annotated[int | None, typer.Option(help="Trials at a time, if not the file's.")] = None,
+    restart: Annotated[bool, typer.Option(help="Forget an earlier search in --out.")] = False,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Search for better hyperparameters (HyperOpt on Ray Tune) and write the winner's bundle."""
+    from gpo_ray.tuning.space import load_search
+
+    search, space = load_search(config, trials=trials, concurrent=concurrent)
+    from gpo_ray.tuning.job import run_search
+
+    places = (_absolute(survey), _absolute(embeddings), _absolute(out))
+    result = run_search(search, space, *places, address, _progress(), restart)
+    _report(
+        result | {"out": out},
+        as_json,
+        "{trials} trials, {failed} failed; best: trial {best[number]}, validation alignment "
+        "{best[validation_alignment]:.4f}: {out}/best.yaml, {bundle}",
+    )
+
+
+@app.command()
 def predict(
     bundle: Annotated[str, typer.Option(help="Bundle folder made by `gpo train`.")],
     context: Annotated[str, typer.Option(help="JSON list of {prompt, responses, share or choice}.")],

@@ -150,24 +150,36 @@ def load_train_config(name: str | os.PathLike[str], **changes: Any) -> TrainConf
     Raises:
         ConfigError: naming the file and key that is wrong.
     """
-    path = Path(name)
     if str(name) in presets():
-        text, where = (_preset_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"preset {name}"
-    elif path.is_file():
-        where = str(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as e:
-            raise ConfigError(f"{where}: not a readable text file: {e}") from e
+        values, where = _mapping(_preset_folder() / f"{name}.yaml", f"preset {name}"), f"preset {name}"
+    elif Path(name).is_file():
+        values, where = _mapping(Path(name), str(name)), str(name)
     else:
         raise ConfigError(f"{name}: neither a file nor a preset (presets: {', '.join(presets())})")
+    return parse(TrainConfig, values | {k: v for k, v in changes.items() if v is not None}, where)
+
+
+def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The keys and values of a YAML file.
+
+    Raises:
+        ConfigError: naming the file, if it is not there or holds something else.
+    """
+    if not Path(path).is_file():
+        raise ConfigError(f"{path}: no such file")
+    return _mapping(Path(path), str(path))
+
+
+def _mapping(file: Any, where: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(text) or {}
+        values = yaml.safe_load(file.read_text(encoding="utf-8-sig")) or {}
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{where}: not a readable text file: {e}") from e
     except yaml.YAMLError as e:
         raise ConfigError(f"{where}: not valid YAML: {' '.join(str(e).split())}") from e
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: expected keys and values, found {type(values).__name__}")
-    return parse(TrainConfig, values | {k: v for k, v in changes.items() if v is not None}, where)
+    return values
 
 
 def _preset_folder() -> Any:

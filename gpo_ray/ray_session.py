@@ -100,7 +100,8 @@ def user_error(error: BaseException) -> GPOError | None:
     pending: list[object] = [error]
     while pending:
         e = pending.pop()
-        if isinstance(e, GPOError):
+        # what ray.get raises is of the worker's class too, with a traceback for a message
+        if isinstance(e, GPOError) and not hasattr(e, "cause"):
             return e
         if isinstance(e, BaseException) and id(e) not in seen:
             seen.add(id(e))

@@ -86,7 +86,6 @@ def evaluate_split(
         ConfigError: if no test group answered what is to be predicted, or training diverges.
     """
     main, curve = _tasks(arrays["mean"], split, plan)
-    topics = dict(zip(split.test_groups, split.test_topics, strict=False))
     train = MetaTrain(
         arrays["mean"],
         arrays["mean"].group_numbers(split.meta_train_groups),
@@ -95,18 +94,50 @@ def evaluate_split(
     rows: list[dict[str, Any]] = []
     for name in plan.methods:
         method = _method(name, plan, arrays, split, train)
-        source = method.arrays
         for size, tasks, is_curve in [(plan.context, main, False), *((n, t, True) for n, t in curve)]:
-            predictions = method.predict(tasks)
-            if predictions is None:
-                continue
-            for task, predicted in zip(tasks, predictions, strict=True):
-                row = {"method": name, "protocol": split.protocol, "fraction": split.fraction}
-                row |= {"seed": split.seed, "context": size, "curve": is_curve}
-                group = source.group_ids[task.group]
-                row |= {"group_id": group, "topic": topics.get(group)}
-                row["coverage"] = _coverage(method, task, predicted)
-                rows.append(row | _scores(source, task, predicted))
+            rows += _rows(name, method, split, size, tasks, is_curve)
+    return rows
+
+
+def evaluate_config(
+    name: str, config: TrainConfig, arrays: PreferenceArrays, split: Split, context: int
+) -> tuple[list[dict[str, Any]], float]:
+    """Meta-train with a configuration and score it on a split's test groups.
+
+    Args:
+        name: stands in the rows as the method.
+        config: how to meta-train.
+        arrays: the data, with the pooling that ``config`` asks for.
+        split: the division.
+        context: context questions of each test group.
+
+    Returns:
+        Rows like those of :func:`evaluate_split`, without a curve; the validation groups' alignment.
+
+    Raises:
+        ConfigError: if no test group answered what is to be predicted, or training diverges.
+    """
+    main, _ = _tasks(arrays, split, EvaluationPlan(("gpo",), context, context_sizes=()))
+    method = _meta_trained(arrays, split, config)
+    return _rows(name, method, split, context, main), method.validation_alignment
+
+
+def _rows(
+    name: str, method: _Method, split: Split, context: int, tasks: Sequence[Task], is_curve: bool = False
+) -> list[dict[str, Any]]:
+    """A row for each task; none for a method that cannot answer."""
+    predictions = method.predict(tasks)
+    if predictions is None:
+        return []
+    topics = dict(zip(split.test_groups, split.test_topics, strict=False))
+    rows: list[dict[str, Any]] = []
+    for task, predicted in zip(tasks, predictions, strict=True):
+        row = {"method": name, "protocol": split.protocol, "fraction": split.fraction}
+        row |= {"seed": split.seed, "context": context, "curve": is_curve}
+        group = method.arrays.group_ids[task.group]
+        row |= {"group_id": group, "topic": topics.get(group)}
+        row["coverage"] = _coverage(method, task, predicted)
+        rows.append(row | _scores(method.arrays, task, predicted))
     return rows
 
 
@@ -157,6 +188,8 @@ class _Method:
     arrays: PreferenceArrays
     predict: Predictor
     prior: MemoryView | None = None
+    validation_alignment: float = np.nan
+    """Of a method that is meta-trained."""
 
 
 def _method(
@@ -193,7 +226,12 @@ def _meta_trained(source: PreferenceArrays, split: Split, config: TrainConfig) -
         groups = arrays.group_numbers(split.meta_train_groups)
         view = fit_memory(arrays, groups, questions, config.validation.context_questions)
     prior = None if view is None else task_prior(view, arrays)
-    return _Method(arrays, lambda tasks: predict_tasks(best.eval(), arrays, tasks, prior=prior), view)
+    return _Method(
+        arrays,
+        lambda tasks: predict_tasks(best.eval(), arrays, tasks, prior=prior),
+        view,
+        progress.best_alignment,
+    )
 
 
 def _coverage(method: _Method, task: Task, predicted: NDArray[np.float64]) -> float | None:

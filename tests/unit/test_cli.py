@@ -512,3 +512,18 @@ def test_configuration_that_is_not_text(fails, folders):
     (folders / "bad.yaml").write_bytes(b"steps: \xff\xfe")
     places = ("--survey", folders / "survey", "--embeddings", folders / "store", "--out", folders / "new")
     fails("train", "--config", folders / "bad.yaml", *places, words=["bad.yaml", "text"])
+
+
+def test_wrong_search_is_named_before_anything_is_read(fails, tmp_path):
+    places = ("--survey", tmp_path / "none", "--embeddings", tmp_path / "none", "--out", tmp_path / "out")
+    file = tmp_path / "search.yaml"
+    fails("tune", "--config", file, *places, words=["search.yaml", "no such file"])
+    file.write_text("space: {model.widht: {choice: [64]}}\n")
+    fails("tune", "--config", file, *places, words=["search.yaml", "space.model.widht"])
+    file.write_text("space: {learning_rate: {loguniform: [1e-2, 1e-5]}}\n")
+    fails("tune", "--config", file, *places, words=["search.yaml", "space.learning_rate", "ascend"])
+    file.write_text("space: {model.width: {}}\n")
+    fails("tune", "--config", file, *places, words=["search.yaml", "space.model.width", "one prior"])
+    file.write_text("space: {model.width: {choice: [64]}}\n")
+    fails("tune", "--config", file, *places, words=["no such folder"])
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,225 @@
+"""A whole tuning job: search, finals, the winner's bundle; goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from gpo_ray.config import TrainConfig, load_train_config
+from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.errors import ConfigError
+from gpo_ray.model.episodes import PreferenceArrays
+from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.splits import Split, draw_split
+from gpo_ray.ray_session import ray_session, require
+from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
+from gpo_ray.training.local import train_local
+from gpo_ray.training.run import TrainJob
+from gpo_ray.tuning.finals import AGAINST, run_finals
+from gpo_ray.tuning.ledger import FAILED, Ledger
+from gpo_ray.tuning.report import render_report
+from gpo_ray.tuning.search import run_trials
+from gpo_ray.tuning.space import SearchConfig, Space
+from gpo_ray.tuning.trial import share
+
+KIND, SEARCH = "tuning", "search.json"
+HOW = {"trials", "concurrent", "cpus", "gpus"}
+"""Settings that another call may change: more trials go on from those there are."""
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """What a search learns from."""
+
+    survey: str
+    embeddings: str
+    arrays: dict[str, PreferenceArrays]
+    split: Split
+    fingerprints: dict[str, str]
+
+
+def run_search(
+    search: SearchConfig,
+    space: Space,
+    survey: str,
+    embeddings: str,
+    out: str,
+    address: str | None = None,
+    progress_bar: bool = False,
+    restart: bool = False,
+) -> dict[str, Any]:
+    """Find better hyperparameters and leave a bundle; the same ``out`` goes on where it was interrupted.
+
+    Writes ``trials.parquet``, ``best.yaml`` (a configuration for ``gpo train``), ``bundle`` (the winner's),
+    ``report.html`` and ``result.json``.
+
+    Args:
+        search: how to search.
+        space: what is varied.
+        survey: PreferenceDataset folder.
+        embeddings: embedding store folder.
+        out: local folder to write.
+        address: of the Ray cluster.
+        progress_bar: whether to show progress.
+        restart: whether to forget an earlier search in ``out``.
+
+    Returns:
+        ``trials`` that ended, ``failed`` among them, ``stopped`` early; ``best``: the winner's ``number,
+        values, validation_alignment``; ``finals``: see :func:`~gpo_ray.tuning.finals.run_finals`;
+        ``steps`` taken by all trials, and ``share`` of what they would have been to the end;
+        ``trial_seconds``; ``bundle``; ``out``; ``seconds``.
+
+    Raises:
+        GPOError: if data or settings are wrong, the cluster is too small, or no trial succeeded.
+    """
+    started = time.monotonic()
+    folder = Folder(out, ConfigError)
+    if not folder.is_local:
+        raise ConfigError(f"--out {out}: a search needs a local or shared folder")
+    sources = _load(search, space, survey, embeddings)
+    _claim(folder, search, space, sources, restart)
+    ledger = Ledger(folder.child("trials"))
+    if folder.exists(MANIFEST) and len(ledger.ended()) >= search.trials:
+        return dict(json.loads(folder.read_checked("result.json", folder.read_manifest(KIND))))
+    with ray_session(address):
+        require("tune", search.concurrent, search.cpus, search.gpus)
+        candidates, finals = _run(search, space, sources, ledger, folder, progress_bar)
+    best = candidates[finals["winner"]]
+    _write_bundle(folder, sources, best, finals["winner"])
+    result = _result(ledger, space, finals) | {"bundle": f"{out.rstrip('/')}/bundle", "out": out}
+    result["seconds"] = round(time.monotonic() - started, 3)
+    _publish(folder, ledger, space, best, result)
+    return result
+
+
+def _load(search: SearchConfig, space: Space, survey: str, embeddings: str) -> _Sources:
+    dataset, store = PreferenceDataset.load(survey), EmbeddingStore(embeddings)
+    poolings = {*space.poolings(), load_train_config(search.against).model.pooling}
+    loaded = {p: store.load(dataset, p) for p in sorted(poolings)}
+    split = draw_split(dataset, search.fraction, search.seed, search.protocol, space.base.validation.fraction)
+    return _Sources(
+        survey=survey,
+        embeddings=embeddings,
+        arrays={p: PreferenceArrays.build(dataset, e) for p, e in loaded.items()},
+        split=split,
+        fingerprints={
+            "survey": dataset.fingerprint(),
+            "embeddings": next(iter(loaded.values())).fingerprint,
+        },
+    )
+
+
+def _claim(folder: Folder, search: SearchConfig, space: Space, sources: _Sources, restart: bool) -> None:
+    """Claim the folder for this search, and see that nobody else's result is in it."""
+    identity = {
+        "search": search.model_dump(mode="json", exclude=HOW),
+        "base": space.base.model_dump(mode="json"),
+        "against": load_train_config(search.against).model_dump(mode="json"),
+    } | sources.fingerprints
+    if restart and folder.exists(SEARCH):
+        folder.remove_all()
+    folder.claim(KIND)
+    if folder.exists(SEARCH):
+        try:
+            before = dict(json.loads(folder.read(SEARCH)))
+        except (ValueError, TypeError) as e:
+            raise ConfigError(f"{folder}/{SEARCH}: damaged; --restart forgets that search") from e
+        different = [k for k in identity if before.get(k) != identity[k]]
+        if different:
+            raise ConfigError(
+                f"{folder}: a search with another {' and '.join(different)} was started here; "
+                "give another --out, or --restart to forget it"
+            )
+    folder.write(SEARCH, json.dumps(identity, indent=1).encode())
+
+
+def _run(
+    search: SearchConfig, space: Space, sources: _Sources, ledger: Ledger, folder: Folder, progress_bar: bool
+) -> tuple[dict[str, TrainConfig], dict[str, Any]]:
+    """The trials that are left, and the finals; returns the finalists and what came of them."""
+    shared = share(sources.arrays)
+    run_trials(search, space, shared, sources.split, ledger, folder.child("tune"), progress_bar)
+    if not ledger.ranked():
+        reasons = Counter(r.reason for r in ledger if r.status == FAILED).most_common(1)
+        raise ConfigError(f"{folder}: all {len(ledger.ended())} trials failed; most often: {reasons[0][0]}")
+    candidates = _candidates(search, space, ledger)
+    finals = run_finals(
+        candidates, shared, sources.split, search.seeds, search.context, search.cpus, folder.child("finals")
+    )
+    return candidates, finals
+
+
+def _candidates(search: SearchConfig, space: Space, ledger: Ledger) -> dict[str, TrainConfig]:
+    """The best trials' configurations, each once, and what they are compared with."""
+    found: dict[str, TrainConfig] = {}
+    for record in ledger.ranked():
+        config = space.train_config(record.sample)
+        if len(found) < search.finalists and config not in found.values():
+            found[f"trial-{record.number}"] = config
+    return found | {AGAINST: load_train_config(search.against)}
+
+
+def _write_bundle(folder: Folder, sources: _Sources, best: TrainConfig, name: str) -> None:
+    train_local(
+        TrainJob(
+            survey=sources.survey,
+            embeddings=sources.embeddings,
+            out=folder.child("bundle").absolute,
+            storage=folder.child("runs").absolute,
+            name=name,
+            config=best,
+            split=sources.split,
+        )
+    )
+
+
+def _result(ledger: Ledger, space: Space, finals: dict[str, Any]) -> dict[str, Any]:
+    ended = ledger.ended()
+    number = int(finals["winner"].removeprefix("trial-"))
+    winner = ledger.records[number]
+    scored = [r for r in ended if r.alignment is not None]
+    # a trial that ended by itself took all the steps it would have; of one that was stopped nobody knows
+    full = sum(r.steps if r.status != "stopped" else space.train_config(r.sample).steps for r in scored)
+    return {
+        "trials": len(ended),
+        "failed": len(ended) - len(scored),
+        "stopped": sum(r.status == "stopped" for r in ended),
+        "best": {
+            "number": number,
+            "values": space.values(winner.sample),
+            "validation_alignment": winner.alignment,
+        },
+        "finals": finals,
+        "steps": sum(r.steps for r in ended),
+        "share": round(sum(r.steps for r in scored) / full, 4),
+        "trial_seconds": round(sum(r.seconds for r in ended), 3),
+    }
+
+
+def _publish(folder: Folder, ledger: Ledger, space: Space, best: TrainConfig, result: dict[str, Any]) -> None:
+    rows = [
+        {
+            "number": r.number,
+            "status": r.status,
+            "reason": r.reason or None,
+            "steps": r.steps,
+            "validation_alignment": r.alignment,
+            "seconds": r.seconds,
+            **space.values(r.sample),
+            "history": [{k: h[k] for k in ("step", "loss", "validation_alignment")} for h in r.history],
+        }
+        for r in ledger.ended()
+    ]
+    contents = {
+        "trials.parquet": parquet_bytes(pa.Table.from_pylist(rows)),
+        "best.yaml": yaml.safe_dump(best.model_dump(mode="json"), sort_keys=False).encode(),
+        "report.html": render_report(ledger, space, result).encode(),
+        "result.json": json.dumps(result, indent=1, allow_nan=False).encode(),
+    }
+    folder.publish(KIND, contents)

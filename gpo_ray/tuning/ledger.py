@@ -1,0 +1,86 @@
+"""The record of a search's trials, from which it resumes: one small file each, written atomically."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from gpo_ray.errors import ConfigError
+from gpo_ray.storage import Folder
+from gpo_ray.tuning.space import Sample
+
+RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
+
+
+@dataclass
+class TrialRecord:
+    """One trial, from its start on."""
+
+    number: int
+    sample: Sample
+    status: str = RUNNING
+    """``running`` (or interrupted), ``finished``, ``stopped`` by the scheduler, or ``failed``."""
+    reason: str = ""
+    """Why it failed."""
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """What was reported: ``step, loss, validation_alignment, best_alignment, seconds, ended``."""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps taken, as far as they were reported."""
+        return int(self.history[-1]["step"]) if self.history else 0
+
+    @property
+    def alignment(self) -> float | None:
+        """Best validation alignment; None for a trial that failed or reported nothing."""
+        if self.status == FAILED or not self.history:
+            return None
+        return float(self.history[-1]["best_alignment"])
+
+
+class Ledger:
+    """The trials of one search, by number.
+
+    Raises:
+        ConfigError: if a record is damaged.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self.records: dict[int, TrialRecord] = {}
+        for name in folder.names():
+            try:
+                record = TrialRecord(**json.loads(folder.read(name)))
+            except (ValueError, TypeError) as e:
+                raise ConfigError(f"{folder}/{name}: damaged; --restart forgets this search") from e
+            self.records[record.number] = record
+
+    def __iter__(self) -> Iterator[TrialRecord]:
+        return iter(sorted(self.records.values(), key=lambda r: r.number))
+
+    def ended(self) -> list[TrialRecord]:
+        """Trials that are not to be run again."""
+        return [r for r in self if r.status != RUNNING]
+
+    def interrupted(self) -> list[TrialRecord]:
+        """Trials that were started and did not end."""
+        return [r for r in self if r.status == RUNNING]
+
+    def ranked(self) -> list[TrialRecord]:
+        """Trials with an alignment, best first."""
+        scored = [(r.alignment, r) for r in self.ended()]
+        return [r for a, r in sorted(((a, r) for a, r in scored if a is not None), key=lambda p: -p[0])]
+
+    def start(self, sample: Sample) -> TrialRecord:
+        """A record for a new trial, with the next number."""
+        record = TrialRecord(max(self.records, default=-1) + 1, sample)
+        self.records[record.number] = record
+        self.write(record)
+        return record
+
+    def write(self, record: TrialRecord) -> None:
+        """Keep what a record says now."""
+        self._folder.write(f"{record.number:05d}.json", json.dumps(asdict(record)).encode())

@@ -1,0 +1,188 @@
+"""The search itself: HyperOpt proposes, Ray Tune runs, ASHA stops, the ledger remembers.
+
+A search resumes from its ledger rather than from Tune's own snapshots: those are taken every few seconds,
+so that a trial that ended in between would be run again. HyperOpt and ASHA are told of all trials that
+ended before; a trial that was interrupted is the first to run.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import uuid
+import warnings
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search.hyperopt import HyperOptSearch
+
+from gpo_ray.preferences.splits import Split
+from gpo_ray.ray_session import user_error
+from gpo_ray.storage import Folder
+from gpo_ray.tuning.ledger import FAILED, FINISHED, STOPPED, Ledger, TrialRecord
+from gpo_ray.tuning.space import SearchConfig, Space
+from gpo_ray.tuning.trial import METRIC, run_trial
+
+RANDOM_TRIALS = 20
+"""Most trials drawn at random before TPE models them."""
+
+
+def run_trials(
+    search: SearchConfig,
+    space: Space,
+    shared: Mapping[str, ray.ObjectRef],
+    split: Split,
+    ledger: Ledger,
+    logs: Folder,
+    progress_bar: bool = False,
+) -> None:
+    """Run the trials that are left; every one ends in the ledger, failed ones with their reason.
+
+    Args:
+        search: how many trials, how many at a time.
+        space: what they are drawn from.
+        shared: the data by pooling, in the object store.
+        split: whose validation groups are scored.
+        ledger: the trials so far.
+        logs: where Tune keeps its logs, and TensorBoard events.
+        progress_bar: whether to show Tune's table.
+    """
+    left = search.trials - len(ledger.ended())
+    if left <= 0:
+        return
+    searcher, scheduler = _searcher(search, space, ledger), _scheduler(search, space, ledger)
+    trainable = partial(
+        run_trial, space=space, shared=dict(shared), split=split, device="cuda" if search.gpus else "cpu"
+    )
+    if not progress_bar:
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told from the ledger
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the older reporter is quiet at verbose=0
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"CPU": search.cpus, "GPU": search.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=left,
+            max_concurrent_trials=search.concurrent,
+        ),
+        run_config=tune.RunConfig(
+            name=f"tune-{uuid.uuid4().hex[:8]}",
+            storage_path=logs.absolute,
+            callbacks=[_Recorder(ledger)],
+            failure_config=tune.FailureConfig(max_failures=0),
+            verbose=1 if progress_bar else 0,
+        ),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Tune's: what a user can do something about is in the ledger
+        tuner.fit()
+
+
+def _searcher(search: SearchConfig, space: Space, ledger: Ledger) -> HyperOptSearch:
+    """HyperOpt, told of all trials that ended, and of the points to try next."""
+    ended = ledger.ended()
+    tried = [r.sample for r in ledger]
+    points = [r.sample for r in (*ended, *ledger.interrupted())]
+    points += [s for s in space.starts if s not in tried]
+    random = max(len(space.starts) + 1, min(RANDOM_TRIALS, search.trials // 3))
+    searcher = HyperOptSearch(
+        space.expressions(),
+        metric=METRIC,
+        mode="max",
+        points_to_evaluate=points or None,
+        n_initial_points=random if search.algorithm == "tpe" else len(points) + search.trials,
+        # a resumed search that began the same stream again would propose what it has tried
+        random_state_seed=int(np.random.default_rng([search.seed, len(tried)]).integers(2**31)),
+    )
+    for record in ended:
+        searcher.suggest(f"ended-{record.number}")
+        failed = record.alignment is None
+        result = None if failed else {METRIC: record.alignment}
+        searcher.on_trial_complete(f"ended-{record.number}", result, error=failed)
+    return searcher
+
+
+def _scheduler(search: SearchConfig, space: Space, ledger: Ledger) -> TrialScheduler:
+    """ASHA, with the rungs as the trials that ended left them."""
+    if search.scheduler.kind == "none":
+        return FIFOScheduler()
+    most = max(space.most_steps(), 2)
+    asha = ASHAScheduler(
+        time_attr="step",
+        metric=METRIC,
+        mode="max",
+        max_t=most,
+        grace_period=min(search.scheduler.grace, most - 1),
+        reduction_factor=search.scheduler.reduction,
+    )
+    for record in ledger.ended():
+        if record.alignment is not None:
+            past = SimpleNamespace(trial_id=f"ended-{record.number}")
+            asha.on_trial_add(None, past)
+            for result in record.history:
+                asha.on_trial_result(None, past, result)
+    return asha
+
+
+class _Recorder(tune.Callback):  # type: ignore[misc]
+    """Enters every trial into the ledger, as it starts and as it ends."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._waiting = ledger.interrupted()
+        self._records: dict[str, TrialRecord] = {}
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
+        sample = {k: getattr(v, "item", lambda v=v: v)() for k, v in trial.config.items()}
+        again = next((r for r in self._waiting if r.sample == sample), None)
+        if again is not None:
+            self._waiting.remove(again)
+        self._records[trial.trial_id] = again or self._ledger.start(sample)
+
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,
+        result: dict[str, Any],
+        **_: Any,
+    ) -> None:
+        record = self._records[trial.trial_id]
+        if result["step"] > record.steps:
+            names = ("step", "loss", "validation_alignment", METRIC, "seconds", "ended")
+            record.history.append({k: result[k] for k in names})
+            record.seconds = round(float(result["time_total_s"]), 3)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
+        record = self._records[trial.trial_id]
+        record.status = FINISHED if record.history and record.history[-1]["ended"] else STOPPED
+        self._ledger.write(record)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
+        record = self._records.get(trial.trial_id) or self._ledger.start(dict(trial.config))
+        record.status, record.reason = FAILED, _reason(trial)
+        self._ledger.write(record)
+
+
+def _reason(trial: Any) -> str:
+    """Why a trial failed, in one line."""
+    # Tune writes these on this machine at once, and into the search's folder, where it would read them, later
+    if trial.pickled_error_file is not None:
+        error = pickle.loads(Path(trial.pickled_error_file).read_bytes())  # noqa: S301 - just written by Tune
+        known = user_error(error)
+        if known is None and isinstance(error, ray.exceptions.RayTaskError):
+            error = error.cause
+        text = str(known) if known is not None else f"{type(error).__name__}: {error}"
+    elif trial.error_file is not None:
+        text = Path(trial.error_file).read_text()
+    else:
+        text = "its process was lost"
+    return " ".join(text.split())[:500]
