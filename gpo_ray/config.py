@@ -15,11 +15,13 @@ from gpo_ray.errors import ConfigError
 C = TypeVar("C", bound=BaseModel)
 
 
-class _Config(BaseModel):
+class StrictConfig(BaseModel):
+    """Settings that nothing changes, with no key that is not known and no number that is not finite."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class ModelConfig(_Config):
+class ModelConfig(StrictConfig):
     """The in-context transformer; the defaults are the published ones."""
 
     width: int = Field(default=128, ge=1)
@@ -47,7 +49,7 @@ class ModelConfig(_Config):
         return self
 
 
-class EpisodeConfig(_Config):
+class EpisodeConfig(StrictConfig):
     """What one meta-training step draws."""
 
     groups: int = Field(default=32, ge=1)
@@ -69,7 +71,7 @@ class EpisodeConfig(_Config):
         return self
 
 
-class ValidationConfig(_Config):
+class ValidationConfig(StrictConfig):
     """Early stopping on groups taken out of the meta-train groups."""
 
     fraction: float = Field(default=0.2, gt=0, lt=1)
@@ -87,7 +89,7 @@ class ValidationConfig(_Config):
     """Alignment by which a step must beat the best one before it to take its place."""
 
 
-class ObjectiveConfig(_Config):
+class ObjectiveConfig(StrictConfig):
     """What the fit is best at; in a file, ``objective: robust`` alone is enough."""
 
     kind: Literal["average", "robust"] = "average"
@@ -102,7 +104,7 @@ class ObjectiveConfig(_Config):
         return {"kind": values} if isinstance(values, str) else values
 
 
-class TrainConfig(_Config):
+class TrainConfig(StrictConfig):
     """Meta-training."""
 
     model: ModelConfig = ModelConfig()

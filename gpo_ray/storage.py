@@ -135,6 +135,31 @@ class Folder:
         self.write(probe, b"")
         self.remove(probe)
 
+    def identify(self, name: str, identity: dict[str, Any], hint: str) -> list[str]:
+        """Record what a job is made of, unless another was begun in this folder.
+
+        Args:
+            name: of the record.
+            identity: what makes the job this one, as JSON would give it back.
+            hint: what to do about a damaged record.
+
+        Returns:
+            The keys in which the earlier job is another; if there are any, its record stays.
+
+        Raises:
+            GPOError: of class ``self.error``, if the record is damaged or cannot be written.
+        """
+        if self.exists(name):
+            try:
+                before = dict(json.loads(self.read(name)))
+            except (ValueError, TypeError) as e:
+                raise self.error(f"{self}/{name}: damaged; {hint}") from e
+            different = [k for k in identity if before.get(k) != identity[k]]
+            if different:
+                return different
+        self.write(name, json.dumps(identity, indent=1).encode())
+        return []
+
     def publish(self, kind: str, contents: dict[str, bytes], **meta: Any) -> None:
         """Write all files of a result, replacing an earlier one of the same kind; manifest last."""
         self._refuse_other(kind)

@@ -69,24 +69,29 @@ def write_small_bundle(folder, language_model, dataset):
 
 
 class InProcessBackend:
-    """Predicts with a bundle and its language model, one request at a time."""
+    """What predicts, without Serve: an estimator and its language model, one request at a time."""
 
-    def __init__(self, bundle):
-        self._estimator = GroupPreferenceModel(read_bundle(bundle))
-        config = self._estimator.config
-        self._encoder = Encoder(find_model(config.embedding_model), config.embedding_dtype, "cpu")
+    def __init__(self, model, encoder, name):
+        self.model, self.encoder, self.name = model, encoder, name
+
+    @classmethod
+    def load(cls, bundle):
+        """With the bundle in a folder."""
+        model = GroupPreferenceModel(read_bundle(bundle))
+        source = find_model(model.config.embedding_model)
+        return cls(model, Encoder(source, model.config.embedding_dtype, "cpu"), "small")
 
     async def predict(self, context, questions):
         return await asyncio.to_thread(self._predict, context, questions)
 
     def _predict(self, context, questions):
-        pooling = self._estimator.config.model.pooling
-        encoded = self._encoder.encode([(s.prompt, s.responses) for s in [*context, *questions]])
+        pooling = self.model.config.model.pooling
+        encoded = self.encoder.encode([(s.prompt, s.responses) for s in [*context, *questions]])
         vectors = [e.pooled(pooling) for e in encoded]
         keys = [question_key(s.prompt, s.responses) for s in [*context, *questions]]
         n = len(context)
         known = [(v, a.shares()) for v, a in zip(vectors[:n], context, strict=True)]
-        group = self._estimator.adapt(known, keys[:n])
+        group = self.model.adapt(known, keys[:n])
         shares = group.predict(vectors[n:], keys[n:])
         ends = group.intervals(vectors[n:], keys[n:])
         base = [np.exp(e.letter_logprob).tolist() for e in encoded[n:]]
@@ -94,7 +99,7 @@ class InProcessBackend:
             SlatePrediction(p.tolist(), [tuple(pair) for pair in e.tolist()], b)
             for p, e, b in zip(shares, ends, base, strict=True)
         ]
-        return Predicted(made, "small")
+        return Predicted(made, self.name)
 
     async def ready(self):
-        return Readiness(True, "small")
+        return Readiness(True, self.name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from page_backend import InProcessBackend
 from synthetic import FINGERPRINT, TINY_MODEL, bundle_config, survey, tiny_config
 
 from gpo_ray.embedding.encoder import Encoder
@@ -19,8 +20,7 @@ from gpo_ray.model.bundle import Bundle, write_bundle
 from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.model.memory import QuestionMemory
-from gpo_ray.preferences.dataset import question_key
-from gpo_ray.serving.backend import Predicted, Readiness, SlatePrediction
+from gpo_ray.serving.backend import Readiness
 from gpo_ray.serving.database import open_database
 from gpo_ray.serving.http import create_api
 from gpo_ray.serving.keys import KeyRing
@@ -32,67 +32,58 @@ BUNDLE = "tiny-1"
 CONFIG = tiny_config(model={**TINY_MODEL, "likelihood": "cross_entropy", "prior": "memory"})
 
 
-class LocalBackend:
-    """What predicts, without Serve: the estimator and the language model in this process."""
+class LocalBackend(InProcessBackend):
+    """One that can be made to fail, with a bundle of its own."""
 
     def __init__(self, language_model):
-        self.encoder = Encoder(find_model(str(language_model)), "float32")
-        self.model = self._estimator()
+        encoder = Encoder(find_model(str(language_model)), "float32")
+        self.bundle = small_bundle(encoder)
+        super().__init__(GroupPreferenceModel(self.bundle), encoder, BUNDLE)
         self.problem = None
         self.fails = None
         """What the next predictions raise."""
 
-    def _estimator(self):
-        dataset = survey(groups=8, count=12)
-        encoded = self.encode([(q.prompt, q.responses) for q in dataset.iter_questions()])
-        sizes = dataset.slate_sizes()
-        embeddings = Embeddings(
-            vectors=np.concatenate(encoded),
-            letter_logprob=np.zeros(int(sizes.sum()), np.float32),
-            offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-            fingerprint=FINGERPRINT,
-            template=TEMPLATE,
-            pooling="mean",
-        )
-        data = PreferenceArrays.build(dataset, embeddings)
-        view = fit_memory(data, range(6), np.arange(12), 4)
-        keys = {q.key: i for i, q in enumerate(dataset.iter_questions())}
-        model = new_model(self.encoder.width, CONFIG).eval()
-        with torch.no_grad():
-            model.prior_gate.copy_(torch.tensor([0.3, 0.6]))
-        config = bundle_config(CONFIG, self.encoder.width)
-        self.bundle = Bundle(model, config, {}, QuestionMemory(view.memory, keys))
-        return GroupPreferenceModel(self.bundle)
-
     def encode(self, slates):
+        """Vectors of slates, as the model pools them."""
         return [e.pooled(CONFIG.model.pooling) for e in self.encoder.encode(slates)]
 
     async def predict(self, context, questions):
         if self.fails is not None:
             raise self.fails
-        known = [
-            (x, a.shares())
-            for x, a in zip(self.encode([(a.prompt, a.responses) for a in context]), context, strict=True)
-        ]
-        group = self.model.adapt(known, [question_key(a.prompt, a.responses) for a in context])
-        slates = [(q.prompt, q.responses) for q in questions]
-        asked, keys = self.encode(slates), [question_key(*s) for s in slates]
-        shares, intervals = group.predict(asked, keys), group.intervals(asked, keys)
-        letters = [np.exp(e.letter_logprob).tolist() for e in self.encoder.encode(slates)]
-        made = zip(shares, intervals, letters, strict=True)
-        return Predicted(
-            [SlatePrediction(s.tolist(), [tuple(e) for e in i.tolist()], m) for s, i, m in made], BUNDLE
-        )
+        return await super().predict(context, questions)
 
     async def ready(self):
-        return Readiness(self.problem is None, BUNDLE, self.problem)
+        return Readiness(self.problem is None, self.name, self.problem)
+
+
+def small_bundle(encoder):
+    """A model that looks trained, of the embeddings of an encoder."""
+    dataset = survey(groups=8, count=12)
+    slates = [(q.prompt, q.responses) for q in dataset.iter_questions()]
+    encoded = [e.pooled(CONFIG.model.pooling) for e in encoder.encode(slates)]
+    sizes = dataset.slate_sizes()
+    embeddings = Embeddings(
+        vectors=np.concatenate(encoded),
+        letter_logprob=np.zeros(int(sizes.sum()), np.float32),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        fingerprint=FINGERPRINT,
+        template=TEMPLATE,
+        pooling="mean",
+    )
+    data = PreferenceArrays.build(dataset, embeddings)
+    view = fit_memory(data, range(6), np.arange(12), 4)
+    keys = {q.key: i for i, q in enumerate(dataset.iter_questions())}
+    model = new_model(encoder.width, CONFIG).eval()
+    with torch.no_grad():
+        model.prior_gate.copy_(torch.tensor([0.3, 0.6]))
+    config = bundle_config(CONFIG, encoder.width)
+    return Bundle(model, config, {}, QuestionMemory(view.memory, keys))
 
 
 def write_service_bundle(folder, language_model):
     """The backend's bundle as files, for a language model; gives the folder."""
     source = find_model(str(language_model))
-    backend = LocalBackend(language_model)
-    bundle = backend.bundle
+    bundle = LocalBackend(language_model).bundle
     config = bundle.config.model_copy(
         update={
             "embedding_model": source.reference,

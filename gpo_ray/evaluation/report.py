@@ -45,8 +45,8 @@ def render_report(title: dict[str, Any], rows: list[Row], statistics: dict[str, 
         best={f: max(r["alignment"] for r in results if r["fraction"] == f) for f in fractions},
         accuracy={m: _mean(r["accuracy"] for r in results if r["method"] == m) for m in methods},
         seeds=max(r["seeds"] for r in results),
-        bars=_svg(_bars, results, methods, fractions),
-        sizes=_svg(_curves, by_size) if by_size else "",
+        bars=inline_svg(_bars, results, methods, fractions),
+        sizes=inline_svg(_curves, by_size) if by_size else "",
         groups=by_group(rows),
         baseline={b["fraction"]: b["method"] for b in statistics["best_baseline"]},
         skills={(s["method"], s["fraction"]): s for s in statistics["skills"]},
@@ -70,9 +70,9 @@ def _mean(values: Any) -> float:
     return float(sum(kept) / len(kept))
 
 
-def _svg(draw: Any, *args: Any) -> Any:
-    """A figure drawn by ``draw(axes, ...)`` as inline SVG."""
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+def inline_svg(draw: Any, *args: Any, height: float = 3.6) -> Any:
+    """A figure drawn by ``draw(axes, *args)`` as inline SVG, ``height`` inches high."""
+    figure = Figure(figsize=(9, height), layout="constrained")
     draw(figure.subplots(), *args)
     out = io.BytesIO()
     figure.savefig(out, format="svg")

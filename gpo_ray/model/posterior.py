@@ -209,7 +209,7 @@ class Conditioned:
         weight, asked = self.scales.traits, t.known[np.cumsum(t.sizes) - t.sizes]
         mixed = shares.copy()
         mixed[t.known] *= 1 - weight
-        mixed[t.known] += weight * self.traits.shares_at(self.trait, t.place[asked])
+        mixed[t.known] += weight * self.traits.shares(self.trait, t.place[asked])
         return mixed
 
 

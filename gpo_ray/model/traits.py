@@ -101,20 +101,15 @@ class Traits:
 
     def only(self, questions: Ints) -> Traits:
         """Those of some of the questions."""
-        rows = spans(np.concatenate([[0], np.cumsum(self.sizes)]), questions)
+        rows = spans(self.offsets, questions)
         return Traits(self.loading[rows], self.base[rows], self.sizes[questions])
 
-    def shares(self, context: Ints, y: Array, target: Ints) -> Array:
-        """Shares (T,) of a person whose answers to some questions are known.
+    def shares(self, trait: Array, target: Ints) -> Array:
+        """Shares (T,) of a person of given traits (K,).
 
         Args:
-            context: as in :meth:`mode`.
-            y: as in :meth:`mode`.
+            trait: as :meth:`mode` gives it.
             target: numbers in memory of the questions to predict.
         """
-        return self.shares_at(self.mode(context, y), target)
-
-    def shares_at(self, trait: Array, target: Ints) -> Array:
-        """Shares (T,) of a person of given traits (K,); ``target`` as in :meth:`shares`."""
         asked = spans(self.offsets, target)
         return softmax(self.base[asked] + self.loading[asked] @ trait, self.sizes[target])

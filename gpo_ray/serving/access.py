@@ -30,6 +30,25 @@ _LONGEST_SECRET = 500
 _WRITING = {"PUT", "DELETE"}
 
 
+class RateLimit:
+    """Requests that each caller may make in any minute, counted in this process.
+
+    Args:
+        settings: of these ``limits`` count.
+    """
+
+    def __init__(self, settings: ServeSettings) -> None:
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limit = RateLimitItemPerMinute(settings.limits.requests_per_minute)
+
+    def wait(self, who: str) -> int:
+        """Count one request; whole seconds after which to come back, 0 if it may be made now."""
+        if self._limiter.hit(self._limit, who):
+            return 0
+        free = self._limiter.get_window_stats(self._limit, who).reset_time
+        return max(1, math.ceil(free - time.time()))
+
+
 class Guard:
     """Lets requests in; one for each replica, which counts for itself.
 
@@ -42,8 +61,7 @@ class Guard:
         self._required = settings.require_keys
         self._keys = keys
         self._known: TTLCache[bytes, Key | None] = TTLCache(_KEYS, KEY_SECONDS)
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._limit = RateLimitItemPerMinute(settings.limits.requests_per_minute)
+        self._limit = RateLimit(settings)
 
     async def admit(self, request: Request) -> None:
         """Let a request in and note whose it is.
@@ -77,9 +95,8 @@ class Guard:
             return key
 
     def _count(self, who: str) -> None:
-        if not self._limiter.hit(self._limit, who):
-            free = self._limiter.get_window_stats(self._limit, who).reset_time
-            wait = max(1, math.ceil(free - time.time()))
+        wait = self._limit.wait(who)
+        if wait:
             raise Refused(
                 HTTPStatus.TOO_MANY_REQUESTS,
                 "the key has sent too many requests",

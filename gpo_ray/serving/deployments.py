@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
 from ray import serve
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from gpo_ray.config import parse
+from gpo_ray.config import StrictConfig, parse
 from gpo_ray.errors import DataError, GPOError, QuestionTooLongError
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.predicting import Answer, Slate
@@ -93,10 +92,8 @@ class Encoder:
         return [_failure(e) if isinstance(e, GPOError) else e for e in found]
 
 
-class SwapConfig(BaseModel):
+class SwapConfig(StrictConfig):
     """What can be changed while the service runs (Serve's ``user_config``)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bundle: str
     """Folder or URI of the bundle to serve from now on."""

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from numpy.typing import NDArray
 
 from gpo_ray.errors import DataError, GPOError
 from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import PreferenceDataset, question_key
+from gpo_ray.serving.access import PUBLIC, RateLimit
 from gpo_ray.serving.backend import Backend, Overloaded, SlatePrediction
 from gpo_ray.serving.keys import KeyRing, Scope
 from gpo_ray.serving.registry import Registry, StoredGroup
@@ -25,8 +23,6 @@ MOST_GROUPS = 2_000
 """Groups offered for choice."""
 MOST_QUESTIONS = 20
 """Questions of one prediction."""
-PUBLIC_TENANT = "public"
-"""Whose groups are shown where no keys are needed."""
 
 
 class RefusedError(GPOError):
@@ -122,8 +118,7 @@ class PageActions:
         self.requires_key = settings.require_keys
         self.survey = Survey(PreferenceDataset.load(settings.survey)) if settings.survey else None
         self._backend, self._registry, self._keys = backend, registry, keys
-        self._limit = RateLimitItemPerMinute(settings.limits.requests_per_minute)
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._limit = RateLimit(settings)
 
     async def groups(self, secret: str | None) -> dict[str, str]:
         """Ids of the visitor's groups, with what to call them."""
@@ -206,9 +201,9 @@ class PageActions:
                 raise RefusedError("The API key is not known.")
             if not key.may(scope):
                 raise RefusedError(f"The API key may not {scope}.")
-        if not self._limiter.hit(self._limit, key.key_id if key else PUBLIC_TENANT):
+        if self._limit.wait(key.key_id if key else PUBLIC):
             raise Overloaded("too many requests")
-        return key.tenant if key else PUBLIC_TENANT
+        return key.tenant if key else PUBLIC
 
     def _of_group(self, group: StoredGroup, slate: Slate, made: SlatePrediction) -> list[Distribution]:
         """The prediction and, where known, what the group said."""

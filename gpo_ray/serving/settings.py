@@ -6,20 +6,15 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from gpo_ray.config import parse
+from gpo_ray.config import StrictConfig, parse, read_yaml
 from gpo_ray.errors import ConfigError
 
 DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Replicas(_Settings):
+class Replicas(StrictConfig):
     """How many copies of a deployment, and what each may use."""
 
     min: int = Field(default=1, ge=1)
@@ -34,7 +29,7 @@ class Replicas(_Settings):
     """Requests that wait for a free copy at most; more are told to come back later (429)."""
 
 
-class Limits(_Settings):
+class Limits(StrictConfig):
     """What one request, and one key, may ask for."""
 
     body_bytes: int = Field(default=1_000_000, ge=1_000)
@@ -43,7 +38,7 @@ class Limits(_Settings):
     """For each key, and for all requests together where no keys are needed; more get 429."""
 
 
-class ServeSettings(_Settings):
+class ServeSettings(StrictConfig):
     """All settings of the service."""
 
     bundle: str
@@ -105,10 +100,4 @@ def load_settings(path: Path | None, given: dict[str, Any]) -> ServeSettings:
         if "bundle" not in given:
             raise ConfigError("gpo serve needs --bundle DIR, or --config FILE with a bundle in it")
         return parse(ServeSettings, given, "options")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        raise ConfigError(f"{path}: not a readable YAML file: {' '.join(str(e).split())}") from e
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected keys and values, found {type(values).__name__}")
-    return parse(ServeSettings, values | given, str(path))
+    return parse(ServeSettings, read_yaml(path) | given, str(path))

@@ -84,18 +84,12 @@ class TrainJob:
         folder = self.run_folder
         if restart and folder.exists(RUN):
             folder.remove_all()
-        if folder.exists(RUN):
-            try:
-                before = dict(json.loads(folder.read(RUN)))
-            except (ValueError, TypeError) as e:
-                raise ConfigError(f"{folder}/{RUN}: damaged; --restart forgets that run") from e
-            different = [k for k in identity if before.get(k) != identity[k]]
-            if different:
-                raise ConfigError(
-                    f"{folder}: a run of this name was started with another {' and '.join(different)}; "
-                    "give another --name, or --restart to forget that run"
-                )
-        folder.write(RUN, json.dumps(identity, indent=1).encode())
+        different = folder.identify(RUN, identity, "--restart forgets that run")
+        if different:
+            raise ConfigError(
+                f"{folder}: a run of this name was started with another {' and '.join(different)}; "
+                "give another --name, or --restart to forget that run"
+            )
 
 
 @dataclass(frozen=True)

@@ -125,18 +125,12 @@ def _claim(folder: Folder, search: SearchConfig, space: Space, sources: _Sources
     if restart and folder.exists(SEARCH):
         folder.remove_all()
     folder.claim(KIND)
-    if folder.exists(SEARCH):
-        try:
-            before = dict(json.loads(folder.read(SEARCH)))
-        except (ValueError, TypeError) as e:
-            raise ConfigError(f"{folder}/{SEARCH}: damaged; --restart forgets that search") from e
-        different = [k for k in identity if before.get(k) != identity[k]]
-        if different:
-            raise ConfigError(
-                f"{folder}: a search with another {' and '.join(different)} was started here; "
-                "give another --out, or --restart to forget it"
-            )
-    folder.write(SEARCH, json.dumps(identity, indent=1).encode())
+    different = folder.identify(SEARCH, identity, "--restart forgets that search")
+    if different:
+        raise ConfigError(
+            f"{folder}: a search with another {' and '.join(different)} was started here; "
+            "give another --out, or --restart to forget it"
+        )
 
 
 def _run(

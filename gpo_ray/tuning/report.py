@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from gpo_ray import __version__
+from gpo_ray.evaluation.report import inline_svg
 from gpo_ray.tuning.ledger import Ledger, TrialRecord
 from gpo_ray.tuning.space import Dimension, Space
 
@@ -42,9 +40,9 @@ def render_report(ledger: Ledger, space: Space, result: dict[str, Any]) -> str:
         keys=[d.key for d in space.dimensions],
         values=lambda r: [_short(v) for v in space.values(r.sample).values()],
         number=lambda v: "-" if v is None else f"{v:.4f}",
-        history=_svg(_history, ledger.ended()),
-        coordinates=_svg(_coordinates, ranked, space),
-        importance=_svg(_bars, importance(ranked, space)),
+        history=inline_svg(_history, ledger.ended(), height=4),
+        coordinates=inline_svg(_coordinates, ranked, space, height=4),
+        importance=inline_svg(_bars, importance(ranked, space), height=4),
         version=__version__,
     )
 
@@ -113,13 +111,3 @@ def _bars(axes: Axes, parts: dict[str, float]) -> None:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _svg(draw: Any, *args: Any) -> Any:
-    """A figure drawn by ``draw(axes, ...)`` as inline SVG."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    draw(figure.subplots(), *args)
-    out = io.BytesIO()
-    figure.savefig(out, format="svg")
-    text = out.getvalue().decode()
-    return Markup(text[text.index("<svg") :])  # noqa: S704 - drawn here, not from input

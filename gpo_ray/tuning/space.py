@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from gpo_ray.config import TrainConfig, load_train_config, parse, read_yaml
+from gpo_ray.config import StrictConfig, TrainConfig, load_train_config, parse, read_yaml
 from gpo_ray.errors import ConfigError
 
 Sample = dict[str, float]
@@ -24,11 +24,7 @@ FIXED = ("seed", "validation")
 """Fields and sections that no search may vary: they change what is measured, not what is achieved."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Prior(_Strict):
+class Prior(StrictConfig):
     """The distribution of one hyperparameter: exactly one of these."""
 
     choice: tuple[Any, ...] | None = Field(default=None, min_length=1)
@@ -74,7 +70,7 @@ class Prior(_Strict):
         return tuple(getattr(self, self.kind))
 
 
-class SchedulerConfig(_Strict):
+class SchedulerConfig(StrictConfig):
     """Which trials are stopped early."""
 
     kind: Literal["asha", "none"] = "asha"
@@ -85,7 +81,7 @@ class SchedulerConfig(_Strict):
     """One in so many trials goes on at each rung."""
 
 
-class SearchConfig(_Strict):
+class SearchConfig(StrictConfig):
     """A search: what is varied, from where, for how long, and how its winner is found."""
 
     base: str = "gpo"

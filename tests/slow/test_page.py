@@ -55,7 +55,7 @@ class Service:
         self.settings = ServeSettings.model_validate(settings | changes)
         self.engine = open_database(f"sqlite:///{folder}/groups.sqlite")
         self.registry, self.keys = Registry(self.engine), KeyRing(self.engine)
-        self.backend = FaultyBackend(InProcessBackend(bundle))
+        self.backend = FaultyBackend(InProcessBackend.load(bundle))
         self.app = FastAPI()
         self.app.get("/v1/own")(lambda: "own")
         mount_page(self.app, self.settings, self.backend, self.registry, self.keys)

@@ -121,7 +121,7 @@ def test_top_level_of_the_wrong_type_is_named():
 
 def all_configs():
     classes = inspect.getmembers(config, inspect.isclass)
-    return [c for _, c in classes if issubclass(c, config._Config) and c is not config._Config]
+    return [c for _, c in classes if issubclass(c, config.StrictConfig) and c is not config.StrictConfig]
 
 
 @pytest.mark.parametrize("model", all_configs())

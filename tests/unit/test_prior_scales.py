@@ -160,7 +160,8 @@ def test_traits_are_averaged_into_questions_that_were_answered():
     context, target = np.array([2, 0, 10]), np.array([5, 11, 3])  # 10 and 11 are new
     y = data.shares_of(155, context)
     mixed, plain = (x.posterior(context, y, target) for x in (half, none))
-    theirs = found.shares(np.array([2, 0]), data.shares_of(155, np.array([2, 0])), np.array([5, 3]))
+    trait = found.mode(np.array([2, 0]), data.shares_of(155, np.array([2, 0])))
+    theirs = found.shares(trait, np.array([5, 3]))
     np.testing.assert_allclose(mixed.shares[mixed.known], plain.shares[plain.known] / 2 + theirs / 2)
     np.testing.assert_array_equal(mixed.shares[~mixed.known], plain.shares[~plain.known])
     assert 0 < (~mixed.known).sum() < len(mixed.known)

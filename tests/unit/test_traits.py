@@ -34,6 +34,11 @@ def people(count, traits, seed=1, answered=1.0):
     return shares
 
 
+def shares_of(traits, context, y, target):
+    """Shares of a person whose answers to some questions are known."""
+    return traits.shares(traits.mode(context, y), target)
+
+
 def by_hand(traits, context, y, target):
     """The mode of a person's traits by plain gradient ascent, and the shares there."""
     theta = np.zeros(COUNT)
@@ -56,17 +61,17 @@ def test_shares_are_those_at_the_mode_of_the_traits(strength):
     y = people(1, traits)[0]
     context, target = np.array([3, 0, 9, 14]), np.array([5, 1, 20])
     want = by_hand(traits, context, y[rows(context)], target)
-    np.testing.assert_allclose(traits.shares(context, y[rows(context)], target), want, atol=2e-3)
+    np.testing.assert_allclose(shares_of(traits, context, y[rows(context)], target), want, atol=2e-3)
 
 
 def test_context_order_does_not_matter_and_targets_do_not_see_each_other():
     traits = random_traits()
     y = people(1, traits)[0]
     context, target = np.array([3, 0, 9]), np.array([5, 1, 20])
-    found = traits.shares(context, y[rows(context)], target)
+    found = shares_of(traits, context, y[rows(context)], target)
     other = context[::-1]
-    np.testing.assert_allclose(traits.shares(other, y[rows(other)], target), found, atol=1e-12)
-    alone = traits.shares(context, y[rows(context)], target[1:2])
+    np.testing.assert_allclose(shares_of(traits, other, y[rows(other)], target), found, atol=1e-12)
+    alone = shares_of(traits, context, y[rows(context)], target[1:2])
     np.testing.assert_allclose(alone, found[SIZES[5] : SIZES[5] + SIZES[1]], atol=1e-12)
 
 
@@ -74,7 +79,7 @@ def test_without_a_context_shares_are_those_of_the_base():
     traits = random_traits()
     none = np.zeros(0, np.int64)
     base = np.exp(traits.base[rows([4])])
-    np.testing.assert_allclose(traits.shares(none, np.zeros(0), np.array([4])), base / base.sum())
+    np.testing.assert_allclose(shares_of(traits, none, np.zeros(0), np.array([4])), base / base.sum())
 
 
 def test_fitted_traits_predict_new_people_far_better_than_shares_alone():
@@ -87,8 +92,12 @@ def test_fitted_traits_predict_new_people_far_better_than_shares_alone():
         known = np.flatnonzero(~np.isnan(y[OFFSETS[:-1]]))
         context, target = known[:8], known[8:]
         right = y[rows(target)]
-        model.append(-(right * np.log(fitted.shares(context, y[rows(context)], target))).sum() / len(target))
-        best.append(-(right * np.log(truth.shares(context, y[rows(context)], target))).sum() / len(target))
+        model.append(
+            -(right * np.log(shares_of(fitted, context, y[rows(context)], target))).sum() / len(target)
+        )
+        best.append(
+            -(right * np.log(shares_of(truth, context, y[rows(context)], target))).sum() / len(target)
+        )
         plain.append(-(right * np.log(mean[rows(target)].clip(1e-3))).sum() / len(target))
     assert np.mean(model) - np.mean(best) < 0.5 * (np.mean(plain) - np.mean(best))
 
@@ -111,7 +120,7 @@ def test_a_response_that_nobody_gave_keeps_a_share():
     first = rows([2])
     shares[:, first] = np.eye(4)[0]
     fitted = Traits.fit(shares, SIZES)
-    found = fitted.shares(np.array([0]), shares[0, rows([0])], np.array([2]))
+    found = shares_of(fitted, np.array([0]), shares[0, rows([0])], np.array([2]))
     assert found[0] > 0.8
     assert found.min() > 1e-6
     assert np.isclose(found.sum(), 1)
