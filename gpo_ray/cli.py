@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -22,6 +23,9 @@ from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import merge_surveys
 from gpo_ray.preferences.readers import READERS, ReadOptions, read_survey
 from gpo_ray.preferences.splits import PROTOCOLS, Protocol, draw_split
+from gpo_ray.preflight import preflight
+from gpo_ray.ray_session import joined
+from gpo_ray.resources import evaluate_need, train_need, tune_need
 from gpo_ray.serving.commands import serve_app
 from gpo_ray.storage import Folder
 
@@ -37,6 +41,7 @@ bundle_app = typer.Typer(no_args_is_help=True, help="Trained bundles.")
 app.add_typer(survey_app, name="survey")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(serve_app, name="serve")
+app.command()(preflight)
 console = Console()
 N = TypeVar("N", int, float)
 UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of click and does not export it
@@ -182,8 +187,10 @@ def embed(
         "batch_tokens": batch_tokens,
     }
     config = parse(EmbedConfig, values, "embed")
-    dataset = PreferenceDataset.load(survey)
-    result = run(dataset, _absolute(out), config, address, _progress())
+    with joined(address) as capacity:
+        capacity.check(config.need(capacity))
+        dataset = PreferenceDataset.load(survey)
+        result = run(dataset, _absolute(out), config, address, _progress())
     _report(result | {"out": out}, as_json, "{embedded} questions embedded, {reused} reused: {out}")
 
 
@@ -211,32 +218,35 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Meta-train on many groups and write a bundle (Ray Train with DeepSpeed, or in this process)."""
-    from gpo_ray.training.run import TrainJob
-
     settings = load_train_config(config, seed=seed, steps=steps, objective=objective)
-    dataset = PreferenceDataset.load(survey)
+    if zero_stage not in (0, 1, 2, 3):
+        raise ConfigError(f"zero stage {zero_stage} is not one of 0, 1, 2, 3")
     place = Path(_absolute(out)) if "://" not in out else None
     if storage is None and place is None:
         raise ConfigError("--storage is needed when --out is a URI")
-    job = TrainJob(
-        survey=_absolute(survey),
-        embeddings=_absolute(embeddings),
-        out=_absolute(out),
-        storage=_absolute(storage or str(place.parent / "runs" if place else "")),
-        name=name or out.rstrip("/").rsplit("/", 1)[-1],
-        config=settings,
-        split=draw_split(dataset, fraction, seed, validation_fraction=settings.validation.fraction),
-    )
-    if zero_stage not in (0, 1, 2, 3):
-        raise ConfigError(f"zero stage {zero_stage} is not one of 0, 1, 2, 3")
-    if workers == 0:
-        from gpo_ray.training.local import train_local
+    with ExitStack() as stack:
+        if workers:
+            stack.enter_context(joined(address)).check(train_need(workers, gpus_per_worker))
+        from gpo_ray.training.run import TrainJob
 
-        result = train_local(job, _progress(), "cuda" if gpus_per_worker else "cpu", restart)
-    else:
-        from gpo_ray.training.driver import train_distributed
+        dataset = PreferenceDataset.load(survey)
+        job = TrainJob(
+            survey=_absolute(survey),
+            embeddings=_absolute(embeddings),
+            out=_absolute(out),
+            storage=_absolute(storage or str(place.parent / "runs" if place else "")),
+            name=name or out.rstrip("/").rsplit("/", 1)[-1],
+            config=settings,
+            split=draw_split(dataset, fraction, seed, validation_fraction=settings.validation.fraction),
+        )
+        if workers == 0:
+            from gpo_ray.training.local import train_local
 
-        result = train_distributed(job, workers, zero_stage, gpus_per_worker, address, _progress(), restart)
+            result = train_local(job, _progress(), "cuda" if gpus_per_worker else "cpu", restart)
+        else:
+            from gpo_ray.training.driver import train_distributed as run
+
+            result = run(job, workers, zero_stage, gpus_per_worker, address, _progress(), restart)
     _report(
         result | {"out": out},
         as_json,
@@ -277,25 +287,18 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Meta-train and score methods on many splits in parallel, and write tables and a report."""
-    from gpo_ray.evaluation.protocol import EvaluationPlan
-    from gpo_ray.evaluation.runner import evaluate as run
-
     chosen = _protocol(protocol)
     sizes = None if context_sizes is None else tuple(_numbers(context_sizes, "--context-sizes", int))
     named = tuple(dict.fromkeys(m.strip() for m in methods.split(",")))
-    result = run(
-        survey,
-        embeddings,
-        out,
-        EvaluationPlan(named, context, steps, sizes, objective),
-        chosen,
-        _numbers(fractions, "--fractions", float),
-        seeds,
-        address,
-        _progress(),
-        test_survey,
-        max_test_groups,
-    )
+    shares = _numbers(fractions, "--fractions", float)
+    with joined(address) as capacity:
+        capacity.check(evaluate_need())
+        from gpo_ray.evaluation.protocol import EvaluationPlan
+        from gpo_ray.evaluation.runner import evaluate as run
+
+        plan = EvaluationPlan(named, context, steps, sizes, objective)
+        where = (address, _progress(), test_survey, max_test_groups)
+        result = run(survey, embeddings, out, plan, chosen, shares, seeds, *where)
     if not as_json:
         _show_scores(result, chosen)
     _report(result, as_json, "report: {report}")
@@ -317,10 +320,12 @@ def tune(
     from gpo_ray.tuning.space import load_search
 
     search, space = load_search(config, trials=trials, concurrent=concurrent)
-    from gpo_ray.tuning.job import run_search
+    with joined(address) as capacity:
+        capacity.check(tune_need(search))
+        from gpo_ray.tuning.job import run_search
 
-    places = (_absolute(survey), _absolute(embeddings), _absolute(out))
-    result = run_search(search, space, *places, address, _progress(), restart)
+        places = (_absolute(survey), _absolute(embeddings), _absolute(out))
+        result = run_search(search, space, *places, address, _progress(), restart)
     _report(
         result | {"out": out},
         as_json,

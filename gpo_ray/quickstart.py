@@ -14,7 +14,8 @@ from gpo_ray.evaluation.summary import text_table
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers import read_survey
 from gpo_ray.preferences.splits import draw_split
-from gpo_ray.ray_session import ray_session
+from gpo_ray.ray_session import ray_session, require
+from gpo_ray.resources import train_need
 from gpo_ray.storage import Folder
 from gpo_ray.training.driver import train_distributed
 from gpo_ray.training.run import TrainJob
@@ -61,6 +62,7 @@ def run(
     dataset = PreferenceDataset.load(survey)
     say("", f"{dataset.questions.num_rows} questions, {dataset.groups.num_rows} groups")
     with ray_session(address):
+        require(train_need(WORKERS))
         say(2, "embed: SmolLM2-135M reads every question with every response (Ray Data)")
         embedded = embed(dataset, embeddings, EmbedConfig(), address, progress_bar)
         say("", f"{embedded['responses']} responses, {embedded['tokens']} tokens")

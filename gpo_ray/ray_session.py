@@ -7,9 +7,12 @@ import logging
 import os
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from gpo_ray.errors import GPOError, ResourceError
+from gpo_ray.errors import ConfigError, GPOError, ResourceError
+from gpo_ray.resources import Capacity, Need, Node
+
+Versions = dict[str, str | None]
 
 MIN_LOCAL_CPUS = 4
 """Logical CPUs of a local cluster: with fewer, actor pools and trial drivers can wait for each other."""
@@ -30,26 +33,40 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = address or os.environ.get("RAY_ADDRESS")
+    target = _target(address)
     options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if not address or address == "local":
-        options |= {"num_cpus": max(MIN_LOCAL_CPUS, os.cpu_count() or 1), "include_dashboard": False}
-        address = "local"
+    if target is None:
+        options |= {"num_cpus": _local_cpus(), "include_dashboard": False}
     else:
-        _check_reachable(address)
+        _check_reachable(target)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of a Ray default that does not concern us
-            ray.init(address=address, **options)
+            ray.init(address=target or "local", **options)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as e:
+        reason = " ".join(str(e).split())
+        if reason.startswith("Version mismatch"):
+            raise ResourceError(
+                f"the cluster at {target} cannot be joined: {reason[:300]}; install its versions here"
+            ) from e
         raise ResourceError(
-            f"no Ray cluster answers at {address}: {' '.join(str(e).split())[:200]}; "
+            f"no Ray cluster answers at {target or 'local'}: {reason[:200]}; "
             "check --address or RAY_ADDRESS, or leave both out to start a local cluster"
         ) from e
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _target(address: str | None) -> str | None:
+    """The cluster to join, or None to start a local one."""
+    found = address or os.environ.get("RAY_ADDRESS")
+    return None if found in (None, "", "local") else found
+
+
+def _local_cpus() -> int:
+    return max(MIN_LOCAL_CPUS, os.cpu_count() or 1)
 
 
 def _check_reachable(address: str) -> None:
@@ -66,32 +83,105 @@ def _check_reachable(address: str) -> None:
         ) from e
 
 
-def require(what: str, workers: int, cpus: float, gpus: float = 0) -> None:
-    """Fail now, with numbers, rather than wait for resources the cluster does not have.
-
-    Args:
-        what: the stage, for the message.
-        workers: processes that must run at the same time.
-        cpus: logical CPUs for each.
-        gpus: GPUs for each.
+def require(need: Need) -> None:
+    """Fail now, with numbers, rather than wait for resources that the connected cluster does not have.
 
     Raises:
-        ResourceError: if the cluster's total is too small, or no node can hold one worker.
+        ResourceError: as :meth:`Capacity.check`.
     """
+    cluster_capacity().check(need)
+
+
+@contextlib.contextmanager
+def joined(address: str | None = None) -> Iterator[Capacity]:
+    """What there will be to run on, known before anything is loaded.
+
+    Connects to the cluster that :func:`ray_session` would join, until the end; where it would start a
+    local one, nothing is started.
+
+    Raises:
+        ConfigError: if Ray is not installed.
+        ResourceError: if no cluster answers at the address.
+    """
+    try:
+        import ray
+    except ImportError as e:
+        raise ConfigError("this stage runs on Ray; install it with: pip install 'gpo-ray[all]'") from e
+    if not ray.is_initialized() and _target(address) is None:
+        yield machine_capacity()
+        return
+    with ray_session(address):
+        yield cluster_capacity()
+
+
+def cluster_capacity() -> Capacity:
+    """The nodes of the cluster that this process is connected to."""
     import ray
 
-    total = ray.cluster_resources()
-    for name, each in (("CPU", cpus), ("GPU", gpus)):
-        need, have = each * workers, total.get(name, 0.0)
-        if need > have:
-            raise ResourceError(
-                f"{what}: {workers} workers with {each:g} {name} each need {need:g}, "
-                f"the cluster has {have:g}; ask for fewer or smaller workers, "
-                "or connect to a larger cluster with --address"
-            )
-        largest = max((n["Resources"].get(name, 0.0) for n in ray.nodes() if n["Alive"]), default=0.0)
-        if each > largest:
-            raise ResourceError(f"{what}: a worker needs {each:g} {name}, the largest node has {largest:g}")
+    nodes = (Node.of(n["NodeName"], n["Resources"], n["Alive"], n["NodeID"]) for n in ray.nodes())
+    return Capacity(tuple(nodes))
+
+
+def unused() -> dict[str, float]:
+    """CPUs and GPUs of the connected cluster that nobody holds at the moment."""
+    import ray
+
+    free = ray.available_resources()
+    return {"cpus": free.get("CPU", 0.0), "gpus": free.get("GPU", 0.0)}
+
+
+def machine_capacity() -> Capacity:
+    """This machine as the node that a local cluster would have; Ray itself looks for GPUs."""
+    from ray._private.resource_and_label_spec import ResourceAndLabelSpec
+
+    spec = ResourceAndLabelSpec(num_cpus=_local_cpus()).resolve(is_head=True, node_ip_address="127.0.0.1")
+    return Capacity((Node.of("this machine", spec.to_resource_dict()),), is_cluster=False)
+
+
+def versions() -> Versions:
+    """Versions of what all nodes should have alike; None for what is not installed."""
+    return _looker()()
+
+
+def node_versions(seconds: float = 30) -> dict[str, Versions | None]:
+    """:func:`versions` as each node of the connected cluster that works finds them, by Ray's id of it.
+
+    Args:
+        seconds: to wait for them; None stands for a node that did not answer.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    task = ray.remote(num_cpus=0, max_retries=0)(_looker())
+    asked = {
+        n.key: task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(n.key, soft=False)).remote()
+        for n in cluster_capacity().alive
+    }
+    done, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=seconds)
+    found: dict[str, Versions | None] = dict.fromkeys(asked)
+    for key, reference in asked.items():
+        if reference in done:
+            with contextlib.suppress(ray.exceptions.RayError):
+                found[key] = ray.get(reference)
+    return found
+
+
+def _looker() -> Callable[[], Versions]:
+    """What :func:`versions` calls; it travels whole, so that it also runs on nodes without this package."""
+
+    def look() -> Versions:
+        import platform
+        from importlib import metadata
+
+        found: Versions = {"python": platform.python_version()}
+        for package in ("ray", "gpo-ray", "torch"):
+            try:
+                found[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                found[package] = None
+        return found
+
+    return look
 
 
 def user_error(error: BaseException) -> GPOError | None:

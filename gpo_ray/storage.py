@@ -131,9 +131,17 @@ class Folder:
             GPOError: of class ``self.error``, if the folder holds something else or cannot be written.
         """
         self._refuse_other(kind)
-        probe = f".tmp-{uuid.uuid4().hex}"
-        self.write(probe, b"")
-        self.remove(probe)
+        self.probe()
+
+    def probe(self) -> None:
+        """Check that files can be written here.
+
+        Raises:
+            ConfigError: if not.
+        """
+        name = f".tmp-{uuid.uuid4().hex}"
+        self.write(name, b"")
+        self.remove(name)
 
     def identify(self, name: str, identity: dict[str, Any], hint: str) -> list[str]:
         """Record what a job is made of, unless another was begun in this folder.

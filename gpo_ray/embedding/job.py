@@ -21,7 +21,8 @@ from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprin
 from gpo_ray.embedding.store import KIND, EmbeddingStore
 from gpo_ray.errors import EmbeddingError, GPOError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
-from gpo_ray.ray_session import ray_session, require
+from gpo_ray.ray_session import cluster_capacity, ray_session
+from gpo_ray.resources import Bundle, Capacity, Need, embed_need
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,14 @@ class EmbedConfig(BaseModel):
     """What vectors are stored in: float32 or float16."""
     batch_tokens: int = Field(default=4096, ge=64)
     """Padded tokens of one forward pass; bounds a worker's memory."""
+
+    def gpus_each(self, capacity: Capacity) -> float:
+        """GPUs of each copy where it is to run."""
+        return self.gpus_per_actor if self.gpus_per_actor is not None else float(capacity.gpus >= 1)
+
+    def need(self, capacity: Capacity) -> Need:
+        """What has to run at the same time there."""
+        return embed_need(self.actors, self.cpus_per_actor, self.gpus_each(capacity))
 
 
 class _EmbeddingActor:
@@ -162,10 +171,12 @@ def _run(
     progress: bool,
 ) -> Iterable[dict[str, Any]]:
     """Yield one row for each unit of work as it is finished."""
-    actors, gpus = _pool(len(questions), config)
-    require("embed", actors, config.cpus_per_actor, gpus)
+    capacity = cluster_capacity()
+    capacity.check(config.need(capacity))
+    gpus = config.gpus_each(capacity)
+    actors = config.actors or _most_actors(len(questions), config, capacity)
     threads = max(1, int(config.cpus_per_actor))
-    if _single_node():  # a local cluster's logical CPUs are not its cores
+    if len(capacity.alive) == 1:  # a local cluster's logical CPUs are not its cores
         threads = max(threads, (os.cpu_count() or 1) // actors)
     units = plan_units(questions, actors, config.batch_tokens)
     context = ray.data.DataContext.get_current()
@@ -208,23 +219,13 @@ def _run(
             yield row
 
 
-def _pool(questions: int, config: EmbedConfig) -> tuple[int, float]:
-    """How many actors, and GPUs for each."""
-    have = ray.cluster_resources()
-    gpus = config.gpus_per_actor
-    if gpus is None:
-        gpus = 1.0 if have.get("GPU", 0) >= 1 else 0.0
-    if config.actors is not None:
-        return config.actors, gpus
-    cores = have.get("CPU", 1)
-    if _single_node():
-        cores = min(cores, os.cpu_count() or 1)
-    most = have.get("GPU", 0) // gpus if gpus else cores // config.cpus_per_actor
-    return max(1, min(int(most), questions // QUESTIONS_PER_ACTOR)), gpus
-
-
-def _single_node() -> bool:
-    return sum(n["Alive"] for n in ray.nodes()) == 1
+def _most_actors(questions: int, config: EmbedConfig, capacity: Capacity) -> int:
+    """As many actors as the questions are worth and the cluster has room for."""
+    worth = max(1, questions // QUESTIONS_PER_ACTOR)
+    gpus = config.gpus_each(capacity)
+    if not gpus and len(capacity.alive) == 1:  # a local cluster's logical CPUs are not its cores
+        worth = min(worth, max(1, int((os.cpu_count() or 1) // config.cpus_per_actor)))
+    return capacity.room(Bundle("actor", worth, config.cpus_per_actor, gpus), worth)
 
 
 def plan_units(questions: list[Question], actors: int, batch_tokens: int) -> list[list[Question]]:

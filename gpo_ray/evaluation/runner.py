@@ -23,6 +23,7 @@ from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import OtherSurvey, join_surveys
 from gpo_ray.preferences.splits import Protocol, Split, draw_split
 from gpo_ray.ray_session import ray_session, require, user_error
+from gpo_ray.resources import evaluate_need
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
 
 
@@ -133,7 +134,7 @@ def _run(
 ) -> list[dict[str, Any]]:
     """Rows of all splits, in the splits' order."""
     cpus = _cpus_per_task()
-    require("evaluate", 1, cpus)
+    require(evaluate_need(cpus))
     shared = ray.put(arrays)
     task = ray.remote(num_cpus=cpus)(_split_task)
     number = {task.remote(plan, shared, split): i for i, split in enumerate(splits)}

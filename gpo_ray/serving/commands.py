@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpo_ray.errors import ConfigError
+from gpo_ray.ray_session import joined
 from gpo_ray.serving.settings import DEFAULT_DATABASE, load_settings
 
 if TYPE_CHECKING:  # the database's packages load only when a command needs them
@@ -68,9 +69,11 @@ def serve(
         "database": database,
     }
     settings = load_settings(config, {k: v for k, v in given.items() if v is not None})
-    with _extra_needed():
-        from gpo_ray.serving.run import run
-    run(settings, host, port, address, announce=lambda text: print(text, flush=True))
+    with joined(address) as capacity:
+        capacity.check(settings.need())
+        with _extra_needed():
+            from gpo_ray.serving.run import run
+        run(settings, host, port, address, announce=lambda text: print(text, flush=True))
 
 
 @key_app.command("create")

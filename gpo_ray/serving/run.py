@@ -60,8 +60,7 @@ def run(
     with ray_session(address):
         for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets its own
             signal.signal(number, lambda *_: stop.set())
-        parts = (settings.ingress, settings.predictor, settings.encoder)
-        require("serve", 1, sum(p.min * p.cpus for p in parts), sum(p.min * p.gpus for p in parts))
+        require(settings.need())
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         serve.start(http_options={"host": host, "port": port})
         try:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from gpo_ray.config import StrictConfig, parse, read_yaml
 from gpo_ray.errors import ConfigError
+from gpo_ray.resources import Need, serve_need
 
 DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
 
@@ -76,6 +77,12 @@ class ServeSettings(StrictConfig):
             replicas: Replicas = getattr(self, name)
             if replicas.max < replicas.min:
                 raise ValueError(f"{name}: max ({replicas.max}) is less than min ({replicas.min})")
+
+    def need(self) -> Need:
+        """What has to run before the service answers."""
+        names = ("ingress", "predictor", "encoder")
+        least: dict[str, Replicas] = {name: getattr(self, name) for name in names}
+        return serve_need({name: (r.min, r.cpus, r.gpus) for name, r in least.items()})
 
     def check_page(self) -> None:
         """Check that the page can be served with these settings.

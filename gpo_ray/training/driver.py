@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.ray_session import ray_session, require, user_error
+from gpo_ray.resources import train_need
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
@@ -55,7 +56,7 @@ def train_distributed(
             f"{workers} workers for {groups} groups a step: use at most as many workers as groups"
         )
     with ray_session(address):
-        require("train", workers, 1, gpus_per_worker)
+        require(train_need(workers, gpus_per_worker))
         job.claim(prepared, restart)
         trainer = ray.train.torch.TorchTrainer(
             _worker,

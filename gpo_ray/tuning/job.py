@@ -18,6 +18,7 @@ from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split, draw_split
 from gpo_ray.ray_session import ray_session, require
+from gpo_ray.resources import tune_need
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
 from gpo_ray.training.local import train_local
 from gpo_ray.training.run import TrainJob
@@ -88,7 +89,7 @@ def run_search(
     if folder.exists(MANIFEST) and len(ledger.ended()) >= search.trials:
         return dict(json.loads(folder.read_checked("result.json", folder.read_manifest(KIND))))
     with ray_session(address):
-        require("tune", search.concurrent, search.cpus, search.gpus)
+        require(tune_need(search))
         candidates, finals = _run(search, space, sources, ledger, folder, progress_bar)
     best = candidates[finals["winner"]]
     _write_bundle(folder, sources, best, finals["winner"])

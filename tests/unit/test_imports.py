@@ -23,14 +23,14 @@ MAY_IMPORT_RAY = (
     "serving/*",
 )
 TIERS = (
-    {"errors", "config", "storage", "ray_session"},
+    {"errors", "config", "storage", "resources", "ray_session"},
     {"preferences"},
     {"embedding"},
     {"model"},
     {"training", "predicting"},
     {"evaluation", "serving"},
     {"tuning"},
-    {"quickstart"},
+    {"quickstart", "preflight"},
     {"cli"},
     {"__main__"},
 )

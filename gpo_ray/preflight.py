@@ -1,0 +1,232 @@
+"""``gpo preflight``: what a cluster has, and which stages fit on it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gpo_ray.errors import ConfigError, GPOError, ResourceError
+from gpo_ray.ray_session import Versions, joined, node_versions, unused, versions
+from gpo_ray.resources import Capacity, Need, Node, evaluate_need, train_need, tune_need
+from gpo_ray.storage import Folder
+
+Options = dict[str, Any]
+OPTIONS = {
+    "embed": ("actors", "cpus_per_actor", "gpus_per_actor"),
+    "train": ("workers", "gpus_per_worker"),
+    "tune": ("config", "concurrent"),
+    "evaluate": (),
+    "serve": ("config",),
+}
+"""The options of each stage that change what it needs."""
+
+
+def preflight(
+    stage: Annotated[str | None, typer.Option(help=f"One of: {', '.join(OPTIONS)}; by default all.")] = None,
+    config: Annotated[str | None, typer.Option(help="The stage's file (tune, serve).")] = None,
+    actors: Annotated[int | None, typer.Option(min=1, help="Of --stage embed.")] = None,
+    cpus_per_actor: Annotated[float | None, typer.Option(help="Of --stage embed.")] = None,
+    gpus_per_actor: Annotated[float | None, typer.Option(help="Of --stage embed.")] = None,
+    workers: Annotated[int | None, typer.Option(min=0, help="Of --stage train; by default 1.")] = None,
+    gpus_per_worker: Annotated[float | None, typer.Option(min=0, help="Of --stage train.")] = None,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="Of --stage tune.")] = None,
+    storage: Annotated[str | None, typer.Option(help="Folder or URI that must be writable.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster; by default RAY_ADDRESS, else this machine is looked at.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")] = False,
+) -> None:
+    """Compare what the stages need with what the cluster has; exit code 3 if something does not fit."""
+    given = {
+        "config": config,
+        "actors": actors,
+        "cpus_per_actor": cpus_per_actor,
+        "gpus_per_actor": gpus_per_actor,
+        "workers": workers,
+        "gpus_per_worker": gpus_per_worker,
+        "concurrent": concurrent,
+    }
+    needs = _needs(stage, {k: v for k, v in given.items() if v is not None})
+    result = examine(needs, storage, address)
+    if as_json:
+        print(json.dumps(result, allow_nan=False), flush=True)
+    else:
+        _show(result)
+    if result["problems"]:
+        raise ResourceError("; ".join(result["problems"]))
+
+
+def examine(
+    needs: list[Callable[[Capacity], Need]], storage: str | None = None, address: str | None = None
+) -> dict[str, Any]:
+    """Look at a cluster, or at this machine if there is none to join.
+
+    Args:
+        needs: what each stage needs, given what there is.
+        storage: folder or URI that must be writable.
+        address: of the cluster.
+
+    Returns:
+        ``where``; ``nodes``: of each ``name, alive, cpus, gpus, memory, object_store`` (bytes) and
+        ``versions``; ``unused`` CPUs and GPUs; ``versions`` and ``cuda`` of this process;
+        ``versions_match``: None where there is no cluster to compare with; ``storage``; ``stages``: of
+        each ``stage, needs, fits, problem``; ``problems``: everything that is in the way.
+
+    Raises:
+        GPOError: if no cluster answers, or ``storage`` is not a location.
+    """
+    place = None if storage is None else Folder(storage)
+    with joined(address) as capacity:
+        is_cluster = capacity.is_cluster
+        found = node_versions() if is_cluster else {}
+        free = unused() if is_cluster else {"cpus": capacity.cpus, "gpus": capacity.gpus}
+    mine = versions()
+    stages = [_judged(need(capacity), capacity) for need in needs]
+    stored = None if place is None else _storage(place)
+    strange = _strange(capacity, found, mine)
+    problems = [f"{s['stage']}: {s['problem']}" for s in stages if s["problem"]] + strange
+    if stored is not None and stored["problem"]:
+        problems.append(stored["problem"])
+    return {
+        "where": capacity.where,
+        "nodes": [_described(n) | {"versions": found.get(n.key)} for n in capacity.nodes],
+        "unused": free,
+        "versions": mine,
+        "cuda": _cuda(),
+        "versions_match": not strange if is_cluster else None,
+        "storage": stored,
+        "stages": stages,
+        "problems": problems,
+    }
+
+
+def _needs(stage: str | None, options: Options) -> list[Callable[[Capacity], Need]]:
+    """What the chosen stages, or all of them, need with these options."""
+    if stage is not None and stage not in OPTIONS:
+        raise ConfigError(f"stage {stage!r} is not one of {', '.join(OPTIONS)}")
+    for name in options:
+        if stage is None or name not in OPTIONS[stage]:
+            of = " or ".join(s for s, names in OPTIONS.items() if name in names)
+            raise ConfigError(f"--{name.replace('_', '-')} is for --stage {of}, not {stage or 'all stages'}")
+    kinds = {"embed": _embed, "train": _train, "tune": _tune, "evaluate": _evaluate, "serve": _serve}
+    return [kinds[s](options) for s in ([stage] if stage else OPTIONS)]
+
+
+def _embed(options: Options) -> Callable[[Capacity], Need]:
+    from gpo_ray.config import parse
+    from gpo_ray.embedding.job import EmbedConfig
+
+    return parse(EmbedConfig, options, "embed").need
+
+
+def _train(options: Options) -> Callable[[Capacity], Need]:
+    need = train_need(options.get("workers", 1), options.get("gpus_per_worker", 0))
+    return lambda _: need
+
+
+def _tune(options: Options) -> Callable[[Capacity], Need]:
+    from gpo_ray.tuning.space import SearchConfig, load_search
+
+    if "config" in options:
+        search, _ = load_search(options["config"], concurrent=options.get("concurrent"))
+    else:
+        search = SearchConfig.model_construct(**options)
+    need = tune_need(search)
+    return lambda _: need
+
+
+def _evaluate(_: Options) -> Callable[[Capacity], Need]:
+    need = evaluate_need()
+    return lambda _: need
+
+
+def _serve(options: Options) -> Callable[[Capacity], Need]:
+    from gpo_ray.serving.settings import load_settings
+
+    path = Path(options["config"]) if "config" in options else None
+    need = load_settings(path, {"bundle": "none"}).need()  # which bundle makes no difference
+    return lambda _: need
+
+
+def _judged(need: Need, capacity: Capacity) -> dict[str, Any]:
+    problem = capacity.problem(need)
+    return {"stage": need.stage, "needs": str(need), "fits": problem is None, "problem": problem}
+
+
+def _described(node: Node) -> dict[str, Any]:
+    return {k: getattr(node, k) for k in ("name", "alive", "cpus", "gpus", "memory", "object_store")}
+
+
+def _strange(capacity: Capacity, found: dict[str, Versions | None], mine: Versions) -> list[str]:
+    """In what the nodes differ from this process."""
+    problems = []
+    for node in (n for n in capacity.nodes if n.key in found):
+        theirs = found[node.key]
+        if theirs is None:
+            problems.append(f"node {node.name} did not run a task that asks for nothing")
+            continue
+        problems += [
+            f"node {node.name} has {package} {version or 'not installed'}, this process {mine[package]}"
+            for package, version in theirs.items()
+            if version != mine[package]
+        ]
+    return problems
+
+
+def _storage(folder: Folder) -> dict[str, Any]:
+    """Whether a folder, or the nearest above one yet to be made, can be written; free bytes if local."""
+    path = folder.local_path
+    while path is not None and not path.exists():
+        path = path.parent
+    result: dict[str, Any] = {"uri": str(folder), "free": None, "problem": None}
+    try:
+        (folder if path is None else Folder(path)).probe()
+    except GPOError as e:
+        result["problem"] = f"storage: {e}"
+    if path is not None:
+        result["free"] = shutil.disk_usage(path).free
+    return result
+
+
+def _cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _show(result: dict[str, Any]) -> None:
+    console = Console()
+    nodes = Table(title=f"Nodes of {result['where']}", title_justify="left")
+    for column in ("node", "alive", "CPU", "GPU", "memory", "object store", "versions"):
+        nodes.add_column(column, overflow="fold")
+    for n in result["nodes"]:
+        row = (n["name"], "yes" if n["alive"] else "no", f"{n['cpus']:g}", f"{n['gpus']:g}")
+        found = n["versions"] or {}
+        text = ", ".join(f"{package} {version or 'none'}" for package, version in found.items())
+        nodes.add_row(*map(Text, (*row, _size(n["memory"]), _size(n["object_store"]), text)))
+    console.print(nodes)
+    free, mine = result["unused"], result["versions"]
+    print(f"unused: {free['cpus']:g} CPU, {free['gpus']:g} GPU")
+    mine = mine | {"CUDA": "yes" if result["cuda"] else "no"}
+    print("here: " + ", ".join(f"{k} {v}" for k, v in mine.items()))
+    if result["storage"] is not None:
+        s = result["storage"]
+        print(f"storage {s['uri']}: {s['problem'] or 'writable'}, {_size(s['free'])} free")
+    stages = Table(title="Stages", title_justify="left")
+    for column in ("stage", "needs", "fits"):
+        stages.add_column(column, overflow="fold")
+    for s in result["stages"]:
+        stages.add_row(*map(Text, (s["stage"], s["needs"], s["problem"] or "yes")))
+    console.print(stages)
+
+
+def _size(count: int | None) -> str:
+    return "-" if not count else f"{count / 2**30:.1f} GiB"

@@ -1,0 +1,272 @@
+"""What each Ray stage needs at the same time, and whether a cluster has room for it; starts nothing.
+
+Ray waits for resources that no node has, in silence. So every stage states its need as plain data,
+which is compared with the nodes there are before anything is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from gpo_ray.errors import ConfigError, ResourceError
+
+_PARTS = 10_000
+"""Ray counts resources in ten-thousandths."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Processes of one kind that run at the same time, each of them on a single node."""
+
+    name: str
+    """Of one, such as ``worker``."""
+    count: int
+    cpus: float
+    """Logical CPUs of each."""
+    gpus: float = 0
+    """GPUs of each; less than 1 is a share of one GPU."""
+
+    def __post_init__(self) -> None:
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ConfigError(f"{self.name}: {self.gpus:g} GPUs each: more than one come whole")
+
+    def __str__(self) -> str:
+        gpus = f", {self.gpus:g} GPU" if self.gpus else ""
+        return self.asking(f"{self.cpus:g} CPU{gpus}")
+
+    def asking(self, what: str) -> str:
+        """These processes and what each of them asks for, in words."""
+        return (
+            f"1 {self.name} with {what}" if self.count == 1 else f"{self.count} {self.name}s with {what} each"
+        )
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a stage needs before it can begin."""
+
+    stage: str
+    """As in ``gpo STAGE``."""
+    bundles: tuple[Bundle, ...]
+    lower: str
+    """The options or keys by which it needs less."""
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.bundles))
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one machine offers to Ray."""
+
+    name: str
+    cpus: float
+    """Logical CPUs."""
+    gpus: float = 0
+    memory: int = 0
+    """Bytes that Ray counts for processes."""
+    object_store: int = 0
+    """Bytes of the shared-memory object store."""
+    alive: bool = True
+    key: str = ""
+    """Ray's id of it; a lost node and the one in its place may have the same name."""
+
+    @classmethod
+    def of(cls, name: str, resources: Mapping[str, float], alive: bool = True, key: str = "") -> Node:
+        """A node from Ray's own names of resources."""
+        return cls(
+            name,
+            float(resources.get("CPU", 0)),
+            float(resources.get("GPU", 0)),
+            int(resources.get("memory", 0)),
+            int(resources.get("object_store_memory", 0)),
+            alive,
+            key,
+        )
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """All nodes of a cluster, or the machine that a local one would be started on."""
+
+    nodes: tuple[Node, ...]
+    is_cluster: bool = True
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return "the cluster" if self.is_cluster else "this machine"
+
+    @property
+    def alive(self) -> tuple[Node, ...]:
+        """Nodes that work."""
+        return tuple(n for n in self.nodes if n.alive)
+
+    @property
+    def cpus(self) -> float:
+        """Logical CPUs of all nodes that work."""
+        return sum(n.cpus for n in self.alive)
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of all nodes that work."""
+        return sum(n.gpus for n in self.alive)
+
+    def check(self, need: Need) -> None:
+        """Fail now, with numbers, rather than wait for resources that are not there.
+
+        Raises:
+            ResourceError: saying what is asked for, what there is, and what to lower.
+        """
+        problem = self.problem(need)
+        if problem is not None:
+            raise ResourceError(
+                f"{need.stage}: {problem}; lower {need.lower}, or join a larger cluster with --address"
+            )
+
+    def problem(self, need: Need) -> str | None:
+        """Why the need cannot be met even by an idle cluster, or None if it can.
+
+        What is accepted can be placed. What is refused cannot if its processes are all alike; of unlike
+        ones the largest are placed first, each on the node that it fills most, as good as always the best.
+        """
+        return self._too_much(need) or self._too_large(need) or self._not_placed(need)
+
+    def room(self, bundle: Bundle, most: int) -> int:
+        """How many such processes fit at the same time, up to ``most``."""
+        return _place((replace(bundle, count=most),), self.alive)[0]
+
+    def _too_much(self, need: Need) -> str | None:
+        problems = []
+        for unit, have in (("CPU", self.cpus), ("GPU", self.gpus)):
+            asked = [(b, b.cpus if unit == "CPU" else b.gpus) for b in need.bundles]
+            total = sum(b.count * each for b, each in asked)
+            if _parts(total) > _parts(have):
+                parts = " and ".join(b.asking(f"{each:g} {unit}") for b, each in asked if each)
+                problems.append(f"{parts}: {total:g} {unit} in all, {self.where} has {have:g}")
+        return "; ".join(problems) or None
+
+    def _too_large(self, need: Need) -> str | None:
+        for bundle in need.bundles:
+            if bundle.count and not self.room(bundle, 1):
+                one = replace(bundle, count=1)
+                return f"{one} must fit on a single node, {self.where} has {self._shapes()}"
+        return None
+
+    def _not_placed(self, need: Need) -> str | None:
+        for bundle, placed in zip(need.bundles, _place(need.bundles, self.alive), strict=True):
+            if placed < bundle.count:
+                beside = " beside the others" if len(need.bundles) > 1 else ""
+                return f"{bundle}: only {placed} fit{beside} on the nodes of {self.where}, {self._shapes()}"
+        return None
+
+    def _shapes(self) -> str:
+        """The nodes by their size, largest first."""
+        shapes = [(n.gpus, n.cpus) for n in self.alive]
+        return ", ".join(
+            f"{shapes.count((gpus, cpus))} with {cpus:g} CPU" + (f", {gpus:g} GPU" if gpus else "")
+            for gpus, cpus in sorted(set(shapes), reverse=True)
+        )
+
+
+class Search(Protocol):
+    """What a search says of its trials."""
+
+    @property
+    def concurrent(self) -> int:
+        """Trials at the same time."""
+
+    @property
+    def cpus(self) -> float:
+        """Logical CPUs of each process."""
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of each process."""
+
+
+def embed_need(actors: int | None, cpus: float, gpus: float) -> Need:
+    """Copies of the language model; by default as many as fit, so at least one."""
+    bundle = Bundle("actor", actors or 1, cpus, gpus)
+    return Need("embed", (bundle,), "--actors, --cpus-per-actor or --gpus-per-actor")
+
+
+def train_need(workers: int, gpus: float = 0) -> Need:
+    """Ray Train workers; none trains in this process."""
+    return Need("train", (Bundle("worker", workers, 1, gpus),), "--workers or --gpus-per-worker")
+
+
+def tune_need(search: Search, workers: int = 1) -> Need:
+    """Concurrent trials.
+
+    Args:
+        search: how many trials, and what each of their processes takes.
+        workers: of each trial; with several, a driver that takes one CPU more waits for them.
+    """
+    if workers == 1:
+        trials = Bundle("trial", search.concurrent, search.cpus, search.gpus)
+        return Need("tune", (trials,), "concurrent, cpus or gpus")
+    bundles = (
+        Bundle("trial worker", search.concurrent * workers, search.cpus, search.gpus),
+        Bundle("trial driver", search.concurrent, 1),
+    )
+    return Need("tune", bundles, "concurrent, workers, cpus or gpus")
+
+
+def evaluate_need(cpus: float = 1) -> Need:
+    """One task of many; the others follow as there is room."""
+    return Need("evaluate", (Bundle("task", 1, cpus),), "the CPUs of each task")
+
+
+def serve_need(replicas: Mapping[str, tuple[int, float, float]]) -> Need:
+    """The least replicas of each deployment.
+
+    Args:
+        replicas: (count, CPUs each, GPUs each) by the deployment's name.
+    """
+    bundles = tuple(Bundle(f"{name} replica", *each) for name, each in replicas.items())
+    keys = ", ".join(f"{name}.min" for name in replicas)
+    return Need("serve", bundles, f"{keys}, or their cpus and gpus")
+
+
+def _parts(amount: float) -> int:
+    return round(amount * _PARTS)
+
+
+class _Free:
+    """What is still free on a node; a process with less than one GPU must find it on one GPU."""
+
+    def __init__(self, node: Node) -> None:
+        self.cpus = _parts(node.cpus)
+        self.gpus = [_PARTS] * int(node.gpus)
+
+    def rank(self) -> tuple[int, int]:
+        """Nodes without GPUs, and with the least free, are filled first."""
+        return sum(self.gpus), self.cpus
+
+    def take(self, bundle: Bundle) -> bool:
+        """Take what one of these processes needs, if it is there."""
+        cpus, gpus = _parts(bundle.cpus), _parts(bundle.gpus)
+        devices, each = (gpus // _PARTS, _PARTS) if gpus > _PARTS else (int(gpus > 0), gpus)
+        found = sorted((free, i) for i, free in enumerate(self.gpus) if free >= each)[:devices]
+        if cpus > self.cpus or len(found) < devices:
+            return False
+        self.cpus -= cpus
+        for _, i in found:
+            self.gpus[i] -= each
+        return True
+
+
+def _place(bundles: Sequence[Bundle], nodes: Sequence[Node]) -> list[int]:
+    """How many processes of each bundle find a place."""
+    free = [_Free(n) for n in nodes]
+    placed = [0] * len(bundles)
+    order = sorted(range(len(bundles)), key=lambda i: (bundles[i].gpus, bundles[i].cpus), reverse=True)
+    for i in order:
+        for _ in range(bundles[i].count):
+            if not any(node.take(bundles[i]) for node in sorted(free, key=_Free.rank)):
+                break
+            placed[i] += 1
+    return placed
