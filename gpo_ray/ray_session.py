@@ -131,10 +131,18 @@ def unused() -> dict[str, float]:
 
 
 def machine_capacity() -> Capacity:
-    """This machine as the node that a local cluster would have; Ray itself looks for GPUs."""
+    """This machine as the node that a local cluster would have; Ray itself looks for GPUs.
+
+    Raises:
+        ResourceError: if Ray's settings in the environment contradict each other.
+    """
     from ray._private.resource_and_label_spec import ResourceAndLabelSpec
 
-    spec = ResourceAndLabelSpec(num_cpus=_local_cpus()).resolve(is_head=True, node_ip_address="127.0.0.1")
+    spec = ResourceAndLabelSpec(num_cpus=_local_cpus())
+    try:
+        spec.resolve(is_head=True, node_ip_address="127.0.0.1")
+    except ValueError as e:
+        raise ResourceError(f"a local Ray cluster cannot be started: {e}; see --address") from e
     return Capacity((Node.of("this machine", spec.to_resource_dict()),), is_cluster=False)
 
 

@@ -5,12 +5,16 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
+import ray
 from synthetic import flip_byte, survey, truncate
 
 from gpo_ray.embedding.job import EmbedConfig, embed, plan_units
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import EmbeddingError, ResourceError
 from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preflight import examine
+from gpo_ray.ray_session import cluster_capacity, machine_capacity
+from gpo_ray.resources import train_need
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -117,10 +121,31 @@ def test_store_of_another_model_is_refused(store, dataset, config, tiny_base_mod
 
 def test_impossible_resources_fail_at_once_with_numbers(tmp_path, dataset, config):
     begun = time.monotonic()
-    with pytest.raises(ResourceError, match=r"need 20, the cluster has 0"):
+    with pytest.raises(ResourceError, match="2 actors with 10 GPU each: 20 GPU in all, the cluster has 0"):
         embed(dataset, tmp_path / "store", config.model_copy(update={"gpus_per_actor": 10.0}))
     assert time.monotonic() - begun < 10
     assert not (tmp_path / "store" / "manifest.json").exists()
+
+
+def test_preflight_shows_the_cluster_and_what_fits(tmp_path):
+    needs = [lambda _: train_need(4), lambda _: train_need(5)]
+    found = examine(needs, str(tmp_path / "runs"))
+    (node,) = found["nodes"]
+    have = ray.cluster_resources()
+    assert (node["alive"], node["cpus"], node["gpus"]) == (True, have["CPU"], have.get("GPU", 0))
+    assert (node["memory"], node["object_store"]) == (have["memory"], have["object_store_memory"])
+    assert node["versions"] == found["versions"]
+    assert found["versions"]["ray"] == ray.__version__
+    assert found["versions_match"] is True
+    assert found["unused"]["cpus"] == 4
+    assert [s["fits"] for s in found["stages"]] == [True, False]
+    assert found["problems"] == ["train: 5 workers with 1 CPU each: 5 CPU in all, the cluster has 4"]
+    assert found["storage"]["problem"] is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_local_cluster_has_the_gpus_that_were_counted_before_it_started():
+    assert machine_capacity().gpus == cluster_capacity().gpus
 
 
 def test_error_of_the_encoder_reaches_the_user_as_itself(tmp_path, config):

@@ -139,7 +139,7 @@ def test_an_interrupted_trial_runs_first_and_under_its_number(folders, tmp_path)
 
 
 def test_impossible_resources_are_refused_at_once(folders, tmp_path):
-    with pytest.raises(ResourceError, match="2 workers with 5 GPU each need 10, the cluster has 0"):
+    with pytest.raises(ResourceError, match="2 trials with 5 GPU each: 10 GPU in all, the cluster has 0"):
         run(folders, tmp_path / "out", gpus=5)
 
 

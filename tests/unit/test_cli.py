@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import FINGERPRINT, bundle_config, flip_byte, survey, tiny_config, truncate, write_store
 
-from gpo_ray import cli
 from gpo_ray.model.bundle import write_bundle
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers import READERS, read_survey
@@ -15,37 +14,6 @@ from gpo_ray.training.engine import new_model
 
 LONG = "group,prompt,response,count\n"
 GOOD = LONG + "a,Tea?,yes,3\na,Tea?,no,1\nb,Tea?,yes,1\nb,Tea?,no,4\n"
-
-
-@pytest.fixture
-def gpo(monkeypatch, capsys):
-    """Run ``gpo`` in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["gpo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return stop.value.code or 0, out, err
-
-    return run
-
-
-@pytest.fixture
-def fails(gpo):
-    """Run ``gpo``, expecting one error line with these words and exit code 2."""
-
-    def run(*arguments, words, code=2):
-        got, out, err = gpo(*arguments)
-        assert got == code, err
-        assert out == ""
-        lines = err.strip().splitlines()
-        assert len(lines) == 1, err
-        assert lines[0].startswith("error: ")
-        for word in words:
-            assert word in lines[0]
-
-    return run
 
 
 @pytest.fixture
@@ -298,7 +266,7 @@ def test_wrong_numbers(fails, folders):
     places = ("--survey", folders / "survey", "--embeddings", folders / "store", "--out", folders / "new")
     fails("train", *places, "--fraction", 1.5, words=["fraction"])
     fails("train", *places, "--workers", 2, "--zero-stage", 4, words=["zero stage 4"])
-    fails("train", *places, "--workers", 50, words=["50 workers"])
+    fails("train", *places, "--fraction", 0.5, "--workers", 4, words=["4 workers for"])
     fails("evaluate", *places, "--fractions", "half", words=["half"])
     fails("evaluate", *places, "--protocol", "none", words=["none", "new-questions"])
     fails("evaluate", *places, "--methods", "gpo,magic", words=["magic"])

@@ -47,6 +47,7 @@ SERVE = {"ingress": (1, 1.0, 0.0), "predictor": (2, 1.0, 0.0), "encoder": (1, 2.
         (tune_need(Trials(2, 1, 1), workers=2), [(2, 2), (2, 2), (2, 0)]),
         (evaluate_need(), [(1, 0)]),
         (serve_need(SERVE), [(4, 0), (2, 1)]),
+        (serve_need({"predictor": (2, 2, 0), "encoder": (1, 3, 0)}), [(4, 0), (3, 0)]),
     ],
     ids=lambda v: v.stage if isinstance(v, Need) else None,
 )

@@ -1,0 +1,36 @@
+"""The command line, run in this process."""
+
+import pytest
+
+from gpo_ray import cli
+
+
+@pytest.fixture
+def gpo(monkeypatch, capsys):
+    """Run ``gpo`` in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["gpo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return stop.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def fails(gpo):
+    """Run ``gpo``, expecting one error line with these words and exit code 2."""
+
+    def run(*arguments, words, code=2):
+        got, out, err = gpo(*arguments)
+        assert got == code, err
+        assert out == ""
+        lines = err.strip().splitlines()
+        assert len(lines) == 1, err
+        assert lines[0].startswith("error: ")
+        for word in words:
+            assert word in lines[0]
+
+    return run
