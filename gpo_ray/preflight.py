@@ -176,9 +176,14 @@ def _strange(capacity: Capacity, found: dict[str, Versions | None], mine: Versio
         problems += [
             f"node {node.name} has {package} {version or 'not installed'}, this process {mine[package]}"
             for package, version in theirs.items()
-            if version != mine[package]
+            if _release(version) != _release(mine[package])
         ]
     return problems
+
+
+def _release(version: str | None) -> str | None:
+    """Without the build: torch for CPUs here and for GPUs there is what one wants."""
+    return version and version.partition("+")[0]
 
 
 def _storage(folder: Folder) -> dict[str, Any]:

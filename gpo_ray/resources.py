@@ -50,8 +50,8 @@ class Need:
     stage: str
     """As in ``gpo STAGE``."""
     bundles: tuple[Bundle, ...]
-    lower: str
-    """The options or keys by which it needs less."""
+    lower: str = ""
+    """The options or keys by which it needs less, if there are any."""
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.bundles))
@@ -122,9 +122,8 @@ class Capacity:
         """
         problem = self.problem(need)
         if problem is not None:
-            raise ResourceError(
-                f"{need.stage}: {problem}; lower {need.lower}, or join a larger cluster with --address"
-            )
+            lower = f"lower {need.lower}, or " if need.lower else ""
+            raise ResourceError(f"{need.stage}: {problem}; {lower}join a larger cluster with --address")
 
     def problem(self, need: Need) -> str | None:
         """Why the need cannot be met even by an idle cluster, or None if it can.
@@ -207,17 +206,17 @@ def tune_need(search: Search, workers: int = 1) -> Need:
     """
     if workers == 1:
         trials = Bundle("trial", search.concurrent, search.cpus, search.gpus)
-        return Need("tune", (trials,), "concurrent, cpus or gpus")
+        return Need("tune", (trials,), "concurrent, cpus or gpus of --config")
     bundles = (
         Bundle("trial worker", search.concurrent * workers, search.cpus, search.gpus),
         Bundle("trial driver", search.concurrent, 1),
     )
-    return Need("tune", bundles, "concurrent, workers, cpus or gpus")
+    return Need("tune", bundles, "concurrent, workers, cpus or gpus of --config")
 
 
 def evaluate_need(cpus: float = 1) -> Need:
     """One task of many; the others follow as there is room."""
-    return Need("evaluate", (Bundle("task", 1, cpus),), "the CPUs of each task")
+    return Need("evaluate", (Bundle("task", 1, cpus),))
 
 
 def serve_need(replicas: Mapping[str, tuple[int, float, float]]) -> Need:
@@ -228,7 +227,7 @@ def serve_need(replicas: Mapping[str, tuple[int, float, float]]) -> Need:
     """
     bundles = tuple(Bundle(f"{name} replica", *each) for name, each in replicas.items())
     keys = ", ".join(f"{name}.min" for name in replicas)
-    return Need("serve", bundles, f"{keys}, or their cpus and gpus")
+    return Need("serve", bundles, f"{keys}, or their cpus or gpus, of --config")
 
 
 def _parts(amount: float) -> int:

@@ -146,9 +146,14 @@ def test_no_cluster_at_the_address(fails):
 def test_nodes_that_differ_from_this_process_are_named():
     from gpo_ray.preflight import _strange
 
-    mine = {"python": "3.11.7", "ray": "2.60.0"}
+    mine = {"python": "3.11.7", "ray": "2.60.0", "torch": "2.13.0+cpu"}
     nodes = Capacity(tuple(Node(name, 1, key=name) for name in ("same", "old", "bare", "mute", "lost")))
-    found = {"same": mine, "old": mine | {"ray": "2.59.0"}, "bare": mine | {"ray": None}, "mute": None}
+    found = {
+        "same": mine | {"torch": "2.13.0+cu130"},
+        "old": mine | {"ray": "2.59.0"},
+        "bare": mine | {"ray": None},
+        "mute": None,
+    }
     problems = _strange(nodes, found, mine)
     assert [p.split()[1] for p in problems] == ["old", "bare", "mute"]
     assert "ray 2.59.0, this process 2.60.0" in problems[0]

@@ -71,7 +71,7 @@ def test_what_fits(need, nodes):
             [(5, 0)],
             ["4 trial workers", "2 trial drivers", "6 CPU in all"],
         ),
-        (evaluate_need(), [(0, 8)], ["evaluate: 1 task with 1 CPU: 1 CPU in all, the cluster has 0"]),
+        (evaluate_need(), [(0, 8)], ["1 task with 1 CPU: 1 CPU in all, the cluster has 0; join a larger"]),
         (evaluate_need(2), [(1, 0), (1, 0)], ["1 task with 2 CPU must fit on a single node"]),
         (serve_need(SERVE), [(3, 0), (1, 1), (1, 0)], ["1 encoder replica with 2 CPU, 1 GPU must fit"]),
         (serve_need(SERVE), [(2, 1)], ["1 ingress replica with 1 CPU", "5 CPU in all", "encoder.min"]),
