@@ -170,6 +170,9 @@ def embed(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     store_dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     batch_tokens: Annotated[int, typer.Option(help="Padded tokens of a forward pass.")] = 4096,
+    readings: Annotated[
+        bool, typer.Option(help="Read everything again, as preset gpo needs and paper does not.")
+    ] = True,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
@@ -185,6 +188,7 @@ def embed(
         "dtype": dtype,
         "store_dtype": store_dtype,
         "batch_tokens": batch_tokens,
+        "readings": readings,
     }
     config = parse(EmbedConfig, values, "embed")
     with joined(address) as capacity:

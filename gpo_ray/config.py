@@ -36,8 +36,10 @@ class ModelConfig(StrictConfig):
     """Linear layers from (x, y) to a token."""
     likelihood: Literal["gaussian", "cross_entropy"] = "gaussian"
     """``gaussian`` around the softmax of the means, as published, or the shares' ``cross_entropy``."""
-    pooling: Literal["mean", "answer_mean", "last", "last+mean"] = "mean"
-    """Which of the stored vectors stands for a response; ``last+mean``: both, end to end."""
+    pooling: Literal[
+        "mean", "answer_mean", "last", "opinion", "person", "last+mean", "last+mean+opinion+person"
+    ] = "mean"
+    """Which of the stored vectors stands for a response; joined by ``+``: all of them, end to end."""
     prior: Literal["none", "memory"] = "none"
     """``memory``: start from a Gaussian process over the meta-train groups' answers; ``none``, as
     published."""

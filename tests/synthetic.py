@@ -82,7 +82,9 @@ def arrays(dataset: PreferenceDataset, width: int = 6, seed: int = 0) -> Prefere
     return PreferenceArrays.build(dataset, embeddings(dataset, width, seed))
 
 
-def encoded(asked: list[Question], width: int = 6, seed: int = 0) -> list[EncodedQuestion]:
+def encoded(
+    asked: list[Question], width: int = 6, seed: int = 0, readings: bool = True
+) -> list[EncodedQuestion]:
     """What an encoder might return for ``asked``: each pooling has vectors of its own."""
     rng = np.random.default_rng([seed, 4])
 
@@ -98,6 +100,8 @@ def encoded(asked: list[Question], width: int = 6, seed: int = 0) -> list[Encode
             .log_softmax(0)
             .numpy(),
             tokens=10 + i,
+            opinion=vectors(q) if readings else None,
+            person=vectors(q) if readings else None,
         )
         for i, q in enumerate(asked)
     ]

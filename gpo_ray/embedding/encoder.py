@@ -1,30 +1,36 @@
 """A frozen causal language model as encoder of (prompt, response) pairs.
 
 The prompt runs once per question and its keys and values serve all responses: exact for a causal
-model, and several times fewer tokens than one text per response.
+model, and several times fewer tokens than one text per response. Two more readings, of each response
+after the prompt alone, ask for a word on the opinion and on who holds it.
 
 Shapes: Q questions, R responses of all of them, P prompt tokens, A response tokens, E width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.embedding.language_model import ModelSource, load
-from gpo_ray.embedding.template import instruction, response_text
+from gpo_ray.embedding.template import READINGS, instruction, opinion_ending, opinion_stem, response_text
 from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 
 if TYPE_CHECKING:
     import torch
 
-POOLINGS = ("mean", "answer_mean", "last")
+POOLINGS = ("mean", "answer_mean", "last", *READINGS)
 Slate = tuple[str, Sequence[str]]  # a prompt and its responses
 _Tokens = tuple[list[int], list[list[int]]]  # of a prompt and of its responses
+
+
+def has_readings(poolings: Iterable[str]) -> bool:
+    """Whether these need, or hold, what is not of the first reading."""
+    return any(p in READINGS for p in poolings)
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,8 @@ class EncodedQuestion:
     """The vectors of one question's R responses; all arrays float32.
 
     ``mean`` averages the last hidden layer over prompt and response (paper appendix D),
-    ``answer_mean`` over the response's tokens, ``last`` is the response's last token: each (R, E).
+    ``answer_mean`` over the response's tokens, ``last`` is the response's last token, ``opinion`` and
+    ``person`` are the last tokens of their readings (None where not read): each (R, E).
     ``letter_logprob`` (R,): log-probability of each option letter as the first token of the answer,
     normalised over the question's letters. (Beyond Z, letters that a tokenizer splits share the
     probability of their first token.)
@@ -44,6 +51,8 @@ class EncodedQuestion:
     letter_logprob: NDArray[np.float32]
     tokens: int
     """Tokens the language model processed for it."""
+    opinion: NDArray[np.float32] | None = None
+    person: NDArray[np.float32] | None = None
 
     def pooled(self, pooling: str) -> NDArray[np.float32]:
         """(R, E) the vectors of one of ``POOLINGS``, or of several, joined by ``+``, end to end."""
@@ -59,6 +68,8 @@ class Encoder:
         device: ``cpu``, ``cuda`` or None to take a GPU when there is one.
         gpus: with more than one, the model's layers are spread over the visible GPUs.
         batch_tokens: padded tokens per forward pass, which bounds memory.
+        readings: whether to read everything again for the poolings ``opinion`` and ``person``; about as
+            many tokens more.
     """
 
     def __init__(
@@ -68,6 +79,7 @@ class Encoder:
         device: str | None = None,
         gpus: float = 0,
         batch_tokens: int = 4096,
+        readings: bool = True,
     ) -> None:
         import torch
 
@@ -78,6 +90,7 @@ class Encoder:
         self._head = self._model.get_output_embeddings()
         self._softcap = getattr(self._model.config, "final_logit_softcapping", None)
         self._batch_tokens = batch_tokens
+        self._readings = readings
         self.width = int(self._model.get_input_embeddings().weight.shape[1])
 
     def prompt_tokens(self, slate: Slate) -> list[int]:
@@ -93,7 +106,15 @@ class Encoder:
 
     def response_tokens(self, slate: Slate) -> list[list[int]]:
         """Token ids of each response, letter included."""
-        texts = [response_text(i, r) for i, r in enumerate(slate[1])]
+        return self._plain_tokens([response_text(i, r) for i, r in enumerate(slate[1])])
+
+    def opinion_tokens(self, slate: Slate) -> _Tokens:
+        """Token ids of the question, and of what follows it, reading by reading."""
+        stem = self._tokenizer(opinion_stem(slate[0]), add_special_tokens=True)["input_ids"]
+        endings = [opinion_ending(r, reading) for reading in READINGS for r in slate[1]]
+        return [int(i) for i in stem], self._plain_tokens(endings)
+
+    def _plain_tokens(self, texts: list[str]) -> list[list[int]]:
         return [
             [int(i) for i in ids] for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]
         ]
@@ -108,13 +129,25 @@ class Encoder:
         for t in tokens:
             if isinstance(t, EmbeddingError):
                 raise t
-        return self._run([t for t in tokens if not isinstance(t, EmbeddingError)])
+        return self._encode(slates, [t for t in tokens if not isinstance(t, EmbeddingError)])
 
     def encode_each(self, slates: Sequence[Slate]) -> list[EncodedQuestion | EmbeddingError]:
         """As :meth:`encode`, with the error in the place of a question that is too long."""
         tokens = [self._tokens(s) for s in slates]
-        encoded = iter(self._run([t for t in tokens if not isinstance(t, EmbeddingError)]))
+        able = [(s, t) for s, t in zip(slates, tokens, strict=True) if not isinstance(t, EmbeddingError)]
+        encoded = iter(self._encode([s for s, _ in able], [t for _, t in able]))
         return [t if isinstance(t, EmbeddingError) else next(encoded) for t in tokens]
+
+    def _encode(self, slates: Sequence[Slate], tokens: Sequence[_Tokens]) -> list[EncodedQuestion]:
+        encoded = self._run(tokens)
+        if not self._readings:
+            return encoded
+        again = self._run([self.opinion_tokens(s) for s in slates])  # shorter than the first reading
+        both = []
+        for e, o in zip(encoded, again, strict=True):
+            parts = np.split(o.last, len(READINGS))
+            both.append(replace(e, tokens=e.tokens + o.tokens, **dict(zip(READINGS, parts, strict=True))))
+        return both
 
     def _tokens(self, slate: Slate) -> _Tokens | EmbeddingError:
         prompt, responses = self.prompt_tokens(slate), self.response_tokens(slate)

@@ -51,6 +51,8 @@ class EmbedConfig(BaseModel):
     """What vectors are stored in: float32 or float16."""
     batch_tokens: int = Field(default=4096, ge=64)
     """Padded tokens of one forward pass; bounds a worker's memory."""
+    readings: bool = True
+    """Whether to read everything again for the poolings ``opinion`` and ``person`` (preset ``gpo``)."""
 
     def gpus_each(self, capacity: Capacity) -> float:
         """GPUs of each copy where it is to run."""
@@ -73,7 +75,7 @@ class _EmbeddingActor:
         device = "cuda" if gpus else "cpu"
         self._problem: GPOError | None = None
         try:
-            self._encoder = Encoder(source, config.dtype, device, gpus, config.batch_tokens)
+            self._encoder = Encoder(source, config.dtype, device, gpus, config.batch_tokens, config.readings)
         except GPOError as e:
             self._problem = e
         self._store = EmbeddingStore(out)
@@ -132,7 +134,7 @@ def embed(
     source = find_model(config.model)
     model_id = fingerprint(source, config.dtype)
     store = EmbeddingStore(out)
-    contents = store.contents(model_id)
+    contents = store.contents(model_id, config.readings)
     for name, problem in contents.damaged.items():
         logger.warning(
             "%s; its questions are embedded again", problem if name in problem else f"{name} {problem}"

@@ -1,8 +1,8 @@
 """The embedding store: Parquet shards of response vectors, a manifest last.
 
 A row is one response: ``question_key`` (content hash of prompt and responses), ``question_id``,
-``response_index``, the three poolings as fixed-size lists, ``letter_logprob`` and ``tokens`` (what
-the language model read for the question). Every shard also carries, in its own metadata, the model
+``response_index``, the poolings as fixed-size lists, ``letter_logprob`` and ``tokens`` (what the
+language model read for the question). Every shard also carries, in its own metadata, the model
 fingerprint and template, so that shards left by an interrupted run can be trusted and reused.
 """
 
@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.encoder import POOLINGS, EncodedQuestion
-from gpo_ray.embedding.template import TEMPLATE
+from gpo_ray.embedding.encoder import POOLINGS, EncodedQuestion, has_readings
+from gpo_ray.embedding.template import READINGS, TEMPLATE
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
@@ -95,11 +95,15 @@ class EmbeddingStore:
             KIND, dict(sorted(shards.items())), fingerprint=fingerprint, template=TEMPLATE, **meta
         )
 
-    def contents(self, fingerprint: str) -> StoreContents:
+    def contents(self, fingerprint: str, readings: bool = True) -> StoreContents:
         """Inspect an existing store, complete or interrupted, so that it can be continued.
 
+        Args:
+            fingerprint: of the model.
+            readings: whether it shall hold the poolings that these are for.
+
         Raises:
-            EmbeddingError: if it holds another model's or template's embeddings.
+            EmbeddingError: if it holds another model's or template's embeddings, or other poolings.
         """
         listed = self.manifest()["files"] if self.folder.exists(MANIFEST) else {}
         keys: set[Key] = set()
@@ -115,6 +119,12 @@ class EmbeddingStore:
                 damaged[name] = str(e)
                 continue
             self._check_origin(table, fingerprint)
+            if has_readings(table.column_names) != readings:
+                made, do = ("without", "add") if readings else ("with", "leave out")
+                raise EmbeddingError(
+                    f"{self.folder}: was made {made} the readings {list(READINGS)}; "
+                    f"{do} --no-readings, or choose another folder"
+                )
             ids, hashes = table["question_id"].to_pylist(), table["question_key"].to_pylist()
             keys |= set(zip(ids, hashes, strict=True))
             shards[name] = entry
@@ -163,12 +173,18 @@ class EmbeddingStore:
         Raises:
             EmbeddingError: if the shard is missing, damaged, or of another model than the manifest says.
         """
-        unknown = [p for p in pooling.split("+") if p not in POOLINGS]
+        parts = pooling.split("+")
+        unknown = [p for p in parts if p not in POOLINGS]
         if unknown:
             raise EmbeddingError(f"pooling {unknown[0]!r} is not one of {list(POOLINGS)}")
         data = self.folder.read_checked(name, manifest)
         table = read_parquet_bytes(data, f"{self.folder}/{name}", EmbeddingError)
         self._check_origin(table, manifest["fingerprint"])
+        if has_readings(parts) and not has_readings(table.column_names):
+            raise EmbeddingError(
+                f"{self.folder}: was made without the readings {list(READINGS)}; run gpo embed again "
+                "with another --out, or train with a configuration of another model.pooling"
+            )
         if keys is not None:
             table = table.filter(pc.is_in(table["question_key"], keys))
         return _by_question(table, pooling)
@@ -207,7 +223,7 @@ def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestio
         ),
         "response_index": pa.array([i for s in sizes for i in range(s)], pa.int32()),
     }
-    for pooling in POOLINGS:
+    for pooling in [p for p in POOLINGS if getattr(encoded[0], p) is not None]:
         with np.errstate(over="ignore"):  # what does not fit is refused just below
             vectors = np.concatenate([e.pooled(pooling) for e in encoded]).astype(dtype)
         if not np.isfinite(vectors).all():

@@ -26,3 +26,20 @@ def instruction(prompt: str, responses: Sequence[str]) -> str:
 def response_text(index: int, response: str) -> str:
     """One response as the model would give it: its letter and its text."""
     return f"{letter(index)}. {response}"
+
+
+READINGS = {
+    "opinion": '" means in one word: "',
+    "person": '" is held by a person who is, in one word: "',
+}
+"""How an opinion is asked about; the state at the end of a text sums it up (PromptEOL, arXiv 2307.16645)."""
+
+
+def opinion_stem(prompt: str) -> str:
+    """What all of a question's texts of :data:`READINGS` begin with."""
+    return f'The opinion "{prompt}'
+
+
+def opinion_ending(response: str, reading: str) -> str:
+    """How the text of one response goes on."""
+    return f" {response}{READINGS[reading]}"

@@ -29,9 +29,9 @@ from gpo_ray.model.traits import Traits
 
 MANY = 100
 """Groups from which on one more or less makes no difference to a mean."""
-TRANSFER = 0.85
+TRANSFER = 0.9
 """Correlation assumed between the answers in memory and those to new questions."""
-DEVIATION_NUGGET = 0.3
+DEVIATION_NUGGET = 0.2
 """Variance of a group's deviation from the mean that is a question's own, relative likewise."""
 FOLDS = 5
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gpo_ray.model.memory import GroupMemory
     from gpo_ray.model.traits import Traits
 
-NUGGET = 0.05
+NUGGET = 0.02
 """Variance of a log-share that is a question's own, relative to what the embeddings explain."""
 LEAST_BOTH = 10
 """Fewest groups by which a covariance over those who answered both questions is divided."""

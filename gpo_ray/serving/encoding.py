@@ -16,7 +16,7 @@ import pyarrow as pa
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.encoder import Encoder
+from gpo_ray.embedding.encoder import Encoder, has_readings
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.model.bundle import BundleConfig
@@ -63,8 +63,10 @@ class LoadedEncoder:
         gpus: float = 0,
     ) -> None:
         source = bundle_language_model(config, model, bundle)
-        self._encoder = Encoder(source, config.embedding_dtype, device, gpus)
         self._pooling = config.model.pooling
+        self._encoder = Encoder(
+            source, config.embedding_dtype, device, gpus, readings=has_readings(self._pooling.split("+"))
+        )
         self.encoded = 0
         """Questions that the language model has read."""
 

@@ -18,5 +18,5 @@ def test_quickstart_learns_more_than_nothing(gpo, tmp_path):
     assert "gpo" in Path(result["report"]).read_text()
     assert result["model"] == "smollm2"
     bundle = GroupPreferenceModel.load(result["bundle"])
-    assert bundle.config.embedding_width == 2 * 576  # last+mean
+    assert bundle.config.embedding_width == 4 * 576  # last+mean+opinion+person
     assert bundle.provenance["split"]["test_groups"]

@@ -8,7 +8,14 @@ from tiny_model import save_tiny_model
 
 from gpo_ray.embedding.encoder import POOLINGS, Encoder
 from gpo_ray.embedding.language_model import find_model
-from gpo_ray.embedding.template import instruction, letter, response_text
+from gpo_ray.embedding.template import (
+    READINGS,
+    instruction,
+    letter,
+    opinion_ending,
+    opinion_stem,
+    response_text,
+)
 from gpo_ray.errors import EmbeddingError
 
 # unlike lengths of prompts, slates and responses, and text outside ASCII
@@ -53,6 +60,10 @@ def plain_recipe(folder, slate):
             result["mean"].append(hidden.mean(0).numpy())
             result["answer_mean"].append(hidden[len(prompt) :].mean(0).numpy())
             result["last"].append(hidden[-1].numpy())
+            for reading in READINGS:
+                text = tokenizer(opinion_stem(slate[0]))["input_ids"]
+                text += tokenizer(opinion_ending(response, reading), add_special_tokens=False)["input_ids"]
+                result[reading].append(body(torch.tensor([text])).last_hidden_state[0, -1].numpy())
         logits = whole(torch.tensor([prompt])).logits[0, -1]
     letters = [tokenizer(letter(i), add_special_tokens=False)["input_ids"][0] for i in range(len(slate[1]))]
     result["letter_logprob"] = [v.item() for v in logits[letters].log_softmax(0)]
@@ -139,8 +150,18 @@ def test_vectors_are_float32_of_the_models_width(encoder, encoded):
 
 def test_tokens_are_those_of_the_prompt_once_and_every_response(encoder, encoded):
     for slate, e in zip(SLATES, encoded, strict=True):
+        stem, endings = encoder.opinion_tokens(slate)
         want = len(encoder.prompt_tokens(slate)) + sum(len(r) for r in encoder.response_tokens(slate))
-        assert e.tokens == want
+        assert e.tokens == want + len(stem) + sum(map(len, endings))
+
+
+def test_without_the_readings_the_rest_is_the_same(tiny_language_model, encoder, encoded):
+    plain = Encoder(find_model(str(tiny_language_model)), device="cpu", readings=False)
+    for slate, e, full in zip(SLATES, plain.encode(SLATES), encoded, strict=True):
+        assert [getattr(e, r) for r in READINGS] == [None, None]
+        assert e.tokens == len(encoder.prompt_tokens(slate)) + sum(map(len, encoder.response_tokens(slate)))
+        for name in ("mean", "answer_mean", "last", "letter_logprob"):
+            np.testing.assert_array_equal(getattr(e, name), getattr(full, name))
 
 
 def test_the_prompt_goes_through_the_models_chat_template(encoder, tiny_language_model):

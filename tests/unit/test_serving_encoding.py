@@ -29,12 +29,12 @@ LONG = Slate(prompt="word " * 200, responses=("Yes", "No"))
 
 @pytest.fixture(scope="module")
 def config(tiny_language_model):
-    model = tiny_config().model.model_copy(update={"pooling": "last+mean"})
+    model = tiny_config().model.model_copy(update={"pooling": "last+mean+opinion+person"})
     return CONFIG.model_copy(
         update={
             "embedding_fingerprint": fingerprint(find_model(str(tiny_language_model)), "float32"),
             "embedding_model": str(tiny_language_model),
-            "embedding_width": 32,
+            "embedding_width": 64,
             "model": model,
         }
     )
@@ -72,7 +72,7 @@ def assert_as_written(found, *numbers):
         np.testing.assert_array_equal(slate.letter_logprob, WRITTEN[i].letter_logprob)
 
 
-def assert_same(slate, expected, pooling="last+mean"):
+def assert_same(slate, expected, pooling="last+mean+opinion+person"):
     np.testing.assert_allclose(slate.vectors, expected.pooled(pooling), atol=1e-5)
     np.testing.assert_allclose(slate.letter_logprob, expected.letter_logprob, atol=1e-5)
     assert slate.vectors.dtype == np.float32
@@ -82,7 +82,7 @@ def test_questions_are_encoded_in_the_bundles_pooling(encoder, config):
     plain = Encoder(find_model(config.embedding_model))
     for slate, found in zip(SLATES, encoder.encode(SLATES), strict=True):
         assert found.key == question_key(slate.prompt, slate.responses)
-        assert found.vectors.shape == (len(slate.responses), 32)
+        assert found.vectors.shape == (len(slate.responses), 64)
         assert_same(found, plain.encode([(slate.prompt, slate.responses)])[0])
 
 

@@ -105,6 +105,23 @@ def test_unknown_pooling_is_named(store):
         store.load(survey(ASKED), "first")
 
 
+def test_store_without_the_readings_serves_the_other_poolings(tmp_path):
+    store = EmbeddingStore(tmp_path)
+    name, entry = store.write_shard(ASKED, encoded(ASKED, readings=False), FINGERPRINT)
+    store.commit(FINGERPRINT, {name: entry}, model="tiny", dtype="float32")
+    assert store.contents(FINGERPRINT, readings=False).shards == {name: entry}
+    assert np.isfinite(store.load(survey(ASKED), "last+mean").vectors).all()
+    with pytest.raises(EmbeddingError, match=r"made without the readings .*another --out, or train"):
+        store.load(survey(ASKED), "last+mean+opinion+person")
+    with pytest.raises(EmbeddingError, match=r"made without the readings .*add --no-readings, or"):
+        store.contents(FINGERPRINT)
+
+
+def test_store_with_the_readings_is_not_continued_without(store):
+    with pytest.raises(EmbeddingError, match=r"made with the readings .*leave out --no-readings, or"):
+        store.contents(FINGERPRINT, readings=False)
+
+
 @pytest.mark.parametrize("wanted", [None, [], [1, 4], list(range(7))])
 def test_one_shard_by_itself(store, wanted):
     written, manifest = dict(zip([q.key for q in ASKED], encoded(ASKED), strict=True)), store.manifest()
