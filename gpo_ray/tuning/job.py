@@ -21,12 +21,12 @@ from gpo_ray.ray_session import ray_session, require
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
 from gpo_ray.training.local import train_local
 from gpo_ray.training.run import TrainJob
-from gpo_ray.tuning.finals import AGAINST, run_finals
+from gpo_ray.tuning.finals import AGAINST, everything, run_finals
 from gpo_ray.tuning.ledger import FAILED, Ledger
 from gpo_ray.tuning.report import render_report
 from gpo_ray.tuning.search import run_trials
+from gpo_ray.tuning.shared import share
 from gpo_ray.tuning.space import SearchConfig, Space
-from gpo_ray.tuning.trial import share
 
 KIND, SEARCH = "tuning", "search.json"
 HOW = {"trials", "concurrent", "cpus", "gpus"}
@@ -100,7 +100,7 @@ def run_search(
 
 def _load(search: SearchConfig, space: Space, survey: str, embeddings: str) -> _Sources:
     dataset, store = PreferenceDataset.load(survey), EmbeddingStore(embeddings)
-    poolings = {*space.poolings(), load_train_config(search.against).model.pooling}
+    poolings = {*space.possible("model.pooling"), load_train_config(search.against).model.pooling}
     loaded = {p: store.load(dataset, p) for p in sorted(poolings)}
     split = draw_split(dataset, search.fraction, search.seed, search.protocol, space.base.validation.fraction)
     return _Sources(
@@ -143,9 +143,7 @@ def _run(
         reasons = Counter(r.reason for r in ledger if r.status == FAILED).most_common(1)
         raise ConfigError(f"{folder}: all {len(ledger.ended())} trials failed; most often: {reasons[0][0]}")
     candidates = _candidates(search, space, ledger)
-    finals = run_finals(
-        candidates, shared, sources.split, search.seeds, search.context, search.cpus, folder.child("finals")
-    )
+    finals = run_finals(candidates, search, shared, sources.split, folder.child("finals"), progress_bar)
     return candidates, finals
 
 
@@ -168,7 +166,7 @@ def _write_bundle(folder: Folder, sources: _Sources, best: TrainConfig, name: st
             storage=folder.child("runs").absolute,
             name=name,
             config=best,
-            split=sources.split,
+            split=everything(sources.split),
         )
     )
 

@@ -7,12 +7,12 @@ ended before; a trial that was interrupted is the first to run.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import pickle
 import uuid
 import warnings
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,9 +27,11 @@ from ray.tune.search.hyperopt import HyperOptSearch
 from gpo_ray.preferences.splits import Split
 from gpo_ray.ray_session import user_error
 from gpo_ray.storage import Folder
+from gpo_ray.tuning.failures import one_line, reason
 from gpo_ray.tuning.ledger import FAILED, FINISHED, STOPPED, Ledger, TrialRecord
+from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors
 from gpo_ray.tuning.space import SearchConfig, Space
-from gpo_ray.tuning.trial import METRIC, run_trial
+from gpo_ray.tuning.trial import METRIC, REPORTED, run_trial
 
 RANDOM_TRIALS = 20
 """Most trials drawn at random before TPE models them."""
@@ -38,7 +40,7 @@ RANDOM_TRIALS = 20
 def run_trials(
     search: SearchConfig,
     space: Space,
-    shared: Mapping[str, ray.ObjectRef],
+    shared: Shared,
     split: Split,
     ledger: Ledger,
     logs: Folder,
@@ -49,7 +51,7 @@ def run_trials(
     Args:
         search: how many trials, how many at a time.
         space: what they are drawn from.
-        shared: the data by pooling, in the object store.
+        shared: the data.
         split: whose validation groups are scored.
         ledger: the trials so far.
         logs: where Tune keeps its logs, and TensorBoard events.
@@ -60,7 +62,12 @@ def run_trials(
         return
     searcher, scheduler = _searcher(search, space, ledger), _scheduler(search, space, ledger)
     trainable = partial(
-        run_trial, space=space, shared=dict(shared), split=split, device="cuda" if search.gpus else "cpu"
+        run_trial,
+        space=space,
+        shared=dict(shared),
+        priors=_priors(search, space, shared, split),
+        split=split,
+        device="cuda" if search.gpus else "cpu",
     )
     if not progress_bar:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told from the ledger
@@ -72,6 +79,7 @@ def run_trials(
             scheduler=scheduler,
             num_samples=left,
             max_concurrent_trials=search.concurrent,
+            reuse_actors=True,  # the next trial finds everything imported
         ),
         run_config=tune.RunConfig(
             name=f"tune-{uuid.uuid4().hex[:8]}",
@@ -84,6 +92,27 @@ def run_trials(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Tune's: what a user can do something about is in the ledger
         tuner.fit()
+
+
+def _priors(
+    search: SearchConfig, space: Space, shared: Shared, split: Split
+) -> dict[PriorKey, ray.ObjectRef]:
+    """All priors that some sample needs, fitted before the trials, which hold the CPUs that it takes.
+
+    Raises:
+        GPOError: as fitting them does.
+    """
+    if "memory" not in space.possible("model.prior"):
+        return {}
+    priors, context = SharedPriors(shared, search.cpus), space.base.validation.context_questions
+    pairs = itertools.product(space.possible("model.pooling"), space.possible("standardize"))
+    keys = {PriorKey(p, s, context, split.train_groups, split.question_order) for p, s in pairs}
+    found = {k: priors.get(k) for k in keys}
+    try:
+        ray.get(list(found.values()))
+    except ray.exceptions.RayTaskError as e:
+        raise user_error(e) or e from e
+    return found
 
 
 def _searcher(search: SearchConfig, space: Space, ledger: Ledger) -> HyperOptSearch:
@@ -157,8 +186,7 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
     ) -> None:
         record = self._records[trial.trial_id]
         if result["step"] > record.steps:
-            names = ("step", "loss", "validation_alignment", METRIC, "seconds", "ended")
-            record.history.append({k: result[k] for k in names})
+            record.history.append({k: result[k] for k in (*REPORTED, "ended")})
             record.seconds = round(float(result["time_total_s"]), 3)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
@@ -176,13 +204,7 @@ def _reason(trial: Any) -> str:
     """Why a trial failed, in one line."""
     # Tune writes these on this machine at once, and into the search's folder, where it would read them, later
     if trial.pickled_error_file is not None:
-        error = pickle.loads(Path(trial.pickled_error_file).read_bytes())  # noqa: S301 - just written by Tune
-        known = user_error(error)
-        if known is None and isinstance(error, ray.exceptions.RayTaskError):
-            error = error.cause
-        text = str(known) if known is not None else f"{type(error).__name__}: {error}"
-    elif trial.error_file is not None:
-        text = Path(trial.error_file).read_text()
-    else:
-        text = "its process was lost"
-    return " ".join(text.split())[:500]
+        return reason(pickle.loads(Path(trial.pickled_error_file).read_bytes()))  # noqa: S301 - Tune wrote it
+    if trial.error_file is not None:
+        return one_line(Path(trial.error_file).read_text())
+    return "its process was lost"

@@ -3,18 +3,25 @@
 import dataclasses
 import json
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import ray
 import yaml
 from synthetic import TINY_MODEL, survey, tiny_config, write_store
 
 from gpo_ray.config import load_train_config
 from gpo_ray.errors import ConfigError, ResourceError
+from gpo_ray.evaluation.protocol import evaluate_config
+from gpo_ray.model.episodes import Task
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.tuning import job, search
+from gpo_ray.tuning.finals import final_split
 from gpo_ray.tuning.job import run_search
 from gpo_ray.tuning.ledger import Ledger, TrialRecord
+from gpo_ray.tuning.shared import PriorKey, SharedPriors, share
 from gpo_ray.tuning.space import compile_search
+from gpo_ray.tuning.trial import trial_data
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -87,13 +94,37 @@ def test_what_a_search_leaves(finished):
     test = set(bundle.provenance["split"]["test_groups"])
     rows = [r for p in (out / "finals").glob("*.json") for r in json.loads(p.read_text())["rows"]]
     assert {r["group_id"] for r in rows} == test
-    gain = result["finals"]["gain"]
-    assert gain["low"] <= gain["difference"] <= gain["high"]
-    assert gain["rows"] == 2 * len(test)
+    assert not result["finals"]["questions_seen"]
+    for protocol in ("paper", "new-questions"):
+        gain = result["finals"]["gains"][protocol]
+        assert gain["low"] <= gain["difference"] <= gain["high"]
+        assert gain["rows"] == 2 * len(test)
     page = (out / "report.html").read_text()
     assert page.count("<svg") == 3
     assert "heads (4) must divide width (18)" in page
     assert list((out / "tune").rglob("events.out.tfevents.*"))
+
+
+def test_a_prior_is_fitted_once_and_shared_without_a_difference(folders):
+    changes = {"space": {"model.prior": {"choice": ["memory", "none"]}}, "start": []}
+    config, space = compiled(folders, **changes)
+    sources = job._load(config, space, str(folders / "survey"), str(folders / "store"))
+    shared = share(sources.arrays)
+    priors = search._priors(config, space, shared, sources.split)
+    assert len(priors) == 1
+    with_prior = space.train_config({"model.prior": 0})
+    pairs = [trial_data(with_prior, shared, p, sources.split) for p in (priors, {})]
+    task = Task(pairs[0].validation_groups[0], pairs[0].questions[:2], pairs[0].questions[2:])
+    for found, expected in zip(*(p.prior(task) for p in pairs), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert trial_data(space.train_config({"model.prior": 1}), shared, priors, sources.split).prior is None
+    pool, drawn = SharedPriors(shared, 1), final_split(sources.split, "paper", 1)
+    keys = [PriorKey.of(with_prior, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
+    assert pool.get(keys[0]) is pool.get(keys[0])
+    assert pool.get(keys[0]) is not pool.get(keys[1])
+    arguments = ("x", with_prior, sources.arrays[with_prior.model.pooling], drawn, 3)
+    memories = tuple(ray.get([pool.get(k) for k in keys]))
+    assert evaluate_config(*arguments, memories) == evaluate_config(*arguments)
 
 
 def test_a_finished_search_is_not_run_again(folders, finished, monkeypatch):
