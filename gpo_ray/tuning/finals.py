@@ -87,13 +87,14 @@ def _ended(
 ) -> tuple[list[Final], list[tuple[str, str, int]]]:
     """Results of earlier calls, and (name, protocol, seed) of what is left.
 
-    Candidates run side by side, so that a prior which they share is needed for a short while.
+    Candidates run side by side, so that a prior which they share is needed for a short while. What they are
+    compared with comes first: it may well take longest, and the others then fill the last CPUs.
     """
     results: list[Final] = []
     left: list[tuple[str, str, int]] = []
     for protocol in search.finals_protocols:
         for seed in range(search.seeds):
-            for name in candidates:
+            for name in sorted(candidates, key=lambda n: n != AGAINST):
                 file = _file(name, protocol, seed)
                 if folder.exists(file):
                     results.append(json.loads(folder.read(file)))

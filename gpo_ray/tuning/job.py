@@ -27,6 +27,7 @@ from gpo_ray.tuning.report import render_report
 from gpo_ray.tuning.search import run_trials
 from gpo_ray.tuning.shared import share
 from gpo_ray.tuning.space import SearchConfig, Space
+from gpo_ray.tuning.trial import METRIC
 
 KIND, SEARCH = "tuning", "search.json"
 HOW = {"trials", "concurrent", "cpus", "gpus"}
@@ -202,9 +203,10 @@ def _publish(folder: Folder, ledger: Ledger, space: Space, best: TrainConfig, re
             "reason": r.reason or None,
             "steps": r.steps,
             "validation_alignment": r.alignment,
+            METRIC: r.score,
             "seconds": r.seconds,
             **space.values(r.sample),
-            "history": [{k: h[k] for k in ("step", "loss", "validation_alignment")} for h in r.history],
+            "history": r.history,
         }
         for r in ledger.ended()
     ]

@@ -133,8 +133,8 @@ def _searcher(search: SearchConfig, space: Space, ledger: Ledger) -> HyperOptSea
     )
     for record in ended:
         searcher.suggest(f"ended-{record.number}")
-        failed = record.alignment is None
-        result = None if failed else {METRIC: record.alignment}
+        failed = record.score is None
+        result = None if failed else {METRIC: record.score}
         searcher.on_trial_complete(f"ended-{record.number}", result, error=failed)
     return searcher
 
@@ -186,7 +186,7 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
     ) -> None:
         record = self._records[trial.trial_id]
         if result["step"] > record.steps:
-            record.history.append({k: result[k] for k in (*REPORTED, "ended")})
+            record.history.append({k: result[k] for k in REPORTED})
             record.seconds = round(float(result["time_total_s"]), 3)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002

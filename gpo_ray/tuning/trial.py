@@ -19,9 +19,10 @@ from gpo_ray.training.progress import Progress
 from gpo_ray.tuning.shared import PriorKey, Shared, shared_arrays
 from gpo_ray.tuning.space import Sample, Space
 
-METRIC = "best_alignment"
-"""What a search raises: the validation groups' alignment with the weights a bundle would get."""
-REPORTED = ("step", "loss", "validation_alignment", METRIC, "seconds")
+METRIC = "trained_alignment"
+"""What a search raises: the validation groups' alignment after the best of the validated steps. That of the
+prior alone is not among them: all trials that start from it would tie."""
+REPORTED = ("step", "loss", "validation_alignment", METRIC, "best_alignment", "seconds", "ended")
 
 
 def run_trial(
@@ -68,9 +69,11 @@ def trial_metrics(metrics: dict[str, Any], progress: Progress, config: TrainConf
     Raises:
         ConfigError: if it is not finite.
     """
-    kept = {k: metrics[k] for k in REPORTED}
+    ended = progress.step == config.steps or progress.stale >= config.validation.patience
+    best = max(m["validation_alignment"] for m in progress.history)
+    found = metrics | {METRIC: best, "ended": ended}
+    kept = {k: found[k] for k in REPORTED}
     wrong = [k for k, v in kept.items() if not math.isfinite(v)]
     if wrong:
         raise ConfigError(f"training diverged: {wrong[0]} is {kept[wrong[0]]} at step {kept['step']}")
-    ended = progress.step == config.steps or progress.stale >= config.validation.patience
-    return kept | {"ended": ended}
+    return kept

@@ -81,6 +81,7 @@ def test_failing_trials_are_recorded_and_the_others_end(finished):
         assert row["reason"] is None
         assert 0 < row["validation_alignment"] <= 1
         assert [h["step"] for h in row["history"]] == list(range(2, row["steps"] + 1, 2))
+        assert row["trained_alignment"] == max(h["validation_alignment"] for h in row["history"])
     assert result["steps"] == sum(r["steps"] for r in rows)
 
 
@@ -156,7 +157,7 @@ def test_an_interrupted_trial_runs_first_and_under_its_number(folders, tmp_path)
         2,
         space.starts[0],
         "finished",
-        history=[{"step": 6, "best_alignment": 0.5, "validation_alignment": 0.5}],
+        history=[{"step": 6, "best_alignment": 0.5, "validation_alignment": 0.5, search.METRIC: 0.5}],
     )
     ledger.records[3] = TrialRecord(3, space.starts[2], "failed", "diverged")
     searcher = search._searcher(config, space, ledger)

@@ -12,10 +12,13 @@ from gpo_ray.tuning.finals import AGAINST, _judge, everything, final_split
 from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, Ledger, TrialRecord
 from gpo_ray.tuning.report import importance
 from gpo_ray.tuning.space import compile_search
+from gpo_ray.tuning.trial import METRIC
 
 
 def record(number, alignment, status=FINISHED, **sample):
-    return TrialRecord(number, sample, status, history=[{"step": 5, "best_alignment": alignment}])
+    return TrialRecord(
+        number, sample, status, history=[{"step": 5, "best_alignment": alignment, METRIC: alignment}]
+    )
 
 
 def final(name, seed, validation, test, protocol="paper"):
@@ -30,6 +33,8 @@ def test_ledger_remembers_and_ranks(tmp_path):
         ledger.write(r)
     again = Ledger(Folder(tmp_path))
     assert [r.number for r in again.ranked()] == [2, 4, 1]
+    again.records[1].history[0] |= {"best_alignment": 0.9, METRIC: 0.95}
+    assert [r.number for r in again.ranked()] == [1, 2, 4]  # a tie is broken by what training made of it
     assert [r.number for r in again.interrupted()] == [0]
     assert again.records[0].status == RUNNING
     assert again.start({"x": 1}).number == 5
