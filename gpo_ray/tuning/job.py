@@ -27,10 +27,11 @@ from gpo_ray.tuning.report import render_report
 from gpo_ray.tuning.search import run_trials
 from gpo_ray.tuning.shared import share
 from gpo_ray.tuning.space import SearchConfig, Space
+from gpo_ray.tuning.tracking import MlflowLog
 from gpo_ray.tuning.trial import METRIC
 
 KIND, SEARCH = "tuning", "search.json"
-HOW = {"trials", "concurrent", "cpus", "gpus"}
+HOW = {"trials", "concurrent", "workers", "cpus", "gpus", "mlflow"}
 """Settings that another call may change: more trials go on from those there are."""
 
 
@@ -88,9 +89,11 @@ def run_search(
     ledger = Ledger(folder.child("trials"))
     if folder.exists(MANIFEST) and len(ledger.ended()) >= search.trials:
         return dict(json.loads(folder.read_checked("result.json", folder.read_manifest(KIND))))
+    log = None if search.mlflow is None else MlflowLog(search.mlflow, f"gpo tune {folder.absolute}", space)
     with ray_session(address):
-        require("tune", search.concurrent, search.cpus, search.gpus)
-        candidates, finals = _run(search, space, sources, ledger, folder, progress_bar)
+        at_once = search.concurrent if search.workers == 1 else search.workers
+        require("tune", at_once, search.cpus, search.gpus)
+        candidates, finals = _run(search, space, sources, ledger, folder, log, progress_bar)
     best = candidates[finals["winner"]]
     _write_bundle(folder, sources, best, finals["winner"])
     result = _result(ledger, space, finals) | {"bundle": f"{out.rstrip('/')}/bundle", "out": out}
@@ -135,11 +138,17 @@ def _claim(folder: Folder, search: SearchConfig, space: Space, sources: _Sources
 
 
 def _run(
-    search: SearchConfig, space: Space, sources: _Sources, ledger: Ledger, folder: Folder, progress_bar: bool
+    search: SearchConfig,
+    space: Space,
+    sources: _Sources,
+    ledger: Ledger,
+    folder: Folder,
+    log: MlflowLog | None,
+    progress_bar: bool,
 ) -> tuple[dict[str, TrainConfig], dict[str, Any]]:
     """The trials that are left, and the finals; returns the finalists and what came of them."""
     shared = share(sources.arrays)
-    run_trials(search, space, shared, sources.split, ledger, folder.child("tune"), progress_bar)
+    run_trials(search, space, shared, sources.split, ledger, folder.child("tune"), log, progress_bar)
     if not ledger.ranked():
         reasons = Counter(r.reason for r in ledger if r.status == FAILED).most_common(1)
         raise ConfigError(f"{folder}: all {len(ledger.ended())} trials failed; most often: {reasons[0][0]}")

@@ -95,10 +95,15 @@ class SearchConfig(StrictConfig):
     trials: int = Field(default=32, ge=1)
     concurrent: int = Field(default=2, ge=1)
     """Trials at the same time."""
+    workers: int = Field(default=1, ge=1)
+    """Processes of each trial; two or more share its steps by Ray Train and DeepSpeed. As many trials run at
+    the same time as their workers find room."""
     cpus: float = Field(default=1, gt=0)
-    """Logical CPUs of each trial."""
+    """Logical CPUs of each worker."""
     gpus: float = Field(default=0, ge=0)
-    """GPUs of each trial."""
+    """GPUs of each worker."""
+    mlflow: str | None = None
+    """Where trials are tracked besides: an MLflow server or database, such as ``http://host:5000``."""
     scheduler: SchedulerConfig = SchedulerConfig()
     protocol: Literal["paper", "new-questions"] = "new-questions"
     """``new-questions`` keeps 30 % of the questions, besides the test groups, from the search; ``paper``

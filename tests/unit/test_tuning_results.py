@@ -1,5 +1,7 @@
 """What is made of trials: ranks, importance, the finals' verdict."""
 
+import importlib.util
+
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from synthetic import survey
@@ -12,6 +14,7 @@ from gpo_ray.tuning.finals import AGAINST, _judge, everything, final_split
 from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, Ledger, TrialRecord
 from gpo_ray.tuning.report import importance
 from gpo_ray.tuning.space import compile_search
+from gpo_ray.tuning.tracking import MlflowLog
 from gpo_ray.tuning.trial import METRIC
 
 
@@ -106,3 +109,46 @@ def test_reasons_tell_of_memory():
     assert killed.startswith("its process was killed, as happens where memory runs out: ")
     assert "\n" not in killed
     assert reason(KeyError("x")) == "KeyError: 'x'"
+
+
+def three_trials(folder):
+    ledger = Ledger(Folder(folder))
+    report = {"step": 5, "loss": 0.4, "ended": True, "best_alignment": 0.8, METRIC: 0.8}
+    for number, status in enumerate((FINISHED, FAILED, RUNNING)):
+        ledger.write(TrialRecord(number, {"learning_rate": 0.01}, status, "diverged", history=[report]))
+    return Ledger(Folder(folder))
+
+
+SPACE = {"space": {"learning_rate": {"uniform": [1e-4, 1]}}}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="mlflow is not installed")
+@pytest.mark.filterwarnings("ignore")  # of MLflow's own code
+def test_mlflow_has_every_trial_once(tmp_path):
+    from mlflow import MlflowClient
+
+    uri, (_, space) = f"sqlite:///{tmp_path}/mlflow.db", compile_search(SPACE, "f")
+    ledger = three_trials(tmp_path / "trials")
+    MlflowLog(uri, "search", space).write(ledger)
+    ledger.records[2].status = FINISHED
+    MlflowLog(uri, "search", space).write(ledger)
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("search").experiment_id])
+    assert {r.info.run_name: r.info.status for r in runs} == {
+        "trial-0": "FINISHED",
+        "trial-1": "FAILED",
+        "trial-2": "FINISHED",
+    }
+    failed = next(r for r in runs if r.info.status == "FAILED")
+    assert failed.data.tags["reason"] == "diverged"
+    assert failed.data.params == {"learning_rate": "0.01"}
+    (loss,) = client.get_metric_history(failed.info.run_id, "loss")
+    assert (loss.step, loss.value) == (5, 0.4)
+    with pytest.raises(ConfigError, match="mlflow: nonsense://x: "):
+        MlflowLog("nonsense://x", "search", space)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mlflow") is not None, reason="mlflow is installed")
+def test_mlflow_that_is_not_installed_is_named():
+    with pytest.raises(ConfigError, match=r"mlflow: not installed; pip install 'gpo-ray\[mlflow\]'"):
+        MlflowLog("sqlite:///m.db", "search", compile_search(SPACE, "f")[1])
