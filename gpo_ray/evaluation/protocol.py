@@ -110,6 +110,7 @@ def evaluate_config(
     split: Split,
     context: int,
     memories: Memories = (None, None),
+    device: str = "cpu",
 ) -> tuple[list[dict[str, Any]], float]:
     """Meta-train with a configuration and score it on a split's test groups.
 
@@ -120,6 +121,7 @@ def evaluate_config(
         split: the division.
         context: context questions of each test group.
         memories: see :data:`Memories`.
+        device: where the model is meta-trained and asked.
 
     Returns:
         Rows like those of :func:`evaluate_split`, without a curve; the validation groups' alignment.
@@ -128,7 +130,7 @@ def evaluate_config(
         ConfigError: if no test group answered what is to be predicted, or training diverges.
     """
     main, _ = _tasks(arrays, split, EvaluationPlan(("gpo",), context, context_sizes=()))
-    method = _meta_trained(arrays, split, config, memories)
+    method = _meta_trained(arrays, split, config, memories, device)
     return _rows(name, method, split, context, main), method.validation_alignment
 
 
@@ -223,16 +225,20 @@ def _method(
 
 
 def _meta_trained(
-    source: PreferenceArrays, split: Split, config: TrainConfig, memories: Memories = (None, None)
+    source: PreferenceArrays,
+    split: Split,
+    config: TrainConfig,
+    memories: Memories = (None, None),
+    device: str = "cpu",
 ) -> _Method:
     arrays = source
     questions = source.question_numbers(split.question_order)
     if config.standardize:
         arrays = source.standardized(questions)[0]
-    engine = LocalEngine(new_model(arrays.x.shape[1], config), config)
+    engine = LocalEngine(new_model(arrays.x.shape[1], config), config, device)
     data = MetaTrainingData.build(arrays, split, config, memories[0])
     progress = meta_train(engine, data, config, lambda *_: None)
-    best = new_model(arrays.x.shape[1], config)
+    best = new_model(arrays.x.shape[1], config).to(device)
     best.load_state_dict(progress.best_weights)
     view = None
     if config.model.prior != "none":
@@ -242,7 +248,7 @@ def _meta_trained(
     prior = None if view is None else task_prior(view, arrays)
     return _Method(
         arrays,
-        lambda tasks: predict_tasks(best.eval(), arrays, tasks, prior=prior),
+        lambda tasks: predict_tasks(best.eval(), arrays, tasks, device, prior),
         view,
         progress.best_alignment,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -36,6 +37,10 @@ class Engine(Protocol):
 
     rank: int
     workers: int
+
+    @property
+    def device(self) -> torch.device | str:
+        """Where the model is; the data stay on the CPU, and each episode goes there."""
 
     @property
     def forward(self) -> Forward:
@@ -214,7 +219,7 @@ def _validate(
     engine: Engine, data: MetaTrainingData, tasks: list[Task], config: TrainConfig, progress: Progress
 ) -> dict[str, float]:
     """Score the validation groups' questions; keeps the weights if that is the best yet."""
-    predictions = predict_tasks(engine.forward, data.arrays, tasks, data.arrays.x.device, data.prior)
+    predictions = predict_tasks(engine.forward, data.arrays, tasks, engine.device, data.prior)
     aligned = [score(data.arrays, t, p) for t, p in zip(tasks, predictions, strict=True)]
     scored = [
         (t.group, a[np.isfinite(a)].mean())

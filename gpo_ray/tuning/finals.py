@@ -114,7 +114,7 @@ def _start(
     split: Split,
     left: Sequence[tuple[str, str, int]],
 ) -> dict[ray.ObjectRef, tuple[str, str, int]]:
-    task = ray.remote(num_cpus=search.cpus)(_final_task)
+    task = ray.remote(num_cpus=search.cpus, num_gpus=search.gpus)(_final_task)
     priors = SharedPriors(shared, search.cpus)
     pending = {}
     for name, protocol, seed in left:
@@ -126,7 +126,7 @@ def _start(
             memories = [priors.get(k) for k in keys]
         data = [shared[config.model.pooling]]
         # as arguments of their own, Ray has the memories ready before it starts the task
-        reference = task.remote(name, config, data, drawn, search.context, *memories)
+        reference = task.remote(name, config, data, drawn, search, *memories)
         pending[reference] = (name, protocol, seed)
     return pending
 
@@ -163,7 +163,7 @@ def _final_task(
     config: TrainConfig,
     data: Sequence[ray.ObjectRef],
     split: Split,
-    context: int,
+    search: SearchConfig,
     *memories: MemoryView | None,
 ) -> dict[str, Any]:
     import torch
@@ -171,7 +171,10 @@ def _final_task(
     torch.set_num_threads(1)
     train, meta_train = memories
     arrays = shared_arrays(data[0])
-    rows, validation = evaluate_config(name, config, arrays, split, context, (train, meta_train))
+    device = "cuda" if search.gpus else "cpu"
+    rows, validation = evaluate_config(
+        name, config, arrays, split, search.context, (train, meta_train), device
+    )
     return {"rows": rows, "validation_alignment": validation}
 
 

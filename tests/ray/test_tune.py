@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import threading
+import time
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import ray
@@ -178,3 +181,33 @@ def test_impossible_resources_are_refused_at_once(folders, tmp_path):
 def test_a_search_whose_trials_all_fail_says_why(folders, tmp_path):
     with pytest.raises(ConfigError, match="all 1 trials failed; most often: training diverged"):
         run(folders, tmp_path / "out", trials=1, start=[START[2]])
+
+
+def test_trials_that_run_out_of_memory_are_recorded_and_the_search_goes_on(folders, tmp_path):
+    space = {"model.width": {"choice": [16, 2**23]}, "steps": {"choice": [6, 10**6]}}
+    start = [
+        {"model.width": 0, "steps": 1},  # killed, as the kernel does
+        {"model.width": 1, "steps": 0},  # layers of 2**48 bytes, beyond any address space
+        {"model.width": 0, "steps": 0},
+    ]
+    out = tmp_path / "out"
+    killed = []
+
+    def kill_the_first_trial():
+        while not (out / "trials" / "00000.json").exists():
+            time.sleep(0.1)
+        for process in psutil.Process().children(recursive=True):
+            if "ImplicitFunc" in process.name() + " ".join(process.cmdline()):
+                process.kill()
+                killed.append(process.pid)
+
+    watcher = threading.Thread(target=kill_the_first_trial, daemon=True)
+    watcher.start()
+    result = run(folders, out, start=start, space=space, trials=3, concurrent=1, scheduler={"kind": "none"})
+    watcher.join()
+    assert len(killed) == 1
+    rows = pq.read_table(out / "trials.parquet").to_pylist()
+    assert [r["status"] for r in rows] == ["failed", "failed", "finished"]
+    assert rows[0]["reason"].startswith("its process was killed, as happens where memory runs out: ")
+    assert rows[1]["reason"].startswith("out of memory: ")
+    assert (result["trials"], result["failed"], result["best"]["number"]) == (3, 2, 2)
