@@ -26,7 +26,7 @@ from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
 from gpo_ray.tuning.shared import PriorKey, Shared
 from gpo_ray.tuning.space import Sample, SearchConfig, Space
-from gpo_ray.tuning.trial import trial_data, trial_metrics
+from gpo_ray.tuning.trial import trial_config, trial_data, trial_metrics
 
 DRIVER = {"node:__internal_head__": 0.001}
 """What a driver takes: a place on the head node."""
@@ -68,7 +68,7 @@ def run_distributed_trial(
     Raises:
         ConfigError: if the sample is not a valid configuration, or training diverges.
     """
-    config = space.train_config(sample)
+    config = trial_config(sample, space)
     trainer = ray.train.torch.TorchTrainer(
         _worker,
         train_loop_config={"config": config, "shared": shared, "priors": priors, "split": split},

@@ -10,7 +10,7 @@ held out for each seed, which the search has seen.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,9 +64,13 @@ def run_finals(
         ConfigError: if training diverges with every seed of all candidates.
     """
     results, left = _ended(candidates, search, folder)
-    pending = _start(candidates, search, shared, split, left)
-    with tqdm(total=len(pending), desc="finals", unit="fit", disable=not progress_bar) as bar:
-        while pending:
+    start = _starter(candidates, search, shared, split)
+    pending: dict[ray.ObjectRef, tuple[str, str, int]] = {}
+    with tqdm(total=len(left), desc="finals", unit="fit", disable=not progress_bar) as bar:
+        while left or pending:
+            while left and len(pending) < search.concurrent:
+                following = left.pop(0)
+                pending[start(*following)] = following
             (done,), _ = ray.wait(list(pending), num_returns=1)
             name, protocol, seed = pending.pop(done)
             found: Final = {"name": name, "protocol": protocol}
@@ -107,28 +111,24 @@ def _file(name: str, protocol: str, seed: int) -> str:
     return f"{name}-{protocol}-{seed}.json"
 
 
-def _start(
-    candidates: Mapping[str, TrainConfig],
-    search: SearchConfig,
-    shared: Shared,
-    split: Split,
-    left: Sequence[tuple[str, str, int]],
-) -> dict[ray.ObjectRef, tuple[str, str, int]]:
+def _starter(
+    candidates: Mapping[str, TrainConfig], search: SearchConfig, shared: Shared, split: Split
+) -> Callable[[str, str, int], ray.ObjectRef]:
+    """Starts a final, given candidate, protocol and seed."""
     task = ray.remote(num_cpus=search.cpus, num_gpus=search.gpus)(_final_task)
     priors = SharedPriors(shared, search.cpus)
-    pending = {}
-    for name, protocol, seed in left:
+
+    def start(name: str, protocol: str, seed: int) -> ray.ObjectRef:
         config = candidates[name].model_copy(update={"seed": seed})
         drawn = final_split(split, protocol, seed)
         memories: list[ray.ObjectRef | None] = [None, None]
         if config.model.prior != "none":
             keys = [PriorKey.of(config, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
             memories = [priors.get(k) for k in keys]
-        data = [shared[config.model.pooling]]
         # as arguments of their own, Ray has the memories ready before it starts the task
-        reference = task.remote(name, config, data, drawn, search, *memories)
-        pending[reference] = (name, protocol, seed)
-    return pending
+        return task.remote(name, config, [shared[config.model.pooling]], drawn, search, *memories)
+
+    return start
 
 
 def final_split(split: Split, protocol: str, seed: int) -> Split:

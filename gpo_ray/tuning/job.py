@@ -186,8 +186,7 @@ def _result(ledger: Ledger, space: Space, finals: dict[str, Any]) -> dict[str, A
     number = int(finals["winner"].removeprefix("trial-"))
     winner = ledger.records[number]
     scored = [r for r in ended if r.alignment is not None]
-    # a trial that ended by itself took all the steps it would have; of one that was stopped nobody knows
-    full = sum(r.steps if r.status != "stopped" else space.train_config(r.sample).steps for r in scored)
+    full = sum(space.train_config(r.sample).steps for r in scored)
     return {
         "trials": len(ended),
         "failed": len(ended) - len(scored),

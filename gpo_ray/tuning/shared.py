@@ -16,6 +16,8 @@ from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.model.posterior import MemoryView
 from gpo_ray.preferences.splits import Split
 
+KEPT = 8
+"""Priors in the object store that nobody may be using."""
 Shared = Mapping[str, ray.ObjectRef]
 """References to the arrays of each pooling."""
 
@@ -58,6 +60,8 @@ class PriorKey(NamedTuple):
 class SharedPriors:
     """Priors, each fitted once, by a Ray task that starts when it is first asked for.
 
+    The last :data:`KEPT` are kept; a longer series, such as that of the finals, asks for equal ones together.
+
     Args:
         shared: the data.
         cpus: of each task.
@@ -73,6 +77,8 @@ class SharedPriors:
         if key not in self._found:
             # in a list, Ray hands over the reference itself
             self._found[key] = self._task.remote([self._shared[key.pooling]], key)
+            if len(self._found) > KEPT:
+                del self._found[next(iter(self._found))]
         return self._found[key]
 
 

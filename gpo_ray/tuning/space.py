@@ -94,7 +94,7 @@ class SearchConfig(StrictConfig):
     """``random`` is there to compare with."""
     trials: int = Field(default=32, ge=1)
     concurrent: int = Field(default=2, ge=1)
-    """Trials at the same time."""
+    """Trials, and finals, at the same time."""
     workers: int = Field(default=1, ge=1)
     """Processes of each trial; two or more share its steps by Ray Train and DeepSpeed. As many trials run at
     the same time as their workers find room."""

@@ -39,7 +39,7 @@ def run_trial(
         ConfigError: if the sample is not a valid configuration, or training diverges.
     """
     torch.set_num_threads(1)
-    config = space.train_config(sample)
+    config = trial_config(sample, space)
     data = trial_data(config, shared, priors, split)
     engine = LocalEngine(new_model(data.arrays.x.shape[1], config), config, device)
     progress = Progress()
@@ -48,6 +48,17 @@ def run_trial(
         tune.report(trial_metrics(metrics, progress, config))
 
     meta_train(engine, data, config, report, progress)
+
+
+def trial_config(sample: Sample, space: Space) -> TrainConfig:
+    """What a sample stands for, but that only the scheduler stops a trial early.
+
+    Patience would end those that start from a good prior before they could show whether they improve on it;
+    the finals and the bundle keep it.
+    """
+    config = space.train_config(sample)
+    validation = config.validation.model_copy(update={"patience": config.steps + 1})
+    return config.model_copy(update={"validation": validation})
 
 
 def trial_data(
@@ -69,9 +80,8 @@ def trial_metrics(metrics: dict[str, Any], progress: Progress, config: TrainConf
     Raises:
         ConfigError: if it is not finite.
     """
-    ended = progress.step == config.steps or progress.stale >= config.validation.patience
     best = max(m["validation_alignment"] for m in progress.history)
-    found = metrics | {METRIC: best, "ended": ended}
+    found = metrics | {METRIC: best, "ended": progress.step == config.steps}
     kept = {k: found[k] for k in REPORTED}
     wrong = [k for k, v in kept.items() if not math.isfinite(v)]
     if wrong:
