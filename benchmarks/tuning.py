@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -45,6 +46,7 @@ RATES = (1e-4, 1e-3)
 def main() -> None:
     options = _arguments()
     torch.set_num_threads(1)
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - like the loop; by default Ray yields to all others
     arrays, split = _random() if options.survey is None else _given(options)
     rounds: dict[str, list[float]] = {"loop": [], "one": [], "two": []}
     with tempfile.TemporaryDirectory() as folder, ray_session():
