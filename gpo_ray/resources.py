@@ -178,6 +178,10 @@ class Search(Protocol):
         """Trials at the same time."""
 
     @property
+    def workers(self) -> int:
+        """Processes of each trial."""
+
+    @property
     def cpus(self) -> float:
         """Logical CPUs of each process."""
 
@@ -197,21 +201,14 @@ def train_need(workers: int, gpus: float = 0) -> Need:
     return Need("train", (Bundle("worker", workers, 1, gpus),), "--workers or --gpus-per-worker")
 
 
-def tune_need(search: Search, workers: int = 1) -> Need:
-    """Concurrent trials.
-
-    Args:
-        search: how many trials, and what each of their processes takes.
-        workers: of each trial; with several, a driver that takes one CPU more waits for them.
-    """
-    if workers == 1:
+def tune_need(search: Search) -> Need:
+    """Concurrent trials; of trials with several workers at least one, the others follow as there is room."""
+    keys = "cpus or gpus of --config"
+    if search.workers == 1:
         trials = Bundle("trial", search.concurrent, search.cpus, search.gpus)
-        return Need("tune", (trials,), "concurrent, cpus or gpus of --config")
-    bundles = (
-        Bundle("trial worker", search.concurrent * workers, search.cpus, search.gpus),
-        Bundle("trial driver", search.concurrent, 1),
-    )
-    return Need("tune", bundles, "concurrent, workers, cpus or gpus of --config")
+        return Need("tune", (trials,), f"concurrent, {keys}")
+    workers = Bundle("trial worker", search.workers, search.cpus, search.gpus)
+    return Need("tune", (workers,), f"workers, {keys}")
 
 
 def evaluate_need(cpus: float = 1) -> Need:

@@ -28,6 +28,10 @@ METHODS = (*MODELS, *BASELINES)
 CURVE = (1, 2, 5, 10, 20, 50, 100, 200)
 """Context sizes of the context-size curve, as far as half of the test groups' answers allow."""
 
+Memories = tuple[MemoryView | None, MemoryView | None]
+"""Answers to a split's training questions as a prior, of the training groups and of all meta-train groups:
+for meta-training and for test groups. None is fitted where it is needed."""
+
 Predictor = Callable[[Sequence[Task]], list[NDArray[np.float64]] | None]
 
 
@@ -100,7 +104,13 @@ def evaluate_split(
 
 
 def evaluate_config(
-    name: str, config: TrainConfig, arrays: PreferenceArrays, split: Split, context: int
+    name: str,
+    config: TrainConfig,
+    arrays: PreferenceArrays,
+    split: Split,
+    context: int,
+    memories: Memories = (None, None),
+    device: str = "cpu",
 ) -> tuple[list[dict[str, Any]], float]:
     """Meta-train with a configuration and score it on a split's test groups.
 
@@ -110,6 +120,8 @@ def evaluate_config(
         arrays: the data, with the pooling that ``config`` asks for.
         split: the division.
         context: context questions of each test group.
+        memories: see :data:`Memories`.
+        device: where the model is meta-trained and asked.
 
     Returns:
         Rows like those of :func:`evaluate_split`, without a curve; the validation groups' alignment.
@@ -118,7 +130,7 @@ def evaluate_config(
         ConfigError: if no test group answered what is to be predicted, or training diverges.
     """
     main, _ = _tasks(arrays, split, EvaluationPlan(("gpo",), context, context_sizes=()))
-    method = _meta_trained(arrays, split, config)
+    method = _meta_trained(arrays, split, config, memories, device)
     return _rows(name, method, split, context, main), method.validation_alignment
 
 
@@ -212,23 +224,31 @@ def _method(
     return _Method(arrays["mean"], predict)
 
 
-def _meta_trained(source: PreferenceArrays, split: Split, config: TrainConfig) -> _Method:
+def _meta_trained(
+    source: PreferenceArrays,
+    split: Split,
+    config: TrainConfig,
+    memories: Memories = (None, None),
+    device: str = "cpu",
+) -> _Method:
     arrays = source
     questions = source.question_numbers(split.question_order)
     if config.standardize:
         arrays = source.standardized(questions)[0]
-    engine = LocalEngine(new_model(arrays.x.shape[1], config), config)
-    progress = meta_train(engine, MetaTrainingData.build(arrays, split, config), config, lambda *_: None)
-    best = new_model(arrays.x.shape[1], config)
+    engine = LocalEngine(new_model(arrays.x.shape[1], config), config, device)
+    data = MetaTrainingData.build(arrays, split, config, memories[0])
+    progress = meta_train(engine, data, config, lambda *_: None)
+    best = new_model(arrays.x.shape[1], config).to(device)
     best.load_state_dict(progress.best_weights)
     view = None
     if config.model.prior != "none":
         groups = arrays.group_numbers(split.meta_train_groups)
-        view = fit_memory(arrays, groups, questions, config.validation.context_questions)
+        context = config.validation.context_questions
+        view = memories[1] or fit_memory(arrays, groups, questions, context)
     prior = None if view is None else task_prior(view, arrays)
     return _Method(
         arrays,
-        lambda tasks: predict_tasks(best.eval(), arrays, tasks, prior=prior),
+        lambda tasks: predict_tasks(best.eval(), arrays, tasks, device, prior),
         view,
         progress.best_alignment,
     )

@@ -65,6 +65,12 @@ class DeepSpeedEngine:
         )
 
     @property
+    def device(self) -> torch.device:
+        """Where DeepSpeed put the model."""
+        device: torch.device = self._engine.device
+        return device
+
+    @property
     def forward(self) -> Forward:
         """The model."""
         forward: Forward = self._engine
@@ -74,13 +80,11 @@ class DeepSpeedEngine:
         """One gradient step; returns the loss and the excess losses of all workers' groups."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
-        loss, excess = episode_loss(
-            self._engine, episode.to(self._engine.device), self._likelihood, self.workers
-        )
+        loss, excess = episode_loss(self._engine, episode.to(self.device), self._likelihood, self.workers)
         self._engine.backward(loss)
         self._engine.step()
         # each worker fills in its own groups' places and adds zero to the others'
-        shared = torch.zeros(1 + episode.total_groups, device=self._engine.device)
+        shared = torch.zeros(1 + episode.total_groups, device=self.device)
         shared[0] = loss.detach() / self.workers
         shared[1 + self.rank :: self.workers] = excess
         torch.distributed.all_reduce(shared)
@@ -88,7 +92,7 @@ class DeepSpeedEngine:
 
     def agree(self, value: float) -> float:
         """The first worker's value."""
-        shared = torch.tensor([value], dtype=torch.float64, device=self._engine.device)
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
         torch.distributed.broadcast(shared, 0)
         return float(shared)
 

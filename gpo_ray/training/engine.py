@@ -33,7 +33,7 @@ class LocalEngine:
     def __init__(self, model: GPOTransformer, config: TrainConfig, device: str = "cpu") -> None:
         self._model = model.to(device)
         self._config = config
-        self._device = device
+        self.device = device
         self._optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -47,7 +47,7 @@ class LocalEngine:
         """One gradient step; returns the loss and the groups' excess losses."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
-        loss, excess = episode_loss(self._model, episode.to(self._device), self._config.model.likelihood)
+        loss, excess = episode_loss(self._model, episode.to(self.device), self._config.model.likelihood)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self._config.clip_norm:

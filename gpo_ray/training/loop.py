@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Prior, Task, build_episode, draw_tasks
 from gpo_ray.model.memory import task_prior
+from gpo_ray.model.posterior import MemoryView
 from gpo_ray.model.predict import Forward, fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.splits import Split
 from gpo_ray.training.objective import GroupWeights, validation_scores
@@ -35,6 +37,10 @@ class Engine(Protocol):
 
     rank: int
     workers: int
+
+    @property
+    def device(self) -> torch.device | str:
+        """Where the model is; the data stay on the CPU, and each episode goes there."""
 
     @property
     def forward(self) -> Forward:
@@ -75,16 +81,29 @@ class MetaTrainingData:
     """From the training groups' answers, if the model takes one."""
 
     @classmethod
-    def build(cls, arrays: PreferenceArrays, split: Split, config: TrainConfig) -> MetaTrainingData:
-        """Look up a split's groups and questions."""
+    def build(
+        cls,
+        arrays: PreferenceArrays,
+        split: Split,
+        config: TrainConfig,
+        memory: MemoryView | None = None,
+    ) -> MetaTrainingData:
+        """Look up a split's groups and questions.
+
+        Args:
+            arrays: the data, standardised if ``config`` says so.
+            split: the division.
+            config: how to meta-train.
+            memory: the training groups' answers to the training questions, if they were fitted before;
+                only the model that takes a prior looks at it.
+        """
         questions = arrays.question_numbers(split.question_order)
         groups = arrays.group_numbers(split.train_groups)
         cut = len(questions) - int(config.validation.question_fraction * len(questions))
         prior = None
         if config.model.prior != "none":
-            prior = task_prior(
-                fit_memory(arrays, groups, questions, config.validation.context_questions), arrays
-            )
+            context = config.validation.context_questions
+            prior = task_prior(memory or fit_memory(arrays, groups, questions, context), arrays)
         return cls(
             arrays=arrays,
             train_groups=groups,
@@ -200,7 +219,7 @@ def _validate(
     engine: Engine, data: MetaTrainingData, tasks: list[Task], config: TrainConfig, progress: Progress
 ) -> dict[str, float]:
     """Score the validation groups' questions; keeps the weights if that is the best yet."""
-    predictions = predict_tasks(engine.forward, data.arrays, tasks, data.arrays.x.device, data.prior)
+    predictions = predict_tasks(engine.forward, data.arrays, tasks, engine.device, data.prior)
     aligned = [score(data.arrays, t, p) for t, p in zip(tasks, predictions, strict=True)]
     scored = [
         (t.group, a[np.isfinite(a)].mean())

@@ -1,131 +1,213 @@
-"""The finals: the best trials meta-trained anew, several times, and scored on groups the search never saw."""
+"""The finals: the best trials meta-trained anew, several times, and scored on groups the search never saw.
+
+Every final keeps the search's test groups, so that none of them had a say in any choice. Validation
+groups, the order of the questions, and with it the contexts, are drawn anew for each seed, and so are
+weights and episodes. In protocol ``paper`` all questions are training questions. In ``new-questions`` those
+that the search kept are asked, so that groups and questions are new to it; where it kept none, others are
+held out for each seed, which the search has seen.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import ray
+from tqdm.auto import tqdm
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocol import evaluate_config
 from gpo_ray.evaluation.statistics import compare
-from gpo_ray.preferences.splits import Split
-from gpo_ray.ray_session import user_error
+from gpo_ray.model.posterior import MemoryView
+from gpo_ray.preferences.splits import NEW_QUESTION_FRACTION, Split
 from gpo_ray.storage import Folder
-from gpo_ray.tuning.trial import shared_arrays
+from gpo_ray.tuning.failures import reason
+from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors, shared_arrays
+from gpo_ray.tuning.space import SearchConfig
 
 AGAINST = "against"
 """Name, among the finalists, of what the winner is compared with."""
 
+Final = dict[str, Any]
+"""``name, protocol, rows, validation_alignment``, and for one that failed ``reason``."""
+
 
 def run_finals(
     candidates: Mapping[str, TrainConfig],
-    shared: Mapping[str, ray.ObjectRef],
+    search: SearchConfig,
+    shared: Shared,
     split: Split,
-    seeds: int,
-    context: int,
-    cpus: float,
     folder: Folder,
+    progress_bar: bool = False,
 ) -> dict[str, Any]:
-    """Meta-train every candidate with every seed; what ended before is not done again.
+    """Meta-train every candidate in every protocol with every seed; what ended before is not done again.
 
     Args:
         candidates: configurations by name, :data:`AGAINST` among them.
-        shared: the data by pooling, in the object store.
+        search: protocols, seeds, context questions of each test group, resources.
+        shared: the data.
         split: the search's.
-        seeds: meta-trainings of each candidate.
-        context: context questions of each test group.
-        cpus: of each meta-training.
         folder: where each of them leaves its scores.
+        progress_bar: whether to show progress.
 
     Returns:
         ``winner``: the candidate, other than :data:`AGAINST`, with the best mean validation alignment;
-        ``candidates``: ``name, validation_alignment, test_alignment`` of each; ``gain``: the winner's
-        over :data:`AGAINST` on test groups, as :func:`gpo_ray.evaluation.statistics.compare` gives it.
+        ``candidates``: ``name, validation_alignment, test_alignment`` (by protocol) and ``failed`` of each;
+        ``gains``: by protocol, the winner's over :data:`AGAINST` on test groups, paired, as
+        :func:`gpo_ray.evaluation.statistics.compare` gives it; ``questions_seen``: whether the search has
+        seen the questions of ``new-questions``.
 
     Raises:
         ConfigError: if training diverges with every seed of all candidates.
     """
-    task = ray.remote(num_cpus=cpus)(_final_task)
-    pending: dict[ray.ObjectRef, str] = {}
-    results: dict[str, dict[str, Any]] = {}
-    for name, config in candidates.items():
-        for seed in range(seeds):
-            file = f"{name}-{seed}.json"
-            if folder.exists(file):
-                results[file] = json.loads(folder.read(file))
-                continue
-            data = [shared[config.model.pooling]]  # in a list, Ray hands over the reference itself
-            anew = config.model_copy(update={"seed": seed})
-            pending[task.remote(name, anew, data, reshuffled(split, seed), context)] = file
-    while pending:
-        (done,), _ = ray.wait(list(pending), num_returns=1)
-        file = pending.pop(done)
-        try:
-            results[file] = ray.get(done)
-        except ray.exceptions.RayTaskError as e:
-            known = user_error(e)
-            if known is None:
-                raise
-            results[file] = {"rows": [], "validation_alignment": None, "reason": str(known)}
-        folder.write(file, json.dumps(results[file]).encode())
-    return _judge({n: [results[f"{n}-{s}.json"] for s in range(seeds)] for n in candidates})
+    results, left = _ended(candidates, search, folder)
+    start = _starter(candidates, search, shared, split)
+    pending: dict[ray.ObjectRef, tuple[str, str, int]] = {}
+    with tqdm(total=len(left), desc="finals", unit="fit", disable=not progress_bar) as bar:
+        while left or pending:
+            while left and len(pending) < search.concurrent:
+                following = left.pop(0)
+                pending[start(*following)] = following
+            (done,), _ = ray.wait(list(pending), num_returns=1)
+            name, protocol, seed = pending.pop(done)
+            found: Final = {"name": name, "protocol": protocol}
+            try:
+                found |= ray.get(done)
+            except ray.exceptions.RayError as e:
+                found |= {"rows": [], "validation_alignment": None, "reason": reason(e)}
+            folder.write(_file(name, protocol, seed), json.dumps(found).encode())
+            results.append(found)
+            bar.update(1)
+    return _judge(results, list(candidates), search.finals_protocols) | {
+        "questions_seen": not split.new_questions
+    }
 
 
-def reshuffled(split: Split, seed: int) -> Split:
-    """The same test groups and new questions; other validation groups and another order of the questions."""
+def _ended(
+    candidates: Mapping[str, TrainConfig], search: SearchConfig, folder: Folder
+) -> tuple[list[Final], list[tuple[str, str, int]]]:
+    """Results of earlier calls, and (name, protocol, seed) of what is left.
+
+    Candidates run side by side, so that a prior which they share is needed for a short while. What they are
+    compared with comes first: it may well take longest, and the others then fill the last CPUs.
+    """
+    results: list[Final] = []
+    left: list[tuple[str, str, int]] = []
+    for protocol in search.finals_protocols:
+        for seed in range(search.seeds):
+            for name in sorted(candidates, key=lambda n: n != AGAINST):
+                file = _file(name, protocol, seed)
+                if folder.exists(file):
+                    results.append(json.loads(folder.read(file)))
+                else:
+                    left.append((name, protocol, seed))
+    return results, left
+
+
+def _file(name: str, protocol: str, seed: int) -> str:
+    return f"{name}-{protocol}-{seed}.json"
+
+
+def _starter(
+    candidates: Mapping[str, TrainConfig], search: SearchConfig, shared: Shared, split: Split
+) -> Callable[[str, str, int], ray.ObjectRef]:
+    """Starts a final, given candidate, protocol and seed."""
+    task = ray.remote(num_cpus=search.cpus, num_gpus=search.gpus)(_final_task)
+    priors = SharedPriors(shared, search.cpus)
+
+    def start(name: str, protocol: str, seed: int) -> ray.ObjectRef:
+        config = candidates[name].model_copy(update={"seed": seed})
+        drawn = final_split(split, protocol, seed)
+        memories: list[ray.ObjectRef | None] = [None, None]
+        if config.model.prior != "none":
+            keys = [PriorKey.of(config, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
+            memories = [priors.get(k) for k in keys]
+        # as arguments of their own, Ray has the memories ready before it starts the task
+        return task.remote(name, config, [shared[config.model.pooling]], drawn, search, *memories)
+
+    return start
+
+
+def final_split(split: Split, protocol: str, seed: int) -> Split:
+    """A division for the finals: the search's test groups; the module's docstring says what is drawn anew."""
     rng = np.random.default_rng([split.seed, seed])
     groups = rng.permutation(split.meta_train_groups).tolist()
+    questions = rng.permutation(sorted(split.question_order + split.new_questions)).tolist()
+    new = set[str]()
+    if protocol == "new-questions":
+        new = set(split.new_questions) or set(questions[: int(NEW_QUESTION_FRACTION * len(questions))])
     kept = len(split.validation_groups)
     return split.model_copy(
         update={
+            "protocol": protocol,
             "seed": seed,
             "validation_groups": tuple(groups[:kept]),
             "train_groups": tuple(groups[kept:]),
-            "question_order": tuple(rng.permutation(split.question_order).tolist()),
+            "question_order": tuple(q for q in questions if q not in new),
+            "new_questions": tuple(q for q in questions if q in new),
         }
     )
 
 
+def everything(split: Split) -> Split:
+    """The same groups, and all questions to train on."""
+    questions = split.question_order + split.new_questions
+    return split.model_copy(update={"protocol": "paper", "question_order": questions, "new_questions": ()})
+
+
 def _final_task(
-    name: str, config: TrainConfig, data: Sequence[ray.ObjectRef], split: Split, context: int
+    name: str,
+    config: TrainConfig,
+    data: Sequence[ray.ObjectRef],
+    split: Split,
+    search: SearchConfig,
+    *memories: MemoryView | None,
 ) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    rows, validation = evaluate_config(name, config, shared_arrays(data[0]), split, context)
+    train, meta_train = memories
+    arrays = shared_arrays(data[0])
+    device = "cuda" if search.gpus else "cpu"
+    rows, validation = evaluate_config(
+        name, config, arrays, split, search.context, (train, meta_train), device
+    )
     return {"rows": rows, "validation_alignment": validation}
 
 
-def _judge(results: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _judge(results: Sequence[Final], names: Sequence[str], protocols: Sequence[str]) -> dict[str, Any]:
     table: list[dict[str, Any]] = []
-    for name, runs in results.items():
+    for name in names:
+        runs = [r for r in results if r["name"] == name]
         ended = [r for r in runs if r["validation_alignment"] is not None]
-        scores = [row["alignment"] for r in ended for row in r["rows"] if row["alignment"] is not None]
         table.append(
             {
                 "name": name,
                 "validation_alignment": _mean([r["validation_alignment"] for r in ended]),
-                "test_alignment": _mean(scores),
+                "test_alignment": {p: _mean(_scores(ended, p)) for p in protocols},
                 "failed": len(runs) - len(ended),
             }
         )
     # a configuration that diverges with some seed is not one to ship while another does not
     able = [t for t in table if t["name"] != AGAINST and t["validation_alignment"] is not None]
     if not able:
-        reason = next(r["reason"] for runs in results.values() for r in runs if "reason" in r)
-        raise ConfigError(f"no finalist could be meta-trained again: {reason}")
+        why = next(r["reason"] for r in results if "reason" in r)
+        raise ConfigError(f"no finalist could be meta-trained again: {why}")
     winner = min(able, key=lambda t: (t["failed"], -t["validation_alignment"]))["name"]
-    rows = [row for runs in results.values() for r in runs for row in r["rows"]]
+    rows = {p: [row for r in results if r["protocol"] == p for row in r["rows"]] for p in protocols}
     return {
         "winner": winner,
         "candidates": table,
-        "gain": compare(rows, winner, AGAINST, "alignment"),
+        "gains": {p: compare(rows[p], winner, AGAINST, "alignment") for p in protocols},
     }
+
+
+def _scores(results: Sequence[Final], protocol: str) -> list[float]:
+    rows = [row for r in results if r["protocol"] == protocol for row in r["rows"]]
+    return [row["alignment"] for row in rows if row["alignment"] is not None]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -22,15 +22,17 @@ from gpo_ray.resources import tune_need
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
 from gpo_ray.training.local import train_local
 from gpo_ray.training.run import TrainJob
-from gpo_ray.tuning.finals import AGAINST, run_finals
+from gpo_ray.tuning.finals import AGAINST, everything, run_finals
 from gpo_ray.tuning.ledger import FAILED, Ledger
 from gpo_ray.tuning.report import render_report
 from gpo_ray.tuning.search import run_trials
+from gpo_ray.tuning.shared import share
 from gpo_ray.tuning.space import SearchConfig, Space
-from gpo_ray.tuning.trial import share
+from gpo_ray.tuning.tracking import MlflowLog
+from gpo_ray.tuning.trial import METRIC
 
 KIND, SEARCH = "tuning", "search.json"
-HOW = {"trials", "concurrent", "cpus", "gpus"}
+HOW = {"trials", "concurrent", "workers", "cpus", "gpus", "mlflow"}
 """Settings that another call may change: more trials go on from those there are."""
 
 
@@ -88,9 +90,10 @@ def run_search(
     ledger = Ledger(folder.child("trials"))
     if folder.exists(MANIFEST) and len(ledger.ended()) >= search.trials:
         return dict(json.loads(folder.read_checked("result.json", folder.read_manifest(KIND))))
+    log = None if search.mlflow is None else MlflowLog(search.mlflow, f"gpo tune {folder.absolute}", space)
     with ray_session(address):
         require(tune_need(search))
-        candidates, finals = _run(search, space, sources, ledger, folder, progress_bar)
+        candidates, finals = _run(search, space, sources, ledger, folder, log, progress_bar)
     best = candidates[finals["winner"]]
     _write_bundle(folder, sources, best, finals["winner"])
     result = _result(ledger, space, finals) | {"bundle": f"{out.rstrip('/')}/bundle", "out": out}
@@ -101,7 +104,7 @@ def run_search(
 
 def _load(search: SearchConfig, space: Space, survey: str, embeddings: str) -> _Sources:
     dataset, store = PreferenceDataset.load(survey), EmbeddingStore(embeddings)
-    poolings = {*space.poolings(), load_train_config(search.against).model.pooling}
+    poolings = {*space.possible("model.pooling"), load_train_config(search.against).model.pooling}
     loaded = {p: store.load(dataset, p) for p in sorted(poolings)}
     split = draw_split(dataset, search.fraction, search.seed, search.protocol, space.base.validation.fraction)
     return _Sources(
@@ -135,18 +138,22 @@ def _claim(folder: Folder, search: SearchConfig, space: Space, sources: _Sources
 
 
 def _run(
-    search: SearchConfig, space: Space, sources: _Sources, ledger: Ledger, folder: Folder, progress_bar: bool
+    search: SearchConfig,
+    space: Space,
+    sources: _Sources,
+    ledger: Ledger,
+    folder: Folder,
+    log: MlflowLog | None,
+    progress_bar: bool,
 ) -> tuple[dict[str, TrainConfig], dict[str, Any]]:
     """The trials that are left, and the finals; returns the finalists and what came of them."""
     shared = share(sources.arrays)
-    run_trials(search, space, shared, sources.split, ledger, folder.child("tune"), progress_bar)
+    run_trials(search, space, shared, sources.split, ledger, folder.child("tune"), log, progress_bar)
     if not ledger.ranked():
         reasons = Counter(r.reason for r in ledger if r.status == FAILED).most_common(1)
         raise ConfigError(f"{folder}: all {len(ledger.ended())} trials failed; most often: {reasons[0][0]}")
     candidates = _candidates(search, space, ledger)
-    finals = run_finals(
-        candidates, shared, sources.split, search.seeds, search.context, search.cpus, folder.child("finals")
-    )
+    finals = run_finals(candidates, search, shared, sources.split, folder.child("finals"), progress_bar)
     return candidates, finals
 
 
@@ -169,7 +176,7 @@ def _write_bundle(folder: Folder, sources: _Sources, best: TrainConfig, name: st
             storage=folder.child("runs").absolute,
             name=name,
             config=best,
-            split=sources.split,
+            split=everything(sources.split),
         )
     )
 
@@ -179,8 +186,7 @@ def _result(ledger: Ledger, space: Space, finals: dict[str, Any]) -> dict[str, A
     number = int(finals["winner"].removeprefix("trial-"))
     winner = ledger.records[number]
     scored = [r for r in ended if r.alignment is not None]
-    # a trial that ended by itself took all the steps it would have; of one that was stopped nobody knows
-    full = sum(r.steps if r.status != "stopped" else space.train_config(r.sample).steps for r in scored)
+    full = sum(space.train_config(r.sample).steps for r in scored)
     return {
         "trials": len(ended),
         "failed": len(ended) - len(scored),
@@ -205,9 +211,10 @@ def _publish(folder: Folder, ledger: Ledger, space: Space, best: TrainConfig, re
             "reason": r.reason or None,
             "steps": r.steps,
             "validation_alignment": r.alignment,
+            METRIC: r.score,
             "seconds": r.seconds,
             **space.values(r.sample),
-            "history": [{k: h[k] for k in ("step", "loss", "validation_alignment")} for h in r.history],
+            "history": r.history,
         }
         for r in ledger.ended()
     ]

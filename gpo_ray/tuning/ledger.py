@@ -26,7 +26,7 @@ class TrialRecord:
     """Why it failed."""
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
-    """What was reported: ``step, loss, validation_alignment, best_alignment, seconds, ended``."""
+    """What was reported: :data:`gpo_ray.tuning.trial.REPORTED`."""
 
     @property
     def steps(self) -> int:
@@ -35,10 +35,21 @@ class TrialRecord:
 
     @property
     def alignment(self) -> float | None:
-        """Best validation alignment; None for a trial that failed or reported nothing."""
+        """Validation alignment with a bundle's weights; None for a trial that failed or reported nothing.
+
+        Those may be the weights before the first step, which leave a prior as it is.
+        """
+        return self._last("best_alignment")
+
+    @property
+    def score(self) -> float | None:
+        """What the search raises; None likewise."""
+        return self._last("trained_alignment")
+
+    def _last(self, key: str) -> float | None:
         if self.status == FAILED or not self.history:
             return None
-        return float(self.history[-1]["best_alignment"])
+        return float(self.history[-1][key])
 
 
 class Ledger:
@@ -70,9 +81,10 @@ class Ledger:
         return [r for r in self if r.status == RUNNING]
 
     def ranked(self) -> list[TrialRecord]:
-        """Trials with an alignment, best first."""
-        scored = [(r.alignment, r) for r in self.ended()]
-        return [r for a, r in sorted(((a, r) for a, r in scored if a is not None), key=lambda p: -p[0])]
+        """Trials with an alignment, best first; among equals, those whose training did best."""
+        found = [(r.alignment, r.score, r) for r in self.ended()]
+        scored = [(a, s, r) for a, s, r in found if a is not None and s is not None]
+        return [r for _, _, r in sorted(scored, key=lambda f: (-f[0], -f[1]))]
 
     def start(self, sample: Sample) -> TrialRecord:
         """A record for a new trial, with the next number."""

@@ -52,7 +52,7 @@ def importance(records: Sequence[TrialRecord], space: Space) -> dict[str, float]
 
     The correlation ratio, of numbers in :data:`CLASSES` classes of equal count; 0 where nothing varied.
     """
-    ranks = np.asarray(rankdata([r.alignment for r in records]), np.float64)
+    ranks = np.asarray(rankdata([r.score for r in records]), np.float64)
     total = float(((ranks - ranks.mean()) ** 2).sum())
     found = {}
     for d in space.dimensions:
@@ -73,12 +73,12 @@ def _classes(dimension: Dimension, sampled: NDArray[np.float64]) -> NDArray[np.f
 
 
 def _history(axes: Axes, records: list[TrialRecord]) -> None:
-    scored = [(r.number, r.alignment, r.status) for r in records if r.alignment is not None]
+    scored = [(r.number, r.score, r.status) for r in records if r.score is not None]
     numbers, values, statuses = zip(*scored, strict=True)
     colours = [MUTED if s == "stopped" else COLOUR for s in statuses]
     axes.scatter(numbers, values, c=colours, s=24, label="trial (grey: stopped early)")
     axes.plot(numbers, np.maximum.accumulate(values), color="#c2571a", label="best so far")
-    axes.set(xlabel="trial", ylabel="validation alignment")
+    axes.set(xlabel="trial", ylabel="alignment after training")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
 

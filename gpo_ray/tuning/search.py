@@ -7,12 +7,12 @@ ended before; a trial that was interrupted is the first to run.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import pickle
 import uuid
 import warnings
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,9 +27,12 @@ from ray.tune.search.hyperopt import HyperOptSearch
 from gpo_ray.preferences.splits import Split
 from gpo_ray.ray_session import user_error
 from gpo_ray.storage import Folder
+from gpo_ray.tuning.failures import one_line, reason
 from gpo_ray.tuning.ledger import FAILED, FINISHED, STOPPED, Ledger, TrialRecord
+from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors
 from gpo_ray.tuning.space import SearchConfig, Space
-from gpo_ray.tuning.trial import METRIC, run_trial
+from gpo_ray.tuning.tracking import MlflowLog
+from gpo_ray.tuning.trial import METRIC, REPORTED, run_trial
 
 RANDOM_TRIALS = 20
 """Most trials drawn at random before TPE models them."""
@@ -38,10 +41,11 @@ RANDOM_TRIALS = 20
 def run_trials(
     search: SearchConfig,
     space: Space,
-    shared: Mapping[str, ray.ObjectRef],
+    shared: Shared,
     split: Split,
     ledger: Ledger,
     logs: Folder,
+    log: MlflowLog | None = None,
     progress_bar: bool = False,
 ) -> None:
     """Run the trials that are left; every one ends in the ledger, failed ones with their reason.
@@ -49,34 +53,36 @@ def run_trials(
     Args:
         search: how many trials, how many at a time.
         space: what they are drawn from.
-        shared: the data by pooling, in the object store.
+        shared: the data.
         split: whose validation groups are scored.
         ledger: the trials so far.
         logs: where Tune keeps its logs, and TensorBoard events.
+        log: where trials are tracked besides.
         progress_bar: whether to show Tune's table.
     """
+    if log is not None:
+        log.write(ledger)
     left = search.trials - len(ledger.ended())
     if left <= 0:
         return
     searcher, scheduler = _searcher(search, space, ledger), _scheduler(search, space, ledger)
-    trainable = partial(
-        run_trial, space=space, shared=dict(shared), split=split, device="cuda" if search.gpus else "cpu"
-    )
     if not progress_bar:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told from the ledger
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the older reporter is quiet at verbose=0
+    alone = search.workers == 1
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"CPU": search.cpus, "GPU": search.gpus}),
+        _trainable(search, space, shared, split, logs),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=left,
-            max_concurrent_trials=search.concurrent,
+            max_concurrent_trials=_at_a_time(search),
+            reuse_actors=alone,  # the next trial finds everything imported
         ),
         run_config=tune.RunConfig(
             name=f"tune-{uuid.uuid4().hex[:8]}",
             storage_path=logs.absolute,
-            callbacks=[_Recorder(ledger)],
+            callbacks=[_Recorder(ledger, log)],
             failure_config=tune.FailureConfig(max_failures=0),
             verbose=1 if progress_bar else 0,
         ),
@@ -84,6 +90,56 @@ def run_trials(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Tune's: what a user can do something about is in the ledger
         tuner.fit()
+
+
+def _at_a_time(search: SearchConfig) -> int:
+    if search.workers == 1:
+        return search.concurrent
+    from gpo_ray.tuning.distributed import trials_at_a_time
+
+    return trials_at_a_time(search)
+
+
+def _trainable(search: SearchConfig, space: Space, shared: Shared, split: Split, logs: Folder) -> Any:
+    """What Tune runs for each trial, and what that takes."""
+    known: dict[str, Any] = {
+        "space": space,
+        "shared": dict(shared),
+        "priors": _priors(search, space, shared, split),
+        "split": split,
+    }
+    if search.workers == 1:
+        resources = {"CPU": search.cpus, "GPU": search.gpus}
+        return tune.with_resources(
+            partial(run_trial, **known, device="cuda" if search.gpus else "cpu"), resources
+        )
+    from gpo_ray.tuning.distributed import DRIVER, run_distributed_trial
+
+    storage = logs.child("train").absolute
+    return tune.with_resources(
+        partial(run_distributed_trial, **known, search=search, storage=storage), DRIVER
+    )
+
+
+def _priors(
+    search: SearchConfig, space: Space, shared: Shared, split: Split
+) -> dict[PriorKey, ray.ObjectRef]:
+    """All priors that some sample needs, fitted before the trials, which hold the CPUs that it takes.
+
+    Raises:
+        GPOError: as fitting them does.
+    """
+    if "memory" not in space.possible("model.prior"):
+        return {}
+    priors, context = SharedPriors(shared, search.cpus), space.base.validation.context_questions
+    pairs = itertools.product(space.possible("model.pooling"), space.possible("standardize"))
+    keys = {PriorKey(p, s, context, split.train_groups, split.question_order) for p, s in pairs}
+    found = {k: priors.get(k) for k in keys}
+    try:
+        ray.get(list(found.values()))
+    except ray.exceptions.RayTaskError as e:
+        raise user_error(e) or e from e
+    return found
 
 
 def _searcher(search: SearchConfig, space: Space, ledger: Ledger) -> HyperOptSearch:
@@ -104,8 +160,8 @@ def _searcher(search: SearchConfig, space: Space, ledger: Ledger) -> HyperOptSea
     )
     for record in ended:
         searcher.suggest(f"ended-{record.number}")
-        failed = record.alignment is None
-        result = None if failed else {METRIC: record.alignment}
+        failed = record.score is None
+        result = None if failed else {METRIC: record.score}
         searcher.on_trial_complete(f"ended-{record.number}", result, error=failed)
     return searcher
 
@@ -135,8 +191,8 @@ def _scheduler(search: SearchConfig, space: Space, ledger: Ledger) -> TrialSched
 class _Recorder(tune.Callback):  # type: ignore[misc]
     """Enters every trial into the ledger, as it starts and as it ends."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, log: MlflowLog | None = None) -> None:
+        self._ledger, self._log = ledger, log
         self._waiting = ledger.interrupted()
         self._records: dict[str, TrialRecord] = {}
 
@@ -157,32 +213,34 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
     ) -> None:
         record = self._records[trial.trial_id]
         if result["step"] > record.steps:
-            names = ("step", "loss", "validation_alignment", METRIC, "seconds", "ended")
-            record.history.append({k: result[k] for k in names})
+            record.history.append({k: result[k] for k in REPORTED})
             record.seconds = round(float(result["time_total_s"]), 3)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
         record = self._records[trial.trial_id]
-        record.status = FINISHED if record.history and record.history[-1]["ended"] else STOPPED
-        self._ledger.write(record)
+        self._end(trial, record, FINISHED if record.history and record.history[-1]["ended"] else STOPPED)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
         record = self._records.get(trial.trial_id) or self._ledger.start(dict(trial.config))
-        record.status, record.reason = FAILED, _reason(trial)
+        self._end(trial, record, FAILED, _reason(trial))
+
+    def _end(self, trial: Any, record: TrialRecord, status: str, reason: str = "") -> None:
+        record.status, record.reason = status, reason
         self._ledger.write(record)
+        if self._log is not None:
+            self._log.write(self._ledger)
+        held = (trial.last_result or {}).get("placement_group")
+        if held is not None:
+            from gpo_ray.tuning.distributed import release
+
+            release(held)
 
 
 def _reason(trial: Any) -> str:
     """Why a trial failed, in one line."""
     # Tune writes these on this machine at once, and into the search's folder, where it would read them, later
     if trial.pickled_error_file is not None:
-        error = pickle.loads(Path(trial.pickled_error_file).read_bytes())  # noqa: S301 - just written by Tune
-        known = user_error(error)
-        if known is None and isinstance(error, ray.exceptions.RayTaskError):
-            error = error.cause
-        text = str(known) if known is not None else f"{type(error).__name__}: {error}"
-    elif trial.error_file is not None:
-        text = Path(trial.error_file).read_text()
-    else:
-        text = "its process was lost"
-    return " ".join(text.split())[:500]
+        return reason(pickle.loads(Path(trial.pickled_error_file).read_bytes()))  # noqa: S301 - Tune wrote it
+    if trial.error_file is not None:
+        return one_line(Path(trial.error_file).read_text())
+    return "its process was lost"

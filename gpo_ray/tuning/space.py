@@ -94,14 +94,20 @@ class SearchConfig(StrictConfig):
     """``random`` is there to compare with."""
     trials: int = Field(default=32, ge=1)
     concurrent: int = Field(default=2, ge=1)
-    """Trials at the same time."""
+    """Trials, and finals, at the same time."""
+    workers: int = Field(default=1, ge=1)
+    """Processes of each trial; two or more share its steps by Ray Train and DeepSpeed. As many trials run at
+    the same time as their workers find room."""
     cpus: float = Field(default=1, gt=0)
-    """Logical CPUs of each trial."""
+    """Logical CPUs of each worker."""
     gpus: float = Field(default=0, ge=0)
-    """GPUs of each trial."""
+    """GPUs of each worker."""
+    mlflow: str | None = None
+    """Where trials are tracked besides: an MLflow server or database, such as ``http://host:5000``."""
     scheduler: SchedulerConfig = SchedulerConfig()
-    protocol: Literal["paper", "new-questions"] = "paper"
-    """How the groups never seen by the search are asked; see ``gpo evaluate``."""
+    protocol: Literal["paper", "new-questions"] = "new-questions"
+    """``new-questions`` keeps 30 % of the questions, besides the test groups, from the search; ``paper``
+    keeps only the groups."""
     fraction: float = Field(default=0.6, gt=0, lt=1)
     """Share of the groups that the search may see."""
     context: int = Field(default=20, ge=1)
@@ -109,7 +115,14 @@ class SearchConfig(StrictConfig):
     finalists: int = Field(default=3, ge=1)
     """Best trials that are meta-trained anew; the winner is the best of them on validation groups."""
     seeds: int = Field(default=5, ge=1)
-    """Meta-trainings of each finalist, each with other weights, episodes, validation groups and contexts."""
+    """Meta-trainings of each finalist in each protocol, each with other weights, episodes, validation groups
+    and contexts."""
+    finals_protocols: tuple[Literal["paper", "new-questions"], ...] = Field(
+        default=("paper", "new-questions"), min_length=1
+    )
+    """How the groups that the search never saw are asked; see ``gpo evaluate``. In ``new-questions`` the
+    questions are those kept from the search, with ``protocol: paper`` others for each seed, which the search
+    has seen."""
     against: str = "paper"
     """Preset or file over which the winner's gain is reported."""
     seed: int = Field(default=0, ge=0)
@@ -191,15 +204,14 @@ class Space:
         """The training configuration that a sample stands for; raises ConfigError if it is not valid."""
         return _changed(self.base, self.values(sample), "trial")
 
-    def poolings(self) -> list[str]:
-        """Poolings that some sample reads."""
-        found = [d.arguments for d in self.dimensions if d.key == "model.pooling"]
-        return sorted(found[0]) if found else [self.base.model.pooling]
+    def possible(self, key: str) -> list[Any]:
+        """All choices of a value, or its ends and one between them; the base's alone if it is not varied."""
+        found = [d.probes() for d in self.dimensions if d.key == key]
+        return found[0] if found else [_get(self.base, key)]
 
     def most_steps(self) -> int:
         """Steps of the longest trial."""
-        found = [d.probes() for d in self.dimensions if d.key == "steps"]
-        return max(found[0]) if found else self.base.steps
+        return max(self.possible("steps"))
 
 
 def load_search(path: str | os.PathLike[str], **changes: Any) -> tuple[SearchConfig, Space]:

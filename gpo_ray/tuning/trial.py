@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,37 +10,28 @@ import ray
 import torch
 from ray import tune
 
+from gpo_ray.config import TrainConfig
 from gpo_ray.errors import ConfigError
-from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.splits import Split
 from gpo_ray.training.engine import LocalEngine, new_model
 from gpo_ray.training.loop import MetaTrainingData, Save, meta_train
 from gpo_ray.training.progress import Progress
+from gpo_ray.tuning.shared import PriorKey, Shared, shared_arrays
 from gpo_ray.tuning.space import Sample, Space
 
-METRIC = "best_alignment"
-"""What a search raises: the validation groups' alignment with the weights a bundle would get."""
-
-
-def share(arrays: Mapping[str, PreferenceArrays]) -> dict[str, ray.ObjectRef]:
-    """Put the data of each pooling into the object store, from where processes map it."""
-    # numpy arrays are mapped into every process that reads them, tensors are copied
-    return {
-        pooling: ray.put(dataclasses.replace(a, x=a.x.numpy()))  # type: ignore[arg-type]
-        for pooling, a in arrays.items()
-    }
-
-
-def shared_arrays(reference: ray.ObjectRef) -> PreferenceArrays:
-    """The data behind one reference, without a copy."""
-    stored = ray.get(reference)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it is read-only: nobody writes to it
-        return dataclasses.replace(stored, x=torch.from_numpy(stored.x))
+METRIC = "trained_alignment"
+"""What a search raises: the validation groups' alignment after the best of the validated steps. That of the
+prior alone is not among them: all trials that start from it would tie."""
+REPORTED = ("step", "loss", "validation_alignment", METRIC, "best_alignment", "seconds", "ended")
 
 
 def run_trial(
-    sample: Sample, space: Space, shared: Mapping[str, ray.ObjectRef], split: Split, device: str
+    sample: Sample,
+    space: Space,
+    shared: Shared,
+    priors: Mapping[PriorKey, ray.ObjectRef],
+    split: Split,
+    device: str,
 ) -> None:
     """Meta-train with what a sample stands for and report every validation to Tune.
 
@@ -50,19 +39,51 @@ def run_trial(
         ConfigError: if the sample is not a valid configuration, or training diverges.
     """
     torch.set_num_threads(1)
-    config = space.train_config(sample)
-    arrays = shared_arrays(shared[config.model.pooling])
-    if config.standardize:
-        arrays = arrays.standardized(arrays.question_numbers(split.question_order))[0]
-    engine = LocalEngine(new_model(arrays.x.shape[1], config), config, device)
+    config = trial_config(sample, space)
+    data = trial_data(config, shared, priors, split)
+    engine = LocalEngine(new_model(data.arrays.x.shape[1], config), config, device)
     progress = Progress()
 
     def report(metrics: dict[str, Any], _: Save) -> None:
-        kept = {k: metrics[k] for k in ("step", "loss", "validation_alignment", METRIC, "seconds")}
-        wrong = [k for k, v in kept.items() if not math.isfinite(v)]
-        if wrong:
-            raise ConfigError(f"training diverged: {wrong[0]} is {kept[wrong[0]]} at step {kept['step']}")
-        ended = progress.step == config.steps or progress.stale >= config.validation.patience
-        tune.report(kept | {"ended": ended})
+        tune.report(trial_metrics(metrics, progress, config))
 
-    meta_train(engine, MetaTrainingData.build(arrays, split, config), config, report, progress)
+    meta_train(engine, data, config, report, progress)
+
+
+def trial_config(sample: Sample, space: Space) -> TrainConfig:
+    """What a sample stands for, but that only the scheduler stops a trial early.
+
+    Patience would end those that start from a good prior before they could show whether they improve on it;
+    the finals and the bundle keep it.
+    """
+    config = space.train_config(sample)
+    validation = config.validation.model_copy(update={"patience": config.steps + 1})
+    return config.model_copy(update={"validation": validation})
+
+
+def trial_data(
+    config: TrainConfig, shared: Shared, priors: Mapping[PriorKey, ray.ObjectRef], split: Split
+) -> MetaTrainingData:
+    """What a trial learns from; a prior that is not among ``priors`` is fitted here."""
+    arrays = shared_arrays(shared[config.model.pooling])
+    if config.standardize:
+        arrays = arrays.standardized(arrays.question_numbers(split.question_order))[0]
+    found = None
+    if config.model.prior != "none":
+        found = priors.get(PriorKey.of(config, split, split.train_groups))
+    return MetaTrainingData.build(arrays, split, config, None if found is None else ray.get(found))
+
+
+def trial_metrics(metrics: dict[str, Any], progress: Progress, config: TrainConfig) -> dict[str, Any]:
+    """What a trial reports of a validation.
+
+    Raises:
+        ConfigError: if it is not finite.
+    """
+    best = max(m["validation_alignment"] for m in progress.history)
+    found = metrics | {METRIC: best, "ended": progress.step == config.steps}
+    kept = {k: found[k] for k in REPORTED}
+    wrong = [k for k, v in kept.items() if not math.isfinite(v)]
+    if wrong:
+        raise ConfigError(f"training diverged: {wrong[0]} is {kept[wrong[0]]} at step {kept['step']}")
+    return kept

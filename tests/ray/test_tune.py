@@ -2,19 +2,29 @@
 
 import dataclasses
 import json
+import threading
+import time
 
+import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
+import ray
 import yaml
 from synthetic import TINY_MODEL, survey, tiny_config, write_store
 
 from gpo_ray.config import load_train_config
 from gpo_ray.errors import ConfigError, ResourceError
+from gpo_ray.evaluation.protocol import evaluate_config
+from gpo_ray.model.episodes import Task
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.tuning import job, search
+from gpo_ray.tuning.finals import final_split
 from gpo_ray.tuning.job import run_search
 from gpo_ray.tuning.ledger import Ledger, TrialRecord
+from gpo_ray.tuning.shared import PriorKey, SharedPriors, share
 from gpo_ray.tuning.space import compile_search
+from gpo_ray.tuning.trial import trial_data
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -74,6 +84,7 @@ def test_failing_trials_are_recorded_and_the_others_end(finished):
         assert row["reason"] is None
         assert 0 < row["validation_alignment"] <= 1
         assert [h["step"] for h in row["history"]] == list(range(2, row["steps"] + 1, 2))
+        assert row["trained_alignment"] == max(h["validation_alignment"] for h in row["history"])
     assert result["steps"] == sum(r["steps"] for r in rows)
 
 
@@ -87,13 +98,37 @@ def test_what_a_search_leaves(finished):
     test = set(bundle.provenance["split"]["test_groups"])
     rows = [r for p in (out / "finals").glob("*.json") for r in json.loads(p.read_text())["rows"]]
     assert {r["group_id"] for r in rows} == test
-    gain = result["finals"]["gain"]
-    assert gain["low"] <= gain["difference"] <= gain["high"]
-    assert gain["rows"] == 2 * len(test)
+    assert not result["finals"]["questions_seen"]
+    for protocol in ("paper", "new-questions"):
+        gain = result["finals"]["gains"][protocol]
+        assert gain["low"] <= gain["difference"] <= gain["high"]
+        assert gain["rows"] == 2 * len(test)
     page = (out / "report.html").read_text()
     assert page.count("<svg") == 3
     assert "heads (4) must divide width (18)" in page
     assert list((out / "tune").rglob("events.out.tfevents.*"))
+
+
+def test_a_prior_is_fitted_once_and_shared_without_a_difference(folders):
+    changes = {"space": {"model.prior": {"choice": ["memory", "none"]}}, "start": []}
+    config, space = compiled(folders, **changes)
+    sources = job._load(config, space, str(folders / "survey"), str(folders / "store"))
+    shared = share(sources.arrays)
+    priors = search._priors(config, space, shared, sources.split)
+    assert len(priors) == 1
+    with_prior = space.train_config({"model.prior": 0})
+    pairs = [trial_data(with_prior, shared, p, sources.split) for p in (priors, {})]
+    task = Task(pairs[0].validation_groups[0], pairs[0].questions[:2], pairs[0].questions[2:])
+    for found, expected in zip(*(p.prior(task) for p in pairs), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert trial_data(space.train_config({"model.prior": 1}), shared, priors, sources.split).prior is None
+    pool, drawn = SharedPriors(shared, 1), final_split(sources.split, "paper", 1)
+    keys = [PriorKey.of(with_prior, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
+    assert pool.get(keys[0]) is pool.get(keys[0])
+    assert pool.get(keys[0]) is not pool.get(keys[1])
+    arguments = ("x", with_prior, sources.arrays[with_prior.model.pooling], drawn, 3)
+    memories = tuple(ray.get([pool.get(k) for k in keys]))
+    assert evaluate_config(*arguments, memories) == evaluate_config(*arguments)
 
 
 def test_a_finished_search_is_not_run_again(folders, finished, monkeypatch):
@@ -125,7 +160,7 @@ def test_an_interrupted_trial_runs_first_and_under_its_number(folders, tmp_path)
         2,
         space.starts[0],
         "finished",
-        history=[{"step": 6, "best_alignment": 0.5, "validation_alignment": 0.5}],
+        history=[{"step": 6, "best_alignment": 0.5, "validation_alignment": 0.5, search.METRIC: 0.5}],
     )
     ledger.records[3] = TrialRecord(3, space.starts[2], "failed", "diverged")
     searcher = search._searcher(config, space, ledger)
@@ -146,3 +181,33 @@ def test_impossible_resources_are_refused_at_once(folders, tmp_path):
 def test_a_search_whose_trials_all_fail_says_why(folders, tmp_path):
     with pytest.raises(ConfigError, match="all 1 trials failed; most often: training diverged"):
         run(folders, tmp_path / "out", trials=1, start=[START[2]])
+
+
+def test_trials_that_run_out_of_memory_are_recorded_and_the_search_goes_on(folders, tmp_path):
+    space = {"model.width": {"choice": [16, 2**23]}, "steps": {"choice": [6, 10**6]}}
+    start = [
+        {"model.width": 0, "steps": 1},  # killed, as the kernel does
+        {"model.width": 1, "steps": 0},  # layers of 2**48 bytes, beyond any address space
+        {"model.width": 0, "steps": 0},
+    ]
+    out = tmp_path / "out"
+    killed = []
+
+    def kill_the_first_trial():
+        while not (out / "trials" / "00000.json").exists():
+            time.sleep(0.1)
+        for process in psutil.Process().children(recursive=True):
+            if "ImplicitFunc" in process.name() + " ".join(process.cmdline()):
+                process.kill()
+                killed.append(process.pid)
+
+    watcher = threading.Thread(target=kill_the_first_trial, daemon=True)
+    watcher.start()
+    result = run(folders, out, start=start, space=space, trials=3, concurrent=1, scheduler={"kind": "none"})
+    watcher.join()
+    assert len(killed) == 1
+    rows = pq.read_table(out / "trials.parquet").to_pylist()
+    assert [r["status"] for r in rows] == ["failed", "failed", "finished"]
+    assert rows[0]["reason"].startswith("its process was killed, as happens where memory runs out: ")
+    assert rows[1]["reason"].startswith("out of memory: ")
+    assert (result["trials"], result["failed"], result["best"]["number"]) == (3, 2, 2)

@@ -26,6 +26,7 @@ class Trials:
     concurrent: int
     cpus: float = 1
     gpus: float = 0
+    workers: int = 1
 
 
 def cluster(*nodes):
@@ -44,7 +45,7 @@ SERVE = {"ingress": (1, 1.0, 0.0), "predictor": (2, 1.0, 0.0), "encoder": (1, 2.
         (train_need(0, 10), [(1, 0)]),
         (train_need(4, 1), [(2, 2), (2, 2)]),
         (tune_need(Trials(2, 2)), [(0, 0), (3, 0), (2, 0)]),
-        (tune_need(Trials(2, 1, 1), workers=2), [(2, 2), (2, 2), (2, 0)]),
+        (tune_need(Trials(8, 1, 1, workers=2)), [(1, 1), (1, 1)]),
         (evaluate_need(), [(1, 0)]),
         (serve_need(SERVE), [(4, 0), (2, 1)]),
         (serve_need({"predictor": (2, 2, 0), "encoder": (1, 3, 0)}), [(4, 0), (3, 0)]),
@@ -67,9 +68,9 @@ def test_what_fits(need, nodes):
         (tune_need(Trials(2, 4)), [(6, 0), (6, 0), (0, 1)], []),
         (tune_need(Trials(2, 3)), [(3, 0), (2, 0), (2, 0)], ["only 1 fit", "2 with 2 CPU", "concurrent"]),
         (
-            tune_need(Trials(2, 1), workers=2),
+            tune_need(Trials(1, 2, workers=3)),
             [(5, 0)],
-            ["4 trial workers", "2 trial drivers", "6 CPU in all"],
+            ["3 trial workers with 2 CPU each", "6 CPU in all", "lower workers, cpus"],
         ),
         (evaluate_need(), [(0, 8)], ["1 task with 1 CPU: 1 CPU in all, the cluster has 0; join a larger"]),
         (evaluate_need(2), [(1, 0), (1, 0)], ["1 task with 2 CPU must fit on a single node"]),
@@ -154,9 +155,3 @@ def test_what_is_accepted_can_be_placed(bundles, nodes):
 def test_processes_that_are_alike_are_refused_only_if_no_placement_works(bundle, nodes):
     accepted = cluster(*nodes).problem(Need("train", (bundle,), "it")) is None
     assert accepted == tried([bundle], nodes)
-
-
-@given(st.integers(1, 2), st.integers(2, 3), st.sampled_from([1, 2]), st.sampled_from([0, 1]), NODES)
-def test_trials_of_several_workers_are_refused_only_if_no_placement_works(trials, workers, cpus, gpus, nodes):
-    need = tune_need(Trials(trials, cpus, gpus), workers)
-    assert (cluster(*nodes).problem(need) is None) == tried(need.bundles, nodes)

@@ -1,24 +1,32 @@
 """What is made of trials: ranks, importance, the finals' verdict."""
 
+import importlib.util
+
 import pytest
+from ray.exceptions import ActorDiedError, RayTaskError
 from synthetic import survey
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.storage import Folder
-from gpo_ray.tuning.finals import AGAINST, _judge, reshuffled
+from gpo_ray.tuning.failures import reason
+from gpo_ray.tuning.finals import AGAINST, _judge, everything, final_split
 from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, Ledger, TrialRecord
 from gpo_ray.tuning.report import importance
 from gpo_ray.tuning.space import compile_search
+from gpo_ray.tuning.tracking import MlflowLog
+from gpo_ray.tuning.trial import METRIC
 
 
 def record(number, alignment, status=FINISHED, **sample):
-    return TrialRecord(number, sample, status, history=[{"step": 5, "best_alignment": alignment}])
+    return TrialRecord(
+        number, sample, status, history=[{"step": 5, "best_alignment": alignment, METRIC: alignment}]
+    )
 
 
-def final(name, seed, validation, test):
+def final(name, seed, validation, test, protocol="paper"):
     row = {"method": name, "seed": seed, "group_id": "g", "alignment": test, "curve": False}
-    return {"rows": [row], "validation_alignment": validation}
+    return {"name": name, "protocol": protocol, "rows": [row], "validation_alignment": validation}
 
 
 def test_ledger_remembers_and_ranks(tmp_path):
@@ -28,6 +36,8 @@ def test_ledger_remembers_and_ranks(tmp_path):
         ledger.write(r)
     again = Ledger(Folder(tmp_path))
     assert [r.number for r in again.ranked()] == [2, 4, 1]
+    again.records[1].history[0] |= {"best_alignment": 0.9, METRIC: 0.95}
+    assert [r.number for r in again.ranked()] == [1, 2, 4]  # a tie is broken by what training made of it
     assert [r.number for r in again.interrupted()] == [0]
     assert again.records[0].status == RUNNING
     assert again.start({"x": 1}).number == 5
@@ -46,29 +56,99 @@ def test_importance_is_what_a_hyperparameter_explains():
     assert found["learning_rate"] == pytest.approx(0)
 
 
-def test_finals_keep_the_test_groups_and_draw_the_rest_anew():
+@pytest.mark.parametrize("protocol", ["paper", "new-questions"])
+def test_finals_keep_the_test_groups_and_draw_the_rest_anew(protocol):
     split = draw_split(survey(10, 12), 0.6, 0, "new-questions", 0.4)
-    drawn = [reshuffled(split, s) for s in range(4)]
+    drawn = [final_split(split, protocol, s) for s in range(4)]
     for d in drawn:
-        assert (d.test_groups, d.new_questions) == (split.test_groups, split.new_questions)
+        assert (d.protocol, d.test_groups) == (protocol, split.test_groups)
         assert set(d.meta_train_groups) == set(split.meta_train_groups)
         assert len(d.validation_groups) == len(split.validation_groups)
+        kept = set(split.new_questions) if protocol == "new-questions" else set()
+        assert set(d.new_questions) == kept
+        assert set(d.question_order) == {f"q{i}" for i in range(12)} - kept
     assert len({d.validation_groups for d in drawn}) > 1
     assert len({d.question_order for d in drawn}) == 4
     assert [d.seed for d in drawn] == [0, 1, 2, 3]
+    assert set(everything(split).question_order) == {f"q{i}" for i in range(12)}
+
+
+def test_finals_draw_new_questions_where_the_search_kept_none():
+    split = draw_split(survey(10, 12), 0.6, 0, "paper", 0.4)
+    drawn = [final_split(split, "new-questions", s) for s in range(4)]
+    assert {len(d.new_questions) for d in drawn} == {3}
+    assert len({frozenset(d.new_questions) for d in drawn}) > 1
 
 
 def test_winner_is_chosen_on_validation_groups_and_its_gain_told_on_test_groups():
-    runs = {
-        "trial-1": [final("trial-1", s, 0.8, 0.5) for s in range(2)],
-        "trial-2": [final("trial-2", s, 0.7, 0.9) for s in range(2)],
-        "trial-3": [final("trial-3", 0, 0.9, 0.9), {"rows": [], "validation_alignment": None, "reason": "?"}],
-        AGAINST: [final(AGAINST, s, 0.95, 0.4) for s in range(2)],
-    }
-    verdict = _judge(runs)
-    assert verdict["winner"] == "trial-1"
-    assert verdict["gain"]["difference"] == pytest.approx(0.1)
-    assert verdict["gain"]["rows"] == 2
     lost = {"rows": [], "validation_alignment": None, "reason": "diverged"}
+    names = ["trial-1", "trial-2", "trial-3", AGAINST]
+    runs = [final("trial-1", s, 0.8, 0.5 + 0.1 * s) for s in range(2)]
+    runs += [final("trial-1", s, 0.8, 0.3, "new-questions") for s in range(2)]
+    runs += [final("trial-2", s, 0.7, 0.9, p) for s in range(2) for p in ("paper", "new-questions")]
+    runs += [final("trial-3", 0, 0.9, 0.9), lost | {"name": "trial-3", "protocol": "paper"}]
+    against = [final(AGAINST, s, 0.95, 0.4, p) for s in range(2) for p in ("paper", "new-questions")]
+    verdict = _judge(runs + against, names, ("paper", "new-questions"))
+    assert verdict["winner"] == "trial-1"
+    assert verdict["gains"]["paper"]["difference"] == pytest.approx(0.15)
+    assert verdict["gains"]["new-questions"]["difference"] == pytest.approx(-0.1)
+    assert verdict["gains"]["paper"]["rows"] == 2
+    assert verdict["candidates"][0]["test_alignment"] == {
+        "paper": pytest.approx(0.55),
+        "new-questions": pytest.approx(0.3),
+    }
+    assert [c["failed"] for c in verdict["candidates"]] == [0, 0, 1, 0]
     with pytest.raises(ConfigError, match="diverged"):
-        _judge({"trial-1": [lost], AGAINST: runs[AGAINST]})
+        _judge([lost | {"name": "trial-1", "protocol": "paper"}, *against], ["trial-1", AGAINST], ("paper",))
+
+
+def test_reasons_tell_of_memory():
+    assert reason(RayTaskError("f", "", MemoryError("no room"))) == "out of memory: MemoryError: no room"
+    assert reason(ConfigError("a\nb")) == "a b"
+    killed = reason(ActorDiedError())
+    assert killed.startswith("its process was killed, as happens where memory runs out: ")
+    assert "\n" not in killed
+    assert reason(KeyError("x")) == "KeyError: 'x'"
+
+
+def three_trials(folder):
+    ledger = Ledger(Folder(folder))
+    report = {"step": 5, "loss": 0.4, "ended": True, "best_alignment": 0.8, METRIC: 0.8}
+    for number, status in enumerate((FINISHED, FAILED, RUNNING)):
+        ledger.write(TrialRecord(number, {"learning_rate": 0.01}, status, "diverged", history=[report]))
+    return Ledger(Folder(folder))
+
+
+SPACE = {"space": {"learning_rate": {"uniform": [1e-4, 1]}}}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="mlflow is not installed")
+@pytest.mark.filterwarnings("ignore")  # of MLflow's own code
+def test_mlflow_has_every_trial_once(tmp_path):
+    from mlflow import MlflowClient
+
+    uri, (_, space) = f"sqlite:///{tmp_path}/mlflow.db", compile_search(SPACE, "f")
+    ledger = three_trials(tmp_path / "trials")
+    MlflowLog(uri, "search", space).write(ledger)
+    ledger.records[2].status = FINISHED
+    MlflowLog(uri, "search", space).write(ledger)
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("search").experiment_id])
+    assert {r.info.run_name: r.info.status for r in runs} == {
+        "trial-0": "FINISHED",
+        "trial-1": "FAILED",
+        "trial-2": "FINISHED",
+    }
+    failed = next(r for r in runs if r.info.status == "FAILED")
+    assert failed.data.tags["reason"] == "diverged"
+    assert failed.data.params == {"learning_rate": "0.01"}
+    (loss,) = client.get_metric_history(failed.info.run_id, "loss")
+    assert (loss.step, loss.value) == (5, 0.4)
+    with pytest.raises(ConfigError, match="mlflow: nonsense://x: "):
+        MlflowLog("nonsense://x", "search", space)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mlflow") is not None, reason="mlflow is installed")
+def test_mlflow_that_is_not_installed_is_named():
+    with pytest.raises(ConfigError, match=r"mlflow: not installed; pip install 'gpo-ray\[mlflow\]'"):
+        MlflowLog("sqlite:///m.db", "search", compile_search(SPACE, "f")[1])

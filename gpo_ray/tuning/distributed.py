@@ -1,0 +1,113 @@
+"""A trial on several workers: Ray Train with DeepSpeed, started by a light driver that Tune runs.
+
+The driver takes no CPU or GPU, so that drivers cannot keep each other's workers waiting; how many run at
+a time follows from what their workers take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+from ray import tune
+from ray._raylet import PlacementGroupID
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.util import get_current_placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup
+
+from gpo_ray.preferences.splits import Split
+from gpo_ray.ray_session import user_error
+from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
+from gpo_ray.training.engine import new_model
+from gpo_ray.training.loop import Save, meta_train
+from gpo_ray.training.progress import Progress
+from gpo_ray.tuning.shared import PriorKey, Shared
+from gpo_ray.tuning.space import Sample, SearchConfig, Space
+from gpo_ray.tuning.trial import trial_config, trial_data, trial_metrics
+
+DRIVER = {"node:__internal_head__": 0.001}
+"""What a driver takes: a place on the head node."""
+PLACEMENT_GROUP = "placement_group"
+"""In a report, the id of what its workers hold."""
+ZERO_STAGE = 1
+
+
+def trials_at_a_time(search: SearchConfig) -> int:
+    """How many trials' workers the cluster holds, at most as many as asked for and at least one."""
+    places = 0
+    for node in ray.nodes():
+        have = node["Resources"] if node["Alive"] else {}
+        needs = [("CPU", search.cpus), ("GPU", search.gpus)]
+        places += min(int(have.get(name, 0.0) / each) for name, each in needs if each)
+    return max(1, min(search.concurrent, places // search.workers))
+
+
+def run_distributed_trial(
+    sample: Sample,
+    search: SearchConfig,
+    space: Space,
+    shared: Shared,
+    priors: Mapping[PriorKey, ray.ObjectRef],
+    split: Split,
+    storage: str,
+) -> None:
+    """Meta-train with what a sample stands for, and have every validation reported to Tune.
+
+    Args:
+        sample: of the space.
+        search: workers of a trial, and what each takes.
+        space: what is varied.
+        shared: the data.
+        priors: those that some sample needs.
+        split: whose validation groups are scored.
+        storage: folder for Ray Train's logs.
+
+    Raises:
+        ConfigError: if the sample is not a valid configuration, or training diverges.
+    """
+    config = trial_config(sample, space)
+    trainer = ray.train.torch.TorchTrainer(
+        _worker,
+        train_loop_config={"config": config, "shared": shared, "priors": priors, "split": split},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=search.workers,
+            use_gpu=search.gpus > 0,
+            resources_per_worker={"CPU": search.cpus} | ({"GPU": search.gpus} if search.gpus else {}),
+        ),
+        run_config=ray.train.RunConfig(
+            name=tune.get_context().get_trial_id(),
+            storage_path=storage,
+            callbacks=[TuneReportCallback()],
+            failure_config=ray.train.FailureConfig(max_failures=0),
+            logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as e:
+        raise user_error(e) or e from None
+
+
+def _worker(settings: dict[str, Any]) -> None:
+    """What each worker runs."""
+    config = settings["config"]
+    data = trial_data(config, settings["shared"], settings["priors"], settings["split"])
+    engine = DeepSpeedEngine(new_model(data.arrays.x.shape[1], config), config, ZERO_STAGE)
+    progress = Progress()
+    held = get_current_placement_group().id.hex()
+
+    def report(metrics: dict[str, Any], _: Save) -> None:
+        ray.train.report(trial_metrics(metrics, progress, config) | {PLACEMENT_GROUP: held})
+
+    meta_train(engine, data, config, report, progress)
+
+
+def release(placement_group: str) -> None:
+    """Free what the workers of a trial hold that ended, was stopped or lost its driver.
+
+    A stopped driver dies with Ray Train's controller, and the group would outlive both.
+    """
+    remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(placement_group)))

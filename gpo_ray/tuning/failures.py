@@ -1,0 +1,30 @@
+"""Why a trial or a final failed, in one line."""
+
+from __future__ import annotations
+
+import ray
+
+from gpo_ray.ray_session import user_error
+
+MOST_LETTERS = 500
+_MEMORY = ("MemoryError", "OutOfMemoryError", "out of memory", "can't allocate memory")
+
+
+def reason(error: BaseException) -> str:
+    """What lies behind an error of Ray's, as far as anyone can tell."""
+    known = user_error(error)
+    if known is not None:
+        return one_line(str(known))
+    if isinstance(error, ray.exceptions.RayTaskError):
+        error = error.cause
+    text = f"{type(error).__name__}: {error}"
+    if any(sign in text for sign in _MEMORY):
+        return one_line(f"out of memory: {text}")
+    if isinstance(error, (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError)):
+        return one_line(f"its process was killed, as happens where memory runs out: {text}")
+    return one_line(text)
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks, and not too long."""
+    return " ".join(text.split())[:MOST_LETTERS]
