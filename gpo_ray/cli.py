@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpo_ray import __version__
+from gpo_ray.cluster.commands import cluster_app
 from gpo_ray.config import load_train_config, parse
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.preferences.dataset import PreferenceDataset
@@ -37,6 +38,7 @@ bundle_app = typer.Typer(no_args_is_help=True, help="Trained bundles.")
 app.add_typer(survey_app, name="survey")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(serve_app, name="serve")
+app.add_typer(cluster_app, name="cluster")
 console = Console()
 N = TypeVar("N", int, float)
 UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of click and does not export it

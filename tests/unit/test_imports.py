@@ -21,6 +21,7 @@ MAY_IMPORT_RAY = (
     "evaluation/runner.py",
     "tuning/*",
     "serving/*",
+    "cluster/ray_schemas.py",
 )
 TIERS = (
     {"errors", "config", "storage", "ray_session"},
@@ -29,7 +30,7 @@ TIERS = (
     {"model"},
     {"training", "predicting"},
     {"evaluation", "serving"},
-    {"tuning"},
+    {"tuning", "cluster"},
     {"quickstart"},
     {"cli"},
     {"__main__"},
