@@ -30,7 +30,7 @@ TIERS = (
     {"model"},
     {"training", "predicting"},
     {"evaluation", "serving"},
-    {"tuning", "cluster"},
+    {"tuning", "cluster", "planning"},
     {"quickstart"},
     {"cli"},
     {"__main__"},
