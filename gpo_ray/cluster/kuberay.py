@@ -61,7 +61,7 @@ def ray_cluster(profile: ClusterProfile) -> Object:
     """The standing cluster, to which jobs are submitted."""
     groups = [profile.cluster.cpu, *([profile.cluster.gpu] if profile.cluster.gpu else [])]
     made = [worker_group(profile, "cluster", g, g.min, g.max) for g in groups]
-    return _object(profile, "ray.io/v1", "RayCluster", "gpo", "cluster") | {
+    return _object(profile, "ray.io/v1", "RayCluster", "gpo-cluster", "cluster") | {
         "spec": cluster_spec(profile, "cluster", made, autoscale=True)
     }
 
@@ -174,13 +174,20 @@ def _cpu_workers(profile: ClusterProfile, component: str, workers: int) -> list[
     return [worker_group(profile, component, profile.cluster.cpu, pods, pods)]
 
 
+def _entrypoint(first: Sequence[str], command: Sequence[str]) -> str:
+    """Two commands need a shell of their own: the one that submits would run the second one itself."""
+    if not first:
+        return shlex.join(command)
+    return shlex.join(["bash", "-c", f"{shlex.join(first)} && {shlex.join(command)}"])
+
+
 def _job(
     profile: ClusterProfile, stage: str, command: list[str], groups: list[Object], first: Sequence[str] = ()
 ) -> Object:
     # Pods are there from the start: a stage compares what it needs with what the cluster has at once.
     jobs = profile.jobs
     spec = {
-        "entrypoint": " && ".join(shlex.join(c) for c in (first, command) if c),
+        "entrypoint": _entrypoint(first, command),
         "submissionMode": "K8sJobMode",
         "submitterConfig": {"backoffLimit": jobs.retries},
         "backoffLimit": jobs.retries,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,7 +16,6 @@ from gpo_ray.cluster.problems import Document, Problem, at, walk
 
 Commands = Mapping[str, AbstractSet[str]]
 """Options of every command, such as ``{"survey import": {"--out", ...}}``."""
-READ, WRITTEN = {"survey": ("survey import",), "embeddings": ("embed",)}, "--out"
 
 
 def check_set(documents: Sequence[Document], commands: Commands) -> Iterator[Problem]:
@@ -122,14 +122,18 @@ def _budgets(documents: Sequence[Document]) -> Iterator[Problem]:
 
 
 def calls(entrypoint: str) -> list[list[str]]:
-    """The commands of an entrypoint, as lists of words."""
-    found: list[list[str]] = [[]]
-    for word in shlex.split(entrypoint):
-        if word == "&&":
-            found.append([])
-        else:
-            found[-1].append(word)
-    return found
+    """The commands of an entrypoint, as lists of words.
+
+    Raises:
+        ValueError: if quotes are open, or the shell of KubeRay's submitter would cut the entrypoint.
+    """
+    words = shlex.split(entrypoint)
+    if words[:2] == ["bash", "-c"] and len(words) == 3:
+        return [shlex.split(command) for command in words[2].split("&&")]
+    cut = [w for w in words if w in {"&&", "||", "|", ";", "&", ">", "<"} or w.endswith(";")]
+    if cut:
+        raise ValueError(f"{cut[0]!r} would be taken by the submitter's shell; write bash -c '...'")
+    return [words]
 
 
 def split_call(words: Sequence[str]) -> tuple[str, dict[str, str]]:
@@ -149,7 +153,12 @@ def _entrypoint(document: Document, commands: Commands) -> Iterator[Problem]:
     if document.kind != "RayJob":
         return
     key = "spec.entrypoint"
-    for words in calls(str(at(document.values, "spec", "entrypoint"))):
+    try:
+        found = calls(str(at(document.values, "spec", "entrypoint")))
+    except ValueError as e:
+        yield document.problem(key, str(e))
+        return
+    for words in found:
         name, options = split_call(words)
         if words[:1] != ["gpo"] or name not in commands:
             yield document.problem(key, f"no command {' '.join(words[:3])!r}")
@@ -259,5 +268,5 @@ def _read(
 
 def _all_calls(document: Document) -> Iterator[tuple[str, dict[str, str]]]:
     if document.kind == "RayJob":
-        for words in calls(str(at(document.values, "spec", "entrypoint"))):
-            yield split_call(words)
+        with contextlib.suppress(ValueError):  # said elsewhere
+            yield from map(split_call, calls(str(at(document.values, "spec", "entrypoint"))))

@@ -115,14 +115,21 @@ def _show(stages: list[Stage], title: str) -> None:
             f"{s.workers}" if s.processors == s.workers else f"{s.workers} on {s.processors}",
             f"{s.memory:,.1f} GiB",
             f"{s.stored:,.1f} GiB" if s.stored else "",
-            "" if s.name == "serve" else _time(s.hours),
-            f"${s.cost:,.2f}" + (" an hour" if s.name == "serve" else ""),
+            *_time_and_cost(s),
             "" if s.name == "serve" else s.bottleneck,
         )
     Console().print(table)
     for s in stages:
         for problem in s.problems:
-            print(f"{s.name}: not possible: {problem}")
+            print(f"{s.name} is not possible: {problem}")
+
+
+def _time_and_cost(stage: Stage) -> tuple[str, str]:
+    if stage.problems:
+        return "not possible", ""
+    if stage.name == "serve":
+        return "", f"${stage.cost:,.2f} an hour"
+    return _time(stage.hours), f"${stage.cost:,.2f}"
 
 
 def _amount(value: float) -> str:

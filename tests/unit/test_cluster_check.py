@@ -226,6 +226,8 @@ MISTAKES = {
         "spec.selector.matchLabels",
     ),
     "command that does not exist": (TRAIN, "gpo train", "gpo fit", "spec.entrypoint"),
+    "entrypoint that a shell would cut": (TRAIN, "gpo train", "true && gpo train", "spec.entrypoint"),
+    "entrypoint with an open quote": (TRAIN, "gpo train", "'gpo train", r"spec.entrypoint|line \d+"),
     "option that does not exist": (TRAIN, "--zero-stage", "--zero", "spec.entrypoint"),
     "more GPUs than pods have": (EMBED, "--actors 4", "--actors 5", "spec.entrypoint"),
     "embeddings from elsewhere": (TRAIN, "gpo/embeddings", "gpo/embedings", "spec.entrypoint"),

@@ -10,10 +10,12 @@ from typer.testing import CliRunner
 
 from gpo_ray.cli import app
 from gpo_ray.cluster.profile import RAY_VERSION, ClusterProfile, load_profile, profiles
+from gpo_ray.cluster.references import calls
 from gpo_ray.cluster.render import render
 from gpo_ray.config import parse
 from gpo_ray.errors import ConfigError
 
+EMBED_LOCAL = "kuberay/overlays/local/rayjob-embed.yaml"
 SHIPPED = {p: render(load_profile(p)) for p in profiles()}
 
 
@@ -68,6 +70,9 @@ def test_rendered_from_a_file_of_ones_own(tmp_path):
     assert [s["name"] for s in kustomization["secretGenerator"]] == ["hub", "redis"]
     (job,) = yaml.safe_load_all((overlay / "rayjob-embed.yaml").read_text())
     assert job["spec"]["entrypoint"].startswith("gpo embed ")
+    first, second = calls(yaml.safe_load(SHIPPED["local"][EMBED_LOCAL])["spec"]["entrypoint"])
+    assert first[:4] == ["gpo", "survey", "import", "gss"]
+    assert second[:2] == ["gpo", "embed"]
     checked = CliRunner().invoke(app, ["cluster", "check", "--path", str(out)])
     assert checked.exit_code == 0, checked.output
 

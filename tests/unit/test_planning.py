@@ -172,7 +172,7 @@ def test_command_line():
     assert free["stages"][0]["cost"] == 0
     table = run("--questions", 25_000_000, "--model-params", "70B", "--gpu", "l4", "--groups", 10**7)
     assert table.exit_code == 0
-    assert "embed: not possible: a copy of the model needs 8 x l4, there are 1" in table.output
+    assert "embed is not possible: a copy of the model needs 8 x l4, there are 1" in table.output
 
 
 @pytest.mark.parametrize(
