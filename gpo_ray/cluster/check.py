@@ -89,7 +89,9 @@ def check_folder(folder: Path, commands: Commands) -> Checked:
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; give the one that `gpo cluster render` wrote (--path)")
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and SECRET_FILES not in p.parts)
+    files = sorted(
+        p for p in folder.rglob("*") if p.is_file() and SECRET_FILES not in p.relative_to(folder).parts
+    )
     problems: list[Problem] = []
     documents: dict[Path, list[Document]] = {}
     for path in files:

@@ -164,6 +164,8 @@ class Serve(StrictConfig):
     def _one_database(self) -> Serve:
         if (self.database is None) == (self.database_secret is None):
             raise ValueError("give one of database and database_secret")
+        if self.database is not None and "@" in self.database:
+            raise ValueError("database: may hold a password, which manifests would show; use database_secret")
         if self.redis_secret is not None and self.redis is None:
             raise ValueError("redis_secret without redis")
         return self
@@ -214,6 +216,7 @@ class ClusterProfile(StrictConfig):
     name: str = Field(pattern=f"^{_NAME}$", max_length=40)
     """Of the overlay folder."""
     namespace: str = Field(default="gpo", pattern=f"^{_NAME}$", max_length=63)
+    """That all objects are in; another one needs a folder of its own (--out)."""
     image: Image
     storage: Storage
     cluster: Cluster

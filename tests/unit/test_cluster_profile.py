@@ -110,6 +110,7 @@ def change(values, *keys, to):
         (("train", "zero_stage"), 4, "train.zero_stage: "),
         (("serve", "encoder", "gpus"), 4, "serve.encoder.gpus: 4 GPUs, a pod of cluster.gpu has 1"),
         (("serve", "database"), "sqlite:///x", "serve: give one of database and database_secret"),
+        (("serve",), {"database": "postgresql://a:b@host/c"}, "serve: database: may hold a password"),
         (("serve", "redis_secret"), "x", "serve: redis_secret without redis"),
         (("serve", "predictor"), {"min": 90, "max": 90}, "serve: needs 92 cores, cluster.cpu has at most 64"),
         (("jobs", "retries"), -1, "jobs.retries: "),
