@@ -9,6 +9,8 @@ from gpo_ray.cluster.profile import ClusterProfile, Machines, Pods
 Object = dict[str, Any]
 TOKEN = "/home/ray/.ray/auth_token"  # noqa: S105 - a path
 IMAGE_FAMILY = "projects/deeplearning-platform-release/global/images/family/common-cu121"
+CLIENTS = {"aws": "boto3", "gcp": "google-api-python-client"}
+"""What the autoscaler on the head starts machines with."""
 START = "ulimit -n 65536; RAY_AUTH_MODE=token ray start"
 
 
@@ -38,6 +40,7 @@ def launcher(profile: ClusterProfile, cloud: str, machines: Machines) -> Object:
         "available_node_types": types,
         "head_node_type": "head",
         "file_mounts": {TOKEN: "~/.ray/auth_token"},
+        "head_setup_commands": [f"pip install -c /opt/gpo_ray/constraints.txt {CLIENTS[cloud]}"],
         "head_start_ray_commands": [
             "ray stop",
             f"{START} --head --port=6379 --autoscaling-config=~/ray_bootstrap_config.yaml",
