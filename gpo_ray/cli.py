@@ -17,8 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gpo_ray import __version__
+from gpo_ray.cluster.commands import cluster_app
 from gpo_ray.config import load_train_config, parse
 from gpo_ray.errors import ConfigError, GPOError
+from gpo_ray.planning.commands import plan
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import merge_surveys
 from gpo_ray.preferences.readers import READERS, ReadOptions, read_survey
@@ -42,6 +44,8 @@ app.add_typer(survey_app, name="survey")
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(serve_app, name="serve")
 app.command()(preflight)
+app.add_typer(cluster_app, name="cluster")
+app.command()(plan)
 console = Console()
 N = TypeVar("N", int, float)
 UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of click and does not export it

@@ -21,6 +21,7 @@ MAY_IMPORT_RAY = (
     "evaluation/runner.py",
     "tuning/*",
     "serving/*",
+    "cluster/ray_schemas.py",
 )
 TIERS = (
     {"errors", "config", "storage", "resources", "ray_session"},
@@ -29,7 +30,7 @@ TIERS = (
     {"model"},
     {"training", "predicting"},
     {"evaluation", "serving"},
-    {"tuning"},
+    {"tuning", "cluster", "planning"},
     {"quickstart", "preflight"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,223 @@
+"""Checking every file of a cluster folder: by itself, and against the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from gpo_ray.cluster.dockerfile import check_dockerfile
+from gpo_ray.cluster.kubernetes import check_object
+from gpo_ray.cluster.problems import Document, Problem, at, below
+from gpo_ray.cluster.ray_schemas import check_launcher, check_serve
+from gpo_ray.cluster.references import Commands, check_set
+from gpo_ray.config import StrictConfig
+from gpo_ray.errors import ConfigError
+
+SECRET_FILES = "secrets"  # noqa: S105 - folders of files that are never shipped
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check came to."""
+
+    files: int
+    """How many were read."""
+    problems: list[Problem]
+
+
+class Prometheus(StrictConfig):
+    """The keys of Prometheus' configuration that we use."""
+
+    global_: dict[str, str] = Field(default_factory=dict, alias="global")
+    rule_files: list[str] = Field(default_factory=list)
+    scrape_configs: list[dict[str, Any]] = Field(min_length=1)
+
+
+class AlertRule(StrictConfig):
+    """One alert."""
+
+    alert: str
+    expr: str = Field(min_length=1)
+    for_: str | None = Field(default=None, alias="for")
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class AlertGroup(StrictConfig):
+    """Alerts that are evaluated together."""
+
+    name: str
+    rules: list[AlertRule]
+
+
+class AlertRules(StrictConfig):
+    """A file of alert rules."""
+
+    groups: list[AlertGroup]
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Refuses a key that occurs twice; YAML itself lets the last one win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As its parent's."""
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} occurs twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def check_folder(folder: Path, commands: Commands) -> Checked:
+    """Check every file in a folder such as ``cluster``.
+
+    Args:
+        folder: what to check.
+        commands: options of every command that jobs may run.
+
+    Raises:
+        ConfigError: if there is no such folder, or nothing in it to check.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: no such folder; give the one that `gpo cluster render` wrote (--path)")
+    files = sorted(
+        p for p in folder.rglob("*") if p.is_file() and SECRET_FILES not in p.relative_to(folder).parts
+    )
+    problems: list[Problem] = []
+    documents: dict[Path, list[Document]] = {}
+    for path in files:
+        found = list(_file(path, str(path.relative_to(folder)), folder))
+        problems += [f for f in found if isinstance(f, Problem)]
+        documents[path] = [f for f in found if isinstance(f, Document)]
+    if not files:
+        raise ConfigError(f"{folder}: no files to check")
+    for members in _sets(documents, problems, folder):
+        wrong = {p.file for p in problems}
+        if not any(d.file in wrong for d in members):  # what is wrong by itself need not be compared
+            problems += check_set(members, commands)
+    return Checked(len(files), list(dict.fromkeys(problems)))
+
+
+def _file(path: Path, file: str, folder: Path) -> Iterator[Problem | Document]:
+    """The Kubernetes objects of a file, and the problems of whatever it is."""
+    if path.name == "Dockerfile":
+        yield from check_dockerfile(path, file, folder.resolve().parent)
+    elif path.suffix == ".json":
+        yield from _dashboard(path, file)
+    elif path.suffix in {".yaml", ".yml"}:
+        try:
+            loaded = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_Loader))
+        except (yaml.YAMLError, UnicodeDecodeError) as e:
+            yield Problem(file, _line(e), f"not valid YAML: {' '.join(str(e).split())[:200]}")
+            return
+        for values in loaded:
+            if not isinstance(values, dict):
+                yield Problem(file, "(top level)", "expected keys and values")
+                continue
+            yield from _document(Document(file, values), path)
+    else:
+        yield Problem(file, "(file)", "neither YAML, JSON nor a Dockerfile; nothing checks it")
+
+
+def _line(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1}" if mark is not None else "(file)"
+
+
+def _document(document: Document, path: Path) -> Iterator[Problem | Document]:
+    values = document.values
+    if "kind" in values or "apiVersion" in values:
+        yield document
+        yield from check_object(document)
+        if document.kind == "RayService":
+            yield from _embedded_serve(document)
+    elif "applications" in values:
+        yield from check_serve(document)
+    elif "provider" in values or "cluster_name" in values:
+        yield from check_launcher(document)
+    elif "scrape_configs" in values:
+        yield from _prometheus(document, path)
+    elif "groups" in values:
+        yield from _shape(document, AlertRules)
+    else:
+        first = next(iter(values), "(top level)")
+        yield document.problem(
+            str(first), "a file of no known kind: expected apiVersion and kind, applications, ..."
+        )
+
+
+def _embedded_serve(document: Document) -> Iterator[Problem]:
+    key = "spec.serveConfigV2"
+    try:
+        values = yaml.load(str(at(document.values, "spec", "serveConfigV2")), Loader=_Loader)  # noqa: S506
+    except yaml.YAMLError as e:
+        yield document.problem(key, f"not valid YAML: {' '.join(str(e).split())[:200]}")
+        return
+    if not isinstance(values, dict):
+        yield document.problem(key, "expected a Serve config")
+        return
+    yield from below(key, check_serve(Document(document.file, values)))
+
+
+def _prometheus(document: Document, path: Path) -> Iterator[Problem]:
+    problems = list(_shape(document, Prometheus))
+    yield from problems
+    for i, name in enumerate([] if problems else document.values.get("rule_files", [])):
+        if not list(path.parent.glob(name)):
+            yield document.problem(f"rule_files.{i}", f"{name}: no such file")
+
+
+def _shape(document: Document, model: type[StrictConfig]) -> Iterator[Problem]:
+    try:
+        model.model_validate(document.values)
+    except ValidationError as e:
+        for error in e.errors():
+            yield document.problem(".".join(str(k) for k in error["loc"]), error["msg"])
+
+
+def _dashboard(path: Path, file: str) -> Iterator[Problem]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        yield Problem(file, "(file)", f"not valid JSON: {e}")
+        return
+    for name in ("title", "uid", "panels"):
+        if not at(values, name):
+            yield Problem(file, name, "missing")
+    for i, panel in enumerate(at(values, "panels") or []):
+        for j, target in enumerate(panel.get("targets") or []):
+            if not target.get("expr"):
+                yield Problem(file, f"panels.{i}.targets.{j}.expr", "missing")
+
+
+def _sets(
+    documents: dict[Path, list[Document]], problems: list[Problem], folder: Path
+) -> Iterator[list[Document]]:
+    """Objects that belong together: those of a folder, and those that its kustomization takes in."""
+    for place in sorted({p.parent for p, found in documents.items() if found}):
+        members = [d for p, found in documents.items() if p.parent == place for d in found]
+        kustomization = place / "kustomization.yaml"
+        for d in documents.get(kustomization, []):
+            file = str(kustomization.relative_to(folder))
+            for i, name in enumerate(d.values.get("resources") or []):
+                target = (place / str(name)).resolve()
+                taken = [
+                    f
+                    for p, found in documents.items()
+                    if target in {p.resolve(), p.resolve().parent}
+                    for f in found
+                    if f not in members and f.kind != "Kustomization"
+                ]
+                if not target.exists():
+                    problems.append(Problem(file, f"resources.{i}", f"{name}: no such file or folder"))
+                members += taken
+        yield members

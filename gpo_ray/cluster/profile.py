@@ -1,0 +1,306 @@
+"""The one configuration that all cluster files are written from."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from gpo_ray.config import StrictConfig, parse, read_yaml
+from gpo_ray.errors import ConfigError
+from gpo_ray.serving.settings import Replicas
+
+RAY_VERSION = "2.60.0"
+"""Ray in the image; the same as in constraints.txt."""
+_NAME = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+
+
+class Image(StrictConfig):
+    """The container image, built from cluster/docker/Dockerfile."""
+
+    repository: str = Field(pattern=r"^[a-z0-9][a-z0-9._:/-]*[a-z0-9]$")
+    """Registry and name, without a tag."""
+    version: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
+    """Tag without its end: ``-cpu`` and ``-cuda`` are added for the two targets."""
+    pull: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    """When nodes pull it; Never for an image that was loaded into them."""
+    pull_secret: str | None = None
+    """Secret of the registry, made by ``kubectl create secret docker-registry``."""
+
+    def tag(self, gpu: bool) -> str:
+        """The image of a pod with or without GPUs."""
+        return f"{self.repository}:{self.version}-{'cuda' if gpu else 'cpu'}"
+
+
+class Pods(StrictConfig):
+    """Pods of one kind."""
+
+    min: int = Field(default=0, ge=0)
+    """Pods of the standing cluster and of the service at least."""
+    max: int = Field(default=1, ge=1)
+    """Pods at most, of the standing cluster, the service, and any job."""
+    cpus: int = Field(ge=1)
+    """CPU cores of each."""
+    memory: int = Field(ge=1)
+    """GiB of each."""
+    gpus: int = Field(default=0, ge=0)
+    """GPUs of each."""
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    """Labels that a node must have."""
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> Pods:
+        if self.max < self.min:
+            raise ValueError(f"max ({self.max}) is less than min ({self.min})")
+        return self
+
+
+class Volume(StrictConfig):
+    """A volume that pods share."""
+
+    path: str = Field(default="/data", pattern=r"^/[^\s]*[^\s/]$")
+    """Where it is mounted."""
+    size: int = Field(default=50, ge=1)
+    """GiB."""
+    storage_class: str | None = None
+    """By default the Kubernetes cluster's."""
+    access: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteMany"
+    """ReadWriteOnce serves pods on a single node only."""
+
+
+class Storage(StrictConfig):
+    """Where surveys, embeddings, runs and bundles are; every pod reaches it."""
+
+    bucket: str | None = Field(default=None, pattern=r"^(s3|gs)://[^\s?#]*[^\s/?#]$")
+    """Bucket and prefix; by default everything is on the volume."""
+    secret: str | None = None
+    """Secret whose entries become environment variables, such as AWS_ACCESS_KEY_ID; none where the service
+    account is enough."""
+    volume: Volume = Volume()
+    """Beside a bucket only ``gpo tune`` uses it, which cannot write to one."""
+
+    @property
+    def root(self) -> str:
+        """The bucket, or where the volume is mounted."""
+        return self.bucket or self.volume.path
+
+
+class Jobs(StrictConfig):
+    """What all jobs share."""
+
+    deadline_hours: float = Field(default=24, gt=0)
+    """After which a job is ended."""
+    retries: int = Field(default=2, ge=0)
+    """New clusters for a job that failed; it goes on from what is complete."""
+    keep_minutes: int = Field(default=10, ge=0)
+    """How long the cluster of a finished job stays, for its logs."""
+
+
+class Embed(StrictConfig):
+    """``gpo embed``; see its --help."""
+
+    survey: Literal["gss"] | None = None
+    """Survey to import first; none where one is in storage already, at ``survey``."""
+    model: str = "smollm2"
+    """Language model: smollm2, a Hub id, or a folder in the image."""
+    model_secret: str | None = None
+    """Secret whose entry HF_TOKEN opens a gated model."""
+
+    actors: int = Field(default=1, ge=1)
+    """Copies of the language model."""
+    gpus_per_actor: int = Field(default=0, ge=0)
+    """GPUs of each copy, all in one pod."""
+    cpus_per_actor: int = Field(default=1, ge=1)
+    """CPU cores of each copy."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the model computes in."""
+    batch_tokens: int = Field(default=4096, ge=64)
+    """Padded tokens of one forward pass."""
+
+
+class Train(StrictConfig):
+    """``gpo train``, ``gpo tune`` and ``gpo evaluate``, all on CPU pods; see their --help."""
+
+    config: str = "gpo"
+    """Preset, or a file in the image."""
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the groups to learn from."""
+    workers: int = Field(default=2, ge=1)
+    """Ray Train workers, of one core each."""
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    """DeepSpeed ZeRO stage."""
+    search: str = "/opt/gpo_ray/tune_configs/default.yaml"
+    """What ``gpo tune`` searches: a file in the image."""
+    concurrent: int = Field(default=4, ge=1)
+    """Trials at a time, and splits of an evaluation, of one core each."""
+    seeds: int = Field(default=3, ge=1)
+    """Splits for each fraction of an evaluation."""
+
+
+class Serve(StrictConfig):
+    """The service; see docs/serving.md."""
+
+    ingress: Replicas = Replicas(min=2, max=4, queue=256)
+    predictor: Replicas = Replicas(min=2, max=4)
+    encoder: Replicas = Replicas(queue=32)
+    database: str | None = None
+    """SQLAlchemy URL without a password, such as SQLite's; several pods need ``database_secret``."""
+    database_secret: str | None = None
+    """Secret whose entry GPO_DATABASE is the URL."""
+    redis: str | None = None
+    """Address of a Redis that keeps the cluster's state, so that the service outlives its head pod."""
+    redis_secret: str | None = None
+    """Secret whose entry ``password`` is that Redis's."""
+    available: int = Field(default=1, ge=0)
+    """Serving pods that a voluntary disruption must leave."""
+
+    @model_validator(mode="after")
+    def _one_database(self) -> Serve:
+        if (self.database is None) == (self.database_secret is None):
+            raise ValueError("give one of database and database_secret")
+        if self.database is not None and "@" in self.database:
+            raise ValueError("database: may hold a password, which manifests would show; use database_secret")
+        if self.redis_secret is not None and self.redis is None:
+            raise ValueError("redis_secret without redis")
+        return self
+
+
+class Machines(StrictConfig):
+    """Virtual machines of one cloud, for ``ray up``."""
+
+    region: str
+    """Such as us-west-2 or us-central1."""
+    zone: str
+    """Such as us-west-2a or us-central1-a."""
+    head: str
+    """Machine type of the head."""
+    cpu: str
+    """Machine type of the workers without GPUs."""
+    gpu: str
+    """Machine type of the workers with GPUs."""
+    disk: int = Field(default=200, ge=50)
+    """GB of each machine; the CUDA image alone takes about 20."""
+    project: str | None = None
+    """Project id (GCP)."""
+
+
+class Clouds(StrictConfig):
+    """Files for ``ray up``, for each cloud that is given."""
+
+    aws: Machines | None = None
+    gcp: Machines | None = None
+
+
+class Cluster(StrictConfig):
+    """The pods."""
+
+    head: Pods
+    """The one head pod, which runs no tasks."""
+    cpu: Pods
+    """Workers for training, tuning, evaluation and serving."""
+    gpu: Pods | None = None
+    """Workers with GPUs for embedding; none embeds on ``cpu``."""
+    idle_seconds: int = Field(default=300, ge=10)
+    """After which the autoscaler removes an idle worker."""
+
+
+class ClusterProfile(StrictConfig):
+    """Everything that the cluster files say."""
+
+    name: str = Field(pattern=f"^{_NAME}$", max_length=40)
+    """Of the overlay folder."""
+    namespace: str = Field(default="gpo", pattern=f"^{_NAME}$", max_length=63)
+    """That all objects are in; another one needs a folder of its own (--out)."""
+    image: Image
+    storage: Storage
+    cluster: Cluster
+    jobs: Jobs = Jobs()
+    embed: Embed = Embed()
+    train: Train = Train()
+    serve: Serve
+    clouds: Clouds = Clouds()
+
+    @model_validator(mode="after")
+    def _fits(self) -> ClusterProfile:
+        for what, problem in (*self._misplaced_gpus(), *self._too_many()):
+            raise ValueError(f"{what}: {problem}")
+        return self
+
+    def _misplaced_gpus(self) -> Iterator[tuple[str, str]]:
+        gpu = self.cluster.gpu
+        if self.cluster.head.gpus or self.cluster.cpu.gpus:
+            yield "cluster", "GPUs belong to the group gpu"
+        if gpu is not None and not gpu.gpus:
+            yield "cluster.gpu.gpus", "a pod of this group needs at least one"
+        have = gpu.gpus if gpu else 0
+        for what, each in (
+            ("embed.gpus_per_actor", self.embed.gpus_per_actor),
+            ("serve.encoder.gpus", self.serve.encoder.gpus),
+        ):
+            if each > have:
+                yield what, f"{each:g} GPUs, a pod of cluster.gpu has {have}"
+
+    def _too_many(self) -> Iterator[tuple[str, str]]:
+        cpu = self.cluster.cpu
+        for what, pods, group in (
+            ("embed.actors", self.embed_pods, self.embed_group),
+            ("train.workers", self.worker_pods(self.train.workers), cpu),
+            ("train.concurrent", self.worker_pods(self.train.concurrent), cpu),
+        ):
+            if pods > group.max:
+                yield what, f"needs {pods} pods, the group's max is {group.max}"
+        asked = sum(r.min * r.cpus for r in (self.serve.ingress, self.serve.predictor))
+        if asked > cpu.max * cpu.cpus:
+            yield "serve", f"needs {asked:g} cores, cluster.cpu has at most {cpu.max * cpu.cpus}"
+
+    @property
+    def embed_group(self) -> Pods:
+        """The pods that hold the language model."""
+        gpu = self.cluster.gpu
+        return gpu if gpu is not None and self.embed.gpus_per_actor else self.cluster.cpu
+
+    @property
+    def embed_pods(self) -> int:
+        """How many of them."""
+        e, group = self.embed, self.embed_group
+        each = group.cpus // e.cpus_per_actor
+        if e.gpus_per_actor:
+            each = min(each, group.gpus // e.gpus_per_actor)
+        return math.ceil(e.actors / each) if each else e.actors * group.max + 1
+
+    def worker_pods(self, workers: int) -> int:
+        """CPU pods for workers of one core each, a core of each pod left to Ray's own tasks."""
+        return math.ceil(workers / max(1, self.cluster.cpu.cpus - 1))
+
+    def at(self, *parts: str) -> str:
+        """A place in storage."""
+        return "/".join([self.storage.root, *parts])
+
+
+def profiles() -> list[str]:
+    """Names of the profiles that ship with the package."""
+    return sorted(p.name.removesuffix(".yaml") for p in _folder().iterdir() if p.name.endswith(".yaml"))
+
+
+def load_profile(name: str | os.PathLike[str]) -> ClusterProfile:
+    """A shipped profile by name, or a YAML file.
+
+    Raises:
+        ConfigError: naming the file and key that is wrong.
+    """
+    if str(name) in profiles():
+        values: Any = yaml.safe_load((_folder() / f"{name}.yaml").read_text(encoding="utf-8"))
+        return parse(ClusterProfile, values, f"profile {name}")
+    if not Path(name).is_file():
+        raise ConfigError(f"{name}: neither a file nor a profile (profiles: {', '.join(profiles())})")
+    return parse(ClusterProfile, read_yaml(name), str(name))
+
+
+def _folder() -> Any:
+    return resources.files("gpo_ray.cluster") / "profiles"

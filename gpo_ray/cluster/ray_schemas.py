@@ -1,0 +1,122 @@
+"""Ray's own schemas: of Serve config files, and of cluster files for ``ray up``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any, get_args
+
+import jsonschema
+from pydantic import BaseModel, ValidationError
+from ray.serve.schema import ServeDeploySchema
+
+from gpo_ray.cluster.problems import Document, Problem, at
+from gpo_ray.config import parse
+from gpo_ray.errors import ConfigError
+from gpo_ray.serving.settings import ServeSettings
+
+OURS = "gpo_ray.serving:build_app"
+DEPLOYMENTS = ("Ingress", "Predictor", "Encoder")
+NEEDED = {"aws": "InstanceType", "gcp": "machineType"}
+
+
+def check_serve(document: Document) -> Iterator[Problem]:
+    """Mistakes in a Serve config, among them keys that Serve would silently ignore."""
+    for key in unknown_keys(ServeDeploySchema, document.values):
+        yield document.problem(key, "Serve knows no such key, and would ignore it")
+    try:
+        ServeDeploySchema.model_validate(document.values)
+    except (AttributeError, TypeError) as e:  # of Ray's validators, on what is no mapping at all
+        yield document.problem("applications", str(e))
+        return
+    except ValidationError as e:
+        for error in e.errors():
+            yield document.problem(
+                ".".join(str(k) for k in error["loc"]), error["msg"].removeprefix("Value error, ")
+            )
+        return
+    for i, application in enumerate(document.values.get("applications", [])):
+        yield from _application(document, f"applications.{i}", application)
+
+
+def _application(document: Document, key: str, application: dict[str, Any]) -> Iterator[Problem]:
+    if application.get("import_path") != OURS:
+        yield document.problem(f"{key}.import_path", f"{application.get('import_path')!r} is not {OURS}")
+        return
+    args = application.get("args", {})
+    try:
+        settings = parse(ServeSettings, args, "args")
+        if settings.page:
+            settings.check_page()
+    except ConfigError as e:
+        where, _, reason = str(e).removeprefix("args: ").partition(": ")
+        yield document.problem(f"{key}.args.{where}", reason)
+        return
+    for i, deployment in enumerate(application.get("deployments", [])):
+        here = f"{key}.deployments.{i}"
+        if deployment["name"] not in DEPLOYMENTS:
+            yield document.problem(
+                f"{here}.name", f"{deployment['name']!r} is none of {', '.join(DEPLOYMENTS)}"
+            )
+        swapped = at(deployment, "user_config", "bundle")
+        if swapped is not None and swapped != settings.bundle:
+            yield document.problem(
+                f"{here}.user_config.bundle", f"{swapped!r} is not args.bundle, {settings.bundle!r}"
+            )
+
+
+def unknown_keys(model: type[BaseModel], values: dict[str, Any], where: str = "") -> Iterator[str]:
+    """Keys that a pydantic model, or one below it, does not have."""
+    fields = {f.alias or name: f for name, f in model.model_fields.items()}
+    for key, value in values.items():
+        if key not in fields:
+            yield f"{where}{key}"
+            continue
+        for inner in _models(fields[key].annotation):
+            parts = enumerate(value) if isinstance(value, list) else [(None, value)]
+            for i, part in parts:
+                if isinstance(part, dict):
+                    yield from unknown_keys(inner, part, f"{where}{key}." + ("" if i is None else f"{i}."))
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for a in get_args(annotation) for m in _models(a)]
+
+
+def check_launcher(document: Document) -> Iterator[Problem]:
+    """Mistakes in a cluster file for ``ray up``."""
+    schema = json.loads((resources.files("ray.autoscaler") / "ray-schema.json").read_text())
+    values = document.values
+    errors = list(jsonschema.Draft7Validator(schema).iter_errors(values))
+    for error in errors:
+        path = [str(k) for k in error.absolute_path]
+        if error.validator == "additionalProperties":
+            path.append(next(k for k in error.instance if k not in error.schema.get("properties", {})))
+        yield document.problem(".".join(path), error.message[:200])
+    if errors:
+        return
+    types = values.get("available_node_types") or {}
+    if values.get("head_node_type") not in types:
+        yield document.problem(
+            "head_node_type", f"{values.get('head_node_type')!r} is none of {sorted(types)}"
+        )
+    least = sum(t.get("min_workers", 0) for t in types.values() if isinstance(t, dict))
+    if least > values.get("max_workers", 0):
+        yield document.problem(
+            "max_workers", f"{values.get('max_workers')} is less than all min_workers, {least}"
+        )
+    cloud = at(values, "provider", "type")
+    if cloud not in NEEDED:
+        yield document.problem("provider.type", f"{cloud!r} is none of {', '.join(NEEDED)}")
+        return
+    for name, kind in types.items():
+        if not at(kind, "node_config", NEEDED[cloud]):
+            yield document.problem(f"available_node_types.{name}.node_config.{NEEDED[cloud]}", "missing")
+    commands = " ".join(values.get("head_start_ray_commands") or [])
+    if "RAY_AUTH_MODE=token" not in commands:
+        yield document.problem(
+            "head_start_ray_commands", "RAY_AUTH_MODE=token is missing: anybody could run jobs"
+        )

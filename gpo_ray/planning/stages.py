@@ -1,0 +1,373 @@
+"""The cost model: what each stage computes, holds, reads and writes, from the sizes of data and model.
+
+Counts follow the code that runs: the encoder runs a prompt once and its responses on top; training holds
+all embeddings in every worker; the prior of preset ``gpo`` factorises a matrix over all responses. Rates
+that no data sheet gives were fitted on CPU cores by benchmarks/plan.py.
+
+Symbols: Q questions, R responses of all of them, G groups, p and a tokens of a prompt and a response,
+E embedding width, D model width, L layers of the language model.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from gpo_ray.config import StrictConfig, TrainConfig, load_train_config
+from gpo_ray.model.calibration import GROUPS, TARGETS
+from gpo_ray.model.memory import MANY
+from gpo_ray.planning.hardware import CORE, Processor
+from gpo_ray.planning.language_model import Shape
+
+GIB = 2.0**30
+MEMORY_SHARE = 0.9
+"""Of a processor's memory that may be planned with."""
+BANDWIDTH_SHARE = 0.6
+"""Of a processor's bandwidth that is reached."""
+START_SECONDS = 30.0
+"""Workers and their imports."""
+READ_RATE, WRITE_RATE = 1e9, 1e8
+"""Bytes a second that a worker reads weights with, and writes vectors to shared storage."""
+VECTORS = 3
+"""Vectors stored of each response."""
+QUESTION_BYTES = 6_000.0
+"""Of a question in the driver's memory, as objects and as units of work."""
+TRAIN_EFFICIENCY, VALIDATION_EFFICIENCY = 0.6, 0.2
+"""Share of a core's ``tflops`` that the small transformer reaches in steps, and on the many targets of
+validation groups."""
+STEP_SECONDS = 0.012
+"""Of a step that does not depend on its size."""
+POINT_SECONDS = 2e-6
+"""Of a point for building its episode."""
+SCAN_SECONDS = 2.5e-8
+"""Of a question for finding out whether a group answered it."""
+FACTOR_EFFICIENCY = 0.5
+"""Share of ``tflops``, in float64, that factorisations reach."""
+PRIOR_SECONDS = 1e-8
+"""Of a meta-train group and a response when the prior of a task is made."""
+TASK_SECONDS = 0.0025
+"""Of the prior of a task that does not depend on sizes."""
+
+
+class Workload(StrictConfig):
+    """Sizes of the data."""
+
+    questions: int = Field(ge=2)
+    """Q."""
+    responses: int = Field(ge=2)
+    """R, of all questions together."""
+    groups: int = Field(default=100, ge=2)
+    """G."""
+    answers: int | None = Field(default=None, ge=2)
+    """Questions that a group answered; by default all, at most 100 where there are over 10,000 groups."""
+    prompt_tokens: float = Field(default=96, gt=0)
+    """p; the default is OpinionQA's, with SmolLM2's tokenizer."""
+    response_tokens: float = Field(default=6, gt=0)
+    """a; likewise."""
+
+    @model_validator(mode="after")
+    def _slates(self) -> Workload:
+        if self.responses < 2 * self.questions:
+            raise ValueError(f"responses: at least two for each of {self.questions} questions")
+        return self
+
+    @property
+    def slate(self) -> float:
+        """Responses of a question."""
+        return self.responses / self.questions
+
+    @property
+    def answered(self) -> int:
+        """Questions that a group answered."""
+        usual = self.questions if self.groups <= 10_000 else 100
+        return min(self.answers or usual, self.questions)
+
+
+class Stage(StrictConfig):
+    """What one stage takes."""
+
+    name: Literal["embed", "train", "serve"]
+    tokens: float = 0
+    """That the language model reads."""
+    flops: float = 0
+    """Floating-point operations."""
+    memory: float
+    """GiB of each worker."""
+    driver_memory: float = 0
+    """GiB of the process that leads."""
+    stored: float = 0
+    """GiB written."""
+    workers: int
+    """That run at the same time."""
+    processors: int
+    """GPUs, or cores, of all of them."""
+    seconds: dict[str, float]
+    """By what takes them."""
+    price: float
+    """US dollars an hour of a processor."""
+    problems: tuple[str, ...] = ()
+    """Why it cannot be done so."""
+
+    @property
+    def hours(self) -> float:
+        """From start to end."""
+        return sum(self.seconds.values()) / 3600
+
+    @property
+    def cost(self) -> float:
+        """US dollars."""
+        return self.hours * self.processors * self.price
+
+    @property
+    def bottleneck(self) -> str:
+        """What takes longest."""
+        return max(self.seconds, key=self.seconds.__getitem__) if self.seconds else "none"
+
+
+def embed_stage(
+    work: Workload,
+    model: Shape,
+    processor: Processor,
+    count: int,
+    batch_tokens: int,
+    store_bytes: int = 4,
+    node_memory: float = 64,
+) -> Stage:
+    """``gpo embed`` on ``count`` processors."""
+    q, r, p, a = work.questions, work.responses, work.prompt_tokens, work.response_tokens
+    weight = processor.bytes_per_weight
+    attention = 4.0 * model.layers * model.width  # operations of a token for each one that it attends to
+    # the mask of padded batches keeps attention from skipping what comes later
+    prompts = q * p * (2 * model.body + attention * p) + q * 2 * (model.parameters - model.body)
+    flops = prompts + r * a * (2 * model.body + attention * (p + a))
+    keys = 2.0 * model.layers * model.key_width * weight  # bytes of a token's keys and values
+    memory = model.parameters * weight + batch_tokens * (2 * keys + 16.0 * model.width * weight)
+    each = math.ceil(memory / GIB / (processor.memory * MEMORY_SHARE))
+    copies = max(1, count // each)
+    passes = 2 * max(copies, math.ceil(r * (p + a) / batch_tokens))
+    traffic = passes * model.body * weight + 4 * r * p * keys  # keys are copied for every response
+    compute = flops / (processor.tflops * 1e12 * processor.efficiency)
+    moved = traffic / (processor.bandwidth * 1e9 * BANDWIDTH_SHARE)
+    stored = r * model.width * VECTORS * store_bytes
+    problems = []
+    if each > count:
+        problems.append(f"a copy of the model needs {each} x {processor.name}, there are {count}")
+    driver = q * QUESTION_BYTES / GIB
+    if driver > node_memory:
+        problems.append(f"the driver holds all questions: {driver:,.0f} GiB; embed the survey in parts")
+    slowest = "computing" if compute >= moved else "memory bandwidth"
+    return Stage(
+        name="embed",
+        tokens=q * p + r * a,
+        flops=flops,
+        memory=memory / GIB,
+        driver_memory=driver,
+        stored=stored / GIB,
+        workers=copies,
+        processors=copies * each,
+        # layers spread over several GPUs take turns: a copy is as fast as one of them
+        seconds={
+            "starting": START_SECONDS + model.parameters * weight / READ_RATE,
+            slowest: max(compute, moved) / copies,
+            "writing the store": stored / WRITE_RATE / copies,
+        },
+        price=processor.price,
+        problems=tuple(problems),
+    )
+
+
+def train_stage(
+    work: Workload,
+    width: int,
+    workers: int = 1,
+    preset: str = "gpo",
+    steps: int | None = None,
+    core: Processor = CORE,
+    node_memory: float = 64,
+) -> Stage:
+    """``gpo train`` on cores, to its last step; validation often ends it earlier."""
+    config = load_train_config(preset, steps=steps)
+    shape = _Training.of(work, width, config)
+    rate = core.tflops * 1e12
+    steps, checks = config.steps, shape.validations
+    scanned = shape.step_groups * work.questions
+    seconds = {
+        "starting": START_SECONDS / 2 if workers > 1 else 3.0,
+        "steps": steps * (STEP_SECONDS + shape.step_flops / (rate * TRAIN_EFFICIENCY) / workers),
+        "drawing episodes": steps * (shape.step_points * POINT_SECONDS / workers + scanned * SCAN_SECONDS),
+        "validation": checks
+        * (shape.validation_flops / (rate * VALIDATION_EFFICIENCY) + shape.validation_points * POINT_SECONDS),
+    }
+    flops = steps * shape.step_flops + checks * shape.validation_flops
+    memory = shape.array_bytes
+    problems = []
+    if config.model.prior != "none":
+        seconds |= shape.prior_seconds(rate * FACTOR_EFFICIENCY, workers)
+        flops += 2 * shape.prior_flops(shape.groups)
+        memory += shape.prior_bytes
+    if memory / GIB > node_memory:
+        problems.append(f"each worker holds {memory / GIB:,.0f} GiB, its node has {node_memory:g}")
+        if config.model.prior != "none" and shape.array_bytes / GIB <= node_memory:
+            problems.append("--config paper, which has no prior, would fit")
+    return Stage(
+        name="train",
+        flops=flops,
+        memory=memory / GIB,
+        stored=(shape.bundle_bytes + config.model.width * 4.0 * shape.width) / GIB,
+        workers=workers,
+        processors=workers,
+        seconds=seconds,
+        price=core.price,
+        problems=tuple(problems),
+    )
+
+
+def serve_stage(work: Workload, model: Shape, processor: Processor, preset: str = "gpo") -> Stage:
+    """What a replica of the service holds; it has no end, so that its cost is that of an hour."""
+    config = load_train_config(preset)
+    shape = _Training.of(work, model.width, config)
+    encoder = model.parameters * processor.bytes_per_weight
+    predictor = shape.bundle_bytes + 2 * GIB
+    each = math.ceil(encoder / GIB / (processor.memory * MEMORY_SHARE))
+    return Stage(
+        name="serve",
+        memory=encoder / GIB,
+        driver_memory=predictor / GIB,
+        workers=1,
+        processors=each,
+        seconds={"an hour": 3600},
+        price=processor.price,
+    )
+
+
+@dataclass(frozen=True)
+class _Training:
+    """Sizes of meta-training that follow from data and configuration."""
+
+    config: TrainConfig
+    width: int
+    """Of what the transformer reads: E for each pooling."""
+    responses: int
+    slate: float
+    training: float
+    """Groups learnt from."""
+    validating: float
+    """Groups validated on."""
+    context: float
+    """Context rows of a task in a step."""
+    target: float
+    """Target rows."""
+    shared: bool
+    """Whether all groups answered the same questions."""
+    checked: float
+    """Context rows of a validation group."""
+    left: float
+    """Its target rows."""
+    groups: int
+    answered: int
+
+    @classmethod
+    def of(cls, work: Workload, width: int, config: TrainConfig) -> _Training:
+        low, high = (
+            sum(r) / 2 for r in (config.episodes.context_questions, config.episodes.target_questions)
+        )
+        trained = work.answered * (1 - config.validation.question_fraction)
+        scale = min(1.0, trained / (low + high))
+        validating = max(1.0, work.groups * config.validation.fraction)
+        return cls(
+            config=config,
+            width=width * len(config.model.pooling.split("+")),
+            responses=work.responses,
+            slate=work.slate,
+            training=work.groups - validating,
+            validating=validating,
+            context=low * scale * work.slate,
+            target=high * scale * work.slate,
+            shared=work.answered == work.questions,
+            checked=config.validation.context_questions * work.slate,
+            left=max(1.0, work.answered - config.validation.context_questions) * work.slate,
+            groups=work.groups,
+            answered=work.answered,
+        )
+
+    @property
+    def step_groups(self) -> float:
+        return min(self.config.episodes.groups, self.training)
+
+    @property
+    def step_points(self) -> float:
+        return self.step_groups * (self.context + self.target)
+
+    @property
+    def step_flops(self) -> float:
+        """Forward and backward; the embeddings themselves get no gradient."""
+        rows = (self.context + self.target) * (1 if self.shared else self.step_groups)
+        first = 4.0 * min(rows, self.responses) * self.width * self.config.model.width
+        return first + 3 * self._points(self.step_groups, self.context, self.target)
+
+    @property
+    def validations(self) -> int:
+        return math.ceil(self.config.steps / self.config.validation.every) + 1
+
+    @property
+    def validation_points(self) -> float:
+        return self.validating * (self.left + self.checked)
+
+    @property
+    def validation_flops(self) -> float:
+        rows = min(self.validation_points, float(self.responses) * max(1.0, self.validating / 64))
+        first = 2.0 * rows * self.width * self.config.model.width
+        return first + self._points(self.validating, self.checked, self.left)
+
+    def _points(self, groups: float, context: float, target: float) -> float:
+        """Operations of groups' context and target rows, forward; targets need no keys and values."""
+        m = self.config.model
+        square, attended = m.width**2, 2 * context * m.width
+        ends = (m.embedder_depth - 1) * square + m.width * m.feedforward
+        shared = m.layers * (2 * square + 2 * m.width * m.feedforward + attended)
+        inner = (m.embedder_depth - 1) * square + shared + m.layers * 2 * square
+        return 2.0 * groups * (context * inner + target * (ends + shared))
+
+    @property
+    def array_bytes(self) -> float:
+        """Embeddings (twice if standardised) and the groups' shares, in every process."""
+        copies = 1 + self.config.standardize + 1  # and what is read from the store
+        vectors = 4.0 * self.responses * self.width * copies
+        return vectors + self.groups * (self.answered * (8 + 8 * self.slate) + 500) + 0.7 * GIB
+
+    def prior_flops(self, groups: float) -> float:
+        """Two factorisations, and kernels, for each of five folds that leave a fifth out."""
+        r = float(self.responses)
+        return 2.5 * r**3 + 5 * (2 * 0.8 * r**2 * self.width + 4 * 0.64 * r**2 * groups)
+
+    def prior_seconds(self, rate: float, workers: int) -> dict[str, float]:
+        """Of fitting the prior (to the training groups, and at the end to all) and of using it."""
+        fit = 0.0
+        for groups in (self.training, float(self.groups)):
+            trials = 36 * min(4 * GROUPS, groups) if groups >= MANY else 25 * min(GROUPS, groups)
+            target = min(self.left, TARGETS * self.slate)
+            fit += self.prior_flops(groups) / rate + trials * self._task(rate, groups, self.checked, target)
+        step = self._task(rate, self.training, self.context, self.target)
+        check = self._task(rate, self.training, self.checked, self.left)
+        used = (
+            self.config.steps * self.step_groups / workers * step + self.validations * self.validating * check
+        )
+        return {"fitting the prior": fit, "the prior of episodes": used}
+
+    def _task(self, rate: float, groups: float, context: float, target: float) -> float:
+        operations = 2 * context * (context + target) * (self.width + groups)
+        return TASK_SECONDS + operations / rate + groups * (context + target) * PRIOR_SECONDS
+
+    @property
+    def prior_bytes(self) -> float:
+        return 8.0 * (3 * self.responses**2 + 4 * self.training * self.responses)
+
+    @property
+    def bundle_bytes(self) -> float:
+        """Shares and embeddings of the prior, as a bundle and each predictor hold them."""
+        if self.config.model.prior == "none":
+            return 0.0
+        return self.responses * (8.0 * self.training + 4.0 * self.width)
