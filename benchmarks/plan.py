@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from synthetic import survey
+from synthetic import encoded, survey
 from tiny_model import save_tiny_model
 
 from gpo_ray.config import load_train_config
-from gpo_ray.embedding.encoder import EncodedQuestion, Encoder
+from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.language_model import find_model
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import EmbeddingError
@@ -38,8 +38,8 @@ from gpo_ray.preferences.splits import draw_split
 from gpo_ray.training.local import train_local
 from gpo_ray.training.run import TrainJob
 
-# name, hidden width, layers, feed-forward width, keys' width, questions
-MODELS = (("30M", 384, 12, 1024, 192, 40), ("360M", 960, 32, 2560, 320, 8))
+# name, hidden width, layers, feed-forward width, keys' width, questions, readings
+MODELS = (("30M", 384, 12, 1024, 192, 40, True), ("360M", 960, 32, 2560, 320, 8, False))
 # preset, questions, groups, width, steps
 SURVEYS = (
     ("paper", 100, 12, 576, 30),
@@ -88,24 +88,30 @@ def questions(count: int, letters: int) -> list[tuple[str, list[str]]]:
     ]
 
 
-def embed_ratio(name: str, source: str, shape: Shape, slates: list[tuple[str, list[str]]]) -> float:
+def embed_ratio(
+    name: str, source: str, shape: Shape, slates: list[tuple[str, list[str]]], readings: bool
+) -> float:
     """Of one language model."""
-    encoder = Encoder(find_model(source), "float32", "cpu", batch_tokens=4096)
+    encoder = Encoder(find_model(source), "float32", "cpu", batch_tokens=4096, readings=readings)
     encoder.encode(slates[:2])
     prompts = [len(encoder.prompt_tokens(s)) for s in slates]
     answers = [len(t) for s in slates for t in encoder.response_tokens(s)]
+    again = [encoder.opinion_tokens(s) for s in slates]
+    endings = np.array([[len(t) for t in texts] for _, texts in again])  # all slates have as many responses
     before, begun = speed(), time.process_time()
-    encoder.encode(slates)
+    found = encoder.encode(slates)
     measured = time.process_time() - begun
     work = Workload(
         questions=len(slates),
         responses=len(answers),
         prompt_tokens=np.mean(prompts),
         response_tokens=np.mean(answers),
+        stem_tokens=np.mean([len(stem) for stem, _ in again]),
+        ending_tokens=[half.mean() for half in np.split(endings, 2, axis=1)],
     )
     return compare(
-        f"embed {name}, {sum(prompts) + sum(answers)} tokens",
-        embed_stage(work, shape, core(before, speed()), 1, 4096),
+        f"embed {name}, {sum(e.tokens for e in found)} tokens",
+        embed_stage(work, shape, core(before, speed()), 1, 4096, readings=readings),
         measured,
     )
 
@@ -113,7 +119,7 @@ def embed_ratio(name: str, source: str, shape: Shape, slates: list[tuple[str, li
 def embed_ratios() -> dict[str, float]:
     """Of all language models."""
     found = {}
-    for name, width, layers, feedforward, keys, count in MODELS:
+    for name, width, layers, feedforward, keys, count, readings in MODELS:
         body = layers * (2 * width**2 + 2 * width * keys + 3 * width * feedforward)
         shape = Shape(parameters=body * 1.01, body=body, width=width, layers=layers, key_width=keys)
         sizes = {"hidden_size": width, "num_hidden_layers": layers, "intermediate_size": feedforward}
@@ -124,7 +130,7 @@ def embed_ratios() -> dict[str, float]:
         }
         with tempfile.TemporaryDirectory() as folder:
             save_tiny_model(folder, **sizes, **heads)  # a token is a byte
-            found[name] = embed_ratio(name, folder, shape, questions(count, 90))
+            found[name] = embed_ratio(name, folder, shape, questions(count, 90), readings)
     try:
         find_model("smollm2")
     except EmbeddingError as e:
@@ -134,21 +140,16 @@ def embed_ratios() -> dict[str, float]:
         (f"Question {i}: " + "how much do you agree with what they said? " * 5, r)
         for i, (_, r) in enumerate(questions(40, 90))
     ]
-    found["smollm2"] = embed_ratio("smollm2", "smollm2", shape_of(0.135e9), slates)
+    for label, readings in (("smollm2", True), ("smollm2 without readings", False)):
+        found[label] = embed_ratio(label, "smollm2", shape_of(0.135e9), slates, readings)
     return found
 
 
 def store(dataset: PreferenceDataset, width: int, folder: Path) -> None:
     """Random vectors for all responses of a survey."""
-    rng = np.random.default_rng(0)
     asked = list(dataset.iter_questions())
-    encoded = []
-    for q in asked:
-        n = len(q.responses)
-        vectors = [rng.normal(size=(n, width)).astype(np.float32) for _ in range(3)]
-        encoded.append(EncodedQuestion(*vectors, letter_logprob=np.full(n, -np.log(n), np.float32), tokens=1))
     place = EmbeddingStore(folder)
-    name, entry = place.write_shard(asked, encoded, "random@0/float32", "float32")
+    name, entry = place.write_shard(asked, encoded(asked, width), "random@0/float32", "float32")
     place.commit("random@0/float32", {name: entry}, model="random", dtype="float32")
 
 

@@ -38,6 +38,7 @@ def plan(
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps, if not the preset's.")] = None,
     batch_tokens: Annotated[int, typer.Option(min=64, help="As of gpo embed.")] = 32768,
     store_dtype: Annotated[str, typer.Option(help="As of gpo embed: float32 or float16.")] = "float32",
+    readings: Annotated[bool, typer.Option(help="As of gpo embed.")] = True,
     prompt_tokens: Annotated[float, typer.Option(help="Tokens of a prompt, on average.")] = 96,
     response_tokens: Annotated[float, typer.Option(help="Tokens of a response, on average.")] = 6,
     node_memory: Annotated[float, typer.Option(min=1, help="GiB of a worker's or the head's pod.")] = 64,
@@ -57,11 +58,12 @@ def plan(
     if store_dtype not in {"float32", "float16"}:
         raise ConfigError(f"--store-dtype {store_dtype!r} is not one of float32, float16")
     model, processor = shape_of(_parameters(model_params)), _processor(gpu, price)
+    size = 4 if store_dtype == "float32" else 2
     stages = [
-        embed_stage(
-            work, model, processor, count, batch_tokens, 4 if store_dtype == "float32" else 2, node_memory
+        embed_stage(work, model, processor, count, batch_tokens, size, node_memory, readings),
+        train_stage(
+            work, model.width, train_workers, config, steps, node_memory=node_memory, readings=readings
         ),
-        train_stage(work, model.width, train_workers, config, steps, node_memory=node_memory),
         serve_stage(work, model, processor, config),
     ]
     if as_json:

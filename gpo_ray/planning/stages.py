@@ -1,11 +1,11 @@
 """The cost model: what each stage computes, holds, reads and writes, from the sizes of data and model.
 
-Counts follow the code that runs: the encoder runs a prompt once and its responses on top; training holds
-all embeddings in every worker; the prior of preset ``gpo`` factorises a matrix over all responses. Rates
-that no data sheet gives were fitted on CPU cores by benchmarks/plan.py.
+Counts follow the code that runs: the encoder runs a prompt once and its responses on top, and so again
+for the readings; training holds all embeddings in every worker; the prior of preset ``gpo`` factorises a
+matrix over all responses. Rates that no data sheet gives were fitted on CPU cores by benchmarks/plan.py.
 
 Symbols: Q questions, R responses of all of them, G groups, p and a tokens of a prompt and a response,
-E embedding width, D model width, L layers of the language model.
+E width of the language model, D model width, L layers of the language model.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from gpo_ray.config import StrictConfig, TrainConfig, load_train_config
+from gpo_ray.embedding.encoder import POOLINGS, has_readings
+from gpo_ray.embedding.template import READINGS
 from gpo_ray.model.calibration import GROUPS, TARGETS
 from gpo_ray.model.memory import MANY
 from gpo_ray.planning.hardware import CORE, Processor
 from gpo_ray.planning.language_model import Shape
+from gpo_ray.serving.settings import ServeSettings
 
 GIB = 2.0**30
 MEMORY_SHARE = 0.9
@@ -31,8 +34,15 @@ START_SECONDS = 30.0
 """Workers and their imports."""
 READ_RATE, WRITE_RATE = 1e9, 1e8
 """Bytes a second that a worker reads weights with, and writes vectors to shared storage."""
-VECTORS = 3
-"""Vectors stored of each response."""
+FRAME_TOKENS = 44.0
+"""By which a prompt without its options is longer than a stem of the readings; with SmolLM2's tokenizer and
+chat template."""
+ENDING_TOKENS = {"opinion": 5.0, "person": 12.0}
+"""By which a response is longer in each of the readings; likewise."""
+UNITS, UNIT_BATCHES = 8, 64
+"""Units of work that a copy of the language model gets at least, and batches of a unit at most."""
+CACHED_QUESTIONS = int(ServeSettings.model_fields["cached_questions"].default)
+"""Whose embeddings each predictor of the service keeps."""
 QUESTION_BYTES = 6_000.0
 """Of a question in the driver's memory, as objects and as units of work."""
 TRAIN_EFFICIENCY, VALIDATION_EFFICIENCY = 0.6, 0.2
@@ -67,6 +77,11 @@ class Workload(StrictConfig):
     """p; the default is OpinionQA's, with SmolLM2's tokenizer."""
     response_tokens: float = Field(default=6, gt=0)
     """a; likewise."""
+    stem_tokens: float | None = Field(default=None, gt=0)
+    """Of what the readings of a question begin with; by default what a prompt has beside the instruction,
+    the chat template and the options, at least a quarter of it."""
+    ending_tokens: tuple[float, float] | None = None
+    """Of a response in each of the readings; by default 5 and 12 more than ``response_tokens``."""
 
     @model_validator(mode="after")
     def _slates(self) -> Workload:
@@ -85,6 +100,55 @@ class Workload(StrictConfig):
         usual = self.questions if self.groups <= 10_000 else 100
         return min(self.answers or usual, self.questions)
 
+    def texts(self, readings: bool) -> list[_Texts]:
+        """What the encoder reads: prompts and responses, then stems and endings."""
+        p, a = self.prompt_tokens, self.response_tokens
+        first = _Texts(self.questions, self.responses, p, a)
+        if not readings:
+            return [first]
+        stem = self.stem_tokens or max(p / 4, p - FRAME_TOKENS - self.slate * (a + 1))
+        endings = self.ending_tokens or [a + ENDING_TOKENS[reading] for reading in READINGS]
+        ending = sum(endings) / len(endings)
+        count = self.responses * len(endings)
+        return [first, _Texts(self.questions, count, stem, ending, max(endings) - ending)]
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Beginnings, each of which is run once, and endings, which are run on top."""
+
+    beginnings: int
+    endings: int
+    beginning: float
+    """Tokens of one."""
+    ending: float
+    padding: float = 0
+    """Tokens that endings are filled up with, as those of one reading are longer."""
+
+    @property
+    def tokens(self) -> float:
+        """That the language model reads."""
+        return self.beginnings * self.beginning + self.endings * self.ending
+
+    @property
+    def padded(self) -> float:
+        """Tokens as batches count them."""
+        return self.endings * (self.beginning + self.ending + self.padding)
+
+    def batch(self, batch_tokens: int) -> float:
+        """Tokens of a batch, which holds all endings of at least one beginning."""
+        return max(batch_tokens, self.padded / self.beginnings)
+
+    def flops(self, model: Shape) -> float:
+        """Operations of the language model, and of its head for each beginning."""
+        attention = 4.0 * model.layers * model.width  # operations of a token for each one that it attends to
+        # the mask of padded batches keeps attention from skipping what comes later
+        beginnings = self.beginning * (2 * model.body + attention * self.beginning)
+        padded = self.ending + self.padding
+        endings = padded * (2 * model.body + attention * (self.beginning + padded))
+        head = 2 * (model.parameters - model.body)
+        return self.beginnings * (beginnings + head) + self.endings * endings
+
 
 class Stage(StrictConfig):
     """What one stage takes."""
@@ -96,6 +160,8 @@ class Stage(StrictConfig):
     """Floating-point operations."""
     memory: float
     """GiB of each worker."""
+    host_memory: float = 0
+    """GiB of each worker beside ``memory``, in its pod: vectors that are not written yet."""
     driver_memory: float = 0
     """GiB of the process that leads."""
     stored: float = 0
@@ -135,35 +201,41 @@ def embed_stage(
     batch_tokens: int,
     store_bytes: int = 4,
     node_memory: float = 64,
+    readings: bool = True,
 ) -> Stage:
     """``gpo embed`` on ``count`` processors."""
-    q, r, p, a = work.questions, work.responses, work.prompt_tokens, work.response_tokens
-    weight = processor.bytes_per_weight
-    attention = 4.0 * model.layers * model.width  # operations of a token for each one that it attends to
-    # the mask of padded batches keeps attention from skipping what comes later
-    prompts = q * p * (2 * model.body + attention * p) + q * 2 * (model.parameters - model.body)
-    flops = prompts + r * a * (2 * model.body + attention * (p + a))
+    texts, weight = work.texts(readings), processor.bytes_per_weight
+    tokens, flops = sum(t.tokens for t in texts), sum(t.flops(model) for t in texts)
     keys = 2.0 * model.layers * model.key_width * weight  # bytes of a token's keys and values
-    memory = model.parameters * weight + batch_tokens * (2 * keys + 16.0 * model.width * weight)
+    batch = max(t.batch(batch_tokens) for t in texts)
+    memory = model.parameters * weight + batch * (2 * keys + 16.0 * model.width * weight)
     each = math.ceil(memory / GIB / (processor.memory * MEMORY_SHARE))
     copies = max(1, count // each)
-    passes = 2 * max(copies, math.ceil(r * (p + a) / batch_tokens))
-    traffic = passes * model.body * weight + 4 * r * p * keys  # keys are copied for every response
+    passes = 2 * sum(max(copies, math.ceil(t.padded / t.batch(batch_tokens))) for t in texts)
+    copied = sum(t.endings * t.beginning for t in texts)  # keys, for every ending
+    traffic = passes * model.body * weight + 4 * copied * keys
     compute = flops / (processor.tflops * 1e12 * processor.efficiency)
     moved = traffic / (processor.bandwidth * 1e9 * BANDWIDTH_SHARE)
-    stored = r * model.width * VECTORS * store_bytes
+    vectors = model.width * (len(POOLINGS) - (0 if readings else len(READINGS)))  # numbers of a response
+    stored = work.responses * vectors * store_bytes
+    # a unit's vectors are there as computed, as a table, and as the bytes of a file
+    unit = _unit_share(texts[0].tokens, copies, batch_tokens)
+    host = work.responses * unit * vectors * (4 + 2 * store_bytes) / GIB
+    driver = work.questions * QUESTION_BYTES / GIB
     problems = []
     if each > count:
         problems.append(f"a copy of the model needs {each} x {processor.name}, there are {count}")
-    driver = q * QUESTION_BYTES / GIB
+    if host > node_memory:
+        problems.append(f"a worker holds {host:,.0f} GiB of vectors; lower --batch-tokens")
     if driver > node_memory:
         problems.append(f"the driver holds all questions: {driver:,.0f} GiB; embed the survey in parts")
     slowest = "computing" if compute >= moved else "memory bandwidth"
     return Stage(
         name="embed",
-        tokens=q * p + r * a,
+        tokens=tokens,
         flops=flops,
         memory=memory / GIB,
+        host_memory=host,
         driver_memory=driver,
         stored=stored / GIB,
         workers=copies,
@@ -179,6 +251,12 @@ def embed_stage(
     )
 
 
+def _unit_share(tokens: float, copies: int, batch_tokens: int) -> float:
+    """Share of all work that is written at once; units are cut by the tokens of the first reading."""
+    unit = max(tokens / (UNITS * copies), batch_tokens / 4)
+    return min(unit, UNIT_BATCHES * batch_tokens, tokens) / tokens
+
+
 def train_stage(
     work: Workload,
     width: int,
@@ -187,6 +265,7 @@ def train_stage(
     steps: int | None = None,
     core: Processor = CORE,
     node_memory: float = 64,
+    readings: bool = True,
 ) -> Stage:
     """``gpo train`` on cores, to its last step; validation often ends it earlier."""
     config = load_train_config(preset, steps=steps)
@@ -204,6 +283,8 @@ def train_stage(
     flops = steps * shape.step_flops + checks * shape.validation_flops
     memory = shape.array_bytes
     problems = []
+    if not readings and has_readings(config.model.pooling.split("+")):
+        problems.append(f"--config {preset} needs the readings ({config.model.pooling})")
     if config.model.prior != "none":
         seconds |= shape.prior_seconds(rate * FACTOR_EFFICIENCY, workers)
         flops += 2 * shape.prior_flops(shape.groups)
@@ -230,7 +311,8 @@ def serve_stage(work: Workload, model: Shape, processor: Processor, preset: str 
     config = load_train_config(preset)
     shape = _Training.of(work, model.width, config)
     encoder = model.parameters * processor.bytes_per_weight
-    predictor = shape.bundle_bytes + 2 * GIB
+    questions = min(work.questions, CACHED_QUESTIONS) * work.slate * 4.0 * shape.width
+    predictor = shape.bundle_bytes + questions + 2 * GIB
     each = math.ceil(encoder / GIB / (processor.memory * MEMORY_SHARE))
     return Stage(
         name="serve",

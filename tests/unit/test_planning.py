@@ -2,25 +2,37 @@
 
 import json
 
+import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 import torch
 from synthetic import arrays as joined
-from synthetic import questions, survey
+from synthetic import encoded, questions, survey
 from tiny_model import save_tiny_model
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from gpo_ray.cli import app
 from gpo_ray.config import load_train_config
-from gpo_ray.embedding.encoder import Encoder
+from gpo_ray.embedding.encoder import POOLINGS, Encoder
+from gpo_ray.embedding.job import plan_units
 from gpo_ray.embedding.language_model import find_model
+from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import build_episode, draw_tasks
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.planning.hardware import CORE, GPUS
 from gpo_ray.planning.language_model import KNOWN, Shape, shape_of
-from gpo_ray.planning.stages import Workload, _Training, embed_stage, serve_stage, train_stage
+from gpo_ray.planning.stages import (
+    Workload,
+    _Training,
+    _unit_share,
+    embed_stage,
+    serve_stage,
+    train_stage,
+)
 
 H100 = GPUS["h100"]
 WORK = Workload(questions=1000, responses=4000)
@@ -34,14 +46,20 @@ def flops(call):
     return counter.get_total_flops()
 
 
-def test_operations_of_the_encoder_are_those_that_torch_counts(tmp_path):
+@pytest.mark.parametrize("readings", [True, False])
+def test_operations_of_the_encoder_are_those_that_torch_counts(tmp_path, readings):
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 2}
     save_tiny_model(tmp_path, **sizes, num_hidden_layers=3)
-    encoder = Encoder(find_model(str(tmp_path)), device="cpu", batch_tokens=10**6)
+    encoder = Encoder(find_model(str(tmp_path)), device="cpu", batch_tokens=10**6, readings=readings)
     slates = [(q.prompt, q.responses) for q in questions(60) if len(q.responses) == 3]
-    counted = flops(lambda: encoder.encode(slates))
+    found = []
+    counted = flops(lambda: found.extend(encoder.encode(slates)))
     prompts = [len(encoder.prompt_tokens(s)) for s in slates]
     answers = [len(t) for s in slates for t in encoder.response_tokens(s)]
+    again = [encoder.opinion_tokens(s) for s in slates]
+    endings = [
+        sum(len(t) for _, texts in again for t in texts[first : first + 3]) / len(answers) for first in (0, 3)
+    ]
     body = 3 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 128)
     shape = Shape(parameters=body + 257 * 64, body=body, width=64, layers=3, key_width=32)
     work = Workload(
@@ -49,10 +67,84 @@ def test_operations_of_the_encoder_are_those_that_torch_counts(tmp_path):
         responses=len(answers),
         prompt_tokens=sum(prompts) / len(prompts),
         response_tokens=sum(answers) / len(answers),
+        stem_tokens=sum(len(stem) for stem, _ in again) / len(again),
+        ending_tokens=endings,
     )
-    stage = embed_stage(work, shape, CORE, 1, 10**6)
-    assert stage.tokens == pytest.approx(sum(prompts) + sum(answers))
+    stage = embed_stage(work, shape, CORE, 1, 10**6, readings=readings)
+    assert stage.tokens == pytest.approx(sum(e.tokens for e in found))
     assert counted == pytest.approx(stage.flops, rel=0.1)
+
+
+def test_tokens_of_the_readings_are_about_those_of_a_real_survey():
+    # OpinionQA with SmolLM2's tokenizer: 26.9 and 14.9
+    work = Workload(questions=684, responses=2205, prompt_tokens=94.7, response_tokens=6.4)
+    _, again = work.texts(readings=True)
+    assert again.beginning == pytest.approx(26.9, rel=0.05)
+    assert again.ending == pytest.approx(14.9, rel=0.05)
+    assert again.endings == 2 * 2205
+    long = work.model_copy(update={"prompt_tokens": 400.0}).texts(readings=True)[1]
+    assert long.beginning == pytest.approx(again.beginning + 400 - 94.7)  # the longer question is in both
+    many = Workload(questions=10, responses=1000).texts(readings=True)[1]
+    assert many.beginning > 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("readings", [True, False])
+def test_what_is_written_is_what_a_store_takes(tmp_path, readings, dtype):
+    asked = questions(30)
+    results = encoded(asked, width=256, readings=readings)
+    name, _ = EmbeddingStore(tmp_path).write_shard(asked, results, "tiny@0/float32", dtype)
+    table = parquet.read_table(tmp_path / name)
+    work = Workload(questions=30, responses=sum(len(q.responses) for q in asked))
+    shape = Shape(parameters=1e6, body=1e6, width=256, layers=2, key_width=64)
+    size = 4 if dtype == "float32" else 2
+    stage = embed_stage(work, shape, CORE, 1, 4096, size, readings=readings)
+    vectors = sum(table[p].nbytes for p in POOLINGS if p in table.column_names)
+    assert stage.stored * 2**30 == pytest.approx(vectors, rel=0.05)
+
+
+@pytest.mark.parametrize(("copies", "batch_tokens"), [(1, 256), (4, 4096), (40, 64)])
+def test_units_of_work_are_as_large_as_the_job_cuts_them(copies, batch_tokens):
+    asked = questions(3000)
+    tokens = sum(40 + (len(q.prompt) + sum(2 * len(r) + 8 for r in q.responses)) // 4 for q in asked)
+    sizes = [sum(len(q.responses) for q in unit) for unit in plan_units(asked, copies, batch_tokens)]
+    share = np.median(sizes) / sum(sizes)
+    assert share == pytest.approx(_unit_share(tokens, copies, batch_tokens), rel=0.15)
+
+
+def test_more_is_held_and_written_with_the_readings():
+    with_them, without = (embed_stage(WORK, shape_of(8e9), H100, 1, 8192, readings=r) for r in (True, False))
+    assert 1.8 < with_them.tokens / without.tokens < 2.5
+    assert 1.5 < with_them.flops / without.flops < 2.5
+    assert with_them.stored / without.stored == pytest.approx(5 / 3)
+    assert with_them.host_memory / without.host_memory == pytest.approx(5 / 3)
+    assert with_them.memory == without.memory  # batches are as large
+    few = {"questions": 10, "responses": 5000}  # all of a question's responses are in a batch, twice as many
+    work = Workload(**few, stem_tokens=40, ending_tokens=(15, 20))
+    with_them, without = (embed_stage(work, shape_of(8e9), H100, 1, 8192, readings=r) for r in (True, False))
+    assert without.memory > 17
+    batch = (with_them.memory - 8e9 * 2 / 2**30) / (without.memory - 8e9 * 2 / 2**30)
+    assert batch == pytest.approx(1000 * 60 / (500 * 102))
+
+
+def test_plan_reads_as_embed_does_by_default():
+    commands = get_command(app).commands
+    plan, embed = (
+        next(p for p in commands[name].params if p.name == "readings") for name in ("plan", "embed")
+    )
+    assert plan.default == embed.default
+    assert (plan.opts, plan.secondary_opts) == (embed.opts, embed.secondary_opts)
+
+
+@pytest.mark.parametrize(("preset", "poolings"), [("paper", 1), ("gpo", 4)])
+def test_width_and_need_follow_from_the_presets_pooling(preset, poolings):
+    assert _Training.of(WORK, 576, load_train_config(preset)).width == poolings * 576
+    problems = train_stage(WORK, 576, preset=preset, readings=False).problems
+    assert bool(problems) == (preset == "gpo")
+    assert not train_stage(WORK, 576, preset=preset).problems
+    model, replica = shape_of(8e9), serve_stage(WORK, shape_of(8e9), H100, preset)
+    kept = 4.0 * WORK.responses * poolings * model.width
+    assert replica.driver_memory >= 2 + kept / 2**30
 
 
 @pytest.mark.parametrize("preset", ["paper", "gpo"])
@@ -63,8 +155,8 @@ def test_operations_of_a_step_are_those_that_torch_counts(preset):
     work = Workload(questions=120, responses=len(arrays.x), groups=12)
     shape = _Training.of(work, 48, config)
     training = list(range(round(shape.training)))
-    if preset == "gpo":  # two poolings, end to end
-        arrays = joined(dataset, width=96)
+    if preset == "gpo":  # several poolings, end to end
+        arrays = joined(dataset, width=shape.width)
     model = GPOTransformer(arrays.x.shape[1], config.model.model_copy(update={"prior": "none"}))
 
     # sizes are drawn: that of the mean step is compared, not the mean of all
@@ -122,7 +214,8 @@ def test_small_batches_are_bound_by_memory_bandwidth():
 def test_the_largest_sizes_say_what_stands_in_the_way():
     work = Workload(questions=25 * 10**6, responses=10**8, groups=10**7)
     embed = embed_stage(work, shape_of(70e9), H100, 512, 32768, node_memory=64)
-    assert embed.tokens == pytest.approx(3e9)
+    assert embed_stage(work, shape_of(70e9), H100, 512, 32768, readings=False).tokens == pytest.approx(3e9)
+    assert embed.tokens == pytest.approx(3e9 + 25e6 * 24 + 2e8 * 14.5)
     assert 1 < embed.hours < 10
     assert any("driver holds all questions" in p for p in embed.problems)
     for preset in ("gpo", "paper"):
@@ -165,9 +258,14 @@ def test_command_line():
     done = run("--questions", 1000, "--model-params", "8B", "--gpu", "a100", "--count", 4, "--json")
     stages = json.loads(done.output)["stages"]
     assert [s["name"] for s in stages] == ["embed", "train", "serve"]
-    assert stages[0]["tokens"] == 1000 * 96 + 4000 * 6
+    first = 1000 * 96 + 4000 * 6
+    assert stages[0]["tokens"] == first + 1000 * 24 + 2 * 4000 * 14.5
     assert stages[0]["workers"] == 4
     assert stages[0]["cost"] == pytest.approx(stages[0]["hours"] * 4 * GPUS["a100"].price)
+    once = run("--questions", 1000, "--model-params", "8B", "--no-readings", "--json")
+    embed, train, _ = json.loads(once.output)["stages"]
+    assert embed["tokens"] == first
+    assert "--config gpo needs the readings" in train["problems"][0]
     free = json.loads(run("--questions", 1000, "--model-params", "8B", "--price", 0, "--json").output)
     assert free["stages"][0]["cost"] == 0
     table = run("--questions", 25_000_000, "--model-params", "70B", "--gpu", "l4", "--groups", 10**7)
