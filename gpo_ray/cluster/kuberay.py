@@ -75,7 +75,7 @@ def embed_job(profile: ClusterProfile) -> Object:
         *("gpo", "embed", "--survey", profile.at("survey"), "--out", profile.at("embeddings")),
         *("--model", e.model, "--actors", str(e.actors), "--gpus-per-actor", str(e.gpus_per_actor)),
         *("--cpus-per-actor", str(e.cpus_per_actor), "--dtype", e.dtype),
-        *("--batch-tokens", str(e.batch_tokens), "--json"),
+        *("--batch-tokens", str(e.batch_tokens), "--readings" if e.readings else "--no-readings", "--json"),
     ]
     first = ["gpo", "survey", "import", e.survey, "--out", profile.at("survey"), "--json"] if e.survey else []
     return _job(profile, "embed", command, workers, first)

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from gpo_ray.config import StrictConfig, parse, read_yaml
+from gpo_ray.config import StrictConfig, load_train_config, parse, presets, read_yaml
+from gpo_ray.embedding.encoder import has_readings
 from gpo_ray.errors import ConfigError
 from gpo_ray.serving.settings import Replicas
 
@@ -122,6 +123,8 @@ class Embed(StrictConfig):
     """What the model computes in."""
     batch_tokens: int = Field(default=4096, ge=64)
     """Padded tokens of one forward pass."""
+    readings: bool = True
+    """Whether everything is read again, as preset ``gpo`` needs and ``paper`` does not."""
 
 
 class Train(StrictConfig):
@@ -228,7 +231,7 @@ class ClusterProfile(StrictConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> ClusterProfile:
-        for what, problem in (*self._misplaced_gpus(), *self._too_many()):
+        for what, problem in (*self._misplaced_gpus(), *self._too_many(), *self._unread()):
             raise ValueError(f"{what}: {problem}")
         return self
 
@@ -258,6 +261,13 @@ class ClusterProfile(StrictConfig):
         asked = sum(r.min * r.cpus for r in (self.serve.ingress, self.serve.predictor))
         if asked > cpu.max * cpu.cpus:
             yield "serve", f"needs {asked:g} cores, cluster.cpu has at most {cpu.max * cpu.cpus}"
+
+    def _unread(self) -> Iterator[tuple[str, str]]:
+        if self.embed.readings or self.train.config not in presets():
+            return  # a file in the image is not here to be looked into
+        pooling = load_train_config(self.train.config).model.pooling
+        if has_readings(pooling.split("+")):
+            yield "embed.readings", f"train.config {self.train.config} needs them ({pooling})"
 
     @property
     def embed_group(self) -> Pods:

@@ -1,5 +1,6 @@
 """The profiles of clusters, and the files that are written from them."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from gpo_ray.cluster.references import calls
 from gpo_ray.cluster.render import render
 from gpo_ray.config import parse
 from gpo_ray.errors import ConfigError
+from gpo_ray.resources import Capacity, Node, embed_need, evaluate_need, train_need, tune_need
+from gpo_ray.tuning.space import load_search
 
 EMBED_LOCAL = "kuberay/overlays/local/rayjob-embed.yaml"
 SHIPPED = {p: render(load_profile(p)) for p in profiles()}
@@ -86,6 +89,44 @@ def test_jobs_start_with_all_the_pods_they_ask_for():
     assert "enableInTreeAutoscaling" not in job["spec"]["rayClusterSpec"]
 
 
+NEEDS = {
+    "embed": lambda o: embed_need(
+        int(o["--actors"]), float(o["--cpus-per-actor"]), float(o["--gpus-per-actor"])
+    ),
+    "train": lambda o: train_need(int(o["--workers"])),
+    "tune": lambda o: tune_need(
+        load_search(ROOT / "tune_configs" / Path(o["--config"]).name, concurrent=int(o["--concurrent"]))[0]
+    ),
+    "evaluate": lambda o: evaluate_need(),
+}
+
+
+@pytest.mark.parametrize("profile", profiles())
+@pytest.mark.parametrize("stage", NEEDS)
+def test_what_a_stage_checks_for_is_there_before_any_autoscaler(profile, stage):
+    (job,) = yaml.safe_load_all(SHIPPED[profile][f"kuberay/overlays/{profile}/rayjob-{stage}.yaml"])
+    command = calls(job["spec"]["entrypoint"])[-1]
+    options = dict(itertools.pairwise(command))
+    nodes = []
+    for group in job["spec"]["rayClusterSpec"]["workerGroupSpecs"]:
+        (container,) = group["template"]["spec"]["containers"]
+        has = container["resources"]["requests"]
+        node = Node(group["groupName"], float(has["cpu"]), float(has.get("nvidia.com/gpu", 0)))
+        nodes += [node] * group["minReplicas"]
+    assert command[:2] == ["gpo", stage]
+    assert Capacity(tuple(nodes)).problem(NEEDS[stage](options)) is None
+    assert Capacity(()).problem(NEEDS[stage](options)) is not None
+
+
+def test_a_survey_is_embedded_without_the_readings_where_no_preset_needs_them():
+    values = load_profile("local").model_dump(mode="json")
+    values["embed"]["readings"], values["train"]["config"] = False, "paper"
+    job = render(parse(ClusterProfile, values, "here"))[EMBED_LOCAL]
+    assert "--no-readings" in calls(yaml.safe_load(job)["spec"]["entrypoint"])[-1]
+    values["train"]["config"] = "/opt/mine.yaml"
+    parse(ClusterProfile, values, "here")
+
+
 def change(values, *keys, to):
     for key in keys[:-1]:
         values = values[key]
@@ -106,6 +147,7 @@ def change(values, *keys, to):
         (("cluster", "gpu"), None, "embed.gpus_per_actor: 1 GPUs, a pod of cluster.gpu has 0"),
         (("embed", "actors"), 9, "embed.actors: needs 9 pods, the group's max is 8"),
         (("embed", "gpus_per_actor"), 2, "embed.gpus_per_actor: 2 GPUs, a pod of cluster.gpu has 1"),
+        (("embed", "readings"), False, r"embed.readings: train.config gpo needs them \(last\+mean\+"),
         (("train", "workers"), 100, "train.workers: needs 15 pods, the group's max is 8"),
         (("train", "zero_stage"), 4, "train.zero_stage: "),
         (("serve", "encoder", "gpus"), 4, "serve.encoder.gpus: 4 GPUs, a pod of cluster.gpu has 1"),
