@@ -21,7 +21,7 @@ from gpo_ray.embedding.encoder import POOLINGS, has_readings
 from gpo_ray.embedding.template import READINGS
 from gpo_ray.model.calibration import GROUPS, TARGETS
 from gpo_ray.model.memory import MANY
-from gpo_ray.planning.hardware import CORE, Processor
+from gpo_ray.planning.hardware import CORE, Positive, Processor
 from gpo_ray.planning.language_model import Shape
 from gpo_ray.serving.settings import ServeSettings
 
@@ -80,7 +80,7 @@ class Workload(StrictConfig):
     stem_tokens: float | None = Field(default=None, gt=0)
     """Of what the readings of a question begin with; by default what a prompt has beside the instruction,
     the chat template and the options, at least a quarter of it."""
-    ending_tokens: tuple[float, float] | None = None
+    ending_tokens: tuple[Positive, Positive] | None = None
     """Of a response in each of the readings; by default 5 and 12 more than ``response_tokens``."""
 
     @model_validator(mode="after")
