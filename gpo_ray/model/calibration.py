@@ -25,8 +25,8 @@ EVIDENCES = (0.0, 0.3, 1.0, 3.0)
 THRESHOLDS = (0.0, 1.0)
 STRETCHES = (1.0, 2.0, 4.0, 8.0, 16.0)
 TRAITS = (0.0, 0.3, 0.5)
-GROUPS, TARGETS = 24, 100
-"""Groups (four times as many where there are ``MANY``) and target questions looked at, at most."""
+TRIALS, TARGETS = 24, 100
+"""Trials (four times as many where there are ``MANY`` groups), and most target questions of each."""
 COVERAGE = 0.9
 
 
@@ -122,8 +122,9 @@ def _trials(
 ) -> list[_Trial]:
     rng = np.random.default_rng([seed, 1])
     result = []
-    most = GROUPS if len(groups) < MANY else 4 * GROUPS
-    for g in rng.permutation(groups)[:most]:
+    most = TRIALS if len(groups) < MANY else 4 * TRIALS
+    # few groups come several times, each time with another context: which one is drawn matters much
+    for g in itertools.islice(itertools.cycle(rng.permutation(groups)), most):
         mine = rng.permutation(np.intersect1d(arrays.answered[g], questions))
         cut = min(context, len(mine) // 2)
         if cut < 1:
