@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from gpo_ray.config import StrictConfig, TrainConfig, load_train_config
 from gpo_ray.embedding.encoder import POOLINGS, has_readings
 from gpo_ray.embedding.template import READINGS
-from gpo_ray.model.calibration import GROUPS, TARGETS
+from gpo_ray.model.calibration import TARGETS, TRIALS
 from gpo_ray.model.memory import MANY
 from gpo_ray.planning.hardware import CORE, Positive, Processor
 from gpo_ray.planning.language_model import Shape
@@ -429,7 +429,7 @@ class _Training:
         """Of fitting the prior (to the training groups, and at the end to all) and of using it."""
         fit = 0.0
         for groups in (self.training, float(self.groups)):
-            trials = 36 * min(4 * GROUPS, groups) if groups >= MANY else 25 * min(GROUPS, groups)
+            trials = 36 * 4 * TRIALS if groups >= MANY else 25 * TRIALS
             target = min(self.left, TARGETS * self.slate)
             fit += self.prior_flops(groups) / rate + trials * self._task(rate, groups, self.checked, target)
         step = self._task(rate, self.training, self.context, self.target)

@@ -73,7 +73,11 @@ def test_every_left_out_group_is_apart_from_its_context_and_half_of_its_targets_
 
     data = arrays(survey(9, 24, answered=0.6))
     trials = calibration._trials(data, range(7), QUESTIONS, 5, 0)
-    assert sorted(t.group for t in trials) == list(range(7))
+    counts = np.bincount([t.group for t in trials], minlength=7)
+    assert counts.sum() == 24
+    assert set(counts) == {3, 4}  # all groups in turn
+    contexts = {(t.group, *sorted(t.context)) for t in trials}
+    assert len(contexts) > 20  # each time others of its answers
     for t in trials:
         assert len(t.context) == min(5, len(data.answered[t.group]) // 2)
         assert not set(t.context) & set(t.target)
