@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,7 +14,9 @@ from gpo_ray.config import parse
 from gpo_ray.errors import ConfigError
 from gpo_ray.planning.hardware import PROCESSORS, Processor
 from gpo_ray.planning.language_model import shape_of
-from gpo_ray.planning.stages import Stage, Workload, embed_stage, serve_stage, train_stage
+
+if TYPE_CHECKING:
+    from gpo_ray.planning.stages import Stage
 
 LEAST, MOST = 1e7, 2e11
 UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
@@ -46,6 +48,9 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")] = False,
 ) -> None:
     """Estimate tokens, operations, memory, time and cost of every stage, and what limits it."""
+    # here, so that other commands need not wait for torch
+    from gpo_ray.planning.stages import Workload, embed_stage, serve_stage, train_stage
+
     values = {
         "questions": questions,
         "responses": 4 * questions if responses is None else responses,

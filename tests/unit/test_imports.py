@@ -101,3 +101,9 @@ def test_files_and_functions_stay_small(file):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < 60, f"{node.name} has more than 60 lines"
+
+
+def test_the_command_line_starts_without_the_heavy_libraries():
+    code = "import sys, gpo_ray.cli; print(*({'torch', 'transformers', 'deepspeed', 'ray'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
