@@ -235,7 +235,9 @@ class Folder:
 def parquet_bytes(table: pa.Table) -> bytes:
     """A table as the bytes of a Parquet file."""
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    text = [f.name for f in table.schema if pa.types.is_string(f.type)]
+    # a dictionary of floats, which hardly repeat, is as long again as they are
+    pq.write_table(table, sink, compression="zstd", use_dictionary=text or False)
     return sink.getvalue()
 
 

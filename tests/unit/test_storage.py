@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -150,3 +151,12 @@ def test_unreadable_parquet_is_named(keep):
     data = parquet_bytes(pa.table({"v": [1, 2]}))[:keep]
     with pytest.raises(DataError, match=r"here/x\.parquet: not a readable Parquet file"):
         read_parquet_bytes(data, "here/x.parquet", DataError)
+
+
+def test_parquet_of_vectors_is_hardly_larger_than_the_vectors():
+    vectors = np.random.default_rng(0).normal(size=(500, 64)).astype(np.float32)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), 64)
+    table = pa.table({"key": ["the same"] * 500, "vector": column})
+    data = parquet_bytes(table)
+    assert len(data) < 1.02 * vectors.nbytes
+    assert read_parquet_bytes(data, "it", DataError).equals(table)
