@@ -23,6 +23,7 @@ from gpo_ray.model.calibration import TARGETS, TRIALS
 from gpo_ray.model.memory import MANY
 from gpo_ray.planning.hardware import CORE, Positive, Processor
 from gpo_ray.planning.language_model import Shape
+from gpo_ray.serving.caching import CACHED_BYTES
 from gpo_ray.serving.settings import ServeSettings
 
 GIB = 2.0**30
@@ -311,7 +312,7 @@ def serve_stage(work: Workload, model: Shape, processor: Processor, preset: str 
     config = load_train_config(preset)
     shape = _Training.of(work, model.width, config)
     encoder = model.parameters * processor.bytes_per_weight
-    questions = min(work.questions, CACHED_QUESTIONS) * work.slate * 4.0 * shape.width
+    questions = min(min(work.questions, CACHED_QUESTIONS) * work.slate * 4.0 * shape.width, CACHED_BYTES)
     predictor = shape.bundle_bytes + questions + 2 * GIB
     each = math.ceil(encoder / GIB / (processor.memory * MEMORY_SHARE))
     return Stage(

@@ -13,7 +13,6 @@ from logging import getLogger
 
 import numpy as np
 import pyarrow as pa
-from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from gpo_ray.embedding.encoder import Encoder, has_readings
@@ -22,6 +21,7 @@ from gpo_ray.errors import EmbeddingError
 from gpo_ray.model.bundle import BundleConfig
 from gpo_ray.predicting import Slate, bundle_language_model
 from gpo_ray.preferences.dataset import question_key
+from gpo_ray.serving.caching import CACHED_BYTES, Cache, bounded, has_room, keep
 
 log = getLogger(__name__)
 
@@ -37,6 +37,11 @@ class EncodedSlate:
     key: str
     vectors: NDArray[np.float32]
     letter_logprob: NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, to within small change."""
+        return self.vectors.nbytes + self.letter_logprob.nbytes
 
 
 class LoadedEncoder:
@@ -100,13 +105,20 @@ class EmbeddingCache:
         store: folder or URI of an embedding store; None to start with nothing.
         config: of the bundle.
         capacity: questions kept in memory, each 4 R E bytes.
+        size: memory for them, in bytes.
 
     Raises:
         EmbeddingError: if the store is incomplete or damaged, or of another language model or template.
     """
 
-    def __init__(self, store: str | os.PathLike[str] | None, config: BundleConfig, capacity: int) -> None:
-        self._known: LRUCache[str, EncodedSlate] = LRUCache(capacity)
+    def __init__(
+        self,
+        store: str | os.PathLike[str] | None,
+        config: BundleConfig,
+        capacity: int,
+        size: int = CACHED_BYTES,
+    ) -> None:
+        self._known: Cache[EncodedSlate] = bounded(capacity, size)
         self._config = config
         self._shard: dict[str, str] = {}
         self.hits = 0
@@ -145,7 +157,7 @@ class EmbeddingCache:
     def put(self, slates: Iterable[EncodedSlate]) -> None:
         """Keep some questions, in the place of those that were not used for longest."""
         for slate in slates:
-            self._known[slate.key] = slate
+            keep(self._known, slate.key, slate)
 
     def _check_origin(self) -> None:
         for what, mine in (
@@ -168,7 +180,7 @@ class EmbeddingCache:
                     f"{self._config.embedding_width}"
                 )
             self._shard[key] = name
-            if len(self._known) < self._known.maxsize:
+            if has_room(self._known, slate):
                 self._known[key] = slate
 
     def _read(self, name: str, keys: list[str]) -> dict[str, EncodedSlate]:

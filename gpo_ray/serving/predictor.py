@@ -7,10 +7,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, TypeVar
 
 import numpy as np
-from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from gpo_ray.errors import BundleError, DataError, GPOError
@@ -18,6 +16,7 @@ from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
 from gpo_ray.model.estimator import AdaptedGroup, GroupPreferenceModel, PreparedQuestion
 from gpo_ray.model.estimator import Predicted as Shares
 from gpo_ray.serving.backend import Predicted, SlatePrediction
+from gpo_ray.serving.caching import CACHED_BYTES, Cache, bounded, keep
 from gpo_ray.serving.encoding import EncodedSlate
 
 MOST_POINTS = 8192
@@ -76,7 +75,7 @@ class BatchPredictor:
         bundle: str | os.PathLike[str] | Bundle,
         cached_contexts: int = 10_000,
         cached_questions: int = 20_000,
-        cached_bytes: int = 1 << 30,
+        cached_bytes: int = CACHED_BYTES,
         device: str = "cpu",
     ) -> None:
         self._limits = cached_contexts, cached_questions, cached_bytes
@@ -146,8 +145,8 @@ class _Serving:
     def __init__(self, bundle: Bundle, device: str, contexts: int, questions: int, size: int) -> None:
         self.id = bundle.id
         self.model = GroupPreferenceModel(bundle, device)
-        self._groups: _Cache[AdaptedGroup] = _cache(contexts, size)
-        self._questions: _Cache[PreparedQuestion] = _cache(questions, size)
+        self._groups: Cache[AdaptedGroup] = bounded(contexts, size)
+        self._questions: Cache[PreparedQuestion] = bounded(questions, size)
 
     def try_out(self) -> None:
         """Predict something, which also computes what all predictions share."""
@@ -190,7 +189,7 @@ class _Serving:
             group = self.model.adapt_prepared(questions, [share for _, share in request.context])
         except np.linalg.LinAlgError as e:
             raise DataError(f"the group's answers together cannot be taken in: {e}") from e
-        _keep(self._groups, request.context_id, group)
+        keep(self._groups, request.context_id, group)
         return group
 
     def _prepare(self, slates: Iterable[EncodedSlate]) -> _Prepared:
@@ -206,7 +205,7 @@ class _Serving:
         for key, found in zip(unmet, self._prepare_each(list(unmet.values())), strict=True):
             result[key] = found
             if not isinstance(found, GPOError):
-                _keep(self._questions, key, found)
+                keep(self._questions, key, found)
         return result
 
     def _prepare_each(self, slates: list[EncodedSlate]) -> list[PreparedQuestion | GPOError]:
@@ -255,23 +254,3 @@ def _predictions(targets: Sequence[EncodedSlate], found: Shares) -> list[SlatePr
             )
         )
     return result
-
-
-class _Sized(Protocol):
-    @property
-    def nbytes(self) -> int: ...
-
-
-S = TypeVar("S", bound=_Sized)
-_Cache = LRUCache[str, S]
-
-
-def _cache(count: int, size: int) -> _Cache[S]:
-    """At most ``count`` values and ``size`` bytes."""
-    each = -(-size // count)
-    return LRUCache(size, lambda value: max(value.nbytes, each))
-
-
-def _keep(cache: _Cache[S], key: str, value: S) -> None:
-    if value.nbytes <= cache.maxsize:
-        cache[key] = value

@@ -159,6 +159,18 @@ def test_without_a_store_only_what_was_put_is_known():
     assert counts(cache) == (3, 0, 2)
 
 
+def test_memory_bounds_what_is_kept_too():
+    slates = [EncodedSlate(k, np.zeros((2, 6), np.float32), np.zeros(2, np.float32)) for k in "abc"]
+    each = slates[0].nbytes
+    assert each == 4 * (12 + 2)
+    cache = EmbeddingCache(None, CONFIG, 1000, 2 * each)
+    cache.put(slates)
+    assert set(cache.get_many("abc")) == {"b", "c"}
+    small = EmbeddingCache(None, CONFIG, 1000, each - 1)
+    small.put(slates)
+    assert small.get_many("abc") == {}
+
+
 @given(
     capacity=st.integers(1, 9),
     asked=st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=8),
