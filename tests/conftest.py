@@ -14,6 +14,18 @@ settings.load_profile("unit")
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="also run the tests that take minutes each")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        skip = pytest.mark.skip(reason="takes minutes; runs with --slow")
+        for item in items:
+            if "minutes" in item.keywords:
+                item.add_marker(skip)
+
+
 @pytest.fixture(scope="session")
 def tiny_language_model(tmp_path_factory):
     """Folder of a tiny chat model; do not change it, copy it."""

@@ -11,7 +11,7 @@ from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 
 pytestmark = pytest.mark.slow
-QUESTIONS = 200
+QUESTIONS = 140
 
 
 @pytest.fixture
@@ -62,6 +62,7 @@ def test_killed_actor_costs_nothing_but_time(gpo, survey, tmp_path):
         2,
         "--batch-tokens",
         1024,
+        "--no-readings",
         "--json",
     )
     run.wait_until(lambda: len(shards(store)) >= 2, 180, "second shard")
@@ -76,7 +77,8 @@ def test_killed_actor_costs_nothing_but_time(gpo, survey, tmp_path):
 
 def test_killed_driver_is_continued_by_the_same_command(gpo, survey, tmp_path):
     store = tmp_path / "store"
-    command = ("embed", "--survey", tmp_path / "survey", "--out", store, "--batch-tokens", 1024, "--json")
+    places = ("--survey", tmp_path / "survey", "--out", store)
+    command = ("embed", *places, "--batch-tokens", 1024, "--no-readings", "--json")
     run = gpo(*command)
     run.wait_until(lambda: len(shards(store)) >= 3, 180, "third shard")
     run.kill_all()

@@ -150,6 +150,7 @@ def test_shipped_client_does_not_notice_a_killed_replica(service):
     assert count > 50
 
 
+@pytest.mark.minutes
 @pytest.mark.parametrize("process", ["ray::ProxyActor", "ray::ServeController"])
 def test_killed_proxy_or_controller_is_back_within_half_a_minute(service, process):
     run, url = service
@@ -181,6 +182,7 @@ def test_groups_survive_kill_9_of_everything_right_after_the_answer(gpo, bundle,
         assert len(client.predict("kept", QUESTIONS).predictions) == 3
 
 
+@pytest.mark.minutes
 def test_overload_gives_200_or_429_and_nothing_else(gpo, bundle, tmp_path):
     _, url = start(
         gpo,

@@ -8,6 +8,7 @@ from synthetic import survey, tiny_config, write_store
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.minutes
 def test_trials_of_two_workers_find_what_one_finds_and_stopped_ones_leave_their_place(gpo, tmp_path):
     dataset = survey(groups=8, count=12)
     dataset.save(tmp_path / "survey")
