@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from gpo_ray.embedding.encoder import Encoder, has_readings
+from gpo_ray.embedding.encoder import Encoder, needs_readings
 from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
 from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.errors import BundleError, DataError
@@ -83,7 +83,7 @@ def predict_file(bundle: str, context: str, questions: str, model: str | None = 
     slates = _read(questions, TypeAdapter(list[Slate]))
     config = estimator.config
     source = bundle_language_model(config, model, bundle)
-    encoder = Encoder(source, config.embedding_dtype, readings=has_readings(config.model.pooling.split("+")))
+    encoder = Encoder(source, config.embedding_dtype, readings=needs_readings(config.model.pooling))
     encoded = encoder.encode([(s.prompt, s.responses) for s in [*answers, *slates]])
     vectors = [e.pooled(config.model.pooling) for e in encoded]
     keys = [question_key(s.prompt, s.responses) for s in [*answers, *slates]]

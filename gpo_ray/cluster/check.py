@@ -180,8 +180,7 @@ def _shape(document: Document, model: type[StrictConfig]) -> Iterator[Problem]:
     try:
         model.model_validate(document.values)
     except ValidationError as e:
-        for error in e.errors():
-            yield document.problem(".".join(str(k) for k in error["loc"]), error["msg"])
+        yield from document.invalid(e)
 
 
 def _dashboard(path: Path, file: str) -> Iterator[Problem]:

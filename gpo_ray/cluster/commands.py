@@ -11,6 +11,7 @@ import typer
 from gpo_ray.cluster.profile import load_profile
 from gpo_ray.cluster.render import render
 from gpo_ray.errors import ConfigError
+from gpo_ray.storage import Folder
 
 cluster_app = typer.Typer(no_args_is_help=True, help="Files for clusters: write them, check them.")
 Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")]
@@ -24,15 +25,9 @@ def cluster_render(
 ) -> None:
     """Write all manifests and `ray up` files of a profile."""
     files = render(load_profile(profile))
+    folder = Folder(out, ConfigError)
     for place, text in files.items():
-        path = out / place
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.tmp")
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        except OSError as e:
-            raise ConfigError(f"{path}: cannot be written: {e}") from e
+        folder.write(place, text.encode())
     print(json.dumps({"files": sorted(files), "out": str(out)}) if as_json else f"{len(files)} files: {out}")
 
 

@@ -59,8 +59,7 @@ def kustomization(profile: ClusterProfile, resources: list[str], secrets: list[s
 
 def ray_cluster(profile: ClusterProfile) -> Object:
     """The standing cluster, to which jobs are submitted."""
-    groups = [profile.cluster.cpu, *([profile.cluster.gpu] if profile.cluster.gpu else [])]
-    made = [worker_group(profile, "cluster", g, g.min, g.max) for g in groups]
+    made = [worker_group(profile, "cluster", g, g.min, g.max) for g in profile.cluster.groups]
     return _object(profile, "ray.io/v1", "RayCluster", "gpo-cluster", "cluster") | {
         "spec": cluster_spec(profile, "cluster", made, autoscale=True)
     }
@@ -111,8 +110,8 @@ def evaluate_job(profile: ClusterProfile) -> Object:
 
 def ray_service(profile: ClusterProfile) -> Object:
     """The service: a change of its cluster starts a second one, and moves over when that one is healthy."""
-    groups = [profile.cluster.cpu, *([profile.cluster.gpu] if profile.serve.encoder.gpus else [])]
-    made = [worker_group(profile, "serve", g, max(1, g.min), g.max, probes=True) for g in groups if g]
+    groups = [g for g in profile.cluster.groups if profile.serve.encoder.gpus or not g.gpus]
+    made = [worker_group(profile, "serve", g, max(1, g.min), g.max, probes=True) for g in groups]
     cluster = cluster_spec(profile, "serve", made, autoscale=True)
     serve = profile.serve
     if serve.redis is not None:

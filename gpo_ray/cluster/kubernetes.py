@@ -66,9 +66,7 @@ def _our_schema(document: Document) -> Iterator[Problem]:
     try:
         CRDS[document.kind].model_validate(document.values)
     except ValidationError as e:
-        for error in e.errors():
-            key = ".".join(str(k) for k in error["loc"]) or "spec"
-            yield document.problem(key, error["msg"].removeprefix("Value error, "))
+        yield from document.invalid(e, "spec")
 
 
 def _core_schema(document: Document, values: dict[str, Any]) -> Iterator[Problem]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -41,6 +43,12 @@ class Document:
     def problem(self, key: str, message: str) -> Problem:
         """A mistake in it."""
         return Problem(self.file, key, message)
+
+    def invalid(self, error: ValidationError, whole: str = "") -> Iterator[Problem]:
+        """Mistakes that a schema found; ``whole`` is the key of those that concern no single one."""
+        for e in error.errors():
+            key = ".".join(str(k) for k in e["loc"]) or whole
+            yield self.problem(key, e["msg"].removeprefix("Value error, "))
 
 
 def at(values: Any, *keys: str | int) -> Any:

@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from gpo_ray.config import StrictConfig, load_train_config, parse, presets, read_yaml
-from gpo_ray.embedding.encoder import has_readings
+from gpo_ray.embedding.encoder import needs_readings
 from gpo_ray.errors import ConfigError
 from gpo_ray.serving.settings import Replicas
 
@@ -212,6 +212,11 @@ class Cluster(StrictConfig):
     idle_seconds: int = Field(default=300, ge=10)
     """After which the autoscaler removes an idle worker."""
 
+    @property
+    def groups(self) -> list[Pods]:
+        """The groups of workers that there are."""
+        return [g for g in (self.cpu, self.gpu) if g is not None]
+
 
 class ClusterProfile(StrictConfig):
     """Everything that the cluster files say."""
@@ -266,7 +271,7 @@ class ClusterProfile(StrictConfig):
         if self.embed.readings or self.train.config not in presets():
             return  # a file in the image is not here to be looked into
         pooling = load_train_config(self.train.config).model.pooling
-        if has_readings(pooling.split("+")):
+        if needs_readings(pooling):
             yield "embed.readings", f"train.config {self.train.config} needs them ({pooling})"
 
     @property

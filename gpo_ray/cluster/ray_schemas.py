@@ -31,10 +31,7 @@ def check_serve(document: Document) -> Iterator[Problem]:
         yield document.problem("applications", str(e))
         return
     except ValidationError as e:
-        for error in e.errors():
-            yield document.problem(
-                ".".join(str(k) for k in error["loc"]), error["msg"].removeprefix("Value error, ")
-            )
+        yield from document.invalid(e)
         return
     for i, application in enumerate(document.values.get("applications", [])):
         yield from _application(document, f"applications.{i}", application)

@@ -188,9 +188,13 @@ def _demand(document: Document, key: str, name: str, options: dict[str, str]) ->
 
 
 def _of(group: dict[str, Any], resource: str) -> float:
-    limit = at(group, "template", "spec", "containers", 0, "resources", "limits", resource)
     replicas = group.get("replicas")
-    return (quantity(limit) or 0) * (replicas if isinstance(replicas, int) else 0) if limit is not None else 0
+    return _each(group, resource) * (replicas if isinstance(replicas, int) else 0)
+
+
+def _each(group: dict[str, Any], resource: str) -> float:
+    """What a pod of a worker group has of a resource."""
+    return quantity(at(group, "template", "spec", "containers", 0, "resources", "limits", resource)) or 0
 
 
 def _mounted(document: Document, key: str, options: dict[str, str]) -> Iterator[Problem]:
@@ -208,7 +212,7 @@ def _service(document: Document) -> Iterator[Problem]:
         return
     spec = document.values.get("spec") or {}
     groups = at(spec, "rayClusterConfig", "workerGroupSpecs") or []
-    most = max((quantity(_limit(g)) or 0 for g in groups if _limit(g) is not None), default=0)
+    most = max((_each(g, GPU) for g in groups), default=0)
     for app in at(_serve(spec), "applications") or []:
         for name in ("ingress", "predictor", "encoder"):
             gpus = at(app, "args", name, "gpus") or 0
@@ -217,10 +221,6 @@ def _service(document: Document) -> Iterator[Problem]:
                     f"spec.serveConfigV2.applications.0.args.{name}.gpus",
                     f"{gpus:g}, a worker pod has {most:g}",
                 )
-
-
-def _limit(group: dict[str, Any]) -> Any:
-    return at(group, "template", "spec", "containers", 0, "resources", "limits", GPU)
 
 
 def _serve(spec: dict[str, Any]) -> Any:

@@ -71,8 +71,3 @@ _Dumper.add_representer(str, _string)
 
 def _dump(document: dict[str, Any]) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
-
-
-def dump(document: dict[str, Any]) -> str:
-    """A document as YAML, as all files here are written."""
-    return _dump(document)

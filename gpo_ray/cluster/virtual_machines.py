@@ -24,10 +24,9 @@ def launcher(profile: ClusterProfile, cloud: str, machines: Machines) -> Object:
     }
     if cluster.gpu is not None:
         types["gpu"] = _workers(profile, cloud, machines, machines.gpu, cluster.gpu)
-    workers = [cluster.cpu, *([cluster.gpu] if cluster.gpu else [])]
     return {
         "cluster_name": f"gpo-{profile.name}",
-        "max_workers": sum(w.max for w in workers),
+        "max_workers": sum(w.max for w in cluster.groups),
         "idle_timeout_minutes": max(1, round(cluster.idle_seconds / 60)),
         "provider": _provider(cloud, machines),
         "auth": {"ssh_user": "ubuntu"},

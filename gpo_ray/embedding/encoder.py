@@ -9,7 +9,7 @@ Shapes: Q questions, R responses of all of them, P prompt tokens, A response tok
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,9 @@ Slate = tuple[str, Sequence[str]]  # a prompt and its responses
 _Tokens = tuple[list[int], list[list[int]]]  # of a prompt and of its responses
 
 
-def has_readings(poolings: Iterable[str]) -> bool:
-    """Whether these need, or hold, what is not of the first reading."""
-    return any(p in READINGS for p in poolings)
+def needs_readings(pooling: str) -> bool:
+    """Whether a pooling, or one of several joined by ``+``, is not of the first reading."""
+    return not READINGS.keys().isdisjoint(pooling.split("+"))
 
 
 @dataclass(frozen=True)

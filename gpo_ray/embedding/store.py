@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.encoder import POOLINGS, EncodedQuestion, has_readings
+from gpo_ray.embedding.encoder import POOLINGS, EncodedQuestion, needs_readings
 from gpo_ray.embedding.template import READINGS, TEMPLATE
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
@@ -119,7 +119,7 @@ class EmbeddingStore:
                 damaged[name] = str(e)
                 continue
             self._check_origin(table, fingerprint)
-            if has_readings(table.column_names) != readings:
+            if _has_readings(table) != readings:
                 made, do = ("without", "add") if readings else ("with", "leave out")
                 raise EmbeddingError(
                     f"{self.folder}: was made {made} the readings {list(READINGS)}; "
@@ -173,14 +173,13 @@ class EmbeddingStore:
         Raises:
             EmbeddingError: if the shard is missing, damaged, or of another model than the manifest says.
         """
-        parts = pooling.split("+")
-        unknown = [p for p in parts if p not in POOLINGS]
+        unknown = [p for p in pooling.split("+") if p not in POOLINGS]
         if unknown:
             raise EmbeddingError(f"pooling {unknown[0]!r} is not one of {list(POOLINGS)}")
         data = self.folder.read_checked(name, manifest)
         table = read_parquet_bytes(data, f"{self.folder}/{name}", EmbeddingError)
         self._check_origin(table, manifest["fingerprint"])
-        if has_readings(parts) and not has_readings(table.column_names):
+        if needs_readings(pooling) and not _has_readings(table):
             raise EmbeddingError(
                 f"{self.folder}: was made without the readings {list(READINGS)}; run gpo embed again "
                 "with another --out, or train with a configuration of another model.pooling"
@@ -210,6 +209,10 @@ class EmbeddingStore:
             raise EmbeddingError(
                 f"{self.folder}: was made with template {template}, not {TEMPLATE}; choose another folder"
             )
+
+
+def _has_readings(table: pa.Table) -> bool:
+    return not READINGS.keys().isdisjoint(table.column_names)
 
 
 def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestion], dtype: str) -> pa.Table:

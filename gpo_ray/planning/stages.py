@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from gpo_ray.config import StrictConfig, TrainConfig, load_train_config
-from gpo_ray.embedding.encoder import POOLINGS, has_readings
+from gpo_ray.embedding.encoder import POOLINGS, needs_readings
 from gpo_ray.embedding.template import READINGS
 from gpo_ray.model.calibration import TARGETS, TRIALS
 from gpo_ray.model.memory import MANY
@@ -284,7 +284,7 @@ def train_stage(
     flops = steps * shape.step_flops + checks * shape.validation_flops
     memory = shape.array_bytes
     problems = []
-    if not readings and has_readings(config.model.pooling.split("+")):
+    if not readings and needs_readings(config.model.pooling):
         problems.append(f"--config {preset} needs the readings ({config.model.pooling})")
     if config.model.prior != "none":
         seconds |= shape.prior_seconds(rate * FACTOR_EFFICIENCY, workers)

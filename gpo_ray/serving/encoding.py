@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.encoder import Encoder, has_readings
+from gpo_ray.embedding.encoder import Encoder, needs_readings
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.model.bundle import BundleConfig
@@ -70,7 +70,7 @@ class LoadedEncoder:
         source = bundle_language_model(config, model, bundle)
         self._pooling = config.model.pooling
         self._encoder = Encoder(
-            source, config.embedding_dtype, device, gpus, readings=has_readings(self._pooling.split("+"))
+            source, config.embedding_dtype, device, gpus, readings=needs_readings(self._pooling)
         )
         self.encoded = 0
         """Questions that the language model has read."""

@@ -19,30 +19,26 @@ from ray.util import get_current_placement_group, remove_placement_group
 from ray.util.placement_group import PlacementGroup
 
 from gpo_ray.preferences.splits import Split
-from gpo_ray.ray_session import user_error
+from gpo_ray.ray_session import cluster_capacity, user_error
+from gpo_ray.resources import Bundle
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
 from gpo_ray.tuning.shared import PriorKey, Shared
 from gpo_ray.tuning.space import Sample, SearchConfig, Space
-from gpo_ray.tuning.trial import trial_config, trial_data, trial_metrics
+from gpo_ray.tuning.trial import PLACEMENT_GROUP, trial_config, trial_data, trial_metrics
 
 DRIVER = {"node:__internal_head__": 0.001}
 """What a driver takes: a place on the head node."""
-PLACEMENT_GROUP = "placement_group"
-"""In a report, the id of what its workers hold."""
 ZERO_STAGE = 1
 
 
 def trials_at_a_time(search: SearchConfig) -> int:
     """How many trials' workers the cluster holds, at most as many as asked for and at least one."""
-    places = 0
-    for node in ray.nodes():
-        have = node["Resources"] if node["Alive"] else {}
-        needs = [("CPU", search.cpus), ("GPU", search.gpus)]
-        places += min(int(have.get(name, 0.0) / each) for name, each in needs if each)
-    return max(1, min(search.concurrent, places // search.workers))
+    most = search.concurrent * search.workers
+    worker = Bundle("trial worker", most, search.cpus, search.gpus)
+    return max(1, cluster_capacity().room(worker, most) // search.workers)
 
 
 def run_distributed_trial(

@@ -32,7 +32,7 @@ from gpo_ray.tuning.ledger import FAILED, FINISHED, STOPPED, Ledger, TrialRecord
 from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors
 from gpo_ray.tuning.space import SearchConfig, Space
 from gpo_ray.tuning.tracking import MlflowLog
-from gpo_ray.tuning.trial import METRIC, REPORTED, run_trial
+from gpo_ray.tuning.trial import METRIC, PLACEMENT_GROUP, REPORTED, run_trial
 
 RANDOM_TRIALS = 20
 """Most trials drawn at random before TPE models them."""
@@ -229,7 +229,7 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
         self._ledger.write(record)
         if self._log is not None:
             self._log.write(self._ledger)
-        held = (trial.last_result or {}).get("placement_group")
+        held = (trial.last_result or {}).get(PLACEMENT_GROUP)
         if held is not None:
             from gpo_ray.tuning.distributed import release
 

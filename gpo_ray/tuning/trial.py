@@ -24,6 +24,9 @@ METRIC = "trained_alignment"
 prior alone is not among them: all trials that start from it would tie."""
 REPORTED = ("step", "loss", "validation_alignment", METRIC, "best_alignment", "seconds", "ended")
 
+PLACEMENT_GROUP = "placement_group"
+"""In a report of a trial on several workers, the id of what they hold."""
+
 
 def run_trial(
     sample: Sample,
