@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -93,18 +93,15 @@ def calibrated(
     if len(weights) > 1:  # loadings fitted to those who are tried would know their answers
         others = ~np.isin(memory.groups, [t.group for t in trials])
         view = replace(view, memory=replace(memory, traits=Traits.fit(memory.shares[others], memory.sizes)))
-    best = PriorScales(semantic=SEMANTICS[1])
-    rounds: list[list[dict[str, Any]]] = [
-        [{"noise": n, "threshold": t} for n, t in itertools.product(NOISES, thresholds)],
-        [{"semantic": s} for s in SEMANTICS],
-        [{"evidence": e} for e in EVIDENCES],
-        [{"stretch": s} for s in (STRETCHES if mixed else STRETCHES[:1])],
-        [{"noise": n} for n in NOISES],
-        [{"traits": w} for w in weights],
-    ]
-    for options in rounds:
-        choices = [replace(best, **o) for o in options]
-        best = min(choices, key=lambda scales: _error(_with(view, scales), trials))
+    search = _Search(view, trials)
+    start = PriorScales(semantic=SEMANTICS[1])
+    best = search.together([search.apart(replace(start, threshold=t), "noise", NOISES) for t in thresholds])
+    best = search.apart(best, "semantic", SEMANTICS)
+    best = search.together([replace(best, evidence=e) for e in EVIDENCES])
+    if mixed:
+        best = search.together([replace(best, stretch=s) for s in STRETCHES])
+    best = search.apart(best, "noise", NOISES)
+    best = search.together([replace(best, traits=w) for w in weights])
     view = _with(view, best)
     ratios: dict[bool, list[Array]] = {True: [], False: []}
     for trial in trials:
@@ -147,12 +144,40 @@ def _with(view: MemoryView, scales: PriorScales) -> MemoryView:
     return replace(view, memory=replace(view.memory, scales=scales))
 
 
-def _error(view: MemoryView, trials: Sequence[_Trial]) -> float:
-    """Product of the mean squared errors on known and on new questions, since the latter are far larger."""
-    found = [(t.posterior(view), t.truth) for t in trials]
-    squared = np.concatenate([(p.shares - truth) ** 2 for p, truth in found])
-    known = np.concatenate([p.known for p, _ in found])
-    return float(np.prod([squared[known == k].mean() for k in (True, False) if (known == k).any()]))
+@dataclass(frozen=True)
+class _Search:
+    """Choosing among scales by the errors on trials."""
+
+    view: MemoryView
+    trials: Sequence[_Trial]
+
+    def together(self, choices: Sequence[PriorScales]) -> PriorScales:
+        """The best by the product of the errors on known and on new questions: the latter are larger."""
+        if len(choices) == 1:
+            return choices[0]
+        return min(choices, key=lambda scales: float(np.prod(self._errors(scales))))
+
+    def apart(
+        self, scales: PriorScales, name: Literal["noise", "semantic"], values: Sequence[float]
+    ) -> PriorScales:
+        """With the value of one scale that is best for known questions, and that for new ones."""
+
+        def having(known: float, new: float) -> PriorScales:
+            changed: dict[str, Any] = {name: known, f"new_{name}": new}
+            return replace(scales, **changed)
+
+        errors = [self._errors(having(v, v)) for v in values]
+        known, new = (values[int(i)] for i in np.argmin(errors, axis=0))
+        return having(known, new)
+
+    def _errors(self, scales: PriorScales) -> tuple[float, float]:
+        """Mean squared error of shares on known and on new questions; that of all if a kind is missing."""
+        view = _with(self.view, scales)
+        found = [(t.posterior(view), t.truth) for t in self.trials]
+        squared = np.concatenate([(p.shares - truth) ** 2 for p, truth in found])
+        known = np.concatenate([p.known for p, _ in found])
+        parts = (known, ~known) if known.any() and not known.all() else (slice(None), slice(None))
+        return float(squared[parts[0]].mean()), float(squared[parts[1]].mean())
 
 
 def _quantile(ratios: Array) -> float:

@@ -7,7 +7,7 @@ asked about, C context rows, T target rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,10 @@ class PriorScales:
     """Variance of an answer's error, in units of m (1 - m) where m is the mean share."""
     semantic: float = Field(default=0.02, ge=0)
     """Variance of a group's deviations that only the embeddings explain."""
+    new_noise: float | None = Field(default=None, gt=0)
+    """The noise, where the question predicted is new; None: the same."""
+    new_semantic: float | None = Field(default=None, ge=0)
+    """The semantic variance, where the question predicted is new; None: the same."""
     threshold: float = Field(default=0.0, ge=0)
     """Standard errors taken off the correlations between responses, and with it, correlations over those
     who answered both: for many people who each answer a few questions. 0: covariances as they are."""
@@ -57,6 +61,19 @@ class PriorScales:
     """Weight of the nominal response model in the shares of questions that were answered; 0 without one."""
     widths: tuple[NonNegativeFloat, NonNegativeFloat] = (1.645, 1.645)
     """Half width of a 90 % interval in standard deviations: on questions in memory, and on new ones."""
+
+    @property
+    def for_new(self) -> PriorScales:
+        """The scales for predicting new questions."""
+        noise = self.noise if self.new_noise is None else self.new_noise
+        semantic = self.semantic if self.new_semantic is None else self.new_semantic
+        return replace(self, noise=noise, semantic=semantic)
+
+    @property
+    def alike(self) -> bool:
+        """Whether known and new questions are predicted with the same scales."""
+        new = self.for_new
+        return (new.noise, new.semantic) == (self.noise, self.semantic)
 
 
 @dataclass(frozen=True)
@@ -148,8 +165,8 @@ class MemoryView:
 class Conditioned:
     """A group whose answers have been taken in, ready for any targets.
 
-    ``context``, the prior there; ``surprise`` (C,), the answers less what was expected; ``factor`` (C, C),
-    lower Cholesky factor of their covariance; ``trait`` (K,), None where traits do not count.
+    ``context``, the prior there; ``surprise`` (C,), the answers less what was expected; ``trait`` (K,), None
+    where traits do not count.
     """
 
     scales: PriorScales
@@ -157,7 +174,6 @@ class Conditioned:
     kernel: RBFKernel
     context: Side
     surprise: Array
-    factor: Array
     trait: Array | None
 
     @classmethod
@@ -170,22 +186,37 @@ class Conditioned:
             memory: that the prior is of.
             kernel: of that memory.
         """
-        scales, traits, c = memory.scales, memory.traits, context
-        covariance = _covariance(c, c, scales, kernel)
+        scales, traits = memory.scales, memory.traits
+        trait = None
+        if scales.traits and traits is not None:
+            inside = context.place >= 0
+            trait = traits.mode(context.place[inside], y[np.repeat(inside, context.sizes)])
+        return cls(scales, traits, kernel, context, y - context.mean, trait)
+
+    @cached_property
+    def _known(self) -> Array:
+        """(C, C) lower Cholesky factor of the answers' covariance, for predicting known questions."""
+        return self._factor(self.scales)
+
+    @cached_property
+    def _new(self) -> Array:
+        """Likewise, for predicting new ones."""
+        return self._known if self.scales.alike else self._factor(self.scales.for_new)
+
+    def _factor(self, scales: PriorScales) -> Array:
+        c = self.context
+        covariance = _covariance(c, c, scales, self.kernel)
         if scales.threshold:
             covariance = nearest_covariance(covariance)
         noise = scales.noise * np.maximum(c.mean * (1 - c.mean), 1e-3)
         factor, _ = cho_factor(covariance + c.own_covariance() + np.diag(noise), lower=True)
-        trait = None
-        if scales.traits and traits is not None:
-            inside = c.place >= 0
-            trait = traits.mode(c.place[inside], y[np.repeat(inside, c.sizes)])
-        return cls(scales, traits, kernel, c, y - c.mean, factor, trait)
+        return np.asarray(factor)
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, to within small change."""
-        return self.factor.nbytes + self.context.nbytes
+        """Memory that it takes once it has been asked about both kinds, to within small change."""
+        factors = 1 if self.scales.alike else 2
+        return factors * self.surprise.nbytes * len(self.surprise) + self.context.nbytes
 
     def posterior(self, target: Side) -> Posterior:
         """The group's shares.
@@ -193,14 +224,23 @@ class Conditioned:
         Args:
             target: from any view of the same memory.
         """
-        scales, t = self.scales, target
-        cross = _covariance(t, self.context, scales, self.kernel)
-        gain = cho_solve((self.factor, True), cross.T).T
-        scores = t.mean + gain @ self.surprise
-        variance = t.variance(scales) - (gain * cross).sum(1)
-        sd = np.sqrt(np.maximum(variance, t.own(scales)))
+        t = target
+        if self.scales.alike or t.known.all():
+            scores, sd = self._predicted(t, self.scales, self._known)
+        else:
+            scores, sd = self._predicted(t, self.scales.for_new, self._new)
+            if t.known.any():
+                known = self._predicted(t, self.scales, self._known)
+                scores, sd = np.where(t.known, known, (scores, sd))
         shares = self._with_traits(normalized(scores, t.sizes), t)
-        return Posterior(shares, sd, t.known, np.where(t.known, *scales.widths) * sd)
+        return Posterior(shares, sd, t.known, np.where(t.known, *self.scales.widths) * sd)
+
+    def _predicted(self, t: Side, scales: PriorScales, factor: Array) -> tuple[Array, Array]:
+        """Means and standard deviations (T,) of the shares."""
+        cross = _covariance(t, self.context, scales, self.kernel)
+        gain = cho_solve((factor, True), cross.T).T
+        variance = t.variance(scales) - (gain * cross).sum(1)
+        return t.mean + gain @ self.surprise, np.sqrt(np.maximum(variance, t.own(scales)))
 
     def _with_traits(self, shares: Array, t: Side) -> Array:
         """The shares (T,), averaged with those of the nominal response model where that has any."""

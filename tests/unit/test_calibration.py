@@ -44,13 +44,13 @@ def test_noise_is_small_where_there_is_none_and_large_where_there_is_much():
 
 
 def test_scales_are_the_best_of_all_on_the_left_out_groups():
-    """By hand, with the same groups and contexts: no other choice has smaller errors."""
+    """By hand, with the same groups and contexts: no other choice has smaller errors, known and new apart."""
     from gpo_ray.model import calibration
 
     data = mixtures(12, 20)
     view = fit_memory(data, range(12), QUESTIONS, 6)
     trials = calibration._trials(data, range(12), QUESTIONS, 6, 0)
-    found = {}
+    found = {True: {}, False: {}}
     for noise in NOISES:
         for semantic in SEMANTICS:
             other = replace(view, memory=replace(view.memory, scales=PriorScales(noise, semantic)))
@@ -63,9 +63,11 @@ def test_scales_are_the_best_of_all_on_the_left_out_groups():
                     errors[known] += ((p.shares - data.shares_of(t.group, t.target)) ** 2)[
                         p.known == known
                     ].tolist()
-            found[noise, semantic] = np.mean(errors[True]) * np.mean(errors[False])
+            for known in found:
+                found[known][noise, semantic] = np.mean(errors[known])
     chosen = view.memory.scales
-    assert (chosen.noise, chosen.semantic) == min(found, key=found.get)
+    assert (chosen.noise, chosen.semantic) == min(found[True], key=found[True].get)
+    assert (chosen.new_noise, chosen.new_semantic) == min(found[False], key=found[False].get)
 
 
 def test_every_left_out_group_is_apart_from_its_context_and_half_of_its_targets_are_new():

@@ -439,3 +439,20 @@ def test_questions_prepared_one_by_one_give_the_same_posterior(scales, context, 
     np.testing.assert_allclose(got.shares, want.shares, atol=1e-6)
     np.testing.assert_allclose(got.sd, want.sd, atol=1e-6)
     np.testing.assert_array_equal(got.known, want.known)
+
+
+def test_known_and_new_questions_are_predicted_each_with_its_scales():
+    one, other = PriorScales(0.02, 0.5), PriorScales(0.4, 0.1)
+    both = PriorScales(0.02, 0.5, new_noise=0.4, new_semantic=0.1)
+    context, target, hidden = np.arange(4), np.arange(4, 12), np.arange(6, 12)
+    y = DATA.shares_of(6, context)
+    apart, first, second = (
+        view(scales=s).posterior(context, y, target, 6, hidden) for s in (both, one, other)
+    )
+    for name in ("shares", "sd"):
+        got, known, new = (getattr(p, name) for p in (apart, first, second))
+        np.testing.assert_allclose(got, np.where(apart.known, known, new))
+        assert not np.allclose(known, new)
+    assert both.for_new == replace(both, noise=0.4, semantic=0.1)
+    assert not both.alike
+    assert one.alike

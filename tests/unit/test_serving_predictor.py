@@ -55,7 +55,7 @@ def bundle(kind, seed=0):
     scales = {
         "prior alone": PriorScales(),
         "memory": PriorScales(),
-        "answers alone": PriorScales(semantic=0),
+        "answers alone": PriorScales(semantic=0, new_noise=0.1, new_semantic=0.3),
         "people": PriorScales(threshold=1.0, evidence=1.0, traits=0.3),
     }[kind]
     return Bundle(model, bundle_config(settings), {}, memory(scales))
