@@ -25,6 +25,8 @@ from gpo_ray.errors import ConfigError, GPOError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+JOB_COPY = "/runtime_resources/working_dir_files/"
+"""In the path of a job's working folder: Ray's copy of what was submitted."""
 
 
 class Folder:
@@ -91,6 +93,11 @@ class Folder:
             Its manifest entry: ``{"bytes": int, "sha256": str}``.
         """
         target = f"{self._path}/{name}"
+        if self.is_local and JOB_COPY in target:
+            raise ConfigError(
+                f"{self.uri}: a path in the working folder of a Ray job, which Ray deletes after the job; "
+                "give an absolute path on shared storage, or a URI"
+            )
         with self._guard(f"{self.uri}/{name}", "written"):
             if self.is_local:
                 self._write_local(Path(target), data)

@@ -328,6 +328,19 @@ MISTAKES = {
         "rule_files.0",
     ),
     "typo in an alert": ("monitoring/alerts.yml", "expr:", "exp:", r"groups\.0\.rules\.0\.exp"),
+    "typo in a key of a job's environment": ("jobs/runtime_env.yaml", "excludes:", "exclude:", "exclude"),
+    "a job's environment that sends data": (
+        "jobs/runtime_env.yaml",
+        "excludes:",
+        "env_vars: {}\npy_modules:",
+        "excludes",
+    ),
+    "excludes of a job's environment that are no texts": (
+        "jobs/runtime_env.yaml",
+        "- .git\n",
+        "- {}\n",
+        "excludes",
+    ),
     "dashboard in wrong JSON": (
         "monitoring/grafana-dashboard.json",
         '"panels": [',
