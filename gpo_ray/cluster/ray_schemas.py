@@ -121,7 +121,7 @@ def check_launcher(document: Document) -> Iterator[Problem]:
 
 
 def check_runtime_env(document: Document) -> Iterator[Problem]:
-    """Mistakes in a file for ``ray job submit --runtime-env``, among them keys that Ray would hand on unread."""
+    """Mistakes in a file for ``ray job submit --runtime-env``, among them keys that Ray would ignore."""
     unknown = set(document.values) - RuntimeEnv.known_fields
     for key in sorted(map(str, unknown)):
         yield document.problem(key, "Ray knows no such key")

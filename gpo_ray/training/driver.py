@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.ray_session import ray_session, require, user_error
 from gpo_ray.resources import train_need
+from gpo_ray.storage import Folder
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
@@ -58,6 +59,7 @@ def train_distributed(
     with ray_session(address):
         require(train_need(workers, gpus_per_worker))
         job.claim(prepared, restart)
+        filesystem, storage = Folder(job.storage).location
         trainer = ray.train.torch.TorchTrainer(
             _worker,
             train_loop_config={"job": job, "zero_stage": zero_stage},
@@ -68,7 +70,8 @@ def train_distributed(
             ),
             run_config=ray.train.RunConfig(
                 name=job.name,
-                storage_path=job.storage,
+                storage_path=storage,
+                storage_filesystem=filesystem,
                 failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
                 checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
                 logging_config=ray.train.LoggingConfig(log_level="ERROR"),
