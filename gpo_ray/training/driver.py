@@ -59,7 +59,6 @@ def train_distributed(
     with ray_session(address):
         require(train_need(workers, gpus_per_worker))
         job.claim(prepared, restart)
-        filesystem, storage = Folder(job.storage).location
         trainer = ray.train.torch.TorchTrainer(
             _worker,
             train_loop_config={"job": job, "zero_stage": zero_stage},
@@ -68,14 +67,7 @@ def train_distributed(
                 use_gpu=gpus_per_worker > 0,
                 resources_per_worker={"CPU": 1} | ({"GPU": gpus_per_worker} if gpus_per_worker else {}),
             ),
-            run_config=ray.train.RunConfig(
-                name=job.name,
-                storage_path=storage,
-                storage_filesystem=filesystem,
-                failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
-                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
-                logging_config=ray.train.LoggingConfig(log_level="ERROR"),
-            ),
+            run_config=_run_config(job),
         )
         with _ProgressBar(job, progress_bar):
             try:
@@ -90,6 +82,18 @@ def train_distributed(
         with result.checkpoint.as_directory() as folder:
             progress = Progress.load(Path(folder))
     return finish(job, prepared, progress)
+
+
+def _run_config(job: TrainJob) -> ray.train.RunConfig:
+    filesystem, path = Folder(job.storage).location
+    return ray.train.RunConfig(
+        name=job.name,
+        storage_path=path,
+        storage_filesystem=filesystem,
+        failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+        checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+    )
 
 
 def _worker(settings: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""kill -9 of stages that write to an S3 server: nothing half-written is seen, and the same command goes on."""
+"""kill -9 of stages that write to an S3 server: nothing half-written is seen; the same command goes on."""
 
 import random
 import time
@@ -86,7 +86,7 @@ def test_killed_training_goes_on_and_ends_in_the_same_bundle(gpo, s3, bucket, tr
     run.wait_until(lambda: first.update(checkpoints()) or len(first) > 10, 120, "second checkpoint")
     time.sleep(random.Random(seed).random())
     run.kill_all()
-    with pytest.raises(BundleError, match="no such folder|nothing complete"):
+    with pytest.raises(BundleError, match=r"no such folder|nothing complete"):
         read_bundle(f"s3://{bucket}/some/bundle")
     result = gpo(*command).result()
     assert result["steps"] == 400
@@ -107,7 +107,7 @@ def test_killed_training_on_workers_goes_on(gpo, s3, bucket, training):
     seen = set()
     run.wait_until(lambda: seen.update(checkpoints()) or len(seen) > 2, 240, "third checkpoint")
     run.kill_all()
-    with pytest.raises(BundleError, match="no such folder|nothing complete"):
+    with pytest.raises(BundleError, match=r"no such folder|nothing complete"):
         read_bundle(f"s3://{bucket}/some/bundle")
     result = gpo(*command).result()
     assert result["steps"] == 400
@@ -146,7 +146,7 @@ def test_killed_search_ends_with_every_trial_once(gpo, s3, bucket, training, tmp
     run.wait_until(lambda: len(ended()) >= 2, 240, "second trial")
     run.kill_all()
     kept = ended()
-    with pytest.raises(ConfigError, match="no manifest.json, so nothing complete is here"):
+    with pytest.raises(ConfigError, match=r"no manifest\.json, so nothing complete"):
         Folder(f"{root}/tuning").read_manifest("tuning")
     result = gpo(*command).result()
     assert (result["trials"], result["failed"]) == (4, 0)

@@ -270,11 +270,6 @@ def test_damaged_run_file_is_a_config_error(job):
         train_local(job)
 
 
-def test_remote_storage_is_refused(job):
-    with pytest.raises(ConfigError, match="local path"):
-        train_local(dataclasses.replace(job, storage="mock://runs"))
-
-
 def test_store_without_the_surveys_questions_is_named(job, tmp_path):
     write_store(tmp_path / "store", questions(9, 1))
     with pytest.raises(EmbeddingError, match="lacks 1 of 10 questions"):
