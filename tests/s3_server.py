@@ -40,7 +40,8 @@ class S3Server:
         }
         # moto reads no more than the service and region of a signature, until it checks keys
         signed = "AWS4-HMAC-SHA256 Credential=AKIATEST/20260101/us-east-1/s3/aws4_request"
-        self._client = httpx.Client(base_url=self.url, headers={"authorization": signed}, trust_env=False)
+        headers = {"authorization": signed}
+        self._client = httpx.Client(base_url=self.url, headers=headers, timeout=60, trust_env=False)
         self._names = itertools.count()
         checks = {} if open_requests is None else {"INITIAL_NO_AUTH_ACTION_COUNT": str(open_requests)}
         self._process = subprocess.Popen(
