@@ -91,7 +91,7 @@ def test_killed_training_goes_on_and_ends_in_the_same_bundle(gpo, s3, bucket, tr
     run.kill_all()
     with pytest.raises(BundleError, match=r"no such folder|nothing complete"):
         read_bundle(f"s3://{bucket}/some/bundle")
-    result = gpo(*command).result()
+    result = gpo(*command).result(900)
     assert result["steps"] == STEPS
     assert 0 < result["resumed"][0] < STEPS
     undisturbed = CliRunner().invoke(app, [*map(str, training(tmp_path))])
@@ -113,7 +113,7 @@ def test_killed_training_on_workers_goes_on(gpo, s3, bucket, training):
     run.kill_all()
     with pytest.raises(BundleError, match=r"no such folder|nothing complete"):
         read_bundle(f"s3://{bucket}/some/bundle")
-    result = gpo(*command).result()
+    result = gpo(*command).result(900)
     assert result["steps"] == STEPS
     assert 0 < result["resumed"][0] < STEPS
     assert read_bundle(f"s3://{bucket}/some/bundle").provenance["best_step"] == result["best_step"]
@@ -152,7 +152,7 @@ def test_killed_search_ends_with_every_trial_once(gpo, s3, bucket, training, tmp
     kept = ended()
     with pytest.raises(ConfigError, match=r"no manifest\.json, so nothing complete"):
         Folder(f"{root}/tuning").read_manifest("tuning")
-    result = gpo(*command).result()
+    result = gpo(*command).result(900)
     assert (result["trials"], result["failed"]) == (4, 0)
     assert ended().items() >= kept.items()
     assert len(ended()) == 4
