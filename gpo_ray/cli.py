@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -20,6 +19,7 @@ from gpo_ray import __version__
 from gpo_ray.cluster.commands import cluster_app
 from gpo_ray.config import load_train_config, parse
 from gpo_ray.errors import ConfigError, GPOError
+from gpo_ray.locations import beside, last_name
 from gpo_ray.planning.commands import plan
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import merge_surveys
@@ -229,9 +229,7 @@ def train(
     settings = load_train_config(config, seed=seed, steps=steps, objective=objective)
     if zero_stage not in (0, 1, 2, 3):
         raise ConfigError(f"zero stage {zero_stage} is not one of 0, 1, 2, 3")
-    place = Path(_absolute(out)) if "://" not in out else None
-    if storage is None and place is None:
-        raise ConfigError("--storage is needed when --out is a URI")
+    runs = storage or _beside(out, "runs")
     with ExitStack() as stack:
         if workers:
             stack.enter_context(joined(address)).check(train_need(workers, gpus_per_worker))
@@ -242,8 +240,8 @@ def train(
             survey=_absolute(survey),
             embeddings=_absolute(embeddings),
             out=_absolute(out),
-            storage=_absolute(storage or str(place.parent / "runs" if place else "")),
-            name=name or out.rstrip("/").rsplit("/", 1)[-1],
+            storage=_absolute(runs),
+            name=name or last_name(out),
             config=settings,
             split=draw_split(dataset, fraction, seed, validation_fraction=settings.validation.fraction),
         )
@@ -335,10 +333,10 @@ def tune(
         places = (_absolute(survey), _absolute(embeddings), _absolute(out))
         result = run_search(search, space, *places, address, _progress(), restart)
     _report(
-        result | {"out": out},
+        result | {"out": out, "config": Folder(out).where("best.yaml")},
         as_json,
         "{trials} trials, {failed} failed; best: trial {best[number]}, validation alignment "
-        "{best[validation_alignment]:.4f}: {out}/best.yaml, {bundle}",
+        "{best[validation_alignment]:.4f}: {config}, {bundle}",
     )
 
 
@@ -401,6 +399,13 @@ def _protocol(name: str) -> Protocol:
 
 def _absolute(uri: str) -> str:
     return Folder(uri).absolute
+
+
+def _beside(out: str, name: str) -> str:
+    try:
+        return beside(out, name)
+    except ValueError as e:
+        raise ConfigError(f"{e}: give --storage, or a folder in it for --out") from e
 
 
 def _progress() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from gpo_ray.embedding.encoder import Encoder, needs_readings
 from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
 from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.errors import BundleError, DataError
+from gpo_ray.locations import local_copy
 from gpo_ray.model.bundle import BundleConfig
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.preferences.dataset import question_key
@@ -128,7 +128,8 @@ def bundle_language_model(config: BundleConfig, model: str | None, bundle: str) 
 
 def _read(path: str, schema: TypeAdapter[Any]) -> Any:
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        with local_copy(path) as file:
+            values = json.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as e:
         raise DataError(f"{path}: no such file") from e
     except (OSError, ValueError) as e:

@@ -50,10 +50,9 @@ def run(
     """
     say: Callable[..., None] = (lambda *_: None) if quiet else _say
     started = time.monotonic()
-    out = Folder(out).absolute
-    survey, embeddings, bundle, report = (
-        f"{out}/{n}" for n in ("survey", "embeddings", "bundle", "evaluation")
-    )
+    folder = Folder(Folder(out).absolute)
+    names = ("survey", "embeddings", "bundle", "evaluation", "runs")
+    survey, embeddings, bundle, report, runs = map(folder.where, names)
     say(
         1,
         "survey: General Social Survey 2018, groups by sex, race, age, party, ideology and crossings of them",
@@ -71,9 +70,7 @@ def run(
             f"train: meta-training on {FRACTION:.0%} of the groups (Ray Train, DeepSpeed, {WORKERS} workers)",
         )
         config = load_train_config("gpo", steps=STEPS)
-        job = TrainJob(
-            survey, embeddings, bundle, f"{out}/runs", "bundle", config, draw_split(dataset, FRACTION, 0)
-        )
+        job = TrainJob(survey, embeddings, bundle, runs, "bundle", config, draw_split(dataset, FRACTION, 0))
         trained = train_distributed(job, WORKERS, 1, 0, address, progress_bar)
         say("", f"validation alignment {trained['validation_alignment']:.4f} at step {trained['best_step']}")
         say(4, f"evaluate: groups never seen in training, {CONTEXT} answers of each as context, 2 splits")

@@ -1,6 +1,6 @@
 """Folders with a manifest: how every stage hands its result to the next.
 
-A folder (a local path or any URI that ``pyarrow.fs`` understands, such as ``s3://bucket/key``) is
+A folder (a local path, or a URI of an object store, such as ``s3://bucket/key``) is
 complete when, and only when, its ``manifest.json`` is there: data files are written first, each
 atomically, the manifest with their sizes and SHA-256 last.
 """
@@ -22,16 +22,19 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from gpo_ray.errors import ConfigError, GPOError
+from gpo_ray.locations import inside, locate, without_password
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+JOB_COPY = "/runtime_resources/working_dir_files/"
+"""In the path of a job's working folder: Ray's copy of what was submitted."""
 
 
 class Folder:
     """A folder of files on a local or remote file system.
 
     Args:
-        uri: a local path or a URI of a file system known to ``pyarrow.fs``.
+        uri: a local path, or a URI as :mod:`gpo_ray.locations` understands it.
         error: the exception class that reading problems raise.
     """
 
@@ -40,13 +43,10 @@ class Folder:
         self.error = error
         if not self.uri.strip():
             raise error("an empty path was given; name a folder")
-        if "://" in self.uri:
-            try:
-                self._fs, self._path = fs.FileSystem.from_uri(self.uri)
-            except (pa.ArrowInvalid, OSError) as e:
-                raise error(f"{self.uri}: not a usable location: {e}") from e
-        else:
-            self._fs, self._path = fs.LocalFileSystem(), os.path.abspath(self.uri)
+        try:
+            self._fs, self._path = locate(self.uri)
+        except (ValueError, OSError) as e:
+            raise error(f"{without_password(self.uri)}: not a usable location: {e}") from e
         self.is_local = isinstance(self._fs, fs.LocalFileSystem)
 
     def __str__(self) -> str:
@@ -62,26 +62,41 @@ class Folder:
         """The path on this machine's file system, or None for a remote folder."""
         return Path(self._path) if self.is_local else None
 
+    @property
+    def location(self) -> tuple[fs.FileSystem | None, str]:
+        """For libraries that take both: file system and path there; no file system for a local path."""
+        return None if self.is_local else self._fs, self._path
+
+    def where(self, name: str) -> str:
+        """The location of a file or folder inside, as the user may name it."""
+        return inside(self.uri, name)
+
     def child(self, name: str) -> Folder:
         """A folder inside this one."""
-        parent = self.uri if self.uri.endswith("://") else self.uri.rstrip("/")
-        return Folder(f"{parent}/{name}", self.error)
+        return Folder(self.where(name), self.error)
 
     def exists(self, name: str | None = None) -> bool:
         """Whether the folder, or the file ``name`` in it, exists."""
         path = f"{self._path}/{name}" if name else self._path
-        with self._guard(path, "looked at"):
+        with self._guard(self.where(name) if name else self.uri, "looked at"):
             return self._fs.get_file_info(path).type != fs.FileType.NotFound
 
     def names(self) -> list[str]:
         """Names of the files directly inside, sorted; temporary files left by a crash excluded."""
+        return [i.base_name for i in self._listed() if i.is_file and not i.base_name.startswith(".tmp-")]
+
+    def folders(self) -> list[str]:
+        """Names of the folders directly inside, sorted."""
+        return [i.base_name for i in self._listed() if i.type == fs.FileType.Directory]
+
+    def _listed(self) -> list[fs.FileInfo]:
         with self._guard(self.uri, "listed"):
             infos = self._fs.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
-        return sorted(i.base_name for i in infos if i.is_file and not i.base_name.startswith(".tmp-"))
+        return sorted(infos, key=lambda i: i.base_name)
 
     def read(self, name: str) -> bytes:
         """The bytes of one file; raises ``self.error`` naming it when it cannot be read."""
-        with self._guard(f"{self.uri}/{name}", "read"), self._fs.open_input_file(f"{self._path}/{name}") as f:
+        with self._guard(self.where(name), "read"), self._fs.open_input_file(f"{self._path}/{name}") as f:
             return bytes(f.readall())
 
     def write(self, name: str, data: bytes) -> dict[str, Any]:
@@ -91,7 +106,12 @@ class Folder:
             Its manifest entry: ``{"bytes": int, "sha256": str}``.
         """
         target = f"{self._path}/{name}"
-        with self._guard(f"{self.uri}/{name}", "written"):
+        if self.is_local and JOB_COPY in target:
+            raise ConfigError(
+                f"{self.uri}: a path in the working folder of a Ray job, which Ray deletes after the job; "
+                "give an absolute path on shared storage, or a URI"
+            )
+        with self._guard(self.where(name), "written"):
             if self.is_local:
                 self._write_local(Path(target), data)
             else:  # object stores publish an object only when its upload completes
@@ -115,7 +135,7 @@ class Folder:
     def remove(self, name: str) -> None:
         """Delete one file if it is there."""
         if self.exists(name):
-            with self._guard(f"{self.uri}/{name}", "removed"):
+            with self._guard(self.where(name), "removed"):
                 self._fs.delete_file(f"{self._path}/{name}")
 
     def remove_all(self) -> None:
@@ -161,7 +181,7 @@ class Folder:
             try:
                 before = dict(json.loads(self.read(name)))
             except (ValueError, TypeError) as e:
-                raise self.error(f"{self}/{name}: damaged; {hint}") from e
+                raise self.error(f"{self.where(name)}: damaged; {hint}") from e
             different = [k for k in identity if before.get(k) != identity[k]]
             if different:
                 return different
@@ -211,7 +231,7 @@ class Folder:
             for entry in manifest["files"].values():
                 int(entry["bytes"]), str(entry["sha256"])
         except (ValueError, KeyError, TypeError, AttributeError) as e:
-            raise self.error(f"{self.uri}/{MANIFEST}: damaged{advice}") from e
+            raise self.error(f"{self.where(MANIFEST)}: damaged{advice}") from e
         if found != kind:
             raise self.error(f"{self.uri}: holds {found!r}, expected {kind!r}{advice}")
         if version != FORMAT:
@@ -222,13 +242,13 @@ class Folder:
         """The bytes of a file, compared with the size and SHA-256 its manifest gives."""
         entry = manifest["files"].get(name)
         if entry is None:
-            raise self.error(f"{self.uri}/{MANIFEST}: does not list {name}")
+            raise self.error(f"{self.where(MANIFEST)}: does not list {name}")
         data = self.read(name)
         if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
             how = (
                 f"has {len(data)} of {entry['bytes']} bytes" if len(data) != entry["bytes"] else "was changed"
             )
-            raise self.error(f"{self.uri}/{name}: does not match its manifest: it {how}; make it again")
+            raise self.error(f"{self.where(name)}: does not match its manifest: it {how}; make it again")
         return data
 
 

@@ -51,6 +51,27 @@ def postgres():
     server.remove()
 
 
+@pytest.fixture(scope="session")
+def s3_server():
+    """An S3 server, on which every test takes a bucket of its own; its address is not in the environment."""
+    import s3_server
+
+    reason = s3_server.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    server = s3_server.S3Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """That server as the environment's, as a cluster's processes would find theirs."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database_url(request, tmp_path):
     """URL of an empty database, of each kind."""

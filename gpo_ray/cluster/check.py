@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from gpo_ray.cluster.dockerfile import check_dockerfile
 from gpo_ray.cluster.kubernetes import check_object
 from gpo_ray.cluster.problems import Document, Problem, at, below
-from gpo_ray.cluster.ray_schemas import check_launcher, check_serve
+from gpo_ray.cluster.ray_schemas import check_launcher, check_runtime_env, check_serve
 from gpo_ray.cluster.references import Commands, check_set
 from gpo_ray.config import StrictConfig
 from gpo_ray.errors import ConfigError
@@ -146,6 +146,8 @@ def _document(document: Document, path: Path) -> Iterator[Problem | Document]:
         yield from check_launcher(document)
     elif "scrape_configs" in values:
         yield from _prometheus(document, path)
+    elif "working_dir" in values or "excludes" in values:
+        yield from check_runtime_env(document)
     elif "groups" in values:
         yield from _shape(document, AlertRules)
     else:

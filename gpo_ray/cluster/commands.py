@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on 
 @cluster_app.command("render")
 def cluster_render(
     profile: Annotated[str, typer.Option(help="A profile (gpu, local) or a YAML file.")],
-    out: Annotated[Path, typer.Option(help="Folder to write below.")] = Path("cluster"),
+    out: Annotated[str, typer.Option(help="Folder or URI to write below.")] = "cluster",
     as_json: Json = False,
 ) -> None:
     """Write all manifests and `ray up` files of a profile."""
@@ -28,7 +28,7 @@ def cluster_render(
     folder = Folder(out, ConfigError)
     for place, text in files.items():
         folder.write(place, text.encode())
-    print(json.dumps({"files": sorted(files), "out": str(out)}) if as_json else f"{len(files)} files: {out}")
+    print(json.dumps({"files": sorted(files), "out": out}) if as_json else f"{len(files)} files: {out}")
 
 
 @cluster_app.command("check")

@@ -95,7 +95,7 @@ def tune_job(profile: ClusterProfile) -> Object:
     """Searches hyperparameters."""
     t = profile.train
     command = [
-        *("gpo", "tune", *_data(profile), "--out", f"{profile.storage.volume.path}/tuning"),
+        *("gpo", "tune", *_data(profile), "--out", profile.at("tuning")),
         *("--config", t.search, "--concurrent", str(t.concurrent), "--json"),
     ]
     return _job(profile, "tune", command, _cpu_workers(profile, "tune", t.concurrent))

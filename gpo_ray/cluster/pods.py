@@ -91,7 +91,7 @@ def _template(
         },
         "containers": [container],
     }
-    if profile.storage.bucket is None or component in {"tune", "cluster"}:
+    if profile.storage.bucket is None:
         container["volumeMounts"] = [{"name": DATA, "mountPath": profile.storage.volume.path}]
         spec["volumes"] = [{"name": DATA, "persistentVolumeClaim": {"claimName": "gpo-data"}}]
     if profile.image.pull_secret is not None:

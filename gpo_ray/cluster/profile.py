@@ -84,7 +84,7 @@ class Storage(StrictConfig):
     """Secret whose entries become environment variables, such as AWS_ACCESS_KEY_ID; none where the service
     account is enough."""
     volume: Volume = Volume()
-    """Beside a bucket only ``gpo tune`` uses it, which cannot write to one."""
+    """Where there is no bucket; beside one there is none."""
 
     @property
     def root(self) -> str:

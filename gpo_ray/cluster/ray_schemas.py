@@ -1,4 +1,4 @@
-"""Ray's own schemas: of Serve config files, and of cluster files for ``ray up``."""
+"""Ray's own schemas: of Serve config files, of cluster files for ``ray up``, and of jobs' environments."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import jsonschema
 from pydantic import BaseModel, ValidationError
+from ray.runtime_env import RuntimeEnv
 from ray.serve.schema import ServeDeploySchema
 
 from gpo_ray.cluster.problems import Document, Problem, at
@@ -117,3 +118,18 @@ def check_launcher(document: Document) -> Iterator[Problem]:
         yield document.problem(
             "head_start_ray_commands", "RAY_AUTH_MODE=token is missing: anybody could run jobs"
         )
+
+
+def check_runtime_env(document: Document) -> Iterator[Problem]:
+    """Mistakes in a file for ``ray job submit --runtime-env``, among them keys that Ray would ignore."""
+    unknown = set(document.values) - RuntimeEnv.known_fields
+    for key in sorted(map(str, unknown)):
+        yield document.problem(key, "Ray knows no such key")
+    for key in ("working_dir", "excludes"):
+        if not document.values.get(key):
+            yield document.problem(key, "missing: jobs get the code from the one, and no data by the other")
+    try:
+        RuntimeEnv(**{str(k): v for k, v in document.values.items()})
+    except (AttributeError, TypeError, ValueError) as e:
+        named = next((k for k in document.values if str(k) in str(e)), "(top level)")
+        yield document.problem(str(named), " ".join(str(e).split())[:200])

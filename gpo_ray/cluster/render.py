@@ -19,6 +19,7 @@ def render(profile: ClusterProfile) -> dict[str, str]:
         Texts by path, such as ``kuberay/overlays/gpu/rayjob-embed.yaml``.
     """
     overlay = f"kuberay/overlays/{profile.name}"
+    volume = {} if profile.storage.bucket else {"storage.yaml": [kuberay.volume_claim(profile)]}
     documents: dict[str, Documents] = {
         "kuberay/base/namespace.yaml": [kuberay.namespace(profile)],
         "kuberay/base/service-account.yaml": [kuberay.service_account(profile)],
@@ -26,9 +27,9 @@ def render(profile: ClusterProfile) -> dict[str, str]:
             kuberay.kustomization(profile, ["namespace.yaml", "service-account.yaml"], [])
         ],
         f"{overlay}/kustomization.yaml": [
-            kuberay.kustomization(profile, ["../../base", "storage.yaml"], kuberay.env_secrets(profile))
+            kuberay.kustomization(profile, ["../../base", *volume], kuberay.env_secrets(profile))
         ],
-        f"{overlay}/storage.yaml": [kuberay.volume_claim(profile)],
+        **{f"{overlay}/{name}": found for name, found in volume.items()},
         f"{overlay}/raycluster.yaml": [kuberay.ray_cluster(profile)],
         f"{overlay}/rayjob-embed.yaml": [kuberay.embed_job(profile)],
         f"{overlay}/rayjob-train.yaml": [kuberay.train_job(profile)],

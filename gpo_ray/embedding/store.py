@@ -177,7 +177,7 @@ class EmbeddingStore:
         if unknown:
             raise EmbeddingError(f"pooling {unknown[0]!r} is not one of {list(POOLINGS)}")
         data = self.folder.read_checked(name, manifest)
-        table = read_parquet_bytes(data, f"{self.folder}/{name}", EmbeddingError)
+        table = read_parquet_bytes(data, self.folder.where(name), EmbeddingError)
         self._check_origin(table, manifest["fingerprint"])
         if needs_readings(pooling) and not _has_readings(table):
             raise EmbeddingError(
@@ -194,7 +194,7 @@ class EmbeddingStore:
 
     def _read_shard(self, name: str, listed: dict[str, Any] | None) -> tuple[pa.Table, dict[str, Any]]:
         data = self.folder.read_checked(name, {"files": {name: listed}}) if listed else self.folder.read(name)
-        table = read_parquet_bytes(data, f"{self.folder}/{name}", EmbeddingError)
+        table = read_parquet_bytes(data, self.folder.where(name), EmbeddingError)
         return table, {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     def _check_origin(self, table: pa.Table, fingerprint: str) -> None:

@@ -82,7 +82,7 @@ def evaluate(
     folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
     result = _results(plan, rows)
     folder.write("report.html", render_report(title, rows, result).encode())
-    result |= {"out": out, "report": f"{out.rstrip('/')}/report.html"}
+    result |= {"out": out, "report": folder.where("report.html")}
     result["seconds"] = round(time.monotonic() - started, 3)
     folder.write("results.json", json.dumps(result, indent=1, allow_nan=False).encode())
     return result

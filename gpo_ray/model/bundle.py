@@ -106,7 +106,7 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
     manifest = folder.read_manifest(KIND, hint="make it with: gpo train")
     try:
         raw = json.loads(folder.read_checked(CONFIG, manifest))
-        config = parse(BundleConfig, raw, f"{folder}/{CONFIG}")
+        config = parse(BundleConfig, raw, folder.where(CONFIG))
         provenance = json.loads(folder.read_checked(PROVENANCE, manifest))
         weights = load_tensors(folder.read_checked(WEIGHTS, manifest))
         memory = None
@@ -119,7 +119,7 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
         model.load_state_dict(weights)
     except RuntimeError as e:
         reason = " ".join(str(e).split())[:300]
-        raise BundleError(f"{folder}/{WEIGHTS}: does not fit {CONFIG}: {reason}") from e
+        raise BundleError(f"{folder.where(WEIGHTS)}: does not fit {CONFIG}: {reason}") from e
     return Bundle(model.eval().requires_grad_(False), config, provenance, memory, _content_id(manifest))
 
 
@@ -149,7 +149,7 @@ def _memory_files(known: QuestionMemory) -> dict[str, bytes]:
 
 def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> QuestionMemory:
     raw = json.loads(folder.read_checked(MEMORY_QUESTIONS, manifest))
-    values = parse(_MemoryQuestions, raw, f"{folder}/{MEMORY_QUESTIONS}")
+    values = parse(_MemoryQuestions, raw, folder.where(MEMORY_QUESTIONS))
     tensors = load_tensors(folder.read_checked(MEMORY, manifest))
     sizes = np.asarray(list(values.sizes.values()), np.int64)
     shapes = {name: tuple(t.shape) for name, t in tensors.items()}
@@ -158,10 +158,10 @@ def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> Questi
     if values.scales.traits:
         wanted |= {"trait_loading": (rows, COUNT), "trait_base": (rows,)}
     if shapes | {"expected": (rows,)} != wanted | {"expected": (rows,)}:
-        raise BundleError(f"{folder}/{MEMORY}: shapes {shapes} do not fit {MEMORY_QUESTIONS}")
+        raise BundleError(f"{folder.where(MEMORY)}: shapes {shapes} do not fit {MEMORY_QUESTIONS}")
     shares = tensors["shares"].double().numpy()
     if np.isnan(shares).all(0).any():
-        raise BundleError(f"{folder}/{MEMORY}: holds a question that nobody answered")
+        raise BundleError(f"{folder.where(MEMORY)}: holds a question that nobody answered")
     number = {key: i for i, key in enumerate(values.sizes)}
     expected = tensors["expected"].double().numpy() if "expected" in tensors else None
     traits = None

@@ -153,13 +153,13 @@ class PreferenceDataset:
         tables = {}
         for name in (*SCHEMAS, "dropped"):
             file = f"{name}.parquet"
-            table = read_parquet_bytes(folder.read_checked(file, manifest), f"{folder}/{file}", DataError)
+            table = read_parquet_bytes(folder.read_checked(file, manifest), folder.where(file), DataError)
             schema = SCHEMAS.get(name)
             if schema is not None:
                 try:
                     table = table.select(schema.names).cast(schema)
                 except (KeyError, ValueError, pa.ArrowInvalid) as e:
-                    raise DataError(f"{folder}/{file}: columns must be {schema.names}: {e}") from e
+                    raise DataError(f"{folder.where(file)}: columns must be {schema.names}: {e}") from e
             tables[name] = table
         dataset = cls(**tables)
         dataset.validate(str(folder))

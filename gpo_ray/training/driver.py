@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.ray_session import ray_session, require, user_error
 from gpo_ray.resources import train_need
+from gpo_ray.storage import Folder
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
@@ -66,13 +67,7 @@ def train_distributed(
                 use_gpu=gpus_per_worker > 0,
                 resources_per_worker={"CPU": 1} | ({"GPU": gpus_per_worker} if gpus_per_worker else {}),
             ),
-            run_config=ray.train.RunConfig(
-                name=job.name,
-                storage_path=job.storage,
-                failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
-                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
-                logging_config=ray.train.LoggingConfig(log_level="ERROR"),
-            ),
+            run_config=_run_config(job),
         )
         with _ProgressBar(job, progress_bar):
             try:
@@ -87,6 +82,18 @@ def train_distributed(
         with result.checkpoint.as_directory() as folder:
             progress = Progress.load(Path(folder))
     return finish(job, prepared, progress)
+
+
+def _run_config(job: TrainJob) -> ray.train.RunConfig:
+    filesystem, path = Folder(job.storage).location
+    return ray.train.RunConfig(
+        name=job.name,
+        storage_path=path,
+        storage_filesystem=filesystem,
+        failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+        checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+    )
 
 
 def _worker(settings: dict[str, Any]) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
-from gpo_ray.errors import ConfigError, ResourceError
+from gpo_ray.errors import ResourceError
+from gpo_ray.training.checkpoints import Checkpoints
 from gpo_ray.training.engine import LocalEngine, new_model
 from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
-from gpo_ray.training.run import RunLog, TrainJob, finish, newest_checkpoint, prepare
+from gpo_ray.training.run import RunLog, TrainJob, finish, prepare
 
 
 def train_local(
@@ -27,35 +26,22 @@ def train_local(
     Raises:
         GPOError: if data or settings are wrong.
     """
-    root = job.run_folder.local_path
-    if root is None:
-        raise ConfigError(
-            f"--storage {job.storage}: a run in this process needs a local path; or use --workers"
-        )
     if device != "cpu" and not torch.cuda.is_available():
         raise ResourceError("--gpus-per-worker: this machine has no GPU; leave it out to train on the CPU")
     prepared = prepare(job)
     job.claim(prepared, restart)
-    for leftover in root.glob(".tmp-*"):  # of a process that was killed while it saved
-        shutil.rmtree(leftover)
     engine = LocalEngine(new_model(prepared.bundle_config.embedding_width, job.config), job.config, device)
     progress = Progress()
-    last = newest_checkpoint(root)
-    if last is not None:
-        engine.load(last)
-        progress = Progress.load(last)
-        progress.note_resumption(job.config.steps)
+    checkpoints = Checkpoints(job.run_folder)
+    with checkpoints.newest() as last:
+        if last is not None:
+            engine.load(last)
+            progress = Progress.load(last)
+            progress.note_resumption(job.config.steps)
     log = RunLog(job.run_folder, progress.history)
 
     def report(metrics: dict[str, Any], save: Save) -> None:
-        temporary = root / f".tmp-{uuid.uuid4().hex}"
-        temporary.mkdir(parents=True)
-        save(temporary)
-        (temporary / "complete").touch()
-        old = sorted(root.glob("checkpoint-*"))
-        temporary.replace(root / f"checkpoint-{metrics['step']:09d}")
-        for path in old:
-            shutil.rmtree(path)
+        checkpoints.write(metrics["step"], save)
         log.write(progress.history)
         bar.set_postfix_str(f"validation alignment {metrics['validation_alignment']:.4f}")
 

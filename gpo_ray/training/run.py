@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -215,9 +214,3 @@ class RunLog:
         """Close the event file."""
         if self._writer is not None:
             self._writer.close()
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The complete checkpoint of a single-process run, if there is one."""
-    found = sorted(p for p in folder.glob("checkpoint-*") if (p / "complete").exists())
-    return found[-1] if found else None

@@ -21,6 +21,7 @@ from ray.util.placement_group import PlacementGroup
 from gpo_ray.preferences.splits import Split
 from gpo_ray.ray_session import cluster_capacity, user_error
 from gpo_ray.resources import Bundle
+from gpo_ray.storage import Folder
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
@@ -65,6 +66,7 @@ def run_distributed_trial(
         ConfigError: if the sample is not a valid configuration, or training diverges.
     """
     config = trial_config(sample, space)
+    filesystem, place = Folder(storage).location
     trainer = ray.train.torch.TorchTrainer(
         _worker,
         train_loop_config={"config": config, "shared": shared, "priors": priors, "split": split},
@@ -75,7 +77,8 @@ def run_distributed_trial(
         ),
         run_config=ray.train.RunConfig(
             name=tune.get_context().get_trial_id(),
-            storage_path=storage,
+            storage_path=place,
+            storage_filesystem=filesystem,
             callbacks=[TuneReportCallback()],
             failure_config=ray.train.FailureConfig(max_failures=0),
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),

@@ -67,7 +67,7 @@ def run_search(
         space: what is varied.
         survey: PreferenceDataset folder.
         embeddings: embedding store folder.
-        out: local folder to write.
+        out: folder to write.
         address: of the Ray cluster.
         progress_bar: whether to show progress.
         restart: whether to forget an earlier search in ``out``.
@@ -83,8 +83,6 @@ def run_search(
     """
     started = time.monotonic()
     folder = Folder(out, ConfigError)
-    if not folder.is_local:
-        raise ConfigError(f"--out {out}: a search needs a local or shared folder")
     sources = _load(search, space, survey, embeddings)
     _claim(folder, search, space, sources, restart)
     ledger = Ledger(folder.child("trials"))
@@ -96,7 +94,7 @@ def run_search(
         candidates, finals = _run(search, space, sources, ledger, folder, log, progress_bar)
     best = candidates[finals["winner"]]
     _write_bundle(folder, sources, best, finals["winner"])
-    result = _result(ledger, space, finals) | {"bundle": f"{out.rstrip('/')}/bundle", "out": out}
+    result = _result(ledger, space, finals) | {"bundle": folder.where("bundle"), "out": out}
     result["seconds"] = round(time.monotonic() - started, 3)
     _publish(folder, ledger, space, best, result)
     return result

@@ -66,7 +66,7 @@ class Ledger:
             try:
                 record = TrialRecord(**json.loads(folder.read(name)))
             except (ValueError, TypeError) as e:
-                raise ConfigError(f"{folder}/{name}: damaged; --restart forgets this search") from e
+                raise ConfigError(f"{folder.where(name)}: damaged; --restart forgets this search") from e
             self.records[record.number] = record
 
     def __iter__(self) -> Iterator[TrialRecord]:

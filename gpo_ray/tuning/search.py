@@ -70,6 +70,7 @@ def run_trials(
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told from the ledger
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the older reporter is quiet at verbose=0
     alone = search.workers == 1
+    filesystem, place = logs.location
     tuner = tune.Tuner(
         _trainable(search, space, shared, split, logs),
         tune_config=tune.TuneConfig(
@@ -81,7 +82,8 @@ def run_trials(
         ),
         run_config=tune.RunConfig(
             name=f"tune-{uuid.uuid4().hex[:8]}",
-            storage_path=logs.absolute,
+            storage_path=place,
+            storage_filesystem=filesystem,
             callbacks=[_Recorder(ledger, log)],
             failure_config=tune.FailureConfig(max_failures=0),
             verbose=1 if progress_bar else 0,

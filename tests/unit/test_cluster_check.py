@@ -195,13 +195,13 @@ MISTAKES = {
         "generatorOptions.disableNameSuffixHash",
     ),
     "dangling volume": (
-        TUNE,
+        LOCAL + "/rayjob-tune.yaml",
         "claimName: gpo-data",
         "claimName: data",
         "spec.rayClusterSpec.headGroupSpec.template.spec.volumes.0.persistentVolumeClaim.claimName",
     ),
     "mount of no volume": (
-        TUNE,
+        LOCAL + "/rayjob-tune.yaml",
         "              volumeMounts:\n                - name: data",
         "              volumeMounts:\n                - name: dat",
         "spec.rayClusterSpec.headGroupSpec.template.spec.containers.0.volumeMounts.0.name",
@@ -231,7 +231,12 @@ MISTAKES = {
     "option that does not exist": (TRAIN, "--zero-stage", "--zero", "spec.entrypoint"),
     "more GPUs than pods have": (EMBED, "--actors 4", "--actors 5", "spec.entrypoint"),
     "embeddings from elsewhere": (TRAIN, "gpo/embeddings", "gpo/embedings", "spec.entrypoint"),
-    "output beside the volume": (TUNE, "/data/tuning", "/tmp/tuning", "spec.entrypoint"),
+    "output beside the volume": (
+        LOCAL + "/rayjob-tune.yaml",
+        "/data/tuning",
+        "/tmp/tuning",
+        "spec.entrypoint",
+    ),
     "service of another bundle": (
         SERVICE,
         "bundle: s3://example-bucket/gpo/bundle",
@@ -328,6 +333,19 @@ MISTAKES = {
         "rule_files.0",
     ),
     "typo in an alert": ("monitoring/alerts.yml", "expr:", "exp:", r"groups\.0\.rules\.0\.exp"),
+    "typo in a key of a job's environment": ("jobs/runtime_env.yaml", "excludes:", "exclude:", "exclude"),
+    "a job's environment that sends data": (
+        "jobs/runtime_env.yaml",
+        "excludes:",
+        "env_vars: {}\npy_modules:",
+        "excludes",
+    ),
+    "excludes of a job's environment that are no texts": (
+        "jobs/runtime_env.yaml",
+        "- .git\n",
+        "- {}\n",
+        "excludes",
+    ),
     "dashboard in wrong JSON": (
         "monitoring/grafana-dashboard.json",
         '"panels": [',

@@ -42,6 +42,11 @@ def test_hub_id_is_left_for_the_hub():
     assert not source.is_local
 
 
+def test_a_uri_is_not_taken_for_a_hub_id():
+    with pytest.raises(EmbeddingError, match="model s3://bucket/model: a URI; give a folder"):
+        find_model("s3://bucket/model")
+
+
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/model", "~/model", "../x"])
 def test_missing_path_is_not_taken_for_a_hub_id(name):
     with pytest.raises(EmbeddingError, match=f"model {name}: not a model folder"):

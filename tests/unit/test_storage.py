@@ -64,6 +64,13 @@ def test_write_below_a_file_is_a_config_error(tmp_path):
         Folder(tmp_path / "file" / "folder").write("a", b"")
 
 
+def test_nothing_is_written_into_a_jobs_working_folder(tmp_path):
+    copy = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_0"
+    with pytest.raises(ConfigError, match="deletes after the job"):
+        Folder(copy / "out", DataError).claim("thing")
+    assert not copy.exists()
+
+
 def test_temporary_files_of_a_crash_are_not_listed(folder):
     folder.write("a", b"")
     (folder.local_path / ".tmp-123").write_bytes(b"half")

@@ -6,16 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic import questions, survey, tiny_config, write_store
+from synthetic import flip_byte, questions, survey, tiny_config, write_store
 
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError, EmbeddingError, GPOError
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.splits import draw_split
+from gpo_ray.storage import Folder
+from gpo_ray.training.checkpoints import Checkpoints
 from gpo_ray.training.engine import LocalEngine, new_model
 from gpo_ray.training.local import train_local
-from gpo_ray.training.run import RunLog, TrainJob, newest_checkpoint, prepare
+from gpo_ray.training.progress import Progress
+from gpo_ray.training.run import RunLog, TrainJob, prepare
 
 DATASET = survey(8, 10, seed=1, answered=0.8)
 BUNDLE = ("model.safetensors", "config.json", "provenance.json", "manifest.json")
@@ -167,19 +170,30 @@ def test_run_that_died_at_its_last_report_ends_with_all_its_metrics(job, tmp_pat
 
 
 def test_half_written_checkpoint_is_passed_over(job):
-    assert newest_checkpoint(job.run_folder.local_path) is None
+    checkpoints = Checkpoints(job.run_folder)
+    with checkpoints.newest() as found:
+        assert found is None
     interrupted(job, 8)
     half = job.run_folder.local_path / "checkpoint-000000012"
     half.mkdir()
     (half / "model.safetensors").write_bytes(b"half")
-    assert newest_checkpoint(job.run_folder.local_path).name == "checkpoint-000000008"
+    with checkpoints.newest() as found:
+        assert Progress.load(found).step == 8
+
+
+def test_damaged_checkpoint_is_named(job):
+    interrupted(job, 8)
+    flip_byte(job.run_folder.local_path / "checkpoint-000000008" / "model.safetensors")
+    with pytest.raises(ConfigError, match=r"checkpoint-000000008/model.safetensors: does not match"):
+        train_local(job)
 
 
 def test_newest_of_several_checkpoints_is_taken(tmp_path):
     for step in (900, 1000, 99):
-        (tmp_path / f"checkpoint-{step:09d}").mkdir()
-        (tmp_path / f"checkpoint-{step:09d}" / "complete").touch()
-    assert newest_checkpoint(tmp_path).name == "checkpoint-000001000"
+        folder = Folder(tmp_path).child(f"checkpoint-{step:09d}")
+        folder.publish("checkpoint", {"step": str(step).encode()})
+    with Checkpoints(Folder(tmp_path)).newest() as found:
+        assert (found / "step").read_text() == "1000"
 
 
 def test_only_the_newest_checkpoint_is_kept(job):
@@ -254,11 +268,6 @@ def test_damaged_run_file_is_a_config_error(job):
     job.run_folder.write("run.json", b"{")
     with pytest.raises(ConfigError, match=r"run\.json"):
         train_local(job)
-
-
-def test_remote_storage_is_refused(job):
-    with pytest.raises(ConfigError, match="local path"):
-        train_local(dataclasses.replace(job, storage="mock://runs"))
 
 
 def test_store_without_the_surveys_questions_is_named(job, tmp_path):

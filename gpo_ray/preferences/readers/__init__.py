@@ -6,6 +6,7 @@ What a reader leaves out is in the data set's ``dropped`` table, with where it s
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from gpo_ray.errors import ConfigError, DataError
+from gpo_ray.locations import local_copy, without_password
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers.common import NO_PREFERENCE_LEFT
 from gpo_ray.preferences.readers.globalopinionqa import read_globalopinionqa
@@ -56,8 +58,8 @@ def read_survey(
 
     Args:
         kind: one of ``READERS``.
-        source: file or folder of the source (see the kind's reader); None for ``gss``, which comes
-            with a package.
+        source: file or folder of the source (see the kind's reader), or its URI; None for ``gss``, which
+            comes with a package.
         options: what to take from it.
 
     Raises:
@@ -71,8 +73,20 @@ def read_survey(
     _check_options(kind, chosen)
     if source is None and kind != "gss":
         raise ConfigError(f"survey kind {kind!r} needs a source: the path of its file or folder")
-    dataset = READERS[kind](None if source is None else Path(source).expanduser(), chosen)
+    dataset = READERS[kind](None, chosen) if source is None else _read(READERS[kind], str(source), chosen)
     return _with_enough_questions(dataset, chosen.min_questions)
+
+
+def _read(reader: Reader, source: str, options: ReadOptions) -> PreferenceDataset:
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(local_copy(source))
+        except (ValueError, OSError) as e:
+            raise DataError(f"{without_password(source)}: cannot be read: {e}") from e
+        try:
+            return reader(path, options)
+        except DataError as e:
+            raise DataError(str(e).replace(str(path), source)) from e
 
 
 def _with_enough_questions(dataset: PreferenceDataset, least: int) -> PreferenceDataset:
