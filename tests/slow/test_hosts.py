@@ -27,7 +27,7 @@ from gpo_ray.preferences.splits import Split
 
 pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 QUESTIONS, GROUPS = 320, 8
-EVERY, STEPS = 20, 400
+EVERY, STEPS = 10, 120
 CUT = 30
 """Seconds without a cable."""
 
@@ -139,8 +139,12 @@ def test_nobody_submits_without_the_token(cluster):
 def test_embeddings_are_those_of_one_host_each_once(shared, embedded):
     dataset = PreferenceDataset.load(shared / "survey")
     assert embedded["embedded"] == QUESTIONS
-    table = pq.read_table(shared / "store", columns=["question_id", "response_index"])
-    rows = sorted(zip(*(c.to_pylist() for c in table.columns), strict=True))
+    tables = [pq.read_table(shared / "store" / name) for name in shards(shared / "store")]
+    rows = sorted(
+        pair
+        for t in tables
+        for pair in zip(*(t[c].to_pylist() for c in ("question_id", "response_index")), strict=True)
+    )
     assert rows == sorted((q.question_id, i) for q in dataset.iter_questions() for i in range(len(q.responses)))
     some = list(dataset.iter_questions())[::8]
     encoder = Encoder(find_model(str(shared / "model")), "float32", "cpu", batch_tokens=4096)
@@ -152,3 +156,65 @@ def test_embeddings_are_those_of_one_host_each_once(shared, embedded):
             number = int(q.question_id[1:])
             got = vectors.vectors[vectors.offsets[number] : vectors.offsets[number + 1]]
             np.testing.assert_allclose(got, expected.pooled(pooling), atol=1e-4)
+
+
+def train_command(shared, out):
+    return (
+        "train", "--config", shared / "train.yaml", "--survey", shared / "survey", "--embeddings", shared / "store",
+        "--out", shared / out, "--workers", 2, "--zero-stage", 1, "--fraction", 0.75, "--json",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def calm(shared, cluster, embedded):
+    """What two workers of one host make of the same, undisturbed."""
+    settings = {"steps": STEPS, "episodes": {"context_questions": [4, 12], "target_questions": [4, 12]}}
+    settings |= {"validation": {"every": EVERY, "patience": 1000, "context_questions": 8}, "standardize": True}
+    (shared / "train.yaml").write_text(yaml.safe_dump(settings))
+    log = shared / "logs" / "calm.txt"
+    alone = hosts.Job(cluster.client.start(hosts.BIN / "gpo", *train_command(shared, "calm"), log=log), log)
+    return last_json(alone.wait())
+
+
+def reported(shared, name):
+    """Steps of a run's reports so far."""
+    metrics = shared / "runs" / name / "metrics.jsonl"
+    return [json.loads(line)["step"] for line in metrics.read_text().splitlines()] if metrics.exists() else []
+
+
+def check_same_weights(shared, name):
+    assert reported(shared, name) == list(range(EVERY, STEPS + 1, EVERY))
+    found, expected = (load_file(shared / n / "model.safetensors") for n in (name, "calm"))
+    assert all((found[k] == expected[k]).all() for k in expected)
+
+
+def test_training_goes_on_with_the_same_weights(shared, cluster, calm):
+    job = cluster.submit("train", *train_command(shared, "struck"))
+    strike = Strike(cluster, job, cluster.workers[1], "RayTrainWorker")
+    job.wait_until(lambda: len(reported(shared, "struck")) >= 4, 180, "fourth report")
+    strike.fall()
+    at = reported(shared, "struck")[-1]
+    back = strike.recovered()
+    goes_on = job.wait_until(lambda: reported(shared, "struck")[-1] > at, 120, "report after the loss")
+    result = last_json(job.wait())
+    (resumed,) = result["resumed"]
+    tell("train", host_back_after=back, next_report_after=round(back + goes_on, 1), steps_redone=at - resumed)
+    assert 0 <= at - resumed <= 2 * EVERY
+    check_same_weights(shared, "struck")
+
+
+def test_training_outlives_a_cut_cable(shared, cluster, calm):
+    job = cluster.submit("cut", *train_command(shared, "cut"))
+    job.wait_until(lambda: len(reported(shared, "cut")) >= 4, 180, "fourth report")
+    host = cluster.workers[0]
+    host.cut()
+    at, cut = reported(shared, "cut")[-1], time.monotonic()
+    time.sleep(CUT)
+    assert reported(shared, "cut")[-1] <= at + EVERY
+    host.mend()
+    job.wait_until(lambda: reported(shared, "cut")[-1] > at + EVERY, 240, "report after the cut")
+    went_on = round(time.monotonic() - cut - CUT, 1)
+    result = last_json(job.wait())
+    redone = sum(at - step for step in result["resumed"])
+    tell("train, cut off", next_report_after_mending=went_on, times_resumed=len(result["resumed"]), steps_redone=redone)
+    check_same_weights(shared, "cut")
