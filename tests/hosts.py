@@ -7,6 +7,7 @@ host can be killed with all its processes, and its cable pulled. Files are share
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -166,11 +167,14 @@ class Cluster:
         command += [f"--temp-dir={host.folder}", f"--num-cpus={cpus}", "--object-store-memory=100000000"]
         return host.start(*command, "--disable-usage-stats", log=self._logs / f"{host.name}.txt")
 
-    def submit(self, name: str, *command: object, **environment: str | None) -> Job:
-        """``ray job submit`` on the client, of a ``gpo`` command."""
+    def submit(
+        self, name: str, *command: object, runtime: dict | None = None, **environment: str | None
+    ) -> Job:
+        """``ray job submit`` on the client, of a ``gpo`` command with a runtime environment."""
         log = self._logs / f"{name}.txt"
-        submit = [BIN / "ray", "job", "submit", "--address", self.dashboard, "--", BIN / "gpo", *command]
-        return Job(self.client.start(*submit, log=log, **environment), log)
+        submit = [BIN / "ray", "job", "submit", "--address", self.dashboard]
+        submit += [] if runtime is None else ["--runtime-env-json", json.dumps(runtime)]
+        return Job(self.client.start(*submit, "--", BIN / "gpo", *command, log=log, **environment), log)
 
     def printed(self) -> str:
         """The ends of all that was printed."""

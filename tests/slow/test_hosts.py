@@ -5,6 +5,7 @@ same. Run with -s to see, for each stage, how long it took to go on, and what wa
 """
 
 import json
+import sys
 import time
 
 import hosts
@@ -14,16 +15,19 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from safetensors.torch import load_file
-from synthetic import survey, tiny_config
+from synthetic import survey
 from tiny_model import save_tiny_model
 
 from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.language_model import find_model
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.evaluation.protocol import EvaluationPlan, evaluate_config, evaluate_split
-from gpo_ray.model.episodes import PreferenceArrays
+from gpo_ray.evaluation.runner import _arrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split
+from gpo_ray.tuning import job as tuning
+from gpo_ray.tuning.space import compile_search
+from gpo_ray.tuning.trial import trial_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 QUESTIONS, GROUPS = 320, 8
@@ -77,20 +81,26 @@ class Strike:
                 continue
         return found
 
-    def fall(self):
+    def fall(self, comes_back=True):
         self.at = time.monotonic()
         self._host.kill()
-        self._node = self._cluster.join(self._host)
+        if comes_back:
+            self._node = self._cluster.join(self._host)
 
     def recovered(self, seconds=120):
-        """Seconds from the loss until the host works again."""
-        self._job.wait_until(self.works, seconds, f"{self._title} on {self._host.name} again")
+        """Seconds from the loss until the host works again; None if the others did the rest."""
+        deadline = time.monotonic() + seconds
+        while not (works := self.works()) and self._job.process.poll() is None:
+            assert time.monotonic() < deadline, f"no {self._title} on {self._host.name} again"
+            time.sleep(0.1)
+        took = round(time.monotonic() - self.at, 1)
         assert self._node.wait() == 0
-        return round(time.monotonic() - self.at, 1)
+        return took if works else None
 
 
 def tell(stage, **facts):
-    print(f"\n{stage}: " + ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in facts.items()), flush=True)
+    line = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in facts.items())
+    sys.stdout.write(f"\n{stage}: {line}\n")
 
 
 def embed_command(shared, out):
@@ -130,7 +140,10 @@ def embedded(shared, cluster):
 
 
 def test_nobody_submits_without_the_token(cluster):
-    for name, given in (("none", {"RAY_AUTH_TOKEN": None, "RAY_AUTH_MODE": "disabled"}), ("wrong", {"RAY_AUTH_TOKEN": "0" * 32})):
+    for name, given in (
+        ("none", {"RAY_AUTH_TOKEN": None, "RAY_AUTH_MODE": "disabled"}),
+        ("wrong", {"RAY_AUTH_TOKEN": "0" * 32}),
+    ):
         job = cluster.submit(f"token-{name}", "preflight", **given)
         assert job.process.wait(60) != 0
         assert "AuthenticationError" in job.log.read_text()
@@ -145,8 +158,9 @@ def test_embeddings_are_those_of_one_host_each_once(shared, embedded):
         for t in tables
         for pair in zip(*(t[c].to_pylist() for c in ("question_id", "response_index")), strict=True)
     )
-    assert rows == sorted((q.question_id, i) for q in dataset.iter_questions() for i in range(len(q.responses)))
-    some = list(dataset.iter_questions())[::8]
+    asked = list(dataset.iter_questions())
+    assert rows == sorted((q.question_id, i) for q in asked for i in range(len(q.responses)))
+    some = asked[::8]
     encoder = Encoder(find_model(str(shared / "model")), "float32", "cpu", batch_tokens=4096)
     encoded = encoder.encode([(q.prompt, q.responses) for q in some])
     store = EmbeddingStore(shared / "store")
@@ -159,18 +173,24 @@ def test_embeddings_are_those_of_one_host_each_once(shared, embedded):
 
 
 def train_command(shared, out):
-    return (
-        "train", "--config", shared / "train.yaml", "--survey", shared / "survey", "--embeddings", shared / "store",
-        "--out", shared / out, "--workers", 2, "--zero-stage", 1, "--fraction", 0.75, "--json",
-    )  # fmt: skip
+    places = ("--survey", shared / "survey", "--embeddings", shared / "store", "--out", shared / out)
+    command = ("train", "--config", shared / "train.yaml", *places, "--fraction", 0.75)
+    return (*command, "--workers", 2, "--zero-stage", 1, "--json")
 
 
 @pytest.fixture(scope="module")
-def calm(shared, cluster, embedded):
+def settings(shared):
+    """The file of a configuration for training."""
+    episodes = {"context_questions": [4, 12], "target_questions": [4, 12]}
+    validation = {"every": EVERY, "patience": 1000, "context_questions": 8}
+    values = {"steps": STEPS, "episodes": episodes, "validation": validation, "standardize": True}
+    (shared / "train.yaml").write_text(yaml.safe_dump(values))
+    return shared / "train.yaml"
+
+
+@pytest.fixture(scope="module")
+def calm(shared, cluster, embedded, settings):
     """What two workers of one host make of the same, undisturbed."""
-    settings = {"steps": STEPS, "episodes": {"context_questions": [4, 12], "target_questions": [4, 12]}}
-    settings |= {"validation": {"every": EVERY, "patience": 1000, "context_questions": 8}, "standardize": True}
-    (shared / "train.yaml").write_text(yaml.safe_dump(settings))
     log = shared / "logs" / "calm.txt"
     alone = hosts.Job(cluster.client.start(hosts.BIN / "gpo", *train_command(shared, "calm"), log=log), log)
     return last_json(alone.wait())
@@ -216,5 +236,90 @@ def test_training_outlives_a_cut_cable(shared, cluster, calm):
     went_on = round(time.monotonic() - cut - CUT, 1)
     result = last_json(job.wait())
     redone = sum(at - step for step in result["resumed"])
-    tell("train, cut off", next_report_after_mending=went_on, times_resumed=len(result["resumed"]), steps_redone=redone)
+    tell(
+        "train, cut off",
+        next_report_after_mending=went_on,
+        times_resumed=len(result["resumed"]),
+        steps_redone=redone,
+    )
     check_same_weights(shared, "cut")
+
+
+def test_no_trial_is_lost(shared, cluster, embedded, settings):
+    rates = [1e-3, 3e-4, 1e-4, 3e-5]
+    values = {
+        "base": str(settings),
+        "against": str(settings),
+        "space": {"learning_rate": {"choice": rates}, "steps": {"choice": [60]}},
+        "start": [{"learning_rate": r, "steps": 60} for r in rates],
+        "trials": len(rates),
+        "scheduler": {"kind": "none"},
+        "finalists": 1,
+        "finals_protocols": ["paper"],
+        "seeds": 1,
+        "context": 3,
+    }
+    (shared / "search.yaml").write_text(yaml.safe_dump(values))
+    places = ("--survey", shared / "survey", "--embeddings", shared / "store", "--out", shared / "tuning")
+    job = cluster.submit("tune", "tune", "--config", shared / "search.yaml", *places, "--json")
+    strike = Strike(cluster, job, cluster.workers[0], "ImplicitFunc")
+    records = shared / "tuning" / "trials"
+    job.wait_until(lambda: len(list(records.glob("*.json"))) >= 2, 120, "second trial")
+    time.sleep(1)
+    strike.fall()
+    back = strike.recovered()
+    result = last_json(job.wait())
+    lost = [json.loads(p.read_text())["lost"] for p in sorted(records.glob("*.json"))]
+    tell("tune", host_back_after=back, trials_redone=sum(lost))
+    assert (result["trials"], result["failed"], len(lost)) == (len(rates), 0, len(rates))
+    assert 1 <= sum(lost) <= 2
+    search, space = compile_search(values, "search.yaml")
+    sources = tuning._load(search, space, str(shared / "survey"), str(shared / "store"))
+    rows = pq.read_table(shared / "tuning" / "trials.parquet").to_pylist()
+    assert sorted(r["learning_rate"] for r in rows) == sorted(rates)
+    for row, times in zip(rows, lost, strict=True):
+        assert row["steps"] == 60
+        if times:
+            config = trial_config(space.starts[rates.index(row["learning_rate"])], space)
+            arrays = sources.arrays[config.model.pooling]
+            _, alignment = evaluate_config("alone", config, arrays, sources.split, 3)
+            assert row["validation_alignment"] == pytest.approx(alignment, abs=1e-6)
+
+
+def test_every_split_is_scored_once(shared, cluster, embedded):
+    out = shared / "evaluation"
+    places = ("--survey", shared / "survey", "--embeddings", shared / "store", "--out", out)
+    options = ("--methods", "paper,uniform", "--fractions", 0.5, "--seeds", 4, "--steps", 60, "--context", 4)
+    job = cluster.submit("evaluate", "evaluate", *places, *options, "--context-sizes", "", "--json")
+    strike = Strike(cluster, job, cluster.workers[1], "_split_task")
+    time.sleep(1)
+    redone = len(strike.processes())
+    strike.fall()
+    back = strike.recovered()
+    last_json(job.wait())
+    tell("evaluate", host_back_after=back, splits_redone=redone)
+    assert redone == 1
+    plan = EvaluationPlan(("paper", "uniform"), 4, 60, ())
+    arrays = _arrays(PreferenceDataset.load(shared / "survey"), str(shared / "store"), plan)
+    splits = [Split(**s) for s in json.loads((out / "splits.json").read_text())]
+    expected = [row for s in splits for row in evaluate_split(plan, arrays, s)]
+    rows = pq.read_table(out / "results.parquet").to_pylist()
+    assert [(r["method"], r["seed"], r["group_id"]) for r in rows] == [
+        (r["method"], r["seed"], r["group_id"]) for r in expected
+    ]
+    np.testing.assert_allclose([r["alignment"] for r in rows], [r["alignment"] for r in expected], atol=1e-6)
+
+
+def test_embedding_goes_on_without_a_host_that_stays_away(shared, cluster):
+    patience = {"env_vars": {"RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S": "15"}}
+    command = embed_command(shared, "alone")
+    job = cluster.submit("alone", *command, runtime=patience)
+    strike = Strike(cluster, job, cluster.workers[0], "_EmbeddingActor")
+    job.wait_until(lambda: len(shards(shared / "alone")) >= 4, 180, "fourth shard")
+    strike.fall(comes_back=False)
+    result = last_json(job.wait())
+    assert (result["embedded"], result["reused"]) == (QUESTIONS, 0)
+    tell("embed, host stays away", ended_after=round(time.monotonic() - strike.at, 1))
+    rows = [pq.read_metadata(p).num_rows for p in (shared / "alone").glob("shard-*.parquet")]
+    EmbeddingStore(shared / "alone").load(PreferenceDataset.load(shared / "survey"))
+    assert sum(rows) == result["responses"]
