@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -99,6 +99,7 @@ class _EmbeddingActor:
     def _embed(self, batch: pa.Table) -> pa.Table:
         rows = []
         for unit in batch["unit"].to_pylist():
+            began = time.time()
             questions = [Question(**q) for q in json.loads(unit)]
             encoded = self._encoder.encode([(q.prompt, q.responses) for q in questions])
             name, entry = self._store.write_shard(questions, encoded, self._fingerprint, self._dtype)
@@ -109,6 +110,8 @@ class _EmbeddingActor:
                     "worker": self._worker,
                     "ids": [q.question_id for q in questions],
                     "tokens": sum(e.tokens for e in encoded),
+                    "began": began,
+                    "ended": time.time(),
                 }
             )
         return pa.Table.from_pylist(rows)
@@ -128,7 +131,8 @@ def embed(
 
     Returns:
         ``questions, responses, embedded, reused`` (questions), ``tokens, seconds, out``, ``workers``
-        (tokens by worker) and ``damaged`` (shards that had to be made again).
+        (tokens by worker), ``tokens_per_second`` (:func:`steady_rate`) and ``damaged`` (shards that had to
+        be made again).
 
     Raises:
         EmbeddingError: if the model cannot be loaded, or the store is of another model.
@@ -149,6 +153,7 @@ def embed(
     missing = [q for q in questions if (q.question_id, q.key) not in contents.keys]
     shards = dict(contents.shards)
     workers: dict[str, int] = {}
+    units: list[dict[str, Any]] = []
     if missing:
         with ray_session(address):
             capacity = cluster_capacity()
@@ -156,6 +161,7 @@ def embed(
             for row in _run_to_the_end(missing, source, model_id, str(out), config, progress):
                 shards[row["shard"]] = json.loads(row["entry"])
                 workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
+                units.append(row)
     store.commit(model_id, shards, model=source.reference, dtype=config.dtype)
     return {
         "questions": len(questions),
@@ -166,6 +172,7 @@ def embed(
         "seconds": round(time.monotonic() - started, 3),
         "out": str(out),
         "workers": workers,
+        "tokens_per_second": steady_rate(units),
         "damaged": contents.damaged,
     }
 
@@ -259,6 +266,29 @@ def _run(
                 bar.set_postfix_str(f"{tokens / (time.monotonic() - begun):.0f} tokens/s")
             begun = begun or time.monotonic()
             yield row
+
+
+def steady_rate(units: Sequence[Mapping[str, Any]]) -> float | None:
+    """Tokens per second while all workers were at work: starting, each one's first unit and the end excluded.
+
+    Args:
+        units: ``worker, tokens, began, ended`` (seconds on the workers' clocks) of each unit of work.
+
+    Returns:
+        The sum of the workers' rates; None if one of them did nothing in that time.
+    """
+    by_worker: dict[str, list[Mapping[str, Any]]] = {}
+    for unit in sorted(units, key=lambda u: u["began"]):
+        by_worker.setdefault(unit["worker"], []).append(unit)
+    begin = max((mine[0]["ended"] for mine in by_worker.values()), default=0.0)
+    end = min((mine[-1]["ended"] for mine in by_worker.values()), default=0.0)
+    total = 0.0
+    for mine in by_worker.values():
+        steady = [u for u in mine if u["began"] >= begin and u["ended"] <= end]
+        if not steady:
+            return None
+        total += sum(u["tokens"] for u in steady) / (steady[-1]["ended"] - steady[0]["began"])
+    return round(total, 1) or None
 
 
 def _most_actors(questions: int, config: EmbedConfig, capacity: Capacity) -> int:
