@@ -87,6 +87,14 @@ class Host:
         """Of all that runs on this host."""
         return [int(p) for p in _ip("netns", "pids", self.name).split()]
 
+    def titles(self) -> str:
+        """Command lines of all that runs on this host, one a line."""
+        lines = []
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                lines.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
+        return "\n".join(lines)
+
     def kill(self) -> None:
         """SIGKILL everything at once, as a power cut would."""
         while found := self.pids():

@@ -284,10 +284,12 @@ def steady_rate(units: Sequence[Mapping[str, Any]]) -> float | None:
     end = min((mine[-1]["ended"] for mine in by_worker.values()), default=0.0)
     total = 0.0
     for mine in by_worker.values():
-        steady = [u for u in mine if u["began"] >= begin and u["ended"] <= end]
+        steady = [i for i, u in enumerate(mine) if u["began"] >= begin and u["ended"] <= end]
         if not steady:
             return None
-        total += sum(u["tokens"] for u in steady) / (steady[-1]["ended"] - steady[0]["began"])
+        first, last = steady[0], steady[-1]
+        until = mine[last + 1]["began"] if last + 1 < len(mine) else mine[last]["ended"]  # waiting counts
+        total += sum(mine[i]["tokens"] for i in steady) / (until - mine[first]["began"])
     return round(total, 1) or None
 
 

@@ -72,15 +72,7 @@ def train_distributed(
                 use_gpu=gpus_per_worker > 0,
                 resources_per_worker={"CPU": 1} | ({"GPU": gpus_per_worker} if gpus_per_worker else {}),
             ),
-            run_config=ray.train.RunConfig(
-                name=job.name,
-                storage_path=job.storage,
-                failure_config=ray.train.FailureConfig(
-                    max_failures=MAX_FAILURES, controller_failure_limit=MAX_STARTS
-                ),
-                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
-                logging_config=ray.train.LoggingConfig(log_level="ERROR"),
-            ),
+            run_config=_run_config(job),
         )
         with _ProgressBar(job, progress_bar):
             try:
@@ -94,6 +86,19 @@ def train_distributed(
         with result.checkpoint.as_directory() as folder:
             progress = Progress.load(Path(folder))
     return finish(job, prepared, progress)
+
+
+def _run_config(job: TrainJob) -> ray.train.RunConfig:
+    """Where a run is kept, and what it outlives."""
+    return ray.train.RunConfig(
+        name=job.name,
+        storage_path=job.storage,
+        failure_config=ray.train.FailureConfig(
+            max_failures=MAX_FAILURES, controller_failure_limit=MAX_STARTS
+        ),
+        checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+        logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+    )
 
 
 def _why(error: ray.train.TrainingFailedError) -> str:

@@ -10,7 +10,6 @@ import time
 
 import hosts
 import numpy as np
-import psutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -25,6 +24,8 @@ from gpo_ray.evaluation.protocol import EvaluationPlan, evaluate_config, evaluat
 from gpo_ray.evaluation.runner import _arrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split
+from gpo_ray.serving.database import open_database
+from gpo_ray.serving.keys import KeyRing
 from gpo_ray.tuning import job as tuning
 from gpo_ray.tuning.space import compile_search
 from gpo_ray.tuning.trial import trial_config
@@ -73,13 +74,7 @@ class Strike:
         return bool(self.processes())
 
     def processes(self):
-        found = []
-        for pid in self._host.pids():
-            try:
-                found += [pid] if self._title in " ".join(psutil.Process(pid).cmdline()) else []
-            except psutil.NoSuchProcess:
-                continue
-        return found
+        return [line for line in self._host.titles().splitlines() if self._title in line]
 
     def fall(self, comes_back=True):
         self.at = time.monotonic()
@@ -308,6 +303,89 @@ def test_every_split_is_scored_once(shared, cluster, embedded):
         (r["method"], r["seed"], r["group_id"]) for r in expected
     ]
     np.testing.assert_allclose([r["alignment"] for r in rows], [r["alignment"] for r in expected], atol=1e-6)
+
+
+SERVED = """
+import json, sys, time
+from pathlib import Path
+from gpo_ray.predicting import Answer, Slate
+from gpo_ray.serving.client import Client, ServiceError
+url, key, place = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+slates = [Slate(prompt=q["prompt"], responses=tuple(q["responses"])) for q in json.loads(sys.argv[4])]
+with Client(url, key) as client:
+    client.put_group("g", [Answer(prompt=s.prompt, responses=s.responses, choice=0) for s in slates[:4]])
+    while not (place / "stop").exists():
+        started = time.time()
+        try:
+            shares = [p.share for p in client.predict("g", slates[4:]).predictions]
+        except ServiceError as e:
+            shares = str(e)
+        with (place / "requests.jsonl").open("a") as log:
+            log.write(json.dumps([started, time.time() - started, shares]) + "\\n")
+        time.sleep(0.05)
+"""
+
+
+def serve_config(shared, database):
+    config = yaml.safe_load((hosts.ROOT / "cluster" / "serve" / "config.yaml").read_text())
+    (application,) = config["applications"]
+    small = {"min": 2, "max": 2, "cpus": 0.2}
+    application["args"] |= {
+        "bundle": str(shared / "calm"),
+        "embeddings": str(shared / "store"),
+        "database": database,
+        "ingress": small,
+        "predictor": small,
+        "encoder": small,
+    }
+    application["deployments"] = []
+    (shared / "serve.yaml").write_text(yaml.safe_dump(config))
+    return shared / "serve.yaml"
+
+
+def test_the_service_answers_while_a_host_is_lost(shared, cluster, calm):
+    database = f"sqlite:///{shared}/groups.sqlite"
+    engine = open_database(database)
+    _, key = KeyRing(engine).create("test", "tenant", ["read", "write"])
+    engine.dispose()
+    deploy = ("deploy", serve_config(shared, database), "--address", cluster.dashboard)
+    log = shared / "logs" / "deploy.txt"
+    assert cluster.client.start(hosts.BIN / "serve", *deploy, log=log).wait(60) == 0, log.read_text()
+    asked = list(PreferenceDataset.load(shared / "survey").iter_questions())[:8]
+    slates = json.dumps([{"prompt": q.prompt, "responses": q.responses} for q in asked])
+    place = shared / "served"
+    place.mkdir()
+    served = place / "requests.jsonl"
+    host = cluster.workers[0]
+    deadline = time.monotonic() + 120
+    while any("ServeReplica" not in lines for lines in map(hosts.Host.titles, cluster.workers)):
+        assert time.monotonic() < deadline, "no replicas on both hosts"
+        time.sleep(0.5)
+    url = f"http://{cluster.head.address}:8000"
+    log = shared / "logs" / "served.txt"
+    load = (sys.executable, "-c", SERVED, url, key, place, slates)
+    job = hosts.Job(cluster.client.start(*load, log=log), log)
+    strike = Strike(cluster, job, host, "ServeReplica")
+
+    def answers():
+        return [json.loads(x) for x in served.read_text().splitlines()] if served.exists() else []
+
+    job.wait_until(lambda: len(answers()) >= 20, 120, "answers")
+    strike.fall()
+    back = strike.recovered()
+    count = len(answers())
+    job.wait_until(lambda: len(answers()) >= count + 20, 60, "answers after the loss")
+    (place / "stop").touch()
+    job.wait()
+    took = [seconds for _, seconds, _ in answers()]
+    failed = [shares for *_, shares in answers() if isinstance(shares, str)]
+    tell("serve", host_back_after=back, requests=len(took), failed=len(failed), slowest=round(max(took), 1))
+    assert not failed
+    first = answers()[0][2]
+    assert all(
+        np.allclose(a, b, atol=1e-5) for _, _, shares in answers() for a, b in zip(shares, first, strict=True)
+    )
+    cluster.client.start(hosts.BIN / "serve", "shutdown", "-y", "--address", cluster.dashboard).wait(60)
 
 
 def test_embedding_goes_on_without_a_host_that_stays_away(shared, cluster):
