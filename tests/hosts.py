@@ -43,6 +43,18 @@ def _ip(*arguments: str) -> str:
     return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
 
 
+def _pids(namespace: str) -> list[int]:
+    return [int(p) for p in _ip("netns", "pids", namespace).split()]
+
+
+def _kill_all(namespace: str) -> None:
+    while found := _pids(namespace):
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
 class Host:
     """A namespace with one cable into the bridge's."""
 
@@ -85,7 +97,7 @@ class Host:
 
     def pids(self) -> list[int]:
         """Of all that runs on this host."""
-        return [int(p) for p in _ip("netns", "pids", self.name).split()]
+        return _pids(self.name)
 
     def titles(self) -> str:
         """Command lines of all that runs on this host, one a line."""
@@ -97,11 +109,7 @@ class Host:
 
     def kill(self) -> None:
         """SIGKILL everything at once, as a power cut would."""
-        while found := self.pids():
-            for pid in found:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)
+        _kill_all(self.name)
 
     def cut(self) -> None:
         """Pull the cable."""
@@ -110,12 +118,6 @@ class Host:
     def mend(self) -> None:
         """Plug it in again."""
         _ip("-n", self._bridge, "link", "set", self._cable, "up")
-
-    def remove(self) -> None:
-        """Leave nothing behind."""
-        self.kill()
-        _ip("netns", "del", self.name)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Network:
@@ -135,10 +137,13 @@ class Network:
         return self.hosts[-1]
 
     def remove(self) -> None:
-        """All hosts with their processes, and the bridge."""
+        """All hosts with their processes, and the bridge, however far they got."""
+        mine = [line.split()[0] for line in _ip("netns", "list").splitlines() if line]
+        for name in [n for n in mine if n.startswith(f"{self.name}-")]:
+            _kill_all(name)
+            _ip("netns", "del", name)
         for host in self.hosts:
-            host.remove()
-        _ip("netns", "del", self.bridge)
+            shutil.rmtree(host.folder, ignore_errors=True)
 
 
 class Cluster:
@@ -151,11 +156,15 @@ class Cluster:
     """
 
     def __init__(self, logs: Path, cpus: int = 1, workers: int = 2) -> None:
-        self._logs, self._cpus = logs, cpus
+        self.logs, self._cpus = logs, cpus
         self.network = Network()
-        self.head = self.network.add()
-        self.workers = [self.network.add() for _ in range(workers)]
-        self.client = self.network.add()
+        try:
+            self.head = self.network.add()
+            self.workers = [self.network.add() for _ in range(workers)]
+            self.client = self.network.add()
+        except BaseException:
+            self.network.remove()
+            raise
         self.address = f"{self.head.address}:{PORT}"
         self.dashboard = f"http://{self.head.address}:{DASHBOARD}"
 
@@ -173,20 +182,20 @@ class Cluster:
     def _ray(self, host: Host, cpus: int, *options: str) -> subprocess.Popen:
         command = [BIN / "ray", "start", *options, f"--node-ip-address={host.address}"]
         command += [f"--temp-dir={host.folder}", f"--num-cpus={cpus}", "--object-store-memory=100000000"]
-        return host.start(*command, "--disable-usage-stats", log=self._logs / f"{host.name}.txt")
+        return host.start(*command, "--disable-usage-stats", log=self.logs / f"{host.name}.txt")
 
     def submit(
         self, name: str, *command: object, runtime: dict | None = None, **environment: str | None
     ) -> Job:
         """``ray job submit`` on the client, of a ``gpo`` command with a runtime environment."""
-        log = self._logs / f"{name}.txt"
+        log = self.logs / f"{name}.txt"
         submit = [BIN / "ray", "job", "submit", "--address", self.dashboard]
         submit += [] if runtime is None else ["--runtime-env-json", json.dumps(runtime)]
         return Job(self.client.start(*submit, "--", BIN / "gpo", *command, log=log, **environment), log)
 
     def printed(self) -> str:
         """The ends of all that was printed."""
-        return "\n".join(f"--- {p.name}\n{p.read_text()[-1500:]}" for p in sorted(self._logs.glob("*.txt")))
+        return "\n".join(f"--- {p.name}\n{p.read_text()[-1500:]}" for p in sorted(self.logs.glob("*.txt")))
 
     def down(self) -> None:
         """Stop everything."""

@@ -1,7 +1,7 @@
 """The pipeline on three hosts, submitted from a fourth: a host is lost in every stage, and cut off for 30 s.
 
 Hosts are network namespaces (``hosts.py``). What a stage leaves is compared with what one host makes of the
-same. Run with -s to see, for each stage, how long it took to go on, and what was done twice.
+same. For each stage they print how long it took to go on, in seconds, and what was done twice.
 """
 
 import json
@@ -93,9 +93,17 @@ class Strike:
         return took if works else None
 
 
-def tell(stage, **facts):
-    line = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in facts.items())
-    sys.stdout.write(f"\n{stage}: {line}\n")
+@pytest.fixture(scope="module")
+def tell(pytestconfig):
+    """Print facts about a stage, also where pytest keeps what tests print."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def tell(stage, **facts):
+        line = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in facts.items())
+        with capture.global_and_fixture_disabled():
+            sys.stdout.write(f"\n{stage}: {line}\n")
+
+    return tell
 
 
 def embed_command(shared, out):
@@ -116,7 +124,7 @@ def shards(folder):
 
 
 @pytest.fixture(scope="module")
-def embedded(shared, cluster):
+def embedded(shared, cluster, tell):
     """The store that two hosts made, one of which was lost; and what that took."""
     out = shared / "store"
     job = cluster.submit("embed", *embed_command(shared, "store"))
@@ -203,7 +211,7 @@ def check_same_weights(shared, name):
     assert all((found[k] == expected[k]).all() for k in expected)
 
 
-def test_training_goes_on_with_the_same_weights(shared, cluster, calm):
+def test_training_goes_on_with_the_same_weights(shared, cluster, calm, tell):
     job = cluster.submit("train", *train_command(shared, "struck"))
     strike = Strike(cluster, job, cluster.workers[1], "RayTrainWorker")
     job.wait_until(lambda: len(reported(shared, "struck")) >= 4, 180, "fourth report")
@@ -218,7 +226,7 @@ def test_training_goes_on_with_the_same_weights(shared, cluster, calm):
     check_same_weights(shared, "struck")
 
 
-def test_training_outlives_a_cut_cable(shared, cluster, calm):
+def test_training_outlives_a_cut_cable(shared, cluster, calm, tell):
     job = cluster.submit("cut", *train_command(shared, "cut"))
     job.wait_until(lambda: len(reported(shared, "cut")) >= 4, 180, "fourth report")
     host = cluster.workers[0]
@@ -240,7 +248,7 @@ def test_training_outlives_a_cut_cable(shared, cluster, calm):
     check_same_weights(shared, "cut")
 
 
-def test_no_trial_is_lost(shared, cluster, embedded, settings):
+def test_no_trial_is_lost(shared, cluster, embedded, settings, tell):
     rates = [1e-3, 3e-4, 1e-4, 3e-5]
     values = {
         "base": str(settings),
@@ -281,7 +289,7 @@ def test_no_trial_is_lost(shared, cluster, embedded, settings):
             assert row["validation_alignment"] == pytest.approx(alignment, abs=1e-6)
 
 
-def test_every_split_is_scored_once(shared, cluster, embedded):
+def test_every_split_is_scored_once(shared, cluster, embedded, tell):
     out = shared / "evaluation"
     places = ("--survey", shared / "survey", "--embeddings", shared / "store", "--out", out)
     options = ("--methods", "paper,uniform", "--fractions", 0.5, "--seeds", 4, "--steps", 60, "--context", 4)
@@ -343,14 +351,25 @@ def serve_config(shared, database):
     return shared / "serve.yaml"
 
 
-def test_the_service_answers_while_a_host_is_lost(shared, cluster, calm):
+@pytest.fixture
+def serve(cluster):
+    """Runs a ``serve`` command on the client; what it deploys is gone after the test."""
+
+    def run(*arguments):
+        log = cluster.logs / f"serve-{arguments[0]}.txt"
+        command = (hosts.BIN / "serve", *arguments, "--address", cluster.dashboard)
+        assert cluster.client.start(*command, log=log).wait(120) == 0, log.read_text()
+
+    yield run
+    run("shutdown", "-y")
+
+
+def test_the_service_answers_while_a_host_is_lost(shared, cluster, calm, serve, tell):
     database = f"sqlite:///{shared}/groups.sqlite"
     engine = open_database(database)
     _, key = KeyRing(engine).create("test", "tenant", ["read", "write"])
     engine.dispose()
-    deploy = ("deploy", serve_config(shared, database), "--address", cluster.dashboard)
-    log = shared / "logs" / "deploy.txt"
-    assert cluster.client.start(hosts.BIN / "serve", *deploy, log=log).wait(60) == 0, log.read_text()
+    serve("deploy", serve_config(shared, database))
     asked = list(PreferenceDataset.load(shared / "survey").iter_questions())[:8]
     slates = json.dumps([{"prompt": q.prompt, "responses": q.responses} for q in asked])
     place = shared / "served"
@@ -385,10 +404,9 @@ def test_the_service_answers_while_a_host_is_lost(shared, cluster, calm):
     assert all(
         np.allclose(a, b, atol=1e-5) for _, _, shares in answers() for a, b in zip(shares, first, strict=True)
     )
-    cluster.client.start(hosts.BIN / "serve", "shutdown", "-y", "--address", cluster.dashboard).wait(60)
 
 
-def test_embedding_goes_on_without_a_host_that_stays_away(shared, cluster):
+def test_embedding_goes_on_without_a_host_that_stays_away(shared, cluster, tell):
     patience = {"env_vars": {"RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S": "15"}}
     command = embed_command(shared, "alone")
     job = cluster.submit("alone", *command, runtime=patience)
