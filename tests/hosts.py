@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
@@ -170,10 +172,21 @@ class Cluster:
 
     def up(self) -> None:
         """Start every node; returns when all are there."""
-        self._ray(self.head, 0, "--head", f"--port={PORT}", f"--dashboard-host={self.head.address}").wait()
-        started = [self.join(w) for w in self.workers]
-        for process in started:
-            assert process.wait() == 0, self.printed()
+        self._settle(self.head, self._start_head(), self._start_head)
+        started = [(w, self.join(w)) for w in self.workers]
+        for worker, process in started:
+            self._settle(worker, process, partial(self.join, worker))
+
+    def _settle(self, host: Host, process: subprocess.Popen, again: Callable[[], subprocess.Popen]) -> None:
+        """Wait for a node; Ray gives up after 30 s, which is short where others use the machine."""
+        if process.wait() != 0:
+            host.kill()
+            process = again()
+        assert process.wait() == 0, self.printed()
+
+    def _start_head(self) -> subprocess.Popen:
+        options = ("--head", f"--port={PORT}", f"--dashboard-host={self.head.address}")
+        return self._ray(self.head, 0, *options)
 
     def join(self, worker: Host) -> subprocess.Popen:
         """Start a worker's Ray node, for the first time or again."""
