@@ -233,7 +233,7 @@ class Job:
             time.sleep(0.1)
         return time.monotonic() - started
 
-    def wait(self, seconds: float = 300) -> str:
+    def wait(self, seconds: float = 1200) -> str:
         """What it printed, once it has succeeded."""
         code = self.process.wait(timeout=seconds)
         text = self.log.read_text()
