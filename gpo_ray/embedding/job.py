@@ -7,19 +7,20 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
 import ray
 import ray.data
+import ray.data.exceptions
 from pydantic import BaseModel, ConfigDict, Field
 from tqdm.auto import tqdm
 
 from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
 from gpo_ray.embedding.store import KIND, EmbeddingStore
-from gpo_ray.errors import EmbeddingError, GPOError
+from gpo_ray.errors import EmbeddingError, GPOError, ResourceError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.ray_session import cluster_capacity, ray_session
 from gpo_ray.resources import Bundle, Capacity, Need, embed_need
@@ -30,6 +31,9 @@ UNITS_PER_ACTOR = 8
 """Work is cut finer than the actors are many, so that the last ones finish together."""
 QUESTIONS_PER_ACTOR = 64
 """Below this, loading one more copy of the model costs more than it saves."""
+STALLED = getattr(ray.data.exceptions, "ExecutionTimeoutError", ())
+"""Raised by Ray Data, from 2.60 on, when nothing has moved for half an hour (its setting
+``RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S``): it waits for the hosts that it started with to come back."""
 
 
 class EmbedConfig(BaseModel):
@@ -95,6 +99,7 @@ class _EmbeddingActor:
     def _embed(self, batch: pa.Table) -> pa.Table:
         rows = []
         for unit in batch["unit"].to_pylist():
+            began = time.time()
             questions = [Question(**q) for q in json.loads(unit)]
             encoded = self._encoder.encode([(q.prompt, q.responses) for q in questions])
             name, entry = self._store.write_shard(questions, encoded, self._fingerprint, self._dtype)
@@ -103,8 +108,10 @@ class _EmbeddingActor:
                     "shard": name,
                     "entry": json.dumps(entry),
                     "worker": self._worker,
-                    "questions": len(questions),
+                    "ids": [q.question_id for q in questions],
                     "tokens": sum(e.tokens for e in encoded),
+                    "began": began,
+                    "ended": time.time(),
                 }
             )
         return pa.Table.from_pylist(rows)
@@ -124,7 +131,8 @@ def embed(
 
     Returns:
         ``questions, responses, embedded, reused`` (questions), ``tokens, seconds, out``, ``workers``
-        (tokens by worker) and ``damaged`` (shards that had to be made again).
+        (tokens by worker), ``tokens_per_second`` (:func:`steady_rate`) and ``damaged`` (shards that had to
+        be made again).
 
     Raises:
         EmbeddingError: if the model cannot be loaded, or the store is of another model.
@@ -145,11 +153,15 @@ def embed(
     missing = [q for q in questions if (q.question_id, q.key) not in contents.keys]
     shards = dict(contents.shards)
     workers: dict[str, int] = {}
+    units: list[dict[str, Any]] = []
     if missing:
         with ray_session(address):
-            for row in _run(missing, source, model_id, str(out), config, progress):
+            capacity = cluster_capacity()
+            capacity.check(config.need(capacity))
+            for row in _run_to_the_end(missing, source, model_id, str(out), config, progress):
                 shards[row["shard"]] = json.loads(row["entry"])
                 workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
+                units.append(row)
     store.commit(model_id, shards, model=source.reference, dtype=config.dtype)
     return {
         "questions": len(questions),
@@ -160,8 +172,44 @@ def embed(
         "seconds": round(time.monotonic() - started, 3),
         "out": str(out),
         "workers": workers,
+        "tokens_per_second": steady_rate(units),
         "damaged": contents.damaged,
     }
+
+
+def _run_to_the_end(
+    questions: list[Question],
+    source: ModelSource,
+    model_id: str,
+    out: str,
+    config: EmbedConfig,
+    progress: bool,
+) -> Iterable[dict[str, Any]]:
+    """Yield one row for each unit of work as it is finished, also where a host is lost for good.
+
+    Raises:
+        ResourceError: if nothing moves although all hosts are there, or those left have no room.
+    """
+    left = {q.question_id: q for q in questions}
+    before = len(cluster_capacity().alive)
+    while left:
+        try:
+            for row in _run(list(left.values()), source, model_id, out, config, progress):
+                for name in row["ids"]:
+                    del left[name]
+                yield row
+        except STALLED as e:
+            capacity = cluster_capacity()
+            fit = capacity.room(config.need(capacity).bundles[0], config.actors or 1)
+            if len(capacity.alive) >= before or not fit:
+                raise ResourceError(
+                    f"embed: nothing moved for long, {len(left)} questions are left; the same command goes "
+                    "on from here (RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S is how many seconds it waits)"
+                ) from e
+            before = len(capacity.alive)
+            logger.warning("%d questions are left, and %d hosts; going on with those", len(left), before)
+            if config.actors is not None:
+                config = config.model_copy(update={"actors": fit})
 
 
 def _run(
@@ -174,7 +222,6 @@ def _run(
 ) -> Iterable[dict[str, Any]]:
     """Yield one row for each unit of work as it is finished."""
     capacity = cluster_capacity()
-    capacity.check(config.need(capacity))
     gpus = config.gpus_each(capacity)
     actors = config.actors or _most_actors(len(questions), config, capacity)
     threads = max(1, int(config.cpus_per_actor))
@@ -213,12 +260,37 @@ def _run(
         for row in rows:
             if row.get("error"):
                 raise EmbeddingError(row["error"])
-            bar.update(row["questions"])
+            bar.update(len(row["ids"]))
             if begun:  # the first unit also waited for the model to load
                 tokens += row["tokens"]
                 bar.set_postfix_str(f"{tokens / (time.monotonic() - begun):.0f} tokens/s")
             begun = begun or time.monotonic()
             yield row
+
+
+def steady_rate(units: Sequence[Mapping[str, Any]]) -> float | None:
+    """Tokens per second while all workers were at work: starting, each one's first unit and the end excluded.
+
+    Args:
+        units: ``worker, tokens, began, ended`` (seconds on the workers' clocks) of each unit of work.
+
+    Returns:
+        The sum of the workers' rates; None if one of them did nothing in that time.
+    """
+    by_worker: dict[str, list[Mapping[str, Any]]] = {}
+    for unit in sorted(units, key=lambda u: u["began"]):
+        by_worker.setdefault(unit["worker"], []).append(unit)
+    begin = max((mine[0]["ended"] for mine in by_worker.values()), default=0.0)
+    end = min((mine[-1]["ended"] for mine in by_worker.values()), default=0.0)
+    total = 0.0
+    for mine in by_worker.values():
+        steady = [i for i, u in enumerate(mine) if u["began"] >= begin and u["ended"] <= end]
+        if not steady:
+            return None
+        first, last = steady[0], steady[-1]
+        until = mine[last + 1]["began"] if last + 1 < len(mine) else mine[last]["ended"]  # waiting counts
+        total += sum(mine[i]["tokens"] for i in steady) / (until - mine[first]["began"])
+    return round(total, 1) or None
 
 
 def _most_actors(questions: int, config: EmbedConfig, capacity: Capacity) -> int:

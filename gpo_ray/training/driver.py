@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray.train
 import ray.train.torch
+import ray.util
 import torch.distributed
 from tqdm.auto import tqdm
 
@@ -26,6 +29,8 @@ from gpo_ray.training.run import METRICS, RunLog, TrainJob, finish, prepare
 
 MAX_FAILURES = 3
 """Lost workers after which a run gives up; the same command then goes on from its last checkpoint."""
+MAX_STARTS = 30
+"""Attempts, of a minute each, to find room for all workers while a lost host is away."""
 
 
 def train_distributed(
@@ -62,6 +67,7 @@ def train_distributed(
         trainer = ray.train.torch.TorchTrainer(
             _worker,
             train_loop_config={"job": job, "zero_stage": zero_stage},
+            torch_config=TorchOnRay(),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=workers,
                 use_gpu=gpus_per_worker > 0,
@@ -74,8 +80,7 @@ def train_distributed(
                 result = trainer.fit()
             except ray.train.TrainingFailedError as e:
                 raise user_error(e) or ResourceError(
-                    f"training stopped after {MAX_FAILURES} lost workers ({' '.join(str(e).split())[:200]}); "
-                    "the same command goes on from the last checkpoint"
+                    f"training stopped: {_why(e)}; the same command goes on from the last checkpoint"
                 ) from e
         if result.checkpoint is None:
             raise ResourceError("training ended without a checkpoint; run the same command again")
@@ -85,15 +90,55 @@ def train_distributed(
 
 
 def _run_config(job: TrainJob) -> ray.train.RunConfig:
+    """Where a run is kept, and what it outlives."""
     filesystem, path = Folder(job.storage).location
     return ray.train.RunConfig(
         name=job.name,
         storage_path=path,
         storage_filesystem=filesystem,
-        failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+        failure_config=ray.train.FailureConfig(
+            max_failures=MAX_FAILURES, controller_failure_limit=MAX_STARTS
+        ),
         checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         logging_config=ray.train.LoggingConfig(log_level="ERROR"),
     )
+
+
+def _why(error: ray.train.TrainingFailedError) -> str:
+    """What ended a run that no user's mistake ended, in one line."""
+    if isinstance(error, ray.train.ControllerError):
+        cause = str(error.controller_failure).strip().rsplit("\n", 1)[-1]
+        return f"its workers could not be started ({cause[:300]})"
+    return f"it lost workers {MAX_FAILURES + 1} times ({' '.join(str(error).split())[:200]})"
+
+
+class _TorchOnRay(ray.train.torch.TorchConfig().backend_cls):  # type: ignore[misc]
+    """Sets up process groups on the network that Ray itself uses."""
+
+    def on_start(self, worker_group: Any, backend_config: Any) -> None:
+        """Called before the training function, with all workers there."""
+        worker_group.execute(use_node_interface)
+        super().on_start(worker_group, backend_config)
+
+
+class TorchOnRay(ray.train.torch.TorchConfig):  # type: ignore[misc]
+    """Torch's process groups for workers on several hosts."""
+
+    @property
+    def backend_cls(self) -> type:
+        """What sets them up."""
+        return _TorchOnRay
+
+
+def use_node_interface() -> None:
+    """Have gloo use the interface with this node's address, unless GLOO_SOCKET_IFNAME names another.
+
+    By itself it uses the address that the host's own name resolves to, which is often a loopback one.
+    """
+    address = ray.util.get_node_ip_address()
+    found = [n for n, all_of in psutil.net_if_addrs().items() if address in {a.address for a in all_of}]
+    if found:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", found[0])
 
 
 def _worker(settings: dict[str, Any]) -> None:

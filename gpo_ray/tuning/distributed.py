@@ -23,6 +23,7 @@ from gpo_ray.ray_session import cluster_capacity, user_error
 from gpo_ray.resources import Bundle
 from gpo_ray.storage import Folder
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
+from gpo_ray.training.driver import TorchOnRay
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
@@ -70,6 +71,7 @@ def run_distributed_trial(
     trainer = ray.train.torch.TorchTrainer(
         _worker,
         train_loop_config={"config": config, "shared": shared, "priors": priors, "split": split},
+        torch_config=TorchOnRay(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=search.workers,
             use_gpu=search.gpus > 0,

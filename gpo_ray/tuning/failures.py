@@ -7,6 +7,7 @@ import ray
 from gpo_ray.ray_session import user_error
 
 MOST_LETTERS = 500
+_LOST = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError)
 _MEMORY = ("MemoryError", "OutOfMemoryError", "out of memory", "can't allocate memory")
 
 
@@ -20,9 +21,17 @@ def reason(error: BaseException) -> str:
     text = f"{type(error).__name__}: {error}"
     if any(sign in text for sign in _MEMORY):
         return one_line(f"out of memory: {text}")
-    if isinstance(error, (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError)):
+    if isinstance(error, _LOST):
         return one_line(f"its process was killed, as happens where memory runs out: {text}")
     return one_line(text)
+
+
+def was_lost(error: BaseException) -> bool:
+    """Whether a process went away, with its host or alone, rather than come to an end of its own."""
+    if isinstance(error, ray.exceptions.RayTaskError):
+        error = error.cause
+    failures = getattr(error, "worker_failures", {}).values()  # of a trial on several workers
+    return any(isinstance(e, _LOST) for e in (error, *failures))
 
 
 def one_line(text: str) -> str:

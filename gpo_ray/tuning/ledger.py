@@ -24,6 +24,8 @@ class TrialRecord:
     """``running`` (or interrupted), ``finished``, ``stopped`` by the scheduler, or ``failed``."""
     reason: str = ""
     """Why it failed."""
+    lost: int = 0
+    """How often it lost its process, or its host."""
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     """What was reported: :data:`gpo_ray.tuning.trial.REPORTED`."""

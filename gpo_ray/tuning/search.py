@@ -2,7 +2,8 @@
 
 A search resumes from its ledger rather than from Tune's own snapshots: those are taken every few seconds,
 so that a trial that ended in between would be run again. HyperOpt and ASHA are told of all trials that
-ended before; a trial that was interrupted is the first to run.
+ended before; a trial that was interrupted is the first to run. So is one that lost its process or its host,
+once the others have ended.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from ray.tune.search.hyperopt import HyperOptSearch
 from gpo_ray.preferences.splits import Split
 from gpo_ray.ray_session import user_error
 from gpo_ray.storage import Folder
-from gpo_ray.tuning.failures import one_line, reason
-from gpo_ray.tuning.ledger import FAILED, FINISHED, STOPPED, Ledger, TrialRecord
+from gpo_ray.tuning.failures import one_line, reason, was_lost
+from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors
 from gpo_ray.tuning.space import SearchConfig, Space
 from gpo_ray.tuning.tracking import MlflowLog
@@ -36,6 +37,8 @@ from gpo_ray.tuning.trial import METRIC, PLACEMENT_GROUP, REPORTED, run_trial
 
 RANDOM_TRIALS = 20
 """Most trials drawn at random before TPE models them."""
+MOST_LOST = 2
+"""How often a trial may lose its process and run again; one that runs out of memory will each time."""
 
 
 def run_trials(
@@ -62,6 +65,22 @@ def run_trials(
     """
     if log is not None:
         log.write(ledger)
+    _run_left(search, space, shared, split, ledger, logs, log, progress_bar)
+    while any(r.lost for r in ledger.interrupted()):  # each ends, or is lost once more
+        _run_left(search, space, shared, split, ledger, logs, log, progress_bar)
+
+
+def _run_left(
+    search: SearchConfig,
+    space: Space,
+    shared: Shared,
+    split: Split,
+    ledger: Ledger,
+    logs: Folder,
+    log: MlflowLog | None,
+    progress_bar: bool,
+) -> None:
+    """Run every trial that has not ended, once."""
     left = search.trials - len(ledger.ended())
     if left <= 0:
         return
@@ -199,11 +218,17 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
         self._records: dict[str, TrialRecord] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
-        sample = {k: getattr(v, "item", lambda v=v: v)() for k, v in trial.config.items()}
-        again = next((r for r in self._waiting if r.sample == sample), None)
-        if again is not None:
-            self._waiting.remove(again)
-        self._records[trial.trial_id] = again or self._ledger.start(sample)
+        self._record(trial)
+
+    def _record(self, trial: Any) -> TrialRecord:
+        """The trial's record: that of the interrupted one that it repeats, or a new one."""
+        if trial.trial_id not in self._records:
+            sample = {k: getattr(v, "item", lambda v=v: v)() for k, v in trial.config.items()}
+            again = next((r for r in self._waiting if r.sample == sample), None)
+            if again is not None:
+                self._waiting.remove(again)
+            self._records[trial.trial_id] = again or self._ledger.start(sample)
+        return self._records[trial.trial_id]
 
     def on_trial_result(
         self,
@@ -223,8 +248,13 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
         self._end(trial, record, FINISHED if record.history and record.history[-1]["ended"] else STOPPED)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
-        record = self._records.get(trial.trial_id) or self._ledger.start(dict(trial.config))
-        self._end(trial, record, FAILED, _reason(trial))
+        record = self._record(trial)
+        why, lost = _why(trial)
+        if lost and record.lost < MOST_LOST:
+            record.lost, record.history = record.lost + 1, []
+            self._end(trial, record, RUNNING)
+        else:
+            self._end(trial, record, FAILED, why)
 
     def _end(self, trial: Any, record: TrialRecord, status: str, reason: str = "") -> None:
         record.status, record.reason = status, reason
@@ -238,11 +268,12 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
             release(held)
 
 
-def _reason(trial: Any) -> str:
-    """Why a trial failed, in one line."""
+def _why(trial: Any) -> tuple[str, bool]:
+    """Why a trial failed, in one line, and whether that was the loss of its process."""
     # Tune writes these on this machine at once, and into the search's folder, where it would read them, later
     if trial.pickled_error_file is not None:
-        return reason(pickle.loads(Path(trial.pickled_error_file).read_bytes()))  # noqa: S301 - Tune wrote it
+        error = pickle.loads(Path(trial.pickled_error_file).read_bytes())  # noqa: S301 - Tune wrote it
+        return reason(error), was_lost(error)
     if trial.error_file is not None:
-        return one_line(Path(trial.error_file).read_text())
-    return "its process was lost"
+        return one_line(Path(trial.error_file).read_text()), False
+    return "its process was lost", True

@@ -1,5 +1,6 @@
 """A whole search on a small random survey: failures, resumption, and what it leaves."""
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -193,19 +194,31 @@ def test_trials_that_run_out_of_memory_are_recorded_and_the_search_goes_on(folde
     out = tmp_path / "out"
     killed = []
 
-    def kill_the_first_trial():
-        while not (out / "trials" / "00000.json").exists():
-            time.sleep(0.1)
-        for process in psutil.Process().children(recursive=True):
-            if "ImplicitFunc" in process.name() + " ".join(process.cmdline()):
-                process.kill()
-                killed.append(process.pid)
+    def first():
+        file = out / "trials" / "00000.json"
+        return json.loads(file.read_text()) if file.exists() else {"status": "absent"}
 
-    watcher = threading.Thread(target=kill_the_first_trial, daemon=True)
+    def others_ended():
+        files = [out / "trials" / f"{i:05d}.json" for i in (1, 2)]
+        return all(f.exists() and json.loads(f.read_text())["status"] != "running" for f in files)
+
+    def kill_the_first_trial_whenever_it_runs():
+        for lost in range(1 + search.MOST_LOST):  # it runs again after the others
+            while first()["status"] == "absent" or (lost and not others_ended()):
+                time.sleep(0.1)
+            while first()["status"] == "running" and first()["lost"] == lost:
+                for process in psutil.Process().children(recursive=True):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        if "ImplicitFunc" in process.name() + " ".join(process.cmdline()):
+                            process.kill()
+                time.sleep(0.1)
+            killed.append(first()["status"])
+
+    watcher = threading.Thread(target=kill_the_first_trial_whenever_it_runs, daemon=True)
     watcher.start()
     result = run(folders, out, start=start, space=space, trials=3, concurrent=1, scheduler={"kind": "none"})
     watcher.join()
-    assert len(killed) == 1
+    assert killed == ["running"] * search.MOST_LOST + ["failed"]
     rows = pq.read_table(out / "trials.parquet").to_pylist()
     assert [r["status"] for r in rows] == ["failed", "failed", "finished"]
     assert rows[0]["reason"].startswith("its process was killed, as happens where memory runs out: ")

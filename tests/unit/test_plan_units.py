@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import questions
 
-from gpo_ray.embedding.job import plan_units
+from gpo_ray.embedding.job import plan_units, steady_rate
 from gpo_ray.preferences.dataset import Question
 
 
@@ -44,3 +44,20 @@ def test_questions_of_like_length_are_together():
     units = plan_units(asked, 2, 1024)
     lengths = [len(q.prompt) for unit in units for q in unit]
     assert lengths == sorted(lengths, reverse=True)
+
+
+def work(worker, *units):
+    return [dict(zip(("worker", "began", "ended", "tokens"), (worker, *u), strict=True)) for u in units]
+
+
+def test_steady_rate_leaves_out_the_start_and_the_end():
+    slow = work("slow", (0, 50, 10), (50, 60, 100), (60, 70, 100), (75, 80, 100))
+    # its first unit, what it did while the other one started, and what was left for it alone
+    quick = work("quick", (0, 5, 999), (5, 50, 999), (50, 55, 200), (55, 60, 200), (78, 95, 999))
+    assert steady_rate(quick + slow) == pytest.approx(300 / 30 + 400 / (78 - 50), abs=0.1)
+
+
+def test_steady_rate_of_too_little_work_is_unknown():
+    assert steady_rate([]) is None
+    assert steady_rate(work("a", (0, 1, 10))) is None
+    assert steady_rate(work("a", (0, 1, 10), (1, 2, 10), (2, 3, 10)) + work("b", (0, 2.5, 10))) is None

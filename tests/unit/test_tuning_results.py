@@ -4,12 +4,14 @@ import importlib.util
 
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
+from ray.train import ControllerError, WorkerGroupError
 from synthetic import survey
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.storage import Folder
-from gpo_ray.tuning.failures import reason
+from gpo_ray.training.driver import _why
+from gpo_ray.tuning.failures import reason, was_lost
 from gpo_ray.tuning.finals import AGAINST, _judge, everything, final_split
 from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, Ledger, TrialRecord
 from gpo_ray.tuning.report import importance
@@ -152,3 +154,20 @@ def test_mlflow_has_every_trial_once(tmp_path):
 def test_mlflow_that_is_not_installed_is_named():
     with pytest.raises(ConfigError, match=r"mlflow: not installed; pip install 'gpo-ray\[mlflow\]'"):
         MlflowLog("sqlite:///m.db", "search", compile_search(SPACE, "f")[1])
+
+
+def test_a_lost_process_is_told_from_an_error():
+    lost = ActorDiedError()
+    wrong = ConfigError("training diverged")
+    assert was_lost(lost)
+    assert was_lost(RayTaskError("f", "traceback", lost))
+    assert was_lost(WorkerGroupError("two failed", {0: wrong, 1: lost}))
+    assert not was_lost(wrong)
+    assert not was_lost(RayTaskError("f", "traceback", wrong))
+    assert not was_lost(WorkerGroupError("one failed", {0: wrong}))
+
+
+def test_what_ended_a_training_run_is_named():
+    never = ControllerError(RuntimeError("Traceback:\n  in setup\nRuntimeError: connectFullMesh failed"))
+    assert _why(never) == "its workers could not be started (RuntimeError: connectFullMesh failed)"
+    assert _why(WorkerGroupError("gone", {1: ActorDiedError()})).startswith("it lost workers 4 times")
