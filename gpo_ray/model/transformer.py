@@ -84,7 +84,7 @@ class PairLinear(nn.Linear):
 
 
 class PairEmbedder(nn.Sequential):
-    """The MLP from (x, y) to a token."""
+    """The MLP from (x, y) to a token; of targets, whose y is 0, once per distinct response."""
 
     def __init__(self, embedding_width: int, width: int, depth: int) -> None:
         layers: list[nn.Module] = [PairLinear(embedding_width + 1, width)]
@@ -94,11 +94,14 @@ class PairEmbedder(nn.Sequential):
 
     def forward(self, x: Tensor, points: tuple[Points, ...]) -> list[Tensor]:  # type: ignore[override]
         """X (N, E) and points (B, P) each -> tokens (B, P, D) each."""
+        shared = [p.y is None and p.index.numel() > len(x) for p in points]
+        every = torch.arange(len(x), device=x.device)
+        asked = tuple(Points(every) if s else p for s, p in zip(shared, points, strict=True))
         first, *rest = self
-        tokens: list[Tensor] = first(x, points)
+        tokens: list[Tensor] = first(x, asked)
         for layer in rest:
             tokens = [layer(t) for t in tokens]
-        return tokens
+        return [t[p.index] if s else t for s, t, p in zip(shared, tokens, points, strict=True)]
 
 
 class ContextAttention(nn.Module):
@@ -114,7 +117,7 @@ class ContextAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(
-        self, h: Tensor, cache: tuple[Tensor, Tensor] | None, mask: Tensor | None
+        self, h: Tensor, cache: tuple[Tensor, Tensor] | None, mask: Tensor | None, only_cache: bool
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """H (B, P, D) attends to ``cache``, or to itself where there is none.
 
@@ -122,11 +125,15 @@ class ContextAttention(nn.Module):
             h: (B, P, D) the queries.
             cache: keys and values (B, H, C, D/H) of the context.
             mask: (B, C) True for real context points, None if all are.
+            only_cache: return H as it is; its keys and values are all that is asked for.
 
         Returns:
             (B, P, D) and the keys and values attended to.
         """
         width = h.shape[-1]
+        if only_cache:
+            k, v = F.linear(h, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, -1)
+            return h, (self._split(k), self._split(v))
         if cache is None:
             q, k, v = F.linear(h, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
             cache = self._split(k), self._split(v)
@@ -154,10 +161,16 @@ class EncoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(width)
 
     def forward(
-        self, h: Tensor, cache: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None
+        self,
+        h: Tensor,
+        cache: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        only_cache: bool = False,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """As :meth:`ContextAttention.forward`."""
-        attended, cache = self.self_attn(h, cache, mask)
+        attended, cache = self.self_attn(h, cache, mask, only_cache)
+        if only_cache:
+            return h, cache
         h = self.norm1(h + attended)
         return self.norm2(h + self.linear2(F.relu(self.linear1(h)))), cache
 
@@ -220,8 +233,9 @@ class GPOTransformer(nn.Module):
         if h.shape[1] == 0:
             raise ValueError("the context is empty: give at least one answer")
         caches = []
-        for layer in self.encoder.layers:
-            h, cache = layer(h, None, mask)
+        *_, last = self.encoder.layers
+        for layer in self.encoder.layers:  # what the last one makes of the context, no target sees
+            h, cache = layer(h, None, mask, only_cache=layer is last)
             caches.append(cache)
         return ContextCache(tuple(caches), mask)
 
