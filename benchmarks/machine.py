@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 
 def matmul_peak(size: int = 1024, seconds: float = 1.0) -> float:
@@ -29,6 +29,13 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
 
 def matmul_flop(work: Callable[[], Any]) -> int:
     """Floating-point operations of the matrix products in it (attention's too), forward and backward."""
-    with FlopCounterMode(display=False) as counter:
+    ops = torch.ops.aten
+    attention = {  # torch counts that of GPUs only
+        ops._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
+        ops._scaled_dot_product_flash_attention_for_cpu_backward: lambda grad, q, k, v, *_, **__: (
+            sdpa_backward_flop_count(grad, q, k, v)
+        ),
+    }
+    with FlopCounterMode(display=False, custom_mapping=attention) as counter:
         work()
     return counter.get_total_flops()

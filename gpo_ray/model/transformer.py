@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -74,11 +75,17 @@ def _stacked(each: Sequence[Tensor]) -> Tensor:
 class PairLinear(nn.Linear):
     """Linear([x, y]), with the large product W_x x computed once per distinct response."""
 
-    def forward(self, x: Tensor, points: tuple[Points, ...]) -> list[Tensor]:  # type: ignore[override]
-        """X (N, E) and points (B, P) each -> (B, P, D) each; y of targets is 0."""
-        projected = F.linear(x, self.weight[:, :-1], self.bias)
+    def project(self, x: Tensor) -> Tensor:
+        """X (N, E) -> W_x x + b (N, D)."""
+        return F.linear(x, self.weight[:, :-1], self.bias)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, points: tuple[Points, ...], projected: bool = False
+    ) -> list[Tensor]:
+        """X (N, E), or its projection, and points (B, P) each -> (B, P, D) each; y of targets is 0."""
+        rows = x if projected else self.project(x)
         return [
-            projected[p.index] if p.y is None else projected[p.index] + p.y[..., None] * self.weight[:, -1]
+            rows[p.index] if p.y is None else rows[p.index] + p.y[..., None] * self.weight[:, -1]
             for p in points
         ]
 
@@ -92,13 +99,19 @@ class PairEmbedder(nn.Sequential):
             layers += [nn.ReLU(), nn.Linear(width, width)]
         super().__init__(*layers)
 
-    def forward(self, x: Tensor, points: tuple[Points, ...]) -> list[Tensor]:  # type: ignore[override]
-        """X (N, E) and points (B, P) each -> tokens (B, P, D) each."""
+    def project(self, x: Tensor) -> Tensor:
+        """As :meth:`PairLinear.project`."""
+        return cast(PairLinear, self[0]).project(x)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, points: tuple[Points, ...], projected: bool = False
+    ) -> list[Tensor]:
+        """As :meth:`PairLinear.forward`, to tokens."""
         shared = [p.y is None and p.index.numel() > len(x) for p in points]
         every = torch.arange(len(x), device=x.device)
         asked = tuple(Points(every) if s else p for s, p in zip(shared, points, strict=True))
         first, *rest = self
-        tokens: list[Tensor] = first(x, asked)
+        tokens: list[Tensor] = first(x, asked, projected)
         for layer in rest:
             tokens = [layer(t) for t in tokens]
         return [t[p.index] if s else t for s, t, p in zip(shared, tokens, points, strict=True)]
@@ -221,13 +234,28 @@ class GPOTransformer(nn.Module):
         context_tokens, target_tokens = self.embedder(x, (context, target))
         return self._decode(self._encode(context_tokens, context.mask), target_tokens, target)
 
-    def encode_context(self, x: Tensor, context: Points) -> ContextCache:
-        """The keys and values of each group's context, to be reused for any targets: exact."""
-        return self._encode(self.embedder(x, (context,))[0], context.mask)
+    def project(self, x: Tensor) -> Tensor:
+        """The first layer's part (N, D) of responses (N, E), to be used again for any group: exact."""
+        return self.embedder.project(x)
 
-    def decode(self, x: Tensor, cache: ContextCache, target: Points) -> tuple[Tensor, Tensor]:
-        """Predict targets from encoded contexts; as :meth:`forward`."""
-        return self._decode(cache, self.embedder(x, (target,))[0], target)
+    def encode_context(self, projected: Tensor, context: Points) -> ContextCache:
+        """The keys and values of each group's context, to be reused for any targets: exact.
+
+        Args:
+            projected: (N, D) distinct responses, from :meth:`project`.
+            context: (B, C) points with shares.
+        """
+        return self._encode(self.embedder(projected, (context,), projected=True)[0], context.mask)
+
+    def decode(self, projected: Tensor, cache: ContextCache, target: Points) -> tuple[Tensor, Tensor]:
+        """Predict targets from encoded contexts; returns as :meth:`forward`.
+
+        Args:
+            projected: (N, D) distinct responses, from :meth:`project`.
+            cache: from :meth:`encode_context`.
+            target: (B, T) points.
+        """
+        return self._decode(cache, self.embedder(projected, (target,), projected=True)[0], target)
 
     def _encode(self, h: Tensor, mask: Tensor | None) -> ContextCache:
         if h.shape[1] == 0:

@@ -163,8 +163,8 @@ def test_cached_context_gives_the_same_numbers(seed, groups, contexts, targets, 
         mask = torch.rand(groups, contexts, generator=torch.Generator().manual_seed(seed)) < 0.5
         mask[:, 0] = True
         context = Points(context.index, context.y, mask)
-    cache = model.encode_context(x, context)
-    close(model.decode(x, cache, target), model(x, context, target))
+    cache = model.encode_context(model.project(x), context)
+    close(model.decode(model.project(x), cache, target), model(x, context, target))
 
 
 @given(seed=SEEDS, groups=st.integers(2, 5), contexts=SIZES, targets=SIZES)
@@ -190,9 +190,10 @@ def test_the_context_shares_matter():
 def test_empty_context_is_rejected(call):
     x, context, target = random_points(0, 2, 1, 3)
     empty = Points(context.index[:, :0], context.y[:, :0])
-    arguments = (x, empty, target) if call == "forward" else (x, empty)
+    model = tiny()
+    arguments = (x, empty, target) if call == "forward" else (model.project(x), empty)
     with pytest.raises(ValueError, match="context is empty"):
-        getattr(tiny(), call)(*arguments)
+        getattr(model, call)(*arguments)
 
 
 @pytest.mark.parametrize("depth", [2, 3])
@@ -207,9 +208,9 @@ def test_embedder_depth_counts_linear_layers(depth):
 def test_padded_contexts_give_each_group_what_its_own_does(contexts, targets, seed):
     torch.manual_seed(seed)
     model = GPOTransformer(3, ModelConfig(**TINY_MODEL)).double().eval()
-    x = torch.randn(20, 3, dtype=torch.float64)
     index = torch.randint(20, (len(contexts), targets))
     with torch.no_grad():
+        x = model.project(torch.randn(20, 3, dtype=torch.float64))
         caches = [
             model.encode_context(x, Points(torch.randint(20, (1, c)), torch.rand(1, c, dtype=torch.float64)))
             for c in contexts
