@@ -10,10 +10,10 @@ in batteries), in each round by:
 - ``batched``: the same texts in batches of 32 by length, padded, as sentence-transformers does
 - ``ours``: the encoder without its readings, and ``ours_with_readings``
 
-All give the same vectors (to 1e-4 of their size, checked). Seconds are CPU time of one thread, medians over the
-rounds. ``share_of_peak``: operations of the matrix products that real tokens need (2 per weight and token; what
-attention and padding take comes on top and is not counted) per CPU-second, over the most that a square float32 product
-reaches in this process. The last line is a JSON object.
+All give the same vectors (to 1e-4 of their size, checked). Seconds are CPU time of one thread, medians over
+the rounds. ``share_of_peak``: operations of the matrix products with weights that real tokens need (2 per
+weight and token; attention and padding come on top and do not count) per CPU-second, over the most that a
+square float32 product reaches in this process. The last line is a JSON object.
 """
 
 from __future__ import annotations
