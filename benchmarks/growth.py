@@ -5,8 +5,8 @@
 
 Random data. A cost of c n^a has exponent a; it is fitted by least squares to the logarithms over the range
 that is given, and again over its upper half, since fixed costs hide the growth of small sizes. Seconds are
-CPU time of one thread, least of three. ``--more`` adds the next larger size of each axis. The last line is JSON
-
+CPU time of one thread, least of three. ``--more`` adds the next larger size of each axis. The last line is
+a JSON object.
 
 - individuals: people who answered 20 questions of 1,000 each. ``load``: their answers as tables to arrays;
   ``bytes``: what those arrays take; ``start``: what training does before its first step; ``step``: a step of
