@@ -106,6 +106,23 @@ def test_other_architectures_equal_the_plain_recipe(tmp_path, architecture, chan
     check_against_plain(save_tiny_model(tmp_path / "m", config_class=architecture, **changes))
 
 
+@pytest.mark.parametrize(
+    ("architecture", "changes"),
+    [
+        ("BloomConfig", {"n_layer": 2, "n_head": 2}),  # distances come from a mask of its own
+        ("MambaConfig", {"state_size": 4}),  # a state that all before went into
+    ],
+)
+def test_models_that_cannot_read_trees_read_each_text_alone(tmp_path, caplog, architecture, changes):
+    check_against_plain(save_tiny_model(tmp_path / "m", config_class=architecture, **changes))
+    assert "cannot share what texts begin with" in caplog.text
+
+
+def test_models_that_can_do_not_warn(tiny_language_model, caplog):
+    Encoder(find_model(str(tiny_language_model)), device="cpu")
+    assert not caplog.records
+
+
 def test_model_with_a_sliding_window_equals_the_plain_recipe(tmp_path):
     check_against_plain(save_tiny_model(tmp_path / "m", config_class="MistralConfig", sliding_window=32))
 
