@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
 POOLINGS = ("mean", "answer_mean", "last", *READINGS)
 Slate = tuple[str, Sequence[str]]  # a prompt and its responses
-ROW_TOKENS = (
-    256  # more would let more questions share their beginnings, but tokens of unlike ones meet in vain
-)
+ROW_TOKENS = 256
+"""More would let more questions share what they begin with, but tokens of unlike ones meet in vain."""
 
 logger = logging.getLogger(__name__)
 
@@ -108,12 +107,10 @@ class Encoder:
         self._row_tokens = min(ROW_TOKENS, batch_tokens)
         self._readings = readings
         self.width = int(self._model.get_input_embeddings().weight.shape[1])
-        self._alone = False
+        self._alone = False  # whether each text is read by itself
         self._alone = not self._reads_trees()
         if self._alone:
-            logger.warning(
-                "%s: the model cannot share what texts begin with; embedding is slower", source.name
-            )
+            logger.warning("%s: it cannot share what texts begin with, so embedding is slower", source.name)
 
     def prompt_tokens(self, slate: Slate) -> list[int]:
         """Token ids of a question in the model's own chat template, generation prompt added."""

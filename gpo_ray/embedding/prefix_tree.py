@@ -25,9 +25,9 @@ class Text(NamedTuple):
     responses: list[list[int]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """Some texts as one sequence.
+    """Some texts as one sequence, which :meth:`add` makes longer.
 
     ``texts``: their numbers; ``ids`` (L,) token ids; ``parent`` (L,) the token before each in its text, -1
     for none; of each text ``prompt_end`` and ``response_ends``, where they end, and ``added``, how many

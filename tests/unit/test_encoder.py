@@ -115,7 +115,7 @@ def test_other_architectures_equal_the_plain_recipe(tmp_path, architecture, chan
 )
 def test_models_that_cannot_read_trees_read_each_text_alone(tmp_path, caplog, architecture, changes):
     check_against_plain(save_tiny_model(tmp_path / "m", config_class=architecture, **changes))
-    assert "cannot share what texts begin with" in caplog.text
+    assert "it cannot share what texts begin with" in caplog.text
 
 
 def test_models_that_can_do_not_warn(tiny_language_model, caplog):
