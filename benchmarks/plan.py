@@ -28,6 +28,7 @@ from tiny_model import save_tiny_model
 from gpo_ray.config import load_train_config
 from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.language_model import find_model
+from gpo_ray.embedding.prefix_tree import Text, common_prefix
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.planning.hardware import CORE, Processor
@@ -105,6 +106,7 @@ def embed_ratio(
         questions=len(slates),
         responses=len(answers),
         prompt_tokens=np.mean(prompts),
+        shared_tokens=common_prefix([Text(encoder.prompt_tokens(s), []) for s in slates]),
         response_tokens=np.mean(answers),
         stem_tokens=np.mean([len(stem) for stem, _ in again]),
         ending_tokens=[half.mean() for half in np.split(endings, 2, axis=1)],

@@ -83,6 +83,8 @@ class ValidationConfig(StrictConfig):
     without a prior; 0 scores only questions that are trained on."""
     context_questions: int = Field(default=20, ge=1)
     """Context of each validation group; its other questions are targets."""
+    most_groups: int = Field(default=2000, ge=1)
+    """Validation groups that are scored: a random choice where there are more."""
     every: int = Field(default=50, ge=1)
     """Steps between validations; each also saves a checkpoint and reports."""
     patience: int = Field(default=10, ge=1)

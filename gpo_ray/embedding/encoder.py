@@ -1,22 +1,25 @@
 """A frozen causal language model as encoder of (prompt, response) pairs.
 
-The prompt runs once per question and its keys and values serve all responses: exact for a causal
-model, and several times fewer tokens than one text per response. Two more readings, of each response
-after the prompt alone, ask for a word on the opinion and on who holds it.
+What texts begin with alike, a prompt with all its responses and a survey's questions with the chat template,
+runs once: exact for a causal model, and several times fewer tokens than one text per response. Two more
+readings, of each response after the prompt alone, ask for a word on the opinion and on who holds it.
 
-Shapes: Q questions, R responses of all of them, P prompt tokens, A response tokens, E width.
+Shapes: R responses, L tokens of a row of texts, E width.
 """
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.embedding.language_model import ModelSource, load
+from gpo_ray.embedding.prefix_tree import Row, Text, common_prefix, plan_rows
 from gpo_ray.embedding.template import READINGS, instruction, opinion_ending, opinion_stem, response_text
 from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
 
 POOLINGS = ("mean", "answer_mean", "last", *READINGS)
 Slate = tuple[str, Sequence[str]]  # a prompt and its responses
-_Tokens = tuple[list[int], list[list[int]]]  # of a prompt and of its responses
+ROW_TOKENS = 256
+"""More would let more questions share what they begin with, but tokens of unlike ones meet in vain."""
+
+logger = logging.getLogger(__name__)
 
 
 def needs_readings(pooling: str) -> bool:
@@ -50,13 +56,21 @@ class EncodedQuestion:
     last: NDArray[np.float32]
     letter_logprob: NDArray[np.float32]
     tokens: int
-    """Tokens the language model processed for it."""
+    """Tokens the language model processed for it; those shared with other questions count for one of them."""
     opinion: NDArray[np.float32] | None = None
     person: NDArray[np.float32] | None = None
 
     def pooled(self, pooling: str) -> NDArray[np.float32]:
         """(R, E) the vectors of one of ``POOLINGS``, or of several, joined by ``+``, end to end."""
         return np.concatenate([getattr(self, part) for part in pooling.split("+")], axis=1)
+
+
+class _Stem(NamedTuple):
+    """What all texts begin with: its keys and values, the sum of its hidden states (E,), and its length."""
+
+    cache: Any
+    total: torch.Tensor
+    length: int
 
 
 class Encoder:
@@ -90,8 +104,13 @@ class Encoder:
         self._head = self._model.get_output_embeddings()
         self._softcap = getattr(self._model.config, "final_logit_softcapping", None)
         self._batch_tokens = batch_tokens
+        self._row_tokens = min(ROW_TOKENS, batch_tokens)
         self._readings = readings
         self.width = int(self._model.get_input_embeddings().weight.shape[1])
+        self._alone = False  # whether each text is read by itself
+        self._alone = not self._reads_trees()
+        if self._alone:
+            logger.warning("%s: it cannot share what texts begin with, so embedding is slower", source.name)
 
     def prompt_tokens(self, slate: Slate) -> list[int]:
         """Token ids of a question in the model's own chat template, generation prompt added."""
@@ -108,11 +127,11 @@ class Encoder:
         """Token ids of each response, letter included."""
         return self._plain_tokens([response_text(i, r) for i, r in enumerate(slate[1])])
 
-    def opinion_tokens(self, slate: Slate) -> _Tokens:
+    def opinion_tokens(self, slate: Slate) -> Text:
         """Token ids of the question, and of what follows it, reading by reading."""
         stem = self._tokenizer(opinion_stem(slate[0]), add_special_tokens=True)["input_ids"]
         endings = [opinion_ending(r, reading) for reading in READINGS for r in slate[1]]
-        return [int(i) for i in stem], self._plain_tokens(endings)
+        return Text([int(i) for i in stem], self._plain_tokens(endings))
 
     def _plain_tokens(self, texts: list[str]) -> list[list[int]]:
         return [
@@ -138,139 +157,174 @@ class Encoder:
         encoded = iter(self._encode([s for s, _ in able], [t for _, t in able]))
         return [t if isinstance(t, EmbeddingError) else next(encoded) for t in tokens]
 
-    def _encode(self, slates: Sequence[Slate], tokens: Sequence[_Tokens]) -> list[EncodedQuestion]:
-        encoded = self._run(tokens)
+    def _encode(self, slates: Sequence[Slate], texts: Sequence[Text]) -> list[EncodedQuestion]:
+        encoded = self._read(texts)
         if not self._readings:
             return encoded
-        again = self._run([self.opinion_tokens(s) for s in slates])  # shorter than the first reading
+        again = self._read([self.opinion_tokens(s) for s in slates])  # shorter than the first reading
         both = []
         for e, o in zip(encoded, again, strict=True):
             parts = np.split(o.last, len(READINGS))
             both.append(replace(e, tokens=e.tokens + o.tokens, **dict(zip(READINGS, parts, strict=True))))
         return both
 
-    def _tokens(self, slate: Slate) -> _Tokens | EmbeddingError:
+    def _tokens(self, slate: Slate) -> Text | EmbeddingError:
         prompt, responses = self.prompt_tokens(slate), self.response_tokens(slate)
         limit = getattr(self._model.config, "max_position_embeddings", None)
         longest = len(prompt) + max(len(ids) for ids in responses)
         if limit and longest > limit:
             return QuestionTooLongError(slate[0], f"{longest} tokens, the model reads at most {limit}")
-        return prompt, responses
+        return Text(prompt, responses)
 
-    def _run(self, tokens: Sequence[_Tokens]) -> list[EncodedQuestion]:
+    def _read(self, texts: Sequence[Text]) -> list[EncodedQuestion]:
         import torch
 
-        prompts, responses = [p for p, _ in tokens], [r for _, r in tokens]
-        results: list[EncodedQuestion | None] = [None] * len(tokens)
         with torch.inference_mode():
-            for batch in self._batches(prompts, responses):
-                encoded = self._encode_batch([prompts[i] for i in batch], [responses[i] for i in batch])
-                for i, e in zip(batch, encoded, strict=True):
-                    results[i] = e
-        return [r for r in results if r is not None]
+            if self._alone or self._outgrows_window(texts):
+                return [self._read_alone(t) for t in texts]
+            return self._read_trees(texts)
 
-    def _batches(self, prompts: list[list[int]], responses: list[list[list[int]]]) -> Iterator[list[int]]:
-        """Questions of similar length together, so that little is padded."""
-        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-        if self._outgrows_window(prompts, responses):  # padding would count towards the window
-            yield from ([i] for i in order)
-            return
-        batch: list[int] = []
-        rows = longest = 0
-        for i in order:
-            rows_after = rows + len(responses[i])
-            width = max(longest, len(prompts[i]) + max(len(r) for r in responses[i]))
-            if batch and rows_after * width > self._batch_tokens:
+    def _read_trees(self, texts: Sequence[Text]) -> list[EncodedQuestion]:
+        results: dict[int, EncodedQuestion] = {}
+        rows = plan_rows(texts, 0, self._row_tokens)
+        stem: _Stem | None = None
+        if len(rows) > 1 and (shared := common_prefix(texts)):
+            stem = self._read_stem(texts[0].prompt[:shared])
+            rows = plan_rows(texts, shared, self._row_tokens)
+        for batch in self._batches(rows):
+            results |= self._read_rows(texts, batch, stem)
+        encoded = [results[i] for i in range(len(texts))]
+        if stem is not None:
+            encoded[0] = replace(encoded[0], tokens=encoded[0].tokens + stem.length)
+        return encoded
+
+    def _read_alone(self, text: Text) -> EncodedQuestion:
+        """Each response with the whole prompt, as the plain recipe has it."""
+        letters = [r[0] for r in text.responses]
+        parts = []
+        for response in text.responses:
+            row = Row()
+            row.add(0, Text(text.prompt, [response]), 0)
+            ids = self._on_device([row.ids])
+            hidden = self._model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            parts.append(self._pool(row, hidden[0], None, [letters])[0])
+        joined = {k: np.concatenate([getattr(p, k) for p in parts]) for k in ("mean", "answer_mean", "last")}
+        return replace(parts[0], **joined, tokens=sum(p.tokens for p in parts))
+
+    def _read_stem(self, ids: list[int]) -> _Stem:
+        out = self._model.base_model(input_ids=self._on_device([ids]), use_cache=True)
+        return _Stem(out.past_key_values, out.last_hidden_state[0].float().sum(0), len(ids))
+
+    def _batches(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
+        """Rows of similar length together, so that little is padded."""
+        batch: list[Row] = []
+        for row in sorted(rows, key=lambda row: -len(row.ids)):
+            if batch and (len(batch) + 1) * len(batch[0].ids) > self._batch_tokens:
                 yield batch
-                batch, rows_after = [], len(responses[i])
-                width = len(prompts[i]) + max(len(r) for r in responses[i])
-            batch.append(i)
-            rows, longest = rows_after, width
+                batch = []
+            batch.append(row)
         if batch:
             yield batch
 
-    def _outgrows_window(self, prompts: list[list[int]], responses: list[list[list[int]]]) -> bool:
+    def _read_rows(
+        self, texts: Sequence[Text], rows: Sequence[Row], stem: _Stem | None
+    ) -> dict[int, EncodedQuestion]:
+        """The questions of some rows, by number, in one forward pass."""
+        import torch
+
+        before, longest = (stem.length if stem else 0), max(len(row.ids) for row in rows)
+        ids = np.zeros((len(rows), longest), np.int64)
+        seen = np.zeros((len(rows), longest, before + longest), bool)
+        seen[:, :, : max(before, 1)] = True  # padding must see something
+        for i, row in enumerate(rows):
+            n = len(row.ids)
+            ids[i, :n] = row.ids
+            seen[i, :n, before : before + n] = row.seen()
+        positions = np.maximum(seen.sum(-1) - 1, 0)
+        mask = torch.zeros(seen.shape, dtype=self._model.dtype)
+        mask.masked_fill_(torch.from_numpy(~seen), torch.finfo(self._model.dtype).min)
+        arguments = {}
+        if stem is not None:
+            arguments["past_key_values"] = cache = copy.deepcopy(stem.cache)
+            cache.batch_repeat_interleave(len(rows))
+        hidden = self._model.base_model(
+            input_ids=self._on_device(ids),
+            attention_mask=mask[:, None].to(self._device),
+            position_ids=self._on_device(positions),
+            use_cache=stem is not None,
+            **arguments,
+        ).last_hidden_state
+        results: dict[int, EncodedQuestion] = {}
+        for row, states in zip(rows, hidden, strict=True):
+            letters = [[r[0] for r in texts[i].responses] for i in row.texts]
+            results |= zip(row.texts, self._pool(row, states[: len(row.ids)], stem, letters), strict=True)
+        return results
+
+    def _pool(
+        self, row: Row, hidden: torch.Tensor, stem: _Stem | None, letters: list[list[int]]
+    ) -> list[EncodedQuestion]:
+        """The questions of a row from its hidden states (L, E)."""
+        import torch
+
+        seen = row.seen()
+        ends = np.concatenate(row.response_ends)
+        text = seen[ends]  # (R, L) the tokens of each response's text
+        answer = text & ~seen[np.repeat(row.prompt_end, [len(e) for e in row.response_ends])]
+        length, states = (stem.length if stem else 0), hidden.float()
+
+        def total(which: NDArray[np.bool_]) -> torch.Tensor:
+            return torch.from_numpy(which).to(states) @ states
+
+        def count(which: NDArray[np.bool_]) -> torch.Tensor:
+            return torch.from_numpy(which.sum(1, keepdims=True)).to(states)
+
+        whole = (total(text) + (stem.total if stem else 0)) / (length + count(text))
+        pooled = [p.cpu().numpy() for p in (whole, total(answer) / count(answer), states[ends])]
+        logits = self._logits(hidden[row.prompt_end])
+        cuts = np.cumsum([len(e) for e in row.response_ends])[:-1]
+        parts = zip(*(np.split(p, cuts) for p in pooled), strict=True)
+        return [
+            EncodedQuestion(
+                mean=mean,
+                answer_mean=answer_mean,
+                last=last,
+                letter_logprob=logits[q, letters[q]].log_softmax(0).cpu().numpy(),
+                tokens=row.added[q],
+            )
+            for q, (mean, answer_mean, last) in enumerate(parts)
+        ]
+
+    def _reads_trees(self) -> bool:
+        """Whether the model gives in trees what it gives for each text alone.
+
+        Not all architectures take such masks, and some ignore them.
+        """
+        texts = [Text([5, 6, 7, 8], [[9, 10], [11]]), Text([5, 6, 9], [[10], [12, 7]])]
+        whole, near = self._row_tokens, 1e-4 if self._model.dtype.itemsize == 4 else 0.1
+        try:
+            self._row_tokens = 1  # so that there are two rows, and what they begin with
+            found = self._read(texts)
+        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
+            return False
+        finally:
+            self._row_tokens, self._alone = whole, True
+        pairs = zip(found, self._read(texts), strict=True)
+        return all(np.abs(f.mean - w.mean).max() <= near * np.abs(w.mean).max() for f, w in pairs)
+
+    def _on_device(self, ids: Any) -> torch.Tensor:
+        import torch
+
+        return torch.as_tensor(ids).to(self._device)
+
+    def _outgrows_window(self, texts: Sequence[Text]) -> bool:
         config = self._model.config
         window = getattr(config, "sliding_window", None)
         if window is None or not getattr(config, "use_sliding_window", True):
             return False
-        texts = zip(prompts, responses, strict=True)
-        return any(len(p) + max(len(ids) for ids in r) > window for p, r in texts)
-
-    def _encode_batch(
-        self, prompts: list[list[int]], responses: list[list[list[int]]]
-    ) -> list[EncodedQuestion]:
-        import torch
-
-        ids, mask = _pad(prompts, self._device)
-        out = self._model.base_model(input_ids=ids, attention_mask=mask, use_cache=True)
-        hidden = out.last_hidden_state  # (Q, P, E)
-        at_end = hidden[torch.arange(len(prompts), device=hidden.device), mask.sum(1) - 1]
-        prompt_sum = (hidden.float() * mask[..., None]).sum(1)  # (Q, E)
-        logits = self._logits(at_end)
-        sizes = [len(r) for r in responses]
-        pooled = self._encode_responses(out.past_key_values, mask, prompt_sum, responses)
-        encoded, start = [], 0
-        for q, size in enumerate(sizes):
-            rows = slice(start, start + size)
-            letters = torch.tensor([r[0] for r in responses[q]], device=logits.device)
-            encoded.append(
-                EncodedQuestion(
-                    mean=pooled[0][rows],
-                    answer_mean=pooled[1][rows],
-                    last=pooled[2][rows],
-                    letter_logprob=logits[q, letters].log_softmax(0).cpu().numpy(),
-                    tokens=len(prompts[q]) + sum(len(r) for r in responses[q]),
-                )
-            )
-            start += size
-        return encoded
-
-    def _encode_responses(
-        self,
-        cache: Any,
-        prompt_mask: torch.Tensor,
-        prompt_sum: torch.Tensor,
-        responses: list[list[list[int]]],
-    ) -> list[NDArray[np.float32]]:
-        """Mean, answer mean and last hidden state of all responses, each (R, E)."""
-        import torch
-
-        owner = torch.tensor([q for q, r in enumerate(responses) for _ in r], device=self._device)
-        ids, mask = _pad([r for rs in responses for r in rs], self._device)
-        prompt_length = prompt_mask.sum(1)[owner]
-        cache.batch_select_indices(owner)
-        hidden = self._model.base_model(
-            input_ids=ids,
-            attention_mask=torch.cat([prompt_mask[owner], mask], 1),
-            position_ids=prompt_length[:, None] + torch.arange(ids.shape[1], device=self._device),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state.float()  # (R, A, E)
-        length = mask.sum(1, keepdim=True)  # (R, 1)
-        answer_sum = (hidden * mask[..., None]).sum(1)
-        pooled = [
-            (prompt_sum[owner] + answer_sum) / (prompt_length[:, None] + length),
-            answer_sum / length,
-            hidden[torch.arange(len(owner), device=hidden.device), length[:, 0] - 1],
-        ]
-        return [p.cpu().numpy() for p in pooled]
+        return any(len(t.prompt) + max(map(len, t.responses)) > window for t in texts)
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         logits = self._head(hidden.to(self._head.weight.device)).float()
         if self._softcap:
             logits = self._softcap * (logits / self._softcap).tanh()
         return logits
-
-
-def _pad(rows: list[list[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-padded token ids and the mask of real ones, each (rows, longest)."""
-    import torch
-
-    longest = max(len(r) for r in rows)
-    ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.tensor(row)
-        mask[i, : len(row)] = 1
-    return ids.to(device), mask.to(device)

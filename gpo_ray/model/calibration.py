@@ -25,6 +25,8 @@ EVIDENCES = (0.0, 0.3, 1.0, 3.0)
 THRESHOLDS = (0.0, 1.0)
 STRETCHES = (1.0, 2.0, 4.0, 8.0, 16.0)
 TRAITS = (0.0, 0.3, 0.5)
+MOST_GROUPS = 10_000
+"""Meta-train groups in memory: what an episode's prior costs grows with them, and more tell little more."""
 TRIALS, TARGETS = 24, 100
 """Trials (four times as many where there are ``MANY`` groups), and most target questions of each."""
 COVERAGE = 0.9
@@ -35,13 +37,15 @@ def fit_memory(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints,
 
     Args:
         arrays: the data.
-        groups: numbers of the meta-train groups.
+        groups: numbers of the meta-train groups; of more than ``MOST_GROUPS`` a random choice is kept.
         questions: numbers of the training questions.
         context: number of context questions for which to choose the scales.
 
     Raises:
         ConfigError: if the groups answered none of the questions.
     """
+    if len(groups) > MOST_GROUPS:
+        groups = sorted(np.random.default_rng(0).choice(groups, MOST_GROUPS, replace=False).tolist())
     memory, place = remember(arrays, groups, questions)
     view = memory.view(arrays.x.numpy(), np.diff(arrays.offsets), place, cross_fit=True)
     expected = view.mean[np.repeat(place >= 0, view.sizes)]

@@ -98,12 +98,18 @@ class GroupPreferenceModel:
                 raise DataError(f"{what}: question {i}: an embedding is not finite")
         if keys is not None and len(keys) != len(arrays):
             raise DataError(f"{what}: {len(keys)} keys for {len(arrays)} questions")
-        if self._memory is None or not arrays:
-            return [PreparedQuestion(a, None) for a in arrays]
-        sides = self._memory.sides(
-            np.concatenate(arrays), [len(a) for a in arrays], keys or [None] * len(arrays)
-        )
-        return [PreparedQuestion(a, s) for a, s in zip(arrays, sides, strict=True)]
+        if not arrays:
+            return []
+        x, sizes = np.concatenate(arrays), [len(a) for a in arrays]
+        projected: list[Tensor | None] = [None] * len(arrays)
+        if not self._prior_alone:
+            with torch.inference_mode():
+                rows = torch.split(self._model.project(torch.from_numpy(x).to(self._device)), sizes)
+                projected = [r.clone() for r in rows]  # one question kept must not keep all of them
+        sides: list[Side | None] = [None] * len(arrays)
+        if self._memory is not None:
+            sides = [*self._memory.sides(x, sizes, keys or [None] * len(arrays))]
+        return [PreparedQuestion(*values) for values in zip(sizes, projected, sides, strict=True)]
 
     def adapt_prepared(
         self, questions: Sequence[PreparedQuestion], shares: Sequence[Sequence[float] | Floats]
@@ -117,19 +123,19 @@ class GroupPreferenceModel:
             raise DataError("the context is empty: give at least one answered question")
         ys = [np.asarray(share, np.float64) for share in shares]
         for i, (question, y) in enumerate(zip(questions, ys, strict=True)):
-            if y.shape != (len(question.x),):
-                raise DataError(f"context question {i}: {y.size} shares for {len(question.x)} responses")
+            if y.shape != (question.size,):
+                raise DataError(f"context question {i}: {y.size} shares for {question.size} responses")
             if not np.isfinite(y).all() or (y < 0).any() or abs(y.sum() - 1) > SHARE_TOLERANCE:
                 raise DataError(
                     f"context question {i}: shares must be at least 0 and sum to 1, not {y.tolist()}"
                 )
-        x, y = np.concatenate([q.x for q in questions]), np.concatenate(ys)
+        y = np.concatenate(ys)
         cache = None
         if not self._prior_alone:
             with torch.inference_mode():
-                index = torch.arange(len(x), device=self._device)[None]
+                index = torch.arange(len(y), device=self._device)[None]
                 points = Points(index, torch.from_numpy(y).float()[None].to(self._device))
-                cache = self._model.encode_context(torch.from_numpy(x).to(self._device), points)
+                cache = self._model.encode_context(_projected(questions), points)
         sides = [q.side for q in questions if q.side is not None]
         conditioned = self._memory.conditioned(sides, y) if self._memory is not None else None
         return AdaptedGroup(self, cache, conditioned)
@@ -145,7 +151,7 @@ class GroupPreferenceModel:
         Returns:
             In the order of ``asked``; what else is asked does not matter to any of them.
         """
-        sizes = [[len(q.x) for q in some] for _, some in asked]
+        sizes = [[q.size for q in some] for _, some in asked]
         priors = [p for group, some in asked if (p := group.posterior(some)) is not None]
         each_size = np.concatenate(sizes)
         slate = torch.from_numpy(np.repeat(np.arange(len(each_size)), each_size)).to(self._device)
@@ -168,34 +174,42 @@ class GroupPreferenceModel:
             log_prior = torch.from_numpy(np.log(np.concatenate([p.shares for p in priors]))).float()
         if self._prior_alone and log_prior is not None:
             return log_prior.to(self._device)
-        x = torch.from_numpy(np.concatenate([q.x for _, some in asked for q in some])).to(self._device)
+        projected = _projected([q for _, some in asked for q in some])
         real = torch.arange(max(points)) < torch.tensor(points)[:, None]
         index = torch.zeros(real.shape, dtype=torch.long)
-        index[real] = torch.arange(len(x))
+        index[real] = torch.arange(len(projected))
         target = Points(index.to(self._device))
         if log_prior is not None:
             prior, known = torch.zeros(real.shape), torch.zeros(real.shape, dtype=torch.bool)
             prior[real], known[real] = log_prior, torch.from_numpy(np.concatenate([p.known for p in priors]))
             target = replace(target, prior=prior.to(self._device), known=known.to(self._device))
         caches = [group.cache for group, _ in asked if group.cache is not None]
-        mean, _ = self._model.decode(x, ContextCache.padded(caches), target)
+        mean, _ = self._model.decode(projected, ContextCache.padded(caches), target)
         return mean[real.to(self._device)]
 
 
 @dataclass(frozen=True)
 class PreparedQuestion:
-    """Embeddings (R, E) of a question's responses, and the prior there.
+    """What is known of a question with R responses before any group is.
 
-    Made by :meth:`GroupPreferenceModel.prepare`.
+    ``projected`` (R, D): the transformer's first layer of their embeddings, None where the prior predicts
+    alone; ``side``: the prior there. Made by :meth:`GroupPreferenceModel.prepare`.
     """
 
-    x: NDArray[np.float32]
+    size: int
+    projected: Tensor | None
     side: Side | None
 
     @property
     def nbytes(self) -> int:
         """Memory that it takes, to within small change."""
-        return self.x.nbytes + (self.side.nbytes if self.side is not None else 0)
+        own = self.projected.nbytes if self.projected is not None else 0
+        return own + (self.side.nbytes if self.side is not None else 0)
+
+
+def _projected(questions: Sequence[PreparedQuestion]) -> Tensor:
+    """(N, D) of all responses, end to end."""
+    return torch.cat([q.projected for q in questions if q.projected is not None])
 
 
 @dataclass(frozen=True)

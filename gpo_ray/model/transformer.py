@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -74,17 +75,23 @@ def _stacked(each: Sequence[Tensor]) -> Tensor:
 class PairLinear(nn.Linear):
     """Linear([x, y]), with the large product W_x x computed once per distinct response."""
 
-    def forward(self, x: Tensor, points: tuple[Points, ...]) -> list[Tensor]:  # type: ignore[override]
-        """X (N, E) and points (B, P) each -> (B, P, D) each; y of targets is 0."""
-        projected = F.linear(x, self.weight[:, :-1], self.bias)
+    def project(self, x: Tensor) -> Tensor:
+        """X (N, E) -> W_x x + b (N, D)."""
+        return F.linear(x, self.weight[:, :-1], self.bias)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, points: tuple[Points, ...], projected: bool = False
+    ) -> list[Tensor]:
+        """X (N, E), or its projection, and points (B, P) each -> (B, P, D) each; y of targets is 0."""
+        rows = x if projected else self.project(x)
         return [
-            projected[p.index] if p.y is None else projected[p.index] + p.y[..., None] * self.weight[:, -1]
+            rows[p.index] if p.y is None else rows[p.index] + p.y[..., None] * self.weight[:, -1]
             for p in points
         ]
 
 
 class PairEmbedder(nn.Sequential):
-    """The MLP from (x, y) to a token."""
+    """The MLP from (x, y) to a token; of targets, whose y is 0, once per distinct response."""
 
     def __init__(self, embedding_width: int, width: int, depth: int) -> None:
         layers: list[nn.Module] = [PairLinear(embedding_width + 1, width)]
@@ -92,13 +99,22 @@ class PairEmbedder(nn.Sequential):
             layers += [nn.ReLU(), nn.Linear(width, width)]
         super().__init__(*layers)
 
-    def forward(self, x: Tensor, points: tuple[Points, ...]) -> list[Tensor]:  # type: ignore[override]
-        """X (N, E) and points (B, P) each -> tokens (B, P, D) each."""
+    def project(self, x: Tensor) -> Tensor:
+        """As :meth:`PairLinear.project`."""
+        return cast(PairLinear, self[0]).project(x)
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, points: tuple[Points, ...], projected: bool = False
+    ) -> list[Tensor]:
+        """As :meth:`PairLinear.forward`, to tokens."""
+        shared = [p.y is None and p.index.numel() > len(x) for p in points]
+        every = torch.arange(len(x), device=x.device)
+        asked = tuple(Points(every) if s else p for s, p in zip(shared, points, strict=True))
         first, *rest = self
-        tokens: list[Tensor] = first(x, points)
+        tokens: list[Tensor] = first(x, asked, projected)
         for layer in rest:
             tokens = [layer(t) for t in tokens]
-        return tokens
+        return [t[p.index] if s else t for s, t, p in zip(shared, tokens, points, strict=True)]
 
 
 class ContextAttention(nn.Module):
@@ -114,7 +130,7 @@ class ContextAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(
-        self, h: Tensor, cache: tuple[Tensor, Tensor] | None, mask: Tensor | None
+        self, h: Tensor, cache: tuple[Tensor, Tensor] | None, mask: Tensor | None, only_cache: bool
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """H (B, P, D) attends to ``cache``, or to itself where there is none.
 
@@ -122,11 +138,15 @@ class ContextAttention(nn.Module):
             h: (B, P, D) the queries.
             cache: keys and values (B, H, C, D/H) of the context.
             mask: (B, C) True for real context points, None if all are.
+            only_cache: return H as it is; its keys and values are all that is asked for.
 
         Returns:
             (B, P, D) and the keys and values attended to.
         """
         width = h.shape[-1]
+        if only_cache:
+            k, v = F.linear(h, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, -1)
+            return h, (self._split(k), self._split(v))
         if cache is None:
             q, k, v = F.linear(h, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
             cache = self._split(k), self._split(v)
@@ -154,10 +174,16 @@ class EncoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(width)
 
     def forward(
-        self, h: Tensor, cache: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None
+        self,
+        h: Tensor,
+        cache: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        only_cache: bool = False,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """As :meth:`ContextAttention.forward`."""
-        attended, cache = self.self_attn(h, cache, mask)
+        attended, cache = self.self_attn(h, cache, mask, only_cache)
+        if only_cache:
+            return h, cache
         h = self.norm1(h + attended)
         return self.norm2(h + self.linear2(F.relu(self.linear1(h)))), cache
 
@@ -208,20 +234,36 @@ class GPOTransformer(nn.Module):
         context_tokens, target_tokens = self.embedder(x, (context, target))
         return self._decode(self._encode(context_tokens, context.mask), target_tokens, target)
 
-    def encode_context(self, x: Tensor, context: Points) -> ContextCache:
-        """The keys and values of each group's context, to be reused for any targets: exact."""
-        return self._encode(self.embedder(x, (context,))[0], context.mask)
+    def project(self, x: Tensor) -> Tensor:
+        """The first layer's part (N, D) of responses (N, E), to be used again for any group: exact."""
+        return self.embedder.project(x)
 
-    def decode(self, x: Tensor, cache: ContextCache, target: Points) -> tuple[Tensor, Tensor]:
-        """Predict targets from encoded contexts; as :meth:`forward`."""
-        return self._decode(cache, self.embedder(x, (target,))[0], target)
+    def encode_context(self, projected: Tensor, context: Points) -> ContextCache:
+        """The keys and values of each group's context, to be reused for any targets: exact.
+
+        Args:
+            projected: (N, D) distinct responses, from :meth:`project`.
+            context: (B, C) points with shares.
+        """
+        return self._encode(self.embedder(projected, (context,), projected=True)[0], context.mask)
+
+    def decode(self, projected: Tensor, cache: ContextCache, target: Points) -> tuple[Tensor, Tensor]:
+        """Predict targets from encoded contexts; returns as :meth:`forward`.
+
+        Args:
+            projected: (N, D) distinct responses, from :meth:`project`.
+            cache: from :meth:`encode_context`.
+            target: (B, T) points.
+        """
+        return self._decode(cache, self.embedder(projected, (target,), projected=True)[0], target)
 
     def _encode(self, h: Tensor, mask: Tensor | None) -> ContextCache:
         if h.shape[1] == 0:
             raise ValueError("the context is empty: give at least one answer")
         caches = []
-        for layer in self.encoder.layers:
-            h, cache = layer(h, None, mask)
+        *_, last = self.encoder.layers
+        for layer in self.encoder.layers:  # what the last one makes of the context, no target sees
+            h, cache = layer(h, None, mask, only_cache=layer is last)
             caches.append(cache)
         return ContextCache(tuple(caches), mask)
 

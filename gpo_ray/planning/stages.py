@@ -1,8 +1,9 @@
 """The cost model: what each stage computes, holds, reads and writes, from the sizes of data and model.
 
-Counts follow the code that runs: the encoder runs a prompt once and its responses on top, and so again
-for the readings; training holds all embeddings in every worker; the prior of preset ``gpo`` factorises a
-matrix over all responses. Rates that no data sheet gives were fitted on CPU cores by benchmarks/plan.py.
+Counts follow the code that runs: the encoder runs what all prompts begin with once, the rest of each prompt
+once and its responses on top, and so again for the readings; training holds all embeddings in every worker;
+the prior of preset ``gpo`` factorises a matrix over all responses. Rates that no data sheet gives were fitted
+on CPU cores by benchmarks/plan.py.
 
 Symbols: Q questions, R responses of all of them, G groups, p and a tokens of a prompt and a response,
 E width of the language model, D model width, L layers of the language model.
@@ -17,7 +18,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from gpo_ray.config import StrictConfig, TrainConfig, load_train_config
-from gpo_ray.embedding.encoder import POOLINGS, needs_readings
+from gpo_ray.embedding.encoder import POOLINGS, ROW_TOKENS, needs_readings
 from gpo_ray.embedding.template import READINGS
 from gpo_ray.model.calibration import TARGETS, TRIALS
 from gpo_ray.model.memory import MANY
@@ -78,6 +79,8 @@ class Workload(StrictConfig):
     """p; the default is OpinionQA's, with SmolLM2's tokenizer."""
     response_tokens: float = Field(default=6, gt=0)
     """a; likewise."""
+    shared_tokens: float = Field(default=37, ge=0)
+    """Of a prompt, those that all prompts begin with, which run once; likewise (at most half of a prompt)."""
     stem_tokens: float | None = Field(default=None, gt=0)
     """Of what the readings of a question begin with; by default what a prompt has beside the instruction,
     the chat template and the options, at least a quarter of it."""
@@ -104,14 +107,14 @@ class Workload(StrictConfig):
     def texts(self, readings: bool) -> list[_Texts]:
         """What the encoder reads: prompts and responses, then stems and endings."""
         p, a = self.prompt_tokens, self.response_tokens
-        first = _Texts(self.questions, self.responses, p, a)
+        first = _Texts(self.questions, self.responses, p - min(self.shared_tokens, p / 2), a)
         if not readings:
             return [first]
         stem = self.stem_tokens or max(p / 4, p - FRAME_TOKENS - self.slate * (a + 1))
         endings = self.ending_tokens or [a + ENDING_TOKENS[reading] for reading in READINGS]
-        ending = sum(endings) / len(endings)
+        ending = (sum(endings) - a * (len(endings) - 1)) / len(endings)  # all begin with the response
         count = self.responses * len(endings)
-        return [first, _Texts(self.questions, count, stem, ending, max(endings) - ending)]
+        return [first, _Texts(self.questions, count, stem, ending)]
 
 
 @dataclass(frozen=True)
@@ -123,32 +126,23 @@ class _Texts:
     beginning: float
     """Tokens of one."""
     ending: float
-    padding: float = 0
-    """Tokens that endings are filled up with, as those of one reading are longer."""
 
     @property
     def tokens(self) -> float:
         """That the language model reads."""
         return self.beginnings * self.beginning + self.endings * self.ending
 
-    @property
-    def padded(self) -> float:
-        """Tokens as batches count them."""
-        return self.endings * (self.beginning + self.ending + self.padding)
-
     def batch(self, batch_tokens: int) -> float:
-        """Tokens of a batch, which holds all endings of at least one beginning."""
-        return max(batch_tokens, self.padded / self.beginnings)
+        """Tokens of a batch, which holds at least one question."""
+        return max(batch_tokens, self.tokens / self.beginnings)
 
     def flops(self, model: Shape) -> float:
         """Operations of the language model, and of its head for each beginning."""
-        attention = 4.0 * model.layers * model.width  # operations of a token for each one that it attends to
-        # the mask of padded batches keeps attention from skipping what comes later
-        beginnings = self.beginning * (2 * model.body + attention * self.beginning)
-        padded = self.ending + self.padding
-        endings = padded * (2 * model.body + attention * (self.beginning + padded))
+        # the masks of rows keep attention from skipping what a token does not see
+        row = max(ROW_TOKENS, self.tokens / self.beginnings)
+        token = 2 * model.body + 4.0 * model.layers * model.width * row
         head = 2 * (model.parameters - model.body)
-        return self.beginnings * (beginnings + head) + self.endings * endings
+        return self.tokens * token + self.beginnings * head
 
 
 class Stage(StrictConfig):
@@ -212,9 +206,8 @@ def embed_stage(
     memory = model.parameters * weight + batch * (2 * keys + 16.0 * model.width * weight)
     each = math.ceil(memory / GIB / (processor.memory * MEMORY_SHARE))
     copies = max(1, count // each)
-    passes = 2 * sum(max(copies, math.ceil(t.padded / t.batch(batch_tokens))) for t in texts)
-    copied = sum(t.endings * t.beginning for t in texts)  # keys, for every ending
-    traffic = passes * model.body * weight + 4 * copied * keys
+    passes = sum(max(copies, math.ceil(t.tokens / t.batch(batch_tokens))) for t in texts)
+    traffic = passes * model.body * weight
     compute = flops / (processor.tflops * 1e12 * processor.efficiency)
     moved = traffic / (processor.bandwidth * 1e9 * BANDWIDTH_SHARE)
     vectors = model.width * (len(POOLINGS) - (0 if readings else len(READINGS)))  # numbers of a response

@@ -139,7 +139,7 @@ def meta_train(
         The progress at the end, with the best weights.
     """
     progress = progress or Progress()
-    validation = _validation_tasks(data, config)
+    validation = validation_tasks(data, config)
     objective = (data.arrays, data.train_groups, data.questions, config.objective)
     weights = GroupWeights(*objective, progress.log_weights)
     losses: list[float] = []
@@ -204,8 +204,16 @@ def _worker_episode(engine: Engine, data: MetaTrainingData, tasks: list[Task]) -
     return build_episode(data.arrays, mine, tasks, data.prior)
 
 
-def _validation_tasks(data: MetaTrainingData, config: TrainConfig) -> list[Task]:
+def validation_tasks(data: MetaTrainingData, config: TrainConfig) -> list[Task]:
+    """What validations predict.
+
+    Raises:
+        ConfigError: if there is nothing.
+    """
     groups, context = data.validation_groups, config.validation.context_questions
+    if len(groups) > config.validation.most_groups:
+        rng = np.random.default_rng([config.seed, 2])
+        groups = sorted(rng.choice(groups, config.validation.most_groups, replace=False).tolist())
     tasks = fixed_context_tasks(data.arrays, groups, data.questions, context)
     if len(data.held_out):
         new = fixed_context_tasks(data.arrays, groups, data.questions, context, data.held_out)

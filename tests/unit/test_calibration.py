@@ -7,6 +7,7 @@ import pytest
 from synthetic import arrays, survey
 from test_memory import changed
 
+from gpo_ray.model import calibration
 from gpo_ray.model.calibration import NOISES, SEMANTICS, fit_memory
 from gpo_ray.model.memory import PriorScales
 
@@ -119,6 +120,20 @@ def test_only_meta_train_groups_and_training_questions_are_looked_at():
         other = changed(other, g, QUESTIONS[16:] if g < 10 else QUESTIONS, seed=g)
     assert scales(other, 10, 5, training) == want
     assert scales(changed(data, 3, training), 10, 5, training) != want
+
+
+def test_of_very_many_groups_some_are_kept(monkeypatch):
+    data = mixtures(16, 10)
+    whole = fit_memory(data, range(16), QUESTIONS, 5).memory
+    monkeypatch.setattr(calibration, "MOST_GROUPS", 16)
+    np.testing.assert_array_equal(fit_memory(data, range(16), QUESTIONS, 5).memory.shares, whole.shares)
+    monkeypatch.setattr(calibration, "MOST_GROUPS", 12)
+    view = fit_memory(data, range(16), QUESTIONS, 5)
+    assert len(view.memory.groups) == len(set(view.memory.groups)) == 12
+    np.testing.assert_array_equal(view.memory.shares, whole.shares[list(view.memory.groups)])
+    for g in range(16):  # in memory or not, a group's episodes have a prior
+        found = view.posterior(QUESTIONS[:5], data.shares_of(g, QUESTIONS[:5]), QUESTIONS[5:], g)
+        assert np.abs(found.shares - data.shares_of(g, QUESTIONS[5:])).mean() < 0.2
 
 
 def test_groups_with_a_single_answer_leave_the_scales_as_they_are():

@@ -8,6 +8,7 @@ from tiny_model import save_tiny_model
 
 from gpo_ray.embedding.encoder import POOLINGS, Encoder
 from gpo_ray.embedding.language_model import find_model
+from gpo_ray.embedding.prefix_tree import Text, common_prefix, plan_rows
 from gpo_ray.embedding.template import (
     READINGS,
     instruction,
@@ -31,7 +32,6 @@ def assert_same(got, want, tolerance=1e-5):
     for g, w in zip(got, want, strict=True):
         for name in (*POOLINGS, "letter_logprob"):
             np.testing.assert_allclose(getattr(g, name), getattr(w, name), atol=tolerance, rtol=1e-4)
-        assert g.tokens == w.tokens
 
 
 def plain_prompt(tokenizer, slate):
@@ -106,6 +106,23 @@ def test_other_architectures_equal_the_plain_recipe(tmp_path, architecture, chan
     check_against_plain(save_tiny_model(tmp_path / "m", config_class=architecture, **changes))
 
 
+@pytest.mark.parametrize(
+    ("architecture", "changes"),
+    [
+        ("BloomConfig", {"n_layer": 2, "n_head": 2}),  # distances come from a mask of its own
+        ("MambaConfig", {"state_size": 4}),  # a state that all before went into
+    ],
+)
+def test_models_that_cannot_read_trees_read_each_text_alone(tmp_path, caplog, architecture, changes):
+    check_against_plain(save_tiny_model(tmp_path / "m", config_class=architecture, **changes))
+    assert "it cannot share what texts begin with" in caplog.text
+
+
+def test_models_that_can_do_not_warn(tiny_language_model, caplog):
+    Encoder(find_model(str(tiny_language_model)), device="cpu")
+    assert not caplog.records
+
+
 def test_model_with_a_sliding_window_equals_the_plain_recipe(tmp_path):
     check_against_plain(save_tiny_model(tmp_path / "m", config_class="MistralConfig", sliding_window=32))
 
@@ -126,17 +143,44 @@ def test_batching_does_not_matter(tiny_language_model, encoded, batch_tokens):
     assert_same(other.encode(SLATES), encoded)
 
 
-def test_batches_stay_within_their_tokens_and_hold_every_question_once(encoder):
+def random_texts(count=60):
+    """Some begin alike."""
     rng = np.random.default_rng(0)
-    prompts = [[0] * int(n) for n in rng.integers(1, 900, 60)]
-    responses = [[[0] * int(n) for n in rng.integers(1, 30, rng.integers(2, 6))] for _ in prompts]
-    batches = list(encoder._batches(prompts, responses))
-    assert sorted(i for b in batches for i in b) == list(range(60))
+    stems = [rng.integers(3, size=int(n)).tolist() for n in rng.integers(1, 40, count // 3)]
+    prompts = [
+        [7, 8, *stems[i % len(stems)], *rng.integers(3, size=rng.integers(1, 200))] for i in range(count)
+    ]
+    return [
+        Text(p, [[i, *rng.integers(3, size=rng.integers(1, 9)).tolist()] for i in range(rng.integers(2, 6))])
+        for p in prompts
+    ]
+
+
+def test_batches_stay_within_their_tokens_and_hold_every_question_once(encoder):
+    rows = plan_rows(random_texts(), 0, 100)
+    batches = list(encoder._batches(rows))
+    assert sorted(i for b in batches for row in b for i in row.texts) == list(range(60))
     for batch in batches:
-        rows = sum(len(responses[i]) for i in batch)
-        width = max(len(prompts[i]) + max(map(len, responses[i])) for i in batch)
-        assert len(batch) == 1 or rows * width <= 4096
-    assert len(batches) < 60
+        assert len(batch) == 1 or len(batch) * max(len(row.ids) for row in batch) <= 4096
+    assert 1 < len(batches) < len(rows)
+
+
+@pytest.mark.parametrize("skip", [0, 2])
+def test_rows_hold_every_text_once_and_what_it_sees_is_itself(skip):
+    texts = random_texts()
+    rows = plan_rows(texts, skip, 100)
+    assert sorted(i for row in rows for i in row.texts) == list(range(60))
+    for row in rows:
+        assert len(row.texts) == 1 or len(row.ids) <= 100
+        assert sum(row.added) == len(row.ids)
+        seen, ids = row.seen(), np.array(row.ids)
+        for number, ends in zip(row.texts, row.response_ends, strict=True):
+            text = texts[number]
+            for end, response in zip(ends, text.responses, strict=True):
+                assert ids[seen[end]].tolist() == [*text.prompt[skip:], *response]
+    assert common_prefix(texts) == 2
+    tokens = sum(len(t.prompt) - skip + sum(map(len, t.responses)) for t in texts)
+    assert sum(len(row.ids) for row in rows) < tokens
 
 
 def test_vectors_are_float32_of_the_models_width(encoder, encoded):
@@ -148,18 +192,34 @@ def test_vectors_are_float32_of_the_models_width(encoder, encoded):
         np.testing.assert_allclose(np.exp(e.letter_logprob).sum(), 1, rtol=1e-5)
 
 
-def test_tokens_are_those_of_the_prompt_once_and_every_response(encoder, encoded):
-    for slate, e in zip(SLATES, encoded, strict=True):
-        stem, endings = encoder.opinion_tokens(slate)
-        want = len(encoder.prompt_tokens(slate)) + sum(len(r) for r in encoder.response_tokens(slate))
-        assert e.tokens == want + len(stem) + sum(map(len, endings))
+def test_a_questions_tokens_are_those_of_the_prompt_once_and_every_response(encoder):
+    for slate in SLATES:
+        [e] = encoder.encode([slate])
+        text, again = (
+            Text(encoder.prompt_tokens(slate), encoder.response_tokens(slate)),
+            encoder.opinion_tokens(slate),
+        )
+        assert e.tokens == sum(map(distinct, ([text], [again])))
+
+
+def test_tokens_that_questions_begin_with_count_once(encoder, encoded):
+    texts = [Text(encoder.prompt_tokens(s), encoder.response_tokens(s)) for s in SLATES]
+    again = [encoder.opinion_tokens(s) for s in SLATES]
+    found = sum(e.tokens for e in encoded)
+    assert distinct(texts) + distinct(again) <= found < sum(distinct([t]) for t in [*texts, *again])
+
+
+def distinct(texts):
+    """Tokens that have another beginning before them, or are others, than any before."""
+    paths = [[*t.prompt, *r] for t in texts for r in t.responses]
+    return len({tuple(p[: i + 1]) for p in paths for i in range(len(p))})
 
 
 def test_without_the_readings_the_rest_is_the_same(tiny_language_model, encoder, encoded):
     plain = Encoder(find_model(str(tiny_language_model)), device="cpu", readings=False)
-    for slate, e, full in zip(SLATES, plain.encode(SLATES), encoded, strict=True):
+    for e, full in zip(plain.encode(SLATES), encoded, strict=True):
         assert [getattr(e, r) for r in READINGS] == [None, None]
-        assert e.tokens == len(encoder.prompt_tokens(slate)) + sum(map(len, encoder.response_tokens(slate)))
+        assert 0 < e.tokens < full.tokens
         for name in ("mean", "answer_mean", "last", "letter_logprob"):
             np.testing.assert_array_equal(getattr(e, name), getattr(full, name))
 

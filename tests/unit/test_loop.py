@@ -9,7 +9,14 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.loop import MetaTrainingData, _draw, _worker_episode, learning_rate, meta_train
+from gpo_ray.training.loop import (
+    MetaTrainingData,
+    _draw,
+    _worker_episode,
+    learning_rate,
+    meta_train,
+    validation_tasks,
+)
 from gpo_ray.training.progress import Progress
 
 DATASET = survey(8, 10, seed=1, answered=0.8)
@@ -268,3 +275,18 @@ def test_initial_weights_depend_on_the_seed_alone():
     assert_same_weights(new_model(6, tiny_config()).state_dict(), first)
     other = new_model(6, tiny_config(seed=1)).state_dict()
     assert not torch.equal(other["embedder.0.weight"], first["embedder.0.weight"])
+
+
+def test_validation_scores_some_groups_where_there_are_many():
+    data = arrays(survey(20, 8))
+    split = draw_split(survey(20, 8), 1.0, 0, validation_fraction=0.5)
+    tasks = {
+        most: validation_tasks(MetaTrainingData.build(data, split, config), config)
+        for most, config in (
+            (n, tiny_config(validation={"context_questions": 2, "most_groups": n})) for n in (4, 10, 99)
+        )
+    }
+    assert [len(t) for t in tasks.values()] == [4, 10, 10]
+    chosen = [t.group for t in tasks[4]]
+    assert set(chosen) < {t.group for t in tasks[10]}
+    assert len(set(chosen)) == 4

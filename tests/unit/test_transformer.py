@@ -4,40 +4,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from published import Published
 from synthetic import TINY_MODEL
-from torch import nn
 
 from gpo_ray.config import ModelConfig
 from gpo_ray.model.transformer import ContextCache, GPOTransformer, Points
 
 SIZES = st.integers(1, 5)
 SEEDS = st.integers(0, 2**31)
-
-
-class Published(nn.Module):
-    """The published model written plainly: one dense mask over context and targets."""
-
-    def __init__(self, embedding_width):
-        super().__init__()
-        layers = [nn.Linear(embedding_width + 1, 128)]
-        for _ in range(3):
-            layers += [nn.ReLU(), nn.Linear(128, 128)]
-        self.embedder = nn.Sequential(*layers)
-        layer = nn.TransformerEncoderLayer(128, 4, 128, dropout=0.0, batch_first=True)
-        self.encoder = nn.TransformerEncoder(layer, 6, enable_nested_tensor=False)
-        self.predictor = nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
-
-    def forward(self, xc, yc, xt):
-        """(B, C, E), (B, C), (B, T, E) -> mean and std, each (B, T)."""
-        contexts, targets = xc.shape[1], xt.shape[1]
-        pairs = torch.cat(
-            [torch.cat([xc, yc[..., None]], -1), torch.cat([xt, torch.zeros_like(xt[..., :1])], -1)], 1
-        )
-        mask = torch.zeros(contexts + targets, contexts + targets, dtype=xc.dtype)
-        mask[:, contexts:] = -torch.inf
-        hidden = self.encoder(self.embedder(pairs), mask=mask)[:, contexts:]
-        mean, log_std = self.predictor(hidden).unbind(-1)
-        return mean, log_std.exp()
 
 
 def official_keys():
@@ -189,8 +163,8 @@ def test_cached_context_gives_the_same_numbers(seed, groups, contexts, targets, 
         mask = torch.rand(groups, contexts, generator=torch.Generator().manual_seed(seed)) < 0.5
         mask[:, 0] = True
         context = Points(context.index, context.y, mask)
-    cache = model.encode_context(x, context)
-    close(model.decode(x, cache, target), model(x, context, target))
+    cache = model.encode_context(model.project(x), context)
+    close(model.decode(model.project(x), cache, target), model(x, context, target))
 
 
 @given(seed=SEEDS, groups=st.integers(2, 5), contexts=SIZES, targets=SIZES)
@@ -216,15 +190,16 @@ def test_the_context_shares_matter():
 def test_empty_context_is_rejected(call):
     x, context, target = random_points(0, 2, 1, 3)
     empty = Points(context.index[:, :0], context.y[:, :0])
-    arguments = (x, empty, target) if call == "forward" else (x, empty)
+    model = tiny()
+    arguments = (x, empty, target) if call == "forward" else (model.project(x), empty)
     with pytest.raises(ValueError, match="context is empty"):
-        getattr(tiny(), call)(*arguments)
+        getattr(model, call)(*arguments)
 
 
 @pytest.mark.parametrize("depth", [2, 3])
 def test_embedder_depth_counts_linear_layers(depth):
     model = tiny(embedder_depth=depth)
-    assert sum(isinstance(m, nn.Linear) for m in model.embedder) == depth
+    assert sum(isinstance(m, torch.nn.Linear) for m in model.embedder) == depth
     x, context, target = random_points(0, 1, 2, 2)
     assert model(x, context, target)[0].shape == (1, 2)
 
@@ -233,9 +208,9 @@ def test_embedder_depth_counts_linear_layers(depth):
 def test_padded_contexts_give_each_group_what_its_own_does(contexts, targets, seed):
     torch.manual_seed(seed)
     model = GPOTransformer(3, ModelConfig(**TINY_MODEL)).double().eval()
-    x = torch.randn(20, 3, dtype=torch.float64)
     index = torch.randint(20, (len(contexts), targets))
     with torch.no_grad():
+        x = model.project(torch.randn(20, 3, dtype=torch.float64))
         caches = [
             model.encode_context(x, Points(torch.randint(20, (1, c)), torch.rand(1, c, dtype=torch.float64)))
             for c in contexts

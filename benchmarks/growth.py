@@ -1,0 +1,239 @@
+"""How cost and memory grow with the data: one axis at a time, with fitted exponents.
+
+    python benchmarks/growth.py [--axes individuals,questions,context,width,prior-questions,prior-groups]
+        [--more]
+
+Random data. A cost of c n^a has exponent a; it is fitted by least squares to the logarithms over the range
+that is given, and again over its upper half, since fixed costs hide the growth of small sizes. Seconds are
+CPU time of one thread, least of three. ``--more`` adds the next larger size of each axis. The last line is
+a JSON object.
+
+- individuals: people who answered 20 questions of 1,000 each. ``load``: their answers as tables to arrays;
+  ``bytes``: what those arrays take; ``start``: what training does before its first step; ``step``: a step of
+  preset ``paper`` on 8 of them; ``validation``: predicting the validation groups
+- questions: a step, where everybody answered all of them; context: a step, an adaptation and a prediction,
+  over the options of the context; width: a step, over that of the embeddings
+- prior-questions, prior-groups: fitting the prior of preset ``gpo``, and the prior of one group's episode
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from machine import cpu_seconds
+
+from gpo_ray.config import load_train_config
+from gpo_ray.embedding.store import Embeddings
+from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.episodes import PreferenceArrays, Task, build_episode, draw_tasks
+from gpo_ray.model.memory import task_prior
+from gpo_ray.model.predict import predict_tasks
+from gpo_ray.preferences.dataset import GROUPS, PREFERENCES, QUESTIONS, PreferenceDataset
+from gpo_ray.preferences.splits import draw_split
+from gpo_ray.training.engine import LocalEngine, new_model
+from gpo_ray.training.loop import MetaTrainingData, validation_tasks
+from gpo_ray.training.objective import GroupWeights
+
+RESPONSES, WIDTH, ANSWERS = 4, 64, 20
+CONFIG = load_train_config(
+    "paper", episodes={"groups": 8, "context_questions": [10, 10], "target_questions": [10, 10]}
+)
+Costs = dict[str, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--axes", default=",".join(AXES))
+    parser.add_argument("--more", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = {}
+    for name in options.axes.split(","):
+        measure, sizes, larger = AXES[name]
+        chosen = [*sizes, larger] if options.more else sizes
+        costs = [measure(n) for n in chosen]
+        found[name] = {
+            what: {
+                "sizes": chosen,
+                "cost": [float(f"{c[what]:.4g}") for c in costs],
+                "exponent": _exponent(chosen, [c[what] for c in costs]),
+                "exponent_of_upper_half": _exponent(
+                    chosen[len(chosen) // 2 - 1 :], [c[what] for c in costs][len(chosen) // 2 - 1 :]
+                ),
+            }
+            for what in costs[0]
+        }
+        print(name, json.dumps(found[name]), flush=True)
+    print(json.dumps(found))
+
+
+def _exponent(sizes: list[int], costs: list[float]) -> float:
+    return round(float(np.polyfit(np.log(sizes), np.log(np.maximum(costs, 1e-9)), 1)[0]), 2)
+
+
+def _least(work: Callable[[], Any]) -> float:
+    return min(cpu_seconds(work) for _ in range(3))
+
+
+def _arrays(groups: int, questions: int, width: int = WIDTH, answers: int | None = None) -> PreferenceArrays:
+    rng = np.random.default_rng(0)
+    rows = questions * RESPONSES
+    answered = [
+        np.arange(questions) if answers is None else np.sort(rng.choice(questions, answers, replace=False))
+        for _ in range(groups)
+    ]
+    return PreferenceArrays(
+        x=torch.from_numpy(rng.normal(size=(rows, width)).astype(np.float32)),
+        offsets=np.arange(questions + 1) * RESPONSES,
+        ordinal=np.full(rows, np.nan),
+        letter_logprob=np.zeros(rows, np.float32),
+        group_ids=tuple(f"g{i}" for i in range(groups)),
+        question_ids=tuple(f"q{i}" for i in range(questions)),
+        answered=tuple(answered),
+        shares=tuple(rng.dirichlet(np.ones(RESPONSES), len(a)).ravel() for a in answered),
+    )
+
+
+def _people(count: int) -> PreferenceDataset:
+    """Single answers, without the checks of a data set that comes from elsewhere."""
+    rng = np.random.default_rng(0)
+    questions, rows = 1000, count * ANSWERS
+    start = rng.integers(0, questions, count)
+    asked = (start[:, None] + np.arange(ANSWERS) * 37) % questions
+    names = pa.array([f"q{i}" for i in range(questions)])
+    people = pa.array(np.char.add("p", np.arange(count).astype(str)))
+    options = [["a", "b", "c", "d"]] * questions
+    return PreferenceDataset(
+        questions=pa.table(
+            [names, ["s"] * questions, [None] * questions, names, options, [None] * questions],
+            schema=QUESTIONS,
+        ),
+        groups=pa.table([people, ["individual"] * count, [None] * count], schema=GROUPS),
+        preferences=pa.table(
+            {
+                "group_id": people.take(pa.array(np.repeat(np.arange(count), ANSWERS))),
+                "question_id": names.take(pa.array(asked.ravel())),
+                "share": pa.nulls(rows, PREFERENCES.field("share").type),
+                "choice": pa.array(rng.integers(0, RESPONSES, rows), pa.int32()),
+                "n": pa.nulls(rows, pa.float64()),
+            },
+            schema=PREFERENCES,
+        ),
+        dropped=pa.table({"where": pa.array([], pa.string()), "reason": pa.array([], pa.string())}),
+    )
+
+
+def individuals(count: int) -> Costs:
+    dataset = _people(count)
+    embeddings = _embeddings(dataset)
+    made: list[PreferenceArrays] = []
+    load = cpu_seconds(lambda: made.append(PreferenceArrays.build(dataset, embeddings)))
+    arrays = made[0]
+    split = draw_split(dataset, 0.6, 0)
+
+    def start() -> tuple[MetaTrainingData, list[Task]]:
+        data = MetaTrainingData.build(arrays, split, CONFIG)
+        GroupWeights(arrays, data.train_groups, data.questions, CONFIG.objective)
+        return data, validation_tasks(data, CONFIG)
+
+    begun = cpu_seconds(start)
+    data, tasks = start()
+    model = new_model(arrays.x.shape[1], CONFIG)
+    return {
+        "load": load,
+        "bytes": sum(sys.getsizeof(a) for a in (*arrays.answered, *arrays.shares)),
+        "start": begun,
+        "step": _step(arrays, data.train_groups),
+        "validation": cpu_seconds(lambda: predict_tasks(model, arrays, tasks)),
+    }
+
+
+def _embeddings(dataset: PreferenceDataset) -> Embeddings:
+    rows = dataset.questions.num_rows * RESPONSES
+    return Embeddings(
+        vectors=np.random.default_rng(1).normal(size=(rows, WIDTH)).astype(np.float32),
+        letter_logprob=np.zeros(rows, np.float32),
+        offsets=np.arange(0, rows + 1, RESPONSES),
+        fingerprint="random",
+        template="none",
+        pooling="mean",
+    )
+
+
+def _step(arrays: PreferenceArrays, groups: list[int]) -> float:
+    engine = LocalEngine(new_model(arrays.x.shape[1], CONFIG), CONFIG)
+    questions = np.arange(len(arrays.question_ids))
+
+    def work() -> None:
+        tasks = draw_tasks(arrays, groups, questions, CONFIG.episodes, (0, 0))
+        engine.step(build_episode(arrays, tasks), CONFIG.learning_rate)
+
+    work()
+    return _least(work)
+
+
+def questions(count: int) -> Costs:
+    return {"step": _step(_arrays(16, count), list(range(16)))}
+
+
+def width(size: int) -> Costs:
+    return {"step": _step(_arrays(16, 100, size), list(range(16)))}
+
+
+def context(points: int) -> Costs:
+    """One group, so that large contexts fit; 40 target options."""
+    asked = -(-points // RESPONSES)
+    arrays = _arrays(4, asked + 10)
+    task = [Task(g, np.arange(asked), np.arange(asked, asked + 10)) for g in range(4)]
+    model = new_model(WIDTH, CONFIG)
+    engine = LocalEngine(model, CONFIG)
+    episode = build_episode(arrays, task)
+    with torch.inference_mode():
+        projected = model.project(episode.x)
+        cache = model.encode_context(projected, episode.context)
+        return {
+            "adapt": _least(lambda: model.encode_context(projected, episode.context)),
+            "predict": _least(lambda: model.decode(projected, cache, episode.target)),
+            "step": _least(torch.inference_mode(False)(lambda: engine.step(episode, 0.0))),
+        }
+
+
+def _prior(arrays: PreferenceArrays) -> Costs:
+    everything, groups = np.arange(len(arrays.question_ids)), range(len(arrays.group_ids))
+    made: list[Any] = []
+    fit = cpu_seconds(lambda: made.append(fit_memory(arrays, groups, everything, 20)))
+    prior = task_prior(made[0], arrays)
+    mine = arrays.answered[0]
+    cut = min(20, len(mine) // 2)
+    return {
+        "fit": fit,
+        "prior of an episode": _least(lambda: prior(Task(0, mine[:cut], mine[cut : cut + 50]))),
+    }
+
+
+def prior_questions(count: int) -> Costs:
+    return _prior(_arrays(12, count))
+
+
+def prior_groups(count: int) -> Costs:
+    return _prior(_arrays(count, 200, answers=40))
+
+
+AXES: dict[str, tuple[Callable[[int], Costs], list[int], int]] = {
+    "individuals": (individuals, [100, 1000, 10_000, 100_000], 1_000_000),
+    "questions": (questions, [100, 1000, 10_000], 100_000),
+    "context": (context, [10, 32, 100, 316], 1000),
+    "width": (width, [64, 256, 1024], 4096),
+    "prior-questions": (prior_questions, [100, 200, 400, 800], 1600),
+    "prior-groups": (prior_groups, [10, 32, 100, 316], 1000),
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""What this machine can do, and what a piece of work takes, for the benchmarks to share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+
+def matmul_peak(size: int = 1024, seconds: float = 1.0) -> float:
+    """Most float32 operations per CPU-second of a square matrix product, in this process now."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    out = torch.empty(size, size)
+    best, end = 0.0, time.process_time() + seconds
+    while time.process_time() < end:
+        best = max(best, 2 * size**3 / cpu_seconds(lambda: torch.mm(a, b, out=out)))
+    return best
+
+
+def cpu_seconds(work: Callable[[], Any]) -> float:
+    """CPU time of this process, all threads together: others on the machine hardly count."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def matmul_flop(work: Callable[[], Any]) -> int:
+    """Floating-point operations of the matrix products in it (attention's too), forward and backward."""
+    ops = torch.ops.aten
+    attention = {  # torch counts that of GPUs only
+        ops._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
+        ops._scaled_dot_product_flash_attention_for_cpu_backward: lambda grad, q, k, v, *_, **__: (
+            sdpa_backward_flop_count(grad, q, k, v)
+        ),
+    }
+    with FlopCounterMode(display=False, custom_mapping=attention) as counter:
+        work()
+    return counter.get_total_flops()

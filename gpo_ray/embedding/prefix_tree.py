@@ -1,0 +1,101 @@
+"""Texts that begin alike as one sequence in which what they share comes once.
+
+A row is a tree of tokens laid out end to end: each token stands where its own text has it and sees the tokens
+that precede it there, no others. For a causal model that is exact: the prompt runs once for all
+responses, and what several prompts begin with runs once for all of them.
+
+Shapes: L tokens of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Text(NamedTuple):
+    """A prompt and the responses that may follow it, as token ids."""
+
+    prompt: list[int]
+    responses: list[list[int]]
+
+
+@dataclass
+class Row:
+    """Some texts as one sequence, which :meth:`add` makes longer.
+
+    ``texts``: their numbers; ``ids`` (L,) token ids; ``parent`` (L,) the token before each in its text, -1
+    for none; of each text ``prompt_end`` and ``response_ends``, where they end, and ``added``, how many
+    tokens it has that no earlier text of the row shares.
+    """
+
+    texts: list[int] = field(default_factory=list)
+    ids: list[int] = field(default_factory=list)
+    parent: list[int] = field(default_factory=list)
+    prompt_end: list[int] = field(default_factory=list)
+    response_ends: list[list[int]] = field(default_factory=list)
+    added: list[int] = field(default_factory=list)
+    _place: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def add(self, number: int, text: Text, skip: int) -> None:
+        """Lay out one more text, without its first ``skip`` tokens."""
+        before = len(self.ids)
+        end = self._walk(-1, text.prompt[skip:])
+        self.texts.append(number)
+        self.prompt_end.append(end)
+        self.response_ends.append([self._walk(end, r) for r in text.responses])
+        self.added.append(len(self.ids) - before)
+
+    def _walk(self, at: int, ids: Sequence[int]) -> int:
+        for token in ids:
+            new = len(self.ids)
+            step = self._place.setdefault((at, token), new)
+            if step == new:
+                self.ids.append(token)
+                self.parent.append(at)
+            at = step
+        return at
+
+    def seen(self) -> NDArray[np.bool_]:
+        """(L, L) True where the first token sees the second; each sees itself."""
+        seen = np.eye(len(self.ids), dtype=bool)
+        for i, parent in enumerate(self.parent):
+            if parent >= 0:
+                seen[i] |= seen[parent]
+        return seen
+
+
+def common_prefix(texts: Sequence[Text]) -> int:
+    """Number of tokens that all prompts begin with, less than the shortest has."""
+    first, last = min(t.prompt for t in texts), max(t.prompt for t in texts)
+    shortest = min(len(t.prompt) for t in texts)
+    return min(_shared(first, last), shortest - 1)
+
+
+def plan_rows(texts: Sequence[Text], skip: int, most: int) -> list[Row]:
+    """Rows of at most ``most`` tokens, but for single texts that are longer; texts that begin alike together.
+
+    Args:
+        texts: what to lay out.
+        skip: tokens at the beginning of each prompt to leave out.
+        most: tokens of a row.
+    """
+    rows: list[Row] = []
+    before: list[int] = []
+    for i in sorted(range(len(texts)), key=lambda i: texts[i].prompt):
+        text = texts[i]
+        new = len(text.prompt) - _shared(before, text.prompt) + sum(map(len, text.responses))
+        if not rows or len(rows[-1].ids) + new > most:
+            rows.append(Row())
+        rows[-1].add(i, text, skip)
+        before = text.prompt
+    return rows
+
+
+def _shared(a: Sequence[int], b: Sequence[int]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(a, b, strict=False)))
