@@ -50,6 +50,7 @@ def check_complete(folder, dataset):
     assert EmbeddingStore(folder).load(dataset).vectors.shape == (4 * QUESTIONS, 576)
 
 
+@pytest.mark.minutes
 def test_killed_actor_costs_nothing_but_time(gpo, survey, tmp_path):
     store = tmp_path / "store"
     run = gpo(

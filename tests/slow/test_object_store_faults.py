@@ -8,9 +8,7 @@ import pytest
 import yaml
 from synthetic import survey, tiny_config, write_store
 from tiny_model import save_tiny_model
-from typer.testing import CliRunner
 
-from gpo_ray.cli import app
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import BundleError, ConfigError, EmbeddingError
 from gpo_ray.model.bundle import read_bundle
@@ -94,8 +92,7 @@ def test_killed_training_goes_on_and_ends_in_the_same_bundle(gpo, s3, bucket, tr
     result = gpo(*command).result(900)
     assert result["steps"] == STEPS
     assert 0 < result["resumed"][0] < STEPS
-    undisturbed = CliRunner().invoke(app, [*map(str, training(tmp_path))])
-    assert undisturbed.exit_code == 0, undisturbed.output
+    gpo(*training(tmp_path)).result(900)  # a process of its own too: as many threads sum in the same order
     for name in ("model.safetensors", "config.json"):
         assert s3.read(bucket, f"some/bundle/{name}") == (tmp_path / "bundle" / name).read_bytes()
 

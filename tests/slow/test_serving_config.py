@@ -127,11 +127,19 @@ def test_bundles_are_swapped_under_load(head, config, service, bundles):
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
-        ({"bundel": "/models/bundle"}, "args: bundel: Extra inputs are not permitted"),
-        ({"bundle": "damaged"}, "damaged/model.safetensors: does not match its manifest"),
-        ({"page": True}, "page: needs ingress.max 1, not 2"),
+        pytest.param(
+            {"bundel": "/models/bundle"},
+            "args: bundel: Extra inputs are not permitted",
+            id="typo",
+            marks=pytest.mark.minutes,
+        ),
+        pytest.param(
+            {"bundle": "damaged"}, "damaged/model.safetensors: does not match its manifest", id="bundle"
+        ),
+        pytest.param(
+            {"page": True}, "page: needs ingress.max 1, not 2", id="page", marks=pytest.mark.minutes
+        ),
     ],
-    ids=["typo", "bundle", "page"],
 )
 def test_wrong_args_are_refused_while_all_goes_on(head, config, service, bundles, args, reason):
     args = {k: bundles.get(v, v) for k, v in args.items()}
