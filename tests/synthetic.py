@@ -130,6 +130,22 @@ def tiny_config(**changes) -> TrainConfig:
     return TrainConfig.model_validate(values | changes)
 
 
+def tiny_search(base, trials: int, **changes) -> dict:
+    """A tuning file: one learning rate a trial, each run to its end, the best tried once more."""
+    values = {
+        "base": str(base),
+        "against": str(base),
+        "space": {"learning_rate": {"loguniform": [1e-4, 1e-1]}},
+        "start": [{}],
+        "trials": trials,
+        "scheduler": {"kind": "none"},
+        "finalists": 1,
+        "seeds": 1,
+        "context": 3,
+    }
+    return values | changes
+
+
 def bundle_config(config: TrainConfig, width: int = 6) -> BundleConfig:
     """What a bundle of ``config``'s model over the vectors above says about itself."""
     return BundleConfig(

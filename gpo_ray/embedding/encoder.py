@@ -207,7 +207,7 @@ class Encoder:
             row.add(0, Text(text.prompt, [response]), 0)
             ids = self._on_device([row.ids])
             hidden = self._model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-            parts.append(self._pool(row, hidden[0], None, [letters])[0])
+            parts.append(self._pool(row, row.seen(), hidden[0], None, [letters])[0])
         joined = {k: np.concatenate([getattr(p, k) for p in parts]) for k in ("mean", "answer_mean", "last")}
         return replace(parts[0], **joined, tokens=sum(p.tokens for p in parts))
 
@@ -255,18 +255,23 @@ class Encoder:
             **arguments,
         ).last_hidden_state
         results: dict[int, EncodedQuestion] = {}
-        for row, states in zip(rows, hidden, strict=True):
-            letters = [[r[0] for r in texts[i].responses] for i in row.texts]
-            results |= zip(row.texts, self._pool(row, states[: len(row.ids)], stem, letters), strict=True)
+        for row, states, sees in zip(rows, hidden, seen, strict=True):
+            n, letters = len(row.ids), [[r[0] for r in texts[i].responses] for i in row.texts]
+            pooled = self._pool(row, sees[:n, before : before + n], states[:n], stem, letters)
+            results |= zip(row.texts, pooled, strict=True)
         return results
 
     def _pool(
-        self, row: Row, hidden: torch.Tensor, stem: _Stem | None, letters: list[list[int]]
+        self,
+        row: Row,
+        seen: NDArray[np.bool_],
+        hidden: torch.Tensor,
+        stem: _Stem | None,
+        letters: list[list[int]],
     ) -> list[EncodedQuestion]:
-        """The questions of a row from its hidden states (L, E)."""
+        """The questions of a row from its hidden states (L, E); ``seen`` as :meth:`Row.seen` gives it."""
         import torch
 
-        seen = row.seen()
         ends = np.concatenate(row.response_ends)
         text = seen[ends]  # (R, L) the tokens of each response's text
         answer = text & ~seen[np.repeat(row.prompt_end, [len(e) for e in row.response_ends])]

@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -158,7 +159,8 @@ def embed(
         with ray_session(address):
             capacity = cluster_capacity()
             capacity.check(config.need(capacity))
-            for row in _run_to_the_end(missing, source, model_id, str(out), config, progress):
+            run = partial(_run, source, model_id, str(out), progress)
+            for row in _run_to_the_end(missing, config, run):
                 shards[row["shard"]] = json.loads(row["entry"])
                 workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
                 units.append(row)
@@ -179,13 +181,10 @@ def embed(
 
 def _run_to_the_end(
     questions: list[Question],
-    source: ModelSource,
-    model_id: str,
-    out: str,
     config: EmbedConfig,
-    progress: bool,
+    run: Callable[[list[Question], EmbedConfig], Iterable[dict[str, Any]]],
 ) -> Iterable[dict[str, Any]]:
-    """Yield one row for each unit of work as it is finished, also where a host is lost for good.
+    """Yield the rows of ``run``, one for each unit of work, also where a host is lost for good.
 
     Raises:
         ResourceError: if nothing moves although all hosts are there, or those left have no room.
@@ -194,7 +193,7 @@ def _run_to_the_end(
     before = len(cluster_capacity().alive)
     while left:
         try:
-            for row in _run(list(left.values()), source, model_id, out, config, progress):
+            for row in run(list(left.values()), config):
                 for name in row["ids"]:
                     del left[name]
                 yield row
@@ -213,12 +212,12 @@ def _run_to_the_end(
 
 
 def _run(
-    questions: list[Question],
     source: ModelSource,
     model_id: str,
     out: str,
-    config: EmbedConfig,
     progress: bool,
+    questions: list[Question],
+    config: EmbedConfig,
 ) -> Iterable[dict[str, Any]]:
     """Yield one row for each unit of work as it is finished."""
     capacity = cluster_capacity()

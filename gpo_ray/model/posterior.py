@@ -72,8 +72,7 @@ class PriorScales:
     @property
     def alike(self) -> bool:
         """Whether known and new questions are predicted with the same scales."""
-        new = self.for_new
-        return (new.noise, new.semantic) == (self.noise, self.semantic)
+        return self.new_noise in (None, self.noise) and self.new_semantic in (None, self.semantic)
 
 
 @dataclass(frozen=True)

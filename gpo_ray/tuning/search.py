@@ -65,52 +65,39 @@ def run_trials(
     """
     if log is not None:
         log.write(ledger)
-    _run_left(search, space, shared, split, ledger, logs, log, progress_bar)
-    while any(r.lost for r in ledger.interrupted()):  # each ends, or is lost once more
-        _run_left(search, space, shared, split, ledger, logs, log, progress_bar)
-
-
-def _run_left(
-    search: SearchConfig,
-    space: Space,
-    shared: Shared,
-    split: Split,
-    ledger: Ledger,
-    logs: Folder,
-    log: MlflowLog | None,
-    progress_bar: bool,
-) -> None:
-    """Run every trial that has not ended, once."""
-    left = search.trials - len(ledger.ended())
-    if left <= 0:
-        return
-    searcher, scheduler = _searcher(search, space, ledger), _scheduler(search, space, ledger)
     if not progress_bar:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told from the ledger
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the older reporter is quiet at verbose=0
-    alone = search.workers == 1
+    while (left := search.trials - len(ledger.ended())) > 0:
+        tuner = tune.Tuner(
+            _trainable(search, space, shared, split, logs),
+            tune_config=tune.TuneConfig(
+                search_alg=_searcher(search, space, ledger),
+                scheduler=_scheduler(search, space, ledger),
+                num_samples=left,
+                max_concurrent_trials=_at_a_time(search),
+                reuse_actors=search.workers == 1,  # the next trial finds everything imported
+            ),
+            run_config=_run_config(logs, _Recorder(ledger, log), progress_bar),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Tune's: what a user can do something about is in the ledger
+            tuner.fit()
+        if not any(r.lost for r in ledger.interrupted()):  # those run again until each ends or fails
+            return
+
+
+def _run_config(logs: Folder, recorder: _Recorder, progress_bar: bool) -> tune.RunConfig:
+    """Where Tune keeps its logs, and who is told."""
     filesystem, place = logs.location
-    tuner = tune.Tuner(
-        _trainable(search, space, shared, split, logs),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduler,
-            num_samples=left,
-            max_concurrent_trials=_at_a_time(search),
-            reuse_actors=alone,  # the next trial finds everything imported
-        ),
-        run_config=tune.RunConfig(
-            name=f"tune-{uuid.uuid4().hex[:8]}",
-            storage_path=place,
-            storage_filesystem=filesystem,
-            callbacks=[_Recorder(ledger, log)],
-            failure_config=tune.FailureConfig(max_failures=0),
-            verbose=1 if progress_bar else 0,
-        ),
+    return tune.RunConfig(
+        name=f"tune-{uuid.uuid4().hex[:8]}",
+        storage_path=place,
+        storage_filesystem=filesystem,
+        callbacks=[recorder],
+        failure_config=tune.FailureConfig(max_failures=0),
+        verbose=1 if progress_bar else 0,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Tune's: what a user can do something about is in the ledger
-        tuner.fit()
 
 
 def _at_a_time(search: SearchConfig) -> int:

@@ -6,7 +6,7 @@ import os
 import pytest
 import ray
 import yaml
-from synthetic import survey, tiny_config
+from synthetic import survey, tiny_config, tiny_search
 from typer.testing import CliRunner
 
 from gpo_ray.cli import app
@@ -31,18 +31,7 @@ def files(tmp_path):
     """Configurations, and a group's answers."""
     base = tmp_path / "base.yaml"
     base.write_text(yaml.safe_dump(tiny_config(steps=8).model_dump(mode="json")))
-    search = {
-        "base": str(base),
-        "against": str(base),
-        "space": {"learning_rate": {"loguniform": [1e-4, 1e-1]}},
-        "start": [{}],
-        "trials": 2,
-        "concurrent": 1,
-        "scheduler": {"kind": "none"},
-        "finalists": 1,
-        "seeds": 1,
-        "context": 3,
-    }
+    search = tiny_search(base, 2, concurrent=1)
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
     return tmp_path
 

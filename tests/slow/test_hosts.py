@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from safetensors.torch import load_file
-from synthetic import survey
+from synthetic import survey, tiny_search
 from tiny_model import save_tiny_model
 
 from gpo_ray.embedding.encoder import Encoder
@@ -252,18 +252,13 @@ def test_training_outlives_a_cut_cable(shared, cluster, calm, tell):
 
 def test_no_trial_is_lost(shared, cluster, embedded, settings, tell):
     rates = [1e-3, 3e-4, 1e-4, 3e-5]
-    values = {
-        "base": str(settings),
-        "against": str(settings),
-        "space": {"learning_rate": {"choice": rates}, "steps": {"choice": [60]}},
-        "start": [{"learning_rate": r, "steps": 60} for r in rates],
-        "trials": len(rates),
-        "scheduler": {"kind": "none"},
-        "finalists": 1,
-        "finals_protocols": ["paper"],
-        "seeds": 1,
-        "context": 3,
-    }
+    values = tiny_search(
+        settings,
+        len(rates),
+        space={"learning_rate": {"choice": rates}, "steps": {"choice": [60]}},
+        start=[{"learning_rate": r, "steps": 60} for r in rates],
+        finals_protocols=["paper"],
+    )
     (shared / "search.yaml").write_text(yaml.safe_dump(values))
     places = ("--survey", shared / "survey", "--embeddings", shared / "store", "--out", shared / "tuning")
     job = cluster.submit("tune", "tune", "--config", shared / "search.yaml", *places, "--json")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from job_cluster import JobCluster
-from synthetic import survey, tiny_config
+from synthetic import survey, tiny_config, tiny_search
 from synthetic_cluster import ROOT
 from tiny_model import save_tiny_model
 
@@ -56,17 +56,7 @@ def data(tmp_path_factory, clone):
     survey(groups=8, count=12).save(folder / "survey")
     config = tiny_config(steps=20).model_dump(mode="json")
     (clone / "train.yaml").write_text(yaml.safe_dump(config))
-    search = {
-        "base": "train.yaml",
-        "against": "train.yaml",
-        "space": {"learning_rate": {"loguniform": [1e-4, 1e-1]}},
-        "start": [{}],
-        "trials": 2,
-        "scheduler": {"kind": "none"},
-        "finalists": 1,
-        "seeds": 1,
-        "context": 3,
-    }
+    search = tiny_search("train.yaml", 2)
     (clone / "search.yaml").write_text(yaml.safe_dump(search))
     return folder
 
@@ -100,14 +90,15 @@ def test_every_stage_runs_as_a_job(cluster, clone, data, tiny_language_model):
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
-        (("--survey", "/nowhere", "--out", "/tmp/x"), "error: /nowhere: no such folder", 2),
+        (("--survey", "/nowhere", "--out", "OUT"), "error: /nowhere: no such folder", 2),
         (("--survey", "SURVEY", "--out", "results"), "error: .*/results: .* deletes after the job", 2),
-        (("--survey", "SURVEY", "--out", "/tmp/x", "--actors", "999"), "error: embed: 999 actors", 3),
+        (("--survey", "SURVEY", "--out", "OUT", "--actors", "999"), "error: embed: 999 actors", 3),
     ],
 )
 def test_what_is_wrong_fails_the_job_with_one_line(cluster, clone, data, arguments, message, code):
     job = f"wrong-{code}-{len(message)}"
-    given = [data / "survey" if a == "SURVEY" else a for a in arguments]
+    places = {"SURVEY": data / "survey", "OUT": data / "never"}
+    given = [places.get(a, a) for a in arguments]
     done = cluster.submit(job, clone, "gpo", "embed", *given)
     assert done.returncode == 1
     status = cluster.status(job)

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 import yaml
-from synthetic import survey, tiny_config, write_store
+from synthetic import survey, tiny_config, tiny_search, write_store
 from tiny_model import save_tiny_model
 
 from gpo_ray.embedding.store import EmbeddingStore
@@ -122,18 +122,7 @@ def test_killed_search_ends_with_every_trial_once(gpo, s3, bucket, training, tmp
     training(root)
     base = tmp_path / "base.yaml"
     base.write_text(yaml.safe_dump(tiny_config(steps=60).model_dump(mode="json")))
-    search = {
-        "base": str(base),
-        "against": str(base),
-        "space": {"learning_rate": {"loguniform": [1e-4, 1e-1]}},
-        "start": [{}],
-        "trials": 4,
-        "concurrent": 1,
-        "scheduler": {"kind": "none"},
-        "finalists": 1,
-        "seeds": 1,
-        "context": 3,
-    }
+    search = tiny_search(base, 4, concurrent=1)
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
     places = ("--survey", f"{root}/survey", "--embeddings", f"{root}/store", "--out", f"{root}/tuning")
     command = ("tune", *places, "--config", tmp_path / "search.yaml", "--json")

@@ -7,7 +7,7 @@ import time
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from synthetic import survey, tiny_config, write_store
+from synthetic import survey, tiny_config, tiny_search, write_store
 
 pytestmark = pytest.mark.slow
 TRIALS = 6
@@ -22,17 +22,7 @@ def command(tmp_path):
     config = tiny_config(steps=60).model_dump(mode="json")
     config["validation"]["every"] = 20
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(config))
-    search = {
-        "base": str(tmp_path / "base.yaml"),
-        "against": str(tmp_path / "base.yaml"),
-        "space": {"learning_rate": {"loguniform": [1e-4, 1e-1]}},
-        "start": [{}],
-        "trials": TRIALS,
-        "scheduler": {"kind": "none"},
-        "finalists": 1,
-        "seeds": 1,
-        "context": 3,
-    }
+    search = tiny_search(tmp_path / "base.yaml", TRIALS)
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
     places = {"config": "search.yaml", "survey": "survey", "embeddings": "store", "out": "out"}
     options = [v for k, p in places.items() for v in (f"--{k}", tmp_path / p)]

@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from synthetic import survey, tiny_config, write_store
+from synthetic import survey, tiny_config, tiny_search, write_store
 
 pytestmark = pytest.mark.slow
 
@@ -18,17 +18,13 @@ def test_trials_of_two_workers_find_what_one_finds_and_stopped_ones_leave_their_
     config["validation"] |= {"every": 2, "patience": 100}
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(config))
     rates = [1e-2, 1e-6, 1e30]  # the second is stopped, the third diverges
-    search = {
-        "base": str(tmp_path / "base.yaml"),
-        "against": str(tmp_path / "base.yaml"),
-        "space": {"learning_rate": {"choice": rates}},
-        "start": [{"learning_rate": r} for r in rates],
-        "trials": 3,
-        "scheduler": {"grace": 2, "reduction": 2},
-        "finalists": 1,
-        "seeds": 1,
-        "context": 3,
-    }
+    search = tiny_search(
+        tmp_path / "base.yaml",
+        len(rates),
+        space={"learning_rate": {"choice": rates}},
+        start=[{"learning_rate": r} for r in rates],
+        scheduler={"grace": 2, "reduction": 2},
+    )
     rows = {}
     # of 4 CPUs, so that one trial at a time finds room for its workers, and a place that is kept is missed
     for workers, cpus in ((2, 2), (1, 1)):
