@@ -52,6 +52,15 @@ class Embeddings:
         """E."""
         return int(self.vectors.shape[1])
 
+    @property
+    def published(self) -> int | None:
+        """Columns, the first ones, that were read from the published prompt; None if all or none were."""
+        parts = self.pooling.split("+")
+        plain = [not needs_readings(part) for part in parts]
+        if all(plain) or not any(plain):
+            return None
+        return self.width // len(parts) * plain.index(False)
+
 
 @dataclass(frozen=True)
 class StoreContents:

@@ -244,7 +244,8 @@ def _meta_trained(
     if config.model.prior != "none":
         groups = arrays.group_numbers(split.meta_train_groups)
         context = config.validation.context_questions
-        view = memories[1] or fit_memory(arrays, groups, questions, context)
+        elsewhere = split.protocol == "new-survey"
+        view = memories[1] or fit_memory(arrays, groups, questions, context, elsewhere)
     prior = None if view is None else task_prior(view, arrays)
     return _Method(
         arrays,

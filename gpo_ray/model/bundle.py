@@ -55,6 +55,15 @@ class BundleConfig(BaseModel):
     """The transformer."""
 
 
+class _Elsewhere(BaseModel):
+    """Of the memory that predicts where all of the context is of another survey."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: PositiveInt
+    scales: PriorScales
+
+
 class _MemoryQuestions(BaseModel):
     """Contents of ``memory.json``: number of responses by question key, in the order of the shares."""
 
@@ -62,6 +71,7 @@ class _MemoryQuestions(BaseModel):
 
     sizes: dict[str, PositiveInt] = Field(min_length=1)
     scales: PriorScales
+    elsewhere: _Elsewhere | None = None
 
 
 @dataclass(frozen=True)
@@ -136,11 +146,16 @@ def _memory_files(known: QuestionMemory) -> dict[str, bytes]:
     if memory.traits is not None:
         tensors["trait_loading"] = torch.from_numpy(memory.traits.loading).float()
         tensors["trait_base"] = torch.from_numpy(memory.traits.base).float()
+    if memory.elsewhere is not None and memory.elsewhere.expected is not None:
+        tensors["expected_elsewhere"] = torch.from_numpy(memory.elsewhere.expected).float()
     order = sorted(known.number, key=lambda key: known.number[key])
     values = {
         "sizes": {key: int(memory.sizes[known.number[key]]) for key in order},
         "scales": asdict(memory.scales),
     }
+    if memory.elsewhere is not None:
+        scales, columns = asdict(memory.elsewhere.scales), memory.elsewhere.x.shape[1]
+        values["elsewhere"] = {"columns": columns, "scales": scales}
     return {
         MEMORY: save_tensors({k: v.contiguous() for k, v in tensors.items()}),
         MEMORY_QUESTIONS: json.dumps(values).encode(),
@@ -157,18 +172,28 @@ def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> Questi
     wanted: dict[str, tuple[int, ...]] = {"shares": (groups, rows), "x": (rows, width)}
     if values.scales.traits:
         wanted |= {"trait_loading": (rows, COUNT), "trait_base": (rows,)}
-    if shapes | {"expected": (rows,)} != wanted | {"expected": (rows,)}:
+    for name in ("expected", *(["expected_elsewhere"] if values.elsewhere else [])):
+        if name in shapes:
+            wanted[name] = (rows,)
+    if shapes != wanted or (values.elsewhere and values.elsewhere.columns > width):
         raise BundleError(f"{folder.where(MEMORY)}: shapes {shapes} do not fit {MEMORY_QUESTIONS}")
     shares = tensors["shares"].double().numpy()
     if np.isnan(shares).all(0).any():
         raise BundleError(f"{folder.where(MEMORY)}: holds a question that nobody answered")
     number = {key: i for i, key in enumerate(values.sizes)}
-    expected = tensors["expected"].double().numpy() if "expected" in tensors else None
+    expected, expected_elsewhere = (
+        tensors[name].double().numpy() if name in tensors else None
+        for name in ("expected", "expected_elsewhere")
+    )
     traits = None
     if values.scales.traits:
         loading, base = (tensors[name].double().numpy() for name in ("trait_loading", "trait_base"))
         traits = Traits(loading, base, sizes)
-    memory = GroupMemory(shares, tensors["x"].numpy(), sizes, expected, scales=values.scales, traits=traits)
+    x, elsewhere = tensors["x"].numpy(), None
+    if values.elsewhere is not None:
+        columns, scales = x[:, : values.elsewhere.columns], values.elsewhere.scales
+        elsewhere = GroupMemory(shares, columns, sizes, expected_elsewhere, scales=scales)
+    memory = GroupMemory(shares, x, sizes, expected, scales=values.scales, traits=traits, elsewhere=elsewhere)
     return QuestionMemory(memory, number)
 
 

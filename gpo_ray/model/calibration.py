@@ -32,7 +32,13 @@ TRIALS, TARGETS = 24, 100
 COVERAGE = 0.9
 
 
-def fit_memory(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int) -> MemoryView:
+def fit_memory(
+    arrays: PreferenceArrays,
+    groups: Sequence[int],
+    questions: Ints,
+    context: int,
+    elsewhere: bool = False,
+) -> MemoryView:
     """The answers of ``groups`` to ``questions`` as seen from the whole data set, with its scales chosen.
 
     Args:
@@ -40,10 +46,17 @@ def fit_memory(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints,
         groups: numbers of the meta-train groups; of more than ``MOST_GROUPS`` a random choice is kept.
         questions: numbers of the training questions.
         context: number of context questions for which to choose the scales.
+        elsewhere: whether groups may be asked about another survey alone, so that there are to be scales
+            for that too (:attr:`GroupMemory.elsewhere`).
 
     Raises:
         ConfigError: if the groups answered none of the questions.
     """
+    if elsewhere and arrays.published is not None:
+        published = replace(arrays, x=arrays.x[:, : arrays.published], published=None)
+        there = _without_traits(fit_memory(published, groups, questions, context))
+        here = fit_memory(arrays, groups, questions, context)
+        return replace(here, memory=replace(here.memory, elsewhere=there.memory), elsewhere=there)
     if len(groups) > MOST_GROUPS:
         groups = sorted(np.random.default_rng(0).choice(groups, MOST_GROUPS, replace=False).tolist())
     memory, place = remember(arrays, groups, questions)
@@ -142,6 +155,12 @@ def _trials(
             )
         )
     return result
+
+
+def _without_traits(view: MemoryView) -> MemoryView:
+    """The view for contexts with no question in memory, from which no trait could be told."""
+    scales = replace(view.memory.scales, traits=0)
+    return replace(view, memory=replace(view.memory, traits=None, scales=scales))
 
 
 def _with(view: MemoryView, scales: PriorScales) -> MemoryView:

@@ -39,6 +39,8 @@ class PreferenceArrays:
     question_ids: tuple[str, ...]
     answered: tuple[Ints, ...]
     shares: tuple[NDArray[np.float64], ...]
+    published: int | None = None
+    """As in :attr:`~gpo_ray.embedding.store.Embeddings.published`."""
 
     @classmethod
     def build(cls, dataset: PreferenceDataset, embeddings: Embeddings) -> PreferenceArrays:
@@ -61,6 +63,7 @@ class PreferenceArrays:
             question_ids=tuple(dataset.questions["question_id"].to_pylist()),
             answered=tuple(question[r] for r in rows),
             shares=tuple(values[spans(offsets, r)] for r in rows),
+            published=embeddings.published,
         )
 
     def group_numbers(self, ids: Sequence[str]) -> list[int]:

@@ -258,7 +258,8 @@ class AdaptedGroup:
         """What the prior says of some questions; None without one."""
         if self.conditioned is None:
             return None
-        return self.conditioned.posterior(Side.joined([q.side for q in questions if q.side is not None]))
+        sides = [q.side for q in questions if q.side is not None]
+        return self.conditioned.posterior(Side.joined(sides, self.conditioned.elsewhere))
 
     def predict(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None

@@ -54,6 +54,10 @@ class GroupMemory:
     scales: PriorScales = field(default_factory=PriorScales)
     traits: Traits | None = None
     """Of the people, where there are many."""
+    elsewhere: GroupMemory | None = None
+    """The same answers as read from the published prompt alone, the first columns of ``x``: predicts where no
+    question of the context is in memory. Readings tell questions of one survey apart better, and carry over
+    to another survey worse."""
 
     @cached_property
     def kernel(self) -> RBFKernel:
@@ -80,6 +84,7 @@ class GroupMemory:
             sizes=self.sizes[questions],
             expected=None if self.expected is None else self.expected[rows],
             traits=None if self.traits is None else self.traits.only(questions),
+            elsewhere=None if self.elsewhere is None else self.elsewhere.only(questions),
         )
 
     @property
@@ -122,6 +127,7 @@ class GroupMemory:
             root=np.zeros((0, len(x))),
             kernel=self.kernel,
             without=np.full((len(self.groups) if cross_fit and self.leaves_out else 0, len(x)), np.nan),
+            elsewhere=self._elsewhere(x, sizes, place),
         )
         new = np.flatnonzero(place < 0)
         if len(new):
@@ -135,6 +141,11 @@ class GroupMemory:
                 if len(asked):
                     _NewQuestions(self, np.flatnonzero(fold != k)).fill(found, asked)
         return found
+
+    def _elsewhere(self, x: NDArray[np.float32], sizes: Ints, place: Ints) -> MemoryView | None:
+        if self.elsewhere is None:
+            return None
+        return self.elsewhere.view(x[:, : self.elsewhere.x.shape[1]], sizes, place)
 
 
 class _NewQuestions:
@@ -240,11 +251,17 @@ class QuestionMemory:
         What is new in memory is estimated for all of them at once.
         """
         view = self.memory.view(x, np.asarray(sizes, np.int64), self.place(keys, sizes))
-        return [view.side(np.asarray([i])) for i in range(len(sizes))]
+        numbers = [np.asarray([i]) for i in range(len(sizes))]
+        if view.elsewhere is None:
+            return [view.side(i) for i in numbers]
+        return [replace(view.side(i), elsewhere=view.elsewhere.side(i)) for i in numbers]
 
     def conditioned(self, sides: Sequence[Side], y: Array) -> Conditioned:
         """A group that gave answers to questions, with the shares ``y`` (C,), end to end."""
-        return Conditioned.given(Side.joined(sides), y, self.memory, self.memory.kernel)
+        elsewhere = self.memory.elsewhere is not None and all((s.place < 0).all() for s in sides)
+        memory = self.memory.elsewhere if elsewhere and self.memory.elsewhere is not None else self.memory
+        given = Conditioned.given(Side.joined(sides, elsewhere), y, memory, memory.kernel)
+        return replace(given, elsewhere=elsewhere)
 
 
 def task_prior(view: MemoryView, arrays: PreferenceArrays) -> Prior:

@@ -82,7 +82,8 @@ class MemoryView:
     ``place``: number of each question in memory, -1 for new ones; ``shares`` (G, N), NaN where not
     answered. What is estimated as if they were new: ``mean`` (N,), ``deviation`` (G, N) and ``spread``
     (N,), the unexplained variance of a log-share. ``root`` (M, N) of new questions' explained covariance;
-    ``without`` (G, N) the mean estimated without each group, no rows where that was not asked for.
+    ``without`` (G, N) the mean estimated without each group, no rows where that was not asked for;
+    ``elsewhere``, that of the memory's ``elsewhere``.
     """
 
     memory: GroupMemory
@@ -97,6 +98,7 @@ class MemoryView:
     root: Array
     kernel: RBFKernel
     without: Array
+    elsewhere: MemoryView | None = None
 
     def posterior(
         self,
@@ -115,6 +117,8 @@ class MemoryView:
             without: a group of the data set to leave out, so that training does not see its answers.
             hidden: target questions to treat as new.
         """
+        if self.elsewhere is not None and (self.place[context] < 0).all():
+            return self.elsewhere.posterior(context, y, target, without, hidden)
         given = Conditioned.given(self.side(context, without), y, self.memory, self.kernel)
         return given.posterior(self.side(target, without, hidden))
 
@@ -174,6 +178,8 @@ class Conditioned:
     context: Side
     surprise: Array
     trait: Array | None
+    elsewhere: bool = False
+    """Whether no question of the context was in memory, so that targets too have to be sides elsewhere."""
 
     @classmethod
     def given(cls, context: Side, y: Array, memory: GroupMemory, kernel: RBFKernel) -> Conditioned:
@@ -284,7 +290,8 @@ class Side:
 
     ``questions``: their numbers in the view whose offsets ``view`` is; ``place``: their numbers in memory;
     ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N); ``mean`` and
-    ``spread`` (N,); ``x``, the embeddings; ``root`` (M, N), None if all are known.
+    ``spread`` (N,); ``x``, the embeddings; ``root`` (M, N), None if all are known; ``elsewhere``, the same in
+    the memory's ``elsewhere``, if that may be asked for.
     """
 
     view: Ints
@@ -298,10 +305,18 @@ class Side:
     spread: Array
     x: Standardized
     root: Array | None
+    elsewhere: Side | None = None
 
     @classmethod
-    def joined(cls, sides: Sequence[Side]) -> Side:
-        """Sides of one memory, of one question each, as one."""
+    def joined(cls, sides: Sequence[Side], elsewhere: bool = False) -> Side:
+        """Sides of one memory, of one question each, as one.
+
+        Args:
+            sides: of the questions.
+            elsewhere: whether to take those of the memory's ``elsewhere`` instead.
+        """
+        if elsewhere:
+            sides = [s.elsewhere for s in sides if s.elsewhere is not None]
         roots = [s.root for s in sides if s.root is not None]
         root = (
             np.concatenate(
@@ -328,7 +343,8 @@ class Side:
     def nbytes(self) -> int:
         """Memory that it takes, to within small change."""
         arrays = (self.answered, self.residual, self.root, self.x.x)
-        return sum(a.nbytes for a in arrays if a is not None)
+        own = sum(a.nbytes for a in arrays if a is not None)
+        return own + (0 if self.elsewhere is None else self.elsewhere.nbytes)
 
     @property
     def _binomial(self) -> Array:

@@ -142,7 +142,8 @@ def _memory(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob)
     """The meta-train groups' answers to the training questions, and to no others."""
     questions = arrays.question_numbers(job.split.question_order)
     groups = arrays.group_numbers(job.split.meta_train_groups)
-    view = fit_memory(arrays, groups, questions, job.config.validation.context_questions)
+    context = job.config.validation.context_questions
+    view = fit_memory(arrays, groups, questions, context, elsewhere=True)
     keys = [q.key for q in dataset.iter_questions()]
     return QuestionMemory.keyed(view.memory, [keys[i] for i in np.flatnonzero(view.place >= 0)])
 

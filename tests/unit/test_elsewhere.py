@@ -1,0 +1,115 @@
+"""Groups that answer questions of another survey alone: predicted from the published prompt's columns."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+from synthetic import arrays, bundle_config, embeddings, survey, tiny_config
+from test_bundle import rewrite
+
+from gpo_ray.errors import BundleError
+from gpo_ray.model import GroupPreferenceModel
+from gpo_ray.model.bundle import Bundle, read_bundle, write_bundle
+from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.memory import QuestionMemory
+from gpo_ray.training.engine import new_model
+
+SURVEY = survey(groups=8, count=16)
+KEYS = [q.key for q in SURVEY.iter_questions()]
+PUBLISHED = 3
+DATA = replace(arrays(SURVEY), published=PUBLISHED)
+ALONE = replace(DATA, x=DATA.x[:, :PUBLISHED], published=None)
+GROUPS, TRAINING, GROUP = range(5), np.arange(10), 6
+HERE = fit_memory(DATA, GROUPS, TRAINING, 4)
+THERE = fit_memory(ALONE, GROUPS, TRAINING, 4)
+VIEW = fit_memory(DATA, GROUPS, TRAINING, 4, elsewhere=True)
+MEMORY = QuestionMemory.keyed(VIEW.memory, KEYS[:10])
+FOREIGN, MIXED = np.asarray([10, 11, 12]), np.asarray([10, 11, 3])
+TARGET = np.asarray([2, 13, 14])
+CONFIG = tiny_config(model={"prior": "memory", "likelihood": "cross_entropy", "width": 16, "heads": 2})
+
+
+def posterior(view, context):
+    return view.posterior(context, DATA.shares_of(GROUP, context), TARGET)
+
+
+@pytest.mark.parametrize(("context", "want"), [(FOREIGN, THERE), (MIXED, HERE)])
+def test_readings_count_only_where_the_context_has_a_question_in_memory(context, want):
+    got, want = posterior(VIEW, context), posterior(want, context)
+    for name in ("shares", "sd", "known", "half_width"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
+    assert not np.allclose(posterior(HERE, context).shares, posterior(THERE, context).shares, atol=1e-3)
+
+
+def test_without_readings_there_is_one_memory_alone():
+    assert fit_memory(ALONE, GROUPS, TRAINING, 4, elsewhere=True).elsewhere is None
+    assert HERE.elsewhere is None
+    assert HERE.memory.elsewhere is None
+
+
+@pytest.mark.parametrize(
+    ("pooling", "published"),
+    [("mean", None), ("last+mean", None), ("opinion", None), ("last+mean+opinion+person", 4)],
+)
+def test_columns_of_the_published_prompt(pooling, published):
+    assert replace(embeddings(SURVEY, width=8), pooling=pooling).published == published
+
+
+def bundle(folder):
+    weights = new_model(6, CONFIG).state_dict()
+    write_bundle(folder, weights, bundle_config(CONFIG), {}, MEMORY)
+    return folder
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("context", [FOREIGN, MIXED])
+def test_served_groups_are_predicted_likewise(tmp_path, context, stored):
+    if stored:
+        model = GroupPreferenceModel(read_bundle(bundle(tmp_path / "bundle")))
+    else:
+        model = GroupPreferenceModel(Bundle(new_model(6, CONFIG).eval(), bundle_config(CONFIG), {}, MEMORY))
+    x = np.split(DATA.x.numpy(), DATA.offsets[1:-1])
+    answers = [(x[q], DATA.shares_of(GROUP, np.asarray([q]))) for q in context]
+    group = model.adapt(answers, [KEYS[q] for q in context])
+    questions = model.prepare([x[q] for q in TARGET], [KEYS[q] for q in TARGET])
+    got, want = group.posterior(questions), posterior(VIEW, context)
+    np.testing.assert_allclose(got.shares, want.shares, atol=1e-5)
+    np.testing.assert_allclose(got.half_width, want.half_width, atol=1e-4)
+    assert questions[0].nbytes > questions[0].side.elsewhere.nbytes > 0
+
+
+def test_a_question_asked_twice_is_kept_once_in_both():
+    twice = QuestionMemory.keyed(VIEW.memory, [KEYS[1], *KEYS[1:10]])
+    assert len(twice.memory.sizes) == len(twice.memory.elsewhere.sizes) == 9
+    np.testing.assert_array_equal(twice.memory.elsewhere.x, twice.memory.x[:, :PUBLISHED])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda e: e.update(columns=7), "do not fit"),
+        (lambda e: e.update(columns=0), "columns"),
+        (lambda e: e.update(colums=3), "colums"),
+        (lambda e: e.pop("scales"), "scales"),
+    ],
+)
+def test_what_is_wrong_with_it_in_a_bundle_is_named(tmp_path, change, message):
+    folder = bundle(tmp_path / "bundle")
+    values = json.loads((folder / "memory.json").read_text())
+    change(values["elsewhere"])
+    rewrite(folder, "memory.json", json.dumps(values).encode())
+    with pytest.raises(BundleError, match=message):
+        read_bundle(folder)
+
+
+@pytest.mark.parametrize("name", ["expected", "expected_elsewhere"])
+def test_means_of_another_length_are_refused(tmp_path, name):
+    folder = bundle(tmp_path / "bundle")
+    tensors = load_file(folder / "memory.safetensors")
+    tensors[name] = tensors[name][1:].clone()
+    save_file(tensors, tmp_path / "memory")
+    rewrite(folder, "memory.safetensors", (tmp_path / "memory").read_bytes())
+    with pytest.raises(BundleError, match="do not fit"):
+        read_bundle(folder)
