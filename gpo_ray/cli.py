@@ -23,6 +23,7 @@ from gpo_ray.locations import beside, last_name
 from gpo_ray.planning.commands import plan
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import merge_surveys
+from gpo_ray.preferences.large import LARGE, is_large
 from gpo_ray.preferences.readers import READERS, ReadOptions, read_survey
 from gpo_ray.preferences.splits import PROTOCOLS, Protocol, draw_split
 from gpo_ray.preflight import preflight
@@ -56,6 +57,13 @@ Out = Annotated[str, typer.Option(help="Folder or URI to write.")]
 Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")]
 Address = Annotated[
     str | None, typer.Option(help="Ray cluster; by default RAY_ADDRESS, else one is started here.")
+]
+OnDisk = Annotated[
+    bool | None,
+    typer.Option(
+        "--on-disk/--in-memory",
+        help=f"Whether answers stay on disk; by default from {LARGE:,} of them on.",
+    ),
 ]
 Objective = Annotated[
     str | None,
@@ -215,40 +223,40 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps at most.")] = None,
     objective: Objective = None,
     workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 trains in this process.")] = 0,
-    zero_stage: Annotated[int, typer.Option(help="DeepSpeed ZeRO stage 0 to 3.")] = 1,
+    zero_stage: Annotated[int, typer.Option(min=0, max=3, help="DeepSpeed ZeRO stage.")] = 1,
     gpus_per_worker: Annotated[float, typer.Option(min=0, help="GPUs for each worker.")] = 0,
     storage: Annotated[
         str | None, typer.Option(help="Where runs live; by default `runs` beside --out.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The run: the same storage and name resumes.")] = None,
     restart: Annotated[bool, typer.Option(help="Forget an earlier run of this name.")] = False,
+    on_disk: OnDisk = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Meta-train on many groups and write a bundle (Ray Train with DeepSpeed, or in this process)."""
     settings = load_train_config(config, seed=seed, steps=steps, objective=objective)
-    if zero_stage not in (0, 1, 2, 3):
-        raise ConfigError(f"zero stage {zero_stage} is not one of 0, 1, 2, 3")
-    runs = storage or _beside(out, "runs")
     with ExitStack() as stack:
         if workers:
             stack.enter_context(joined(address)).check(train_need(workers, gpus_per_worker))
         from gpo_ray.training.run import TrainJob
 
-        dataset = PreferenceDataset.load(survey)
+        stays = is_large(survey) if on_disk is None else on_disk
+        dataset = PreferenceDataset.load(survey, answers=not stays)
         job = TrainJob(
             survey=_absolute(survey),
             embeddings=_absolute(embeddings),
             out=_absolute(out),
-            storage=_absolute(runs),
+            storage=_absolute(storage or _beside(out, "runs")),
             name=name or last_name(out),
             config=settings,
             split=draw_split(dataset, fraction, seed, validation_fraction=settings.validation.fraction),
+            on_disk=stays,
         )
         if workers == 0:
             from gpo_ray.training.local import train_local
 
-            result = train_local(job, _progress(), "cuda" if gpus_per_worker else "cpu", restart)
+            result = train_local(job, _progress(), "cuda" if gpus_per_worker else "cpu", restart, address)
         else:
             from gpo_ray.training.driver import train_distributed as run
 

@@ -75,10 +75,13 @@ def local_copy(location: str) -> Iterator[Path]:
         yield Path(location).expanduser()
         return
     there, path = locate(location)
-    if there.get_file_info(path).type == fs.FileType.NotFound:
+    found = there.get_file_info(path).type
+    if found == fs.FileType.NotFound:
         raise FileNotFoundError(f"{location}: no such file or folder")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, last_name(location))
+        if found == fs.FileType.Directory:
+            copy.mkdir()
         fs.copy_files(path, str(copy), there, fs.LocalFileSystem())
         yield copy
 

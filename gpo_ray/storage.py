@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +120,24 @@ class Folder:
                     f.write(data)
         return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
+    def adopt(self, file: Path) -> dict[str, Any]:
+        """Take in a local file under its name, atomically, whatever its size; it is gone from where it was.
+
+        Returns:
+            Its manifest entry.
+        """
+        with self._guard(self.where(file.name), "written"):
+            with file.open("rb") as f:
+                sha256 = hashlib.file_digest(f, "sha256").hexdigest()
+            entry = {"bytes": file.stat().st_size, "sha256": sha256}
+            if self.is_local:
+                Path(self._path).mkdir(parents=True, exist_ok=True)
+                shutil.move(file, Path(self._path, file.name))
+            else:
+                fs.copy_files(str(file), f"{self._path}/{file.name}", fs.LocalFileSystem(), self._fs)
+                file.unlink()
+        return entry
+
     @staticmethod
     def _write_local(target: Path, data: bytes) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -190,10 +209,14 @@ class Folder:
 
     def publish(self, kind: str, contents: dict[str, bytes], **meta: Any) -> None:
         """Write all files of a result, replacing an earlier one of the same kind; manifest last."""
-        self._refuse_other(kind)
-        self.remove(MANIFEST)  # while files change, nothing here is complete
+        self.begin(kind)
         files = {name: self.write(name, data) for name, data in contents.items()}
         self.write_manifest(kind, files, **meta)
+
+    def begin(self, kind: str) -> None:
+        """Make ready for a result's files to be written, replacing an earlier one of the same kind."""
+        self._refuse_other(kind)
+        self.remove(MANIFEST)  # while files change, nothing here is complete
 
     def _refuse_other(self, kind: str) -> None:
         if self.exists(MANIFEST):

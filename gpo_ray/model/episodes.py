@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +19,30 @@ from gpo_ray.config import EpisodeConfig
 from gpo_ray.embedding.store import Embeddings
 from gpo_ray.model.transformer import Points
 from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.large import SortedAnswers
 
 Ints = NDArray[np.int64]
+
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class ByGroup(Protocol[T_co]):
+    """Something of each group, by its number."""
+
+    def __getitem__(self, group: int, /) -> T_co:
+        """That of one group."""
+
+
+@dataclass(frozen=True)
+class OnDisk(Generic[T_co]):
+    """Something of each group that is looked up when it is asked for."""
+
+    look_up: Callable[[int], T_co]
+
+    def __getitem__(self, group: int, /) -> T_co:
+        """That of one group."""
+        return self.look_up(group)
 
 
 @dataclass(frozen=True)
@@ -37,19 +60,23 @@ class PreferenceArrays:
     letter_logprob: NDArray[np.float32]
     group_ids: tuple[str, ...]
     question_ids: tuple[str, ...]
-    answered: tuple[Ints, ...]
-    shares: tuple[NDArray[np.float64], ...]
+    answered: ByGroup[Ints]
+    shares: ByGroup[NDArray[np.float64]]
     published: int | None = None
     """As in :attr:`~gpo_ray.embedding.store.Embeddings.published`."""
 
     @classmethod
-    def build(cls, dataset: PreferenceDataset, embeddings: Embeddings) -> PreferenceArrays:
-        """Join a data set with the embeddings of its questions."""
-        values, offsets = dataset.shares()
-        group, question = dataset.group_codes(), dataset.question_codes()
-        order = np.lexsort((question, group))
-        ends = np.searchsorted(group[order], np.arange(dataset.groups.num_rows + 1))
-        rows = [order[a:b] for a, b in itertools.pairwise(ends)]
+    def build(
+        cls, dataset: PreferenceDataset, embeddings: Embeddings, answers: SortedAnswers | None = None
+    ) -> PreferenceArrays:
+        """Join a data set with the embeddings of its questions.
+
+        Args:
+            dataset: questions, groups and, unless ``answers`` are given, preferences.
+            embeddings: of the questions.
+            answers: preferences that stay on disk.
+        """
+        answered, shares = _in_memory(dataset) if answers is None else _on_disk(answers)
         ordinal = [
             [np.nan] * len(q.responses) if q.ordinal is None else list(q.ordinal)
             for q in dataset.iter_questions()
@@ -61,8 +88,8 @@ class PreferenceArrays:
             letter_logprob=embeddings.letter_logprob,
             group_ids=tuple(dataset.groups["group_id"].to_pylist()),
             question_ids=tuple(dataset.questions["question_id"].to_pylist()),
-            answered=tuple(question[r] for r in rows),
-            shares=tuple(values[spans(offsets, r)] for r in rows),
+            answered=answered,
+            shares=shares,
             published=embeddings.published,
         )
 
@@ -96,6 +123,19 @@ class PreferenceArrays:
         mean, scale = rows.mean(0), rows.std(0)
         scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))  # leave dimensions that never vary
         return replace(self, x=(self.x - mean) / scale), mean, scale
+
+
+def _in_memory(dataset: PreferenceDataset) -> tuple[ByGroup[Ints], ByGroup[NDArray[np.float64]]]:
+    values, offsets = dataset.shares()
+    group, question = dataset.group_codes(), dataset.question_codes()
+    order = np.lexsort((question, group))
+    ends = np.searchsorted(group[order], np.arange(dataset.groups.num_rows + 1))
+    rows = [order[a:b] for a, b in itertools.pairwise(ends)]
+    return tuple(question[r] for r in rows), tuple(values[spans(offsets, r)] for r in rows)
+
+
+def _on_disk(answers: SortedAnswers) -> tuple[ByGroup[Ints], ByGroup[NDArray[np.float64]]]:
+    return OnDisk(answers.questions_of), OnDisk(answers.shares_of)
 
 
 def spans(offsets: Ints, which: Ints) -> Ints:

@@ -47,6 +47,8 @@ PREFERENCES = pa.schema(
         pa.field("n", pa.float64()),
     ]
 )
+PREFERENCE_FILE = "preferences"
+"""Followed by ``.parquet``, or by a number where there are several."""
 SCHEMAS = {"questions": QUESTIONS, "groups": GROUPS, "preferences": PREFERENCES}
 
 
@@ -102,7 +104,7 @@ class PreferenceDataset:
         cls,
         questions: Iterable[Question],
         groups: Iterable[Group],
-        preferences: Mapping[str, Sequence[Any]] | pa.Table,
+        preferences: Mapping[str, Sequence[Any]] | pa.Table | None,
         dropped: Iterable[tuple[str, str]] = (),
     ) -> PreferenceDataset:
         """Assemble and validate.
@@ -111,7 +113,7 @@ class PreferenceDataset:
             questions: distinct ``question_id``.
             groups: distinct ``group_id``.
             preferences: columns ``group_id, question_id`` and ``share`` and/or ``choice`` and
-                optionally ``n`` (respondents behind it).
+                optionally ``n`` (respondents behind it). None: as :meth:`load` without answers.
             dropped: ``(where, reason)`` of every source row left out.
         """
         question_rows = [
@@ -130,7 +132,7 @@ class PreferenceDataset:
         dataset = cls(
             questions=pa.Table.from_pylist(question_rows, schema=QUESTIONS),
             groups=pa.Table.from_pylist(group_rows, schema=GROUPS),
-            preferences=_preference_table(preferences),
+            preferences=PREFERENCES.empty_table() if preferences is None else _preference_table(preferences),
             dropped=pa.table(
                 {
                     "where": pa.array([d[0] for d in drops], pa.string()),
@@ -138,12 +140,16 @@ class PreferenceDataset:
                 }
             ),
         )
-        dataset.validate()
+        dataset.validate(answers=preferences is not None)
         return dataset
 
     @classmethod
-    def load(cls, uri: str | os.PathLike[str]) -> PreferenceDataset:
-        """Read a folder written by :meth:`save`.
+    def load(cls, uri: str | os.PathLike[str], answers: bool = True) -> PreferenceDataset:
+        """Read a folder written by :meth:`save` or :func:`~gpo_ray.preferences.large.write_survey`.
+
+        Args:
+            uri: the folder.
+            answers: whether to read the preferences; without them that table is empty.
 
         Raises:
             DataError: if the manifest is absent or a file does not match it.
@@ -151,18 +157,12 @@ class PreferenceDataset:
         folder = Folder(uri, DataError)
         manifest = folder.read_manifest(KIND, hint="make it with: gpo survey import")
         tables = {}
-        for name in (*SCHEMAS, "dropped"):
-            file = f"{name}.parquet"
-            table = read_parquet_bytes(folder.read_checked(file, manifest), folder.where(file), DataError)
-            schema = SCHEMAS.get(name)
-            if schema is not None:
-                try:
-                    table = table.select(schema.names).cast(schema)
-                except (KeyError, ValueError, pa.ArrowInvalid) as e:
-                    raise DataError(f"{folder.where(file)}: columns must be {schema.names}: {e}") from e
-            tables[name] = table
-        dataset = cls(**tables)
-        dataset.validate(str(folder))
+        for name in ("questions", "groups", "dropped"):
+            tables[name] = _read(folder, manifest, f"{name}.parquet", SCHEMAS.get(name))
+        files = answer_files(manifest) if answers else []
+        parts = [_read(folder, manifest, file, PREFERENCES) for file in files]
+        dataset = cls(**tables, preferences=pa.concat_tables([PREFERENCES.empty_table(), *parts]))
+        dataset.validate(str(folder), answers)
         return dataset
 
     def save(self, uri: str | os.PathLike[str]) -> None:
@@ -177,13 +177,18 @@ class PreferenceDataset:
             dropped=self.dropped_by_reason(),
         )
 
-    def validate(self, where: str = "preferences") -> None:
+    def validate(self, where: str = "preferences", answers: bool = True) -> None:
         """Check ids, shares and references.
+
+        Args:
+            where: what to call the data set in messages.
+            answers: whether to check the preferences too.
 
         Raises:
             DataError: naming the table, row and key of the first problem.
         """
-        if self.questions.num_rows == 0 or self.groups.num_rows == 0 or self.preferences.num_rows == 0:
+        tables = (self.questions, self.groups, self.preferences)
+        if not all(table.num_rows for table in tables[: 3 if answers else 2]):
             raise DataError(f"{where}: no questions, groups or preferences are left to work with")
         _check_unique(self.questions["question_id"], f"{where}: questions", "question_id")
         _check_unique(self.groups["group_id"], f"{where}: groups", "group_id")
@@ -192,9 +197,11 @@ class PreferenceDataset:
                 raise DataError(f"{where}: groups row {i}: kind {kind!r} is not one of {list(GROUP_KINDS)}")
         for i, q in enumerate(self.iter_questions()):
             _check_question(q, f"{where}: questions row {i} ({q.question_id})")
-        self._check_preferences(where)
+        if answers:
+            self.check_answers(where)
 
-    def _check_preferences(self, where: str) -> None:
+    def check_answers(self, where: str) -> None:
+        """Check the preferences alone; errors as in :meth:`validate`."""
         p = self.preferences
         group, question = self.group_codes(), self.question_codes()
         for name, codes in (("group_id", group), ("question_id", question)):
@@ -314,6 +321,22 @@ class PreferenceDataset:
                 stream.write_table(table)
             digest.update(sink.getvalue())
         return digest.hexdigest()[:16]
+
+
+def _read(folder: Folder, manifest: dict[str, Any], file: str, schema: pa.Schema | None) -> pa.Table:
+    table = read_parquet_bytes(folder.read_checked(file, manifest), folder.where(file), DataError)
+    if schema is None:
+        return table
+    try:
+        return table.select(schema.names).cast(schema)
+    except (KeyError, ValueError, pa.ArrowInvalid) as e:
+        raise DataError(f"{folder.where(file)}: columns must be {schema.names}: {e}") from e
+
+
+def answer_files(manifest: Mapping[str, Any]) -> list[str]:
+    """The files that hold a survey's preferences, in order."""
+    named = [f"{PREFERENCE_FILE}.parquet"]
+    return [n for n in sorted(manifest["files"]) if n.startswith(f"{PREFERENCE_FILE}-")] or named
 
 
 def _without_nulls(table: pa.Table) -> pa.Table:

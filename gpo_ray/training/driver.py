@@ -25,7 +25,7 @@ from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
-from gpo_ray.training.run import METRICS, RunLog, TrainJob, finish, prepare
+from gpo_ray.training.run import METRICS, RunLog, TrainJob, finish, prepare, sort_first
 
 MAX_FAILURES = 3
 """Lost workers after which a run gives up; the same command then goes on from its last checkpoint."""
@@ -55,6 +55,7 @@ def train_distributed(
     if zero_stage not in (0, 1, 2, 3):
         raise ConfigError(f"zero stage {zero_stage} is not one of 0, 1, 2, 3")
     job = dataclasses.replace(job, engine=f"deepspeed, {workers} workers, ZeRO {zero_stage}")
+    sort_first(job, address)
     prepared = prepare(job)
     groups = min(len(prepared.data.train_groups), job.config.episodes.groups)
     if workers > groups:

@@ -12,13 +12,19 @@ from gpo_ray.training.checkpoints import Checkpoints
 from gpo_ray.training.engine import LocalEngine, new_model
 from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
-from gpo_ray.training.run import RunLog, TrainJob, finish, prepare
+from gpo_ray.training.run import RunLog, TrainJob, finish, prepare, sort_first
 
 
 def train_local(
-    job: TrainJob, progress_bar: bool = False, device: str = "cpu", restart: bool = False
+    job: TrainJob,
+    progress_bar: bool = False,
+    device: str = "cpu",
+    restart: bool = False,
+    address: str | None = None,
 ) -> dict[str, Any]:
     """Meta-train in this process; the same ``(storage, name)`` goes on from its last checkpoint.
+
+    Ray is needed only where answers stay on disk, to sort them: on the cluster at ``address`` or a local one.
 
     Returns:
         ``steps, best_step, validation_alignment, resumed, seconds, out, run``.
@@ -28,6 +34,7 @@ def train_local(
     """
     if device != "cpu" and not torch.cuda.is_available():
         raise ResourceError("--gpus-per-worker: this machine has no GPU; leave it out to train on the CPU")
+    sort_first(job, address)
     prepared = prepare(job)
     job.claim(prepared, restart)
     engine = LocalEngine(new_model(prepared.bundle_config.embedding_width, job.config), job.config, device)

@@ -15,15 +15,16 @@ from torch import Tensor
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.store import EmbeddingStore
-from gpo_ray.errors import BundleError, ConfigError
+from gpo_ray.errors import BundleError, ConfigError, DataError
 from gpo_ray.model.bundle import KIND as BUNDLE
 from gpo_ray.model.bundle import BundleConfig, fold_standardization, write_bundle
 from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.model.memory import QuestionMemory
 from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.large import SortedAnswers, contents_id
 from gpo_ray.preferences.splits import Split
-from gpo_ray.storage import Folder
+from gpo_ray.storage import MANIFEST, Folder
 from gpo_ray.training.loop import MetaTrainingData
 from gpo_ray.training.progress import Progress
 
@@ -49,6 +50,8 @@ class TrainJob:
     split: Split
     engine: str = "local"
     """What takes the steps; its checkpoints are of no use to another."""
+    on_disk: bool = False
+    """Whether answers stay on disk (:mod:`gpo_ray.preferences.large`)."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", self.name):
@@ -61,6 +64,11 @@ class TrainJob:
     def run_folder(self) -> Folder:
         """Where this run keeps its checkpoints and logs."""
         return Folder(self.storage, ConfigError).child(self.name)
+
+    @property
+    def answers_folder(self) -> Folder:
+        """Where the survey's answers lie sorted, for all runs that leave them on disk."""
+        return Folder(self.storage, DataError).child(f"answers-{contents_id(self.survey)}")
 
     def claim(self, prepared: Prepared, restart: bool = False) -> None:
         """Claim the run folder for these settings, and see that the bundle can be written.
@@ -104,17 +112,34 @@ class Prepared:
     """Makes weights trained on standardised embeddings ready for raw ones."""
 
 
+def sort_first(job: TrainJob, address: str | None) -> None:
+    """Where answers stay on disk, see that they lie there sorted, for which Ray is needed once.
+
+    Raises:
+        GPOError: as :func:`gpo_ray.preferences.job.sort_answers`, or if no cluster answers at the address.
+    """
+    if not job.on_disk or job.answers_folder.exists(MANIFEST):
+        return
+    from gpo_ray.preferences.job import sort_answers
+    from gpo_ray.ray_session import ray_session
+
+    with ray_session(address):
+        sort_answers(job.survey, job.answers_folder)
+
+
 def prepare(job: TrainJob) -> Prepared:
     """Load the survey and its embeddings and look up the split.
 
     Raises:
-        GPOError: if a folder is missing, damaged or does not fit.
+        GPOError: if a folder is missing, damaged or does not fit, or answers on disk are not sorted yet.
     """
-    dataset = PreferenceDataset.load(job.survey)
+    dataset, answers = PreferenceDataset.load(job.survey, answers=not job.on_disk), None
+    if job.on_disk:
+        answers = SortedAnswers.open(job.answers_folder, dataset.slate_sizes())
     store = EmbeddingStore(job.embeddings)
     embeddings = store.load(dataset, job.config.model.pooling)
     made = store.folder.read_manifest("embeddings")
-    raw = arrays = PreferenceArrays.build(dataset, embeddings)
+    raw = arrays = PreferenceArrays.build(dataset, embeddings, answers)
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     if job.config.standardize:
         arrays, mean, scale = arrays.standardized(arrays.question_numbers(job.split.question_order))
@@ -124,7 +149,7 @@ def prepare(job: TrainJob) -> Prepared:
 
     return Prepared(
         data=MetaTrainingData.build(arrays, job.split, job.config),
-        survey_fingerprint=dataset.fingerprint(),
+        survey_fingerprint=contents_id(job.survey) if job.on_disk else dataset.fingerprint(),
         memory=lambda: None if job.config.model.prior == "none" else _memory(dataset, raw, job),
         bundle_config=BundleConfig(
             embedding_width=embeddings.width,

@@ -265,7 +265,7 @@ def test_bad_training_configuration(fails, folders, text, words):
 def test_wrong_numbers(fails, folders):
     places = ("--survey", folders / "survey", "--embeddings", folders / "store", "--out", folders / "new")
     fails("train", *places, "--fraction", 1.5, words=["fraction"])
-    fails("train", *places, "--workers", 2, "--zero-stage", 4, words=["zero stage 4"])
+    fails("train", *places, "--workers", 2, "--zero-stage", 4, words=["--zero-stage"])
     fails("train", *places, "--fraction", 0.5, "--workers", 4, words=["4 workers for"])
     fails("evaluate", *places, "--fractions", "half", words=["half"])
     fails("evaluate", *places, "--protocol", "none", words=["none", "new-questions"])

@@ -1,0 +1,118 @@
+"""The Ray Data job that sorts the answers of a large survey by group and question."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+import ray.exceptions
+
+from gpo_ray.errors import DataError
+from gpo_ray.preferences.dataset import KIND as SURVEY
+from gpo_ray.preferences.dataset import PREFERENCES, PreferenceDataset, answer_files
+from gpo_ray.preferences.large import COLUMNS, KIND
+from gpo_ray.ray_session import user_error
+from gpo_ray.storage import Folder
+
+SORTED = ["group", "question"]
+
+
+def sort_answers(survey: str, out: Folder) -> None:
+    """Sort a survey's answers for :meth:`~gpo_ray.preferences.large.SortedAnswers.open`, manifest last.
+
+    Runs on the cluster that this process is connected to, which must be able to read the survey; Ray Data
+    spills to disk what its object store does not hold.
+
+    Args:
+        survey: its folder.
+        out: where the sorted answers go.
+
+    Raises:
+        DataError: if the survey is not complete, or naming the first answer found to be wrong.
+    """
+    folder = Folder(survey, DataError)
+    manifest = folder.read_manifest(SURVEY)
+    dataset = PreferenceDataset.load(survey, answers=False)
+    out.begin(KIND)
+    filesystem, path = folder.location
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.raise_original_map_exception = True  # by default its class is lost on the way
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    tables = ray.put((dataset.questions, dataset.groups))
+    files = [f"{path}/{name}" for name in answer_files(manifest)]
+    answers = (
+        ray.data.read_parquet(files, filesystem=filesystem)
+        .select_columns(PREFERENCES.names)
+        .map_batches(_coded, fn_args=(tables, survey), batch_format="pyarrow", batch_size=None)
+        .sort(SORTED)
+    )
+    scratch = out.local_path.parent if out.local_path else None  # where a file is moved without a copy
+    if scratch:
+        scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch) as made:
+        try:
+            batches = answers.iter_batches(batch_format="pyarrow", batch_size=None)
+            _write(batches, dataset, Path(made), survey)
+        except ray.exceptions.RayError as e:
+            raise user_error(e) or e from e
+        out.write_manifest(KIND, {name: out.adopt(Path(made, name)) for name in COLUMNS})
+
+
+def _coded(batch: pa.Table, tables: ray.ObjectRef, survey: str) -> pa.Table:
+    """Answers checked, with numbers for ids."""
+    questions, groups = ray.get(tables)
+    part = PreferenceDataset(questions, groups, batch.cast(PREFERENCES), pa.table({}))
+    part.check_answers(f"{survey}: in a batch of {batch.num_rows} answers")
+    return pa.table(
+        {
+            "group": part.group_codes().astype(np.int32),
+            "question": part.question_codes().astype(np.int32),
+            "choice": pc.fill_null(batch["choice"], -1).cast(pa.int16()),
+            "share": batch["share"],
+        }
+    )
+
+
+def _write(batches: Iterable[pa.Table], dataset: PreferenceDataset, folder: Path, survey: str) -> None:
+    """The files of sorted answers, from batches of them in order."""
+    groups, questions = dataset.groups.num_rows, dataset.questions.num_rows
+    starts, share_starts = np.zeros(groups + 1, np.int64), np.zeros(groups + 1, np.int64)
+    last = -1
+    with contextlib.ExitStack() as stack:
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in COLUMNS}
+        for batch in batches:
+            group, question = (batch[name].to_numpy() for name in SORTED)
+            pair = group.astype(np.int64) * questions + question
+            again = np.flatnonzero(np.diff(pair, prepend=last) <= 0)
+            if len(again):
+                i = int(again[0])
+                key = [
+                    dataset.groups["group_id"][int(group[i])],
+                    dataset.questions["question_id"][int(question[i])],
+                ]
+                raise DataError(
+                    f"{survey}: preferences: ({', '.join(repr(k.as_py()) for k in key)}) occurs twice"
+                )
+            last = int(pair[-1])
+            lengths = pc.fill_null(pc.list_value_length(batch["share"]), 0).to_numpy()
+            starts[1:] += np.bincount(group, minlength=groups)
+            share_starts[1:] += np.bincount(group, lengths, minlength=groups).astype(np.int64)
+            values = {
+                "question": question,
+                "choice": batch["choice"].to_numpy(),
+                "share": batch["share"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
+            }
+            for name, column in values.items():
+                column.astype(COLUMNS[name]).tofile(files[name])
+        np.cumsum(starts).tofile(files["starts"])
+        np.cumsum(share_starts).tofile(files["share_starts"])

@@ -1,0 +1,144 @@
+"""Surveys whose answers do not fit in memory: written in batches, and read through memory maps.
+
+Meta-training touches a few groups in each step. Their answers are found where they lie on disk, sorted by
+group and question, so that memory does not grow with the number of answers; :mod:`gpo_ray.preferences.job`
+sorts them.
+
+Shapes: G groups, N answers, S shares of those answers that are not a single choice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from gpo_ray.errors import DataError
+from gpo_ray.locations import local_copy
+from gpo_ray.preferences.dataset import KIND as SURVEY
+from gpo_ray.preferences.dataset import PREFERENCE_FILE, PREFERENCES, Group, PreferenceDataset, Question
+from gpo_ray.storage import Folder, parquet_bytes
+
+KIND = "sorted answers"
+LARGE = 10_000_000
+"""Answers from which on a survey is trained on from disk; in memory they would take some 5 GB."""
+COLUMNS = {
+    "starts": np.int64,
+    "question": np.int32,
+    "choice": np.int16,
+    "share_starts": np.int64,
+    "share": np.float64,
+}
+"""The files of sorted answers, named as in :class:`SortedAnswers`."""
+Ints = NDArray[np.int64]
+
+
+def write_survey(
+    uri: str | os.PathLike[str],
+    questions: Iterable[Question],
+    groups: Iterable[Group],
+    answers: Iterable[pa.Table],
+) -> None:
+    """Write a survey batch by batch; :meth:`PreferenceDataset.save` writes one that fits in memory.
+
+    The answers are checked when they are read.
+
+    Args:
+        uri: folder, local or remote.
+        questions: distinct ``question_id``.
+        groups: distinct ``group_id``.
+        answers: tables with the columns of :data:`~gpo_ray.preferences.dataset.PREFERENCES`.
+
+    Raises:
+        DataError: naming the table, row and key of the first problem with questions or groups.
+    """
+    survey = PreferenceDataset.build(questions, groups, None)
+    folder = Folder(uri, DataError)
+    folder.begin(SURVEY)
+    tables = {"questions": survey.questions, "groups": survey.groups, "dropped": survey.dropped}
+    files = {f"{n}.parquet": folder.write(f"{n}.parquet", parquet_bytes(t)) for n, t in tables.items()}
+    rows = 0
+    for i, table in enumerate(answers):
+        name = f"{PREFERENCE_FILE}-{i:05}.parquet"
+        files[name] = folder.write(name, parquet_bytes(table.select(PREFERENCES.names).cast(PREFERENCES)))
+        rows += table.num_rows
+    counts = {"questions": survey.questions.num_rows, "groups": survey.groups.num_rows, "preferences": rows}
+    folder.write_manifest(SURVEY, files, **counts, dropped={})
+
+
+def is_large(survey: str) -> bool:
+    """Whether a survey has so many answers that they are better left on disk.
+
+    Raises:
+        DataError: if no complete survey is there.
+    """
+    manifest = Folder(survey, DataError).read_manifest(SURVEY, hint="make it with: gpo survey import")
+    return int(manifest.get("preferences", 0)) >= LARGE
+
+
+def contents_id(survey: str) -> str:
+    """Hash of a survey's files.
+
+    It stands for :meth:`PreferenceDataset.fingerprint` where that would have to read them all.
+    """
+    files = Folder(survey, DataError).read_manifest(SURVEY)["files"]
+    hashes = json.dumps(sorted((name, entry["sha256"]) for name, entry in files.items()))
+    return hashlib.sha256(hashes.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class SortedAnswers:
+    """All answers of a survey, sorted by group and then question, in memory maps.
+
+    ``starts`` (G + 1,) of each group's answers; ``question`` (N,) their numbers; ``choice`` (N,), -1 where
+    shares were given; ``share_starts`` (G + 1,) of each group's shares; ``share`` (S,), end to end;
+    ``sizes``, the number of responses of each question.
+    """
+
+    starts: Ints
+    question: NDArray[np.int32]
+    choice: NDArray[np.int16]
+    share_starts: Ints
+    share: NDArray[np.float64]
+    sizes: Ints
+
+    @classmethod
+    def open(cls, folder: Folder, sizes: Ints) -> SortedAnswers:
+        """Map what :func:`gpo_ray.preferences.job.sort_answers` wrote; of a URI a copy is made first.
+
+        Raises:
+            DataError: if it is not complete, or a file was cut.
+        """
+        manifest = folder.read_manifest(KIND, hint="train again")
+        found: dict[str, NDArray[Any]] = {}
+        with local_copy(folder.absolute) as path:  # what is mapped stays when a copy's name is removed
+            for name, dtype in COLUMNS.items():
+                file, entry = path / name, manifest["files"].get(name, {})
+                if not file.exists() or file.stat().st_size != entry.get("bytes"):
+                    raise DataError(
+                        f"{folder.where(name)}: missing or cut; delete the folder and train again"
+                    )
+                mapped = np.memmap(file, dtype, "r") if entry["bytes"] else np.zeros(0, dtype)
+                found[name] = np.array(mapped) if name.endswith("starts") else mapped
+        return cls(**found, sizes=sizes)
+
+    def questions_of(self, group: int) -> Ints:
+        """The questions that a group answered, ascending."""
+        return self.question[self.starts[group] : self.starts[group + 1]].astype(np.int64)
+
+    def shares_of(self, group: int) -> NDArray[np.float64]:
+        """A group's shares over the responses of those questions, end to end; a choice is one-hot."""
+        sizes = self.sizes[self.questions_of(group)]
+        choice = self.choice[self.starts[group] : self.starts[group + 1]]
+        values, first, chosen = np.zeros(sizes.sum()), np.cumsum(sizes) - sizes, choice >= 0
+        values[first[chosen] + choice[chosen]] = 1.0
+        given = self.share[self.share_starts[group] : self.share_starts[group + 1]]
+        values[np.repeat(~chosen, sizes)] = given
+        return values
