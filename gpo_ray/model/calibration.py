@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from gpo_ray.model.episodes import Ints, PreferenceArrays
 from gpo_ray.model.kernel import Array
 from gpo_ray.model.memory import MANY, remember
-from gpo_ray.model.posterior import MemoryView, Posterior, PriorScales
+from gpo_ray.model.posterior import Common, Conditioned, MemoryView, Posterior, PriorScales, Side
 from gpo_ray.model.traits import Traits
 
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -79,8 +79,25 @@ class _Trial:
     truth: Array
     """Shares on the targets."""
 
-    def posterior(self, view: MemoryView) -> Posterior:
-        return view.posterior(self.context, self.y, self.target, self.group, self.hidden)
+    def ready(self, view: MemoryView) -> _Ready:
+        context = view.side(self.context, self.group)
+        target = view.side(self.target, self.group, self.hidden)
+        given = Conditioned.given(context, self.y, view.memory, view.kernel)
+        common = Common.of(target, context, view.memory.scales, view.kernel)
+        return _Ready(replace(given, context=context.bare), target.bare, common, self.truth)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A trial of which only noise, semantic variance and the traits' weight are left to choose."""
+
+    given: Conditioned
+    target: Side
+    common: Common
+    truth: Array
+
+    def posterior(self, scales: PriorScales) -> Posterior:
+        return replace(self.given, scales=scales).posterior(self.target, self.common)
 
 
 def calibrated(
@@ -119,16 +136,16 @@ def calibrated(
         best = search.together([replace(best, stretch=s) for s in STRETCHES])
     best = search.apart(best, "noise", NOISES)
     best = search.together([replace(best, traits=w) for w in weights])
-    view = _with(view, best)
     ratios: dict[bool, list[Array]] = {True: [], False: []}
-    for trial in trials:
-        found = trial.posterior(view)
+    for trial in search.ready(best):
+        found = trial.posterior(best)
         ratio = np.abs(trial.truth - found.shares) / found.sd
         for known in ratios:
             ratios[known].append(ratio[found.known == known])
     answered, new = (_quantile(np.concatenate(ratios[known])) for known in (True, False))
     traits = Traits.fit(memory.shares, memory.sizes) if best.traits else None
-    return _with(replace(view, memory=replace(memory, traits=traits)), replace(best, widths=(answered, new)))
+    scales = replace(best, widths=(answered, new))
+    return replace(view, memory=replace(memory, traits=traits, scales=scales))
 
 
 def _trials(
@@ -163,16 +180,26 @@ def _without_traits(view: MemoryView) -> MemoryView:
     return replace(view, memory=replace(view.memory, traits=None, scales=scales))
 
 
-def _with(view: MemoryView, scales: PriorScales) -> MemoryView:
-    return replace(view, memory=replace(view.memory, scales=scales))
-
-
 @dataclass(frozen=True)
 class _Search:
     """Choosing among scales by the errors on trials."""
 
     view: MemoryView
     trials: Sequence[_Trial]
+    kept: dict[PriorScales, list[_Ready]] = field(default_factory=dict)
+    """What was made ready last."""
+
+    def ready(self, scales: PriorScales) -> list[_Ready]:
+        """The trials, for scales that differ in noise, semantic variance and the traits' weight only."""
+        traits = 0.0 if self.view.memory.traits is None else TRAITS[-1]
+        same = replace(
+            scales, noise=1.0, semantic=1.0, new_noise=None, new_semantic=None, traits=traits, widths=(0, 0)
+        )
+        if same not in self.kept:
+            self.kept.clear()
+            view = replace(self.view, memory=replace(self.view.memory, scales=same))
+            self.kept[same] = [t.ready(view) for t in self.trials]
+        return self.kept[same]
 
     def together(self, choices: Sequence[PriorScales]) -> PriorScales:
         """The best by the product of the errors on known and on new questions: the latter are larger."""
@@ -195,8 +222,7 @@ class _Search:
 
     def _errors(self, scales: PriorScales) -> tuple[float, float]:
         """Mean squared error of shares on known and on new questions; that of all if a kind is missing."""
-        view = _with(self.view, scales)
-        found = [(t.posterior(view), t.truth) for t in self.trials]
+        found = [(t.posterior(scales), t.truth) for t in self.ready(scales)]
         squared = np.concatenate([(p.shares - truth) ** 2 for p, truth in found])
         known = np.concatenate([p.known for p, _ in found])
         parts = (known, ~known) if known.any() and not known.all() else (slice(None), slice(None))

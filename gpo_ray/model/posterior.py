@@ -137,15 +137,19 @@ class MemoryView:
         weighed = total / np.maximum(count + evidence, 1e-9)
         stretch = np.where(self.memory.single, 1.0, self.memory.scales.stretch)[keep, None]
         residual = stretch * np.where(known, np.where(answered, shares - weighed, 0.0), deviation)
+        counted = (~known | answered).astype(np.float32)
         return Side(
             view=self.offsets,
             questions=questions,
             place=self.place[questions],
             sizes=sizes,
             known=known,
-            answered=(~known | answered).astype(np.float32),
+            answered=counted,
             mean=np.where(known, weighed, mean),
             residual=residual,
+            groups=len(residual),
+            count=counted.sum(0, dtype=np.float64),
+            squares=np.einsum("gn,gn->n", residual, residual),
             spread=np.where(known, 0.0, self.spread[rows]),
             x=self.kernel.standardized(self.x[rows]),
             root=None if known.all() else self.root[:, rows],
@@ -168,14 +172,15 @@ class MemoryView:
 class Conditioned:
     """A group whose answers have been taken in, ready for any targets.
 
-    ``context``, the prior there; ``surprise`` (C,), the answers less what was expected; ``trait`` (K,), None
-    where traits do not count.
+    ``context``, the prior there, and what its rows have in ``common``; ``surprise`` (C,), the answers less
+    what was expected; ``trait`` (K,), None where traits do not count.
     """
 
     scales: PriorScales
     traits: Traits | None
     kernel: RBFKernel
     context: Side
+    common: Common
     surprise: Array
     trait: Array | None
     elsewhere: bool = False
@@ -196,7 +201,8 @@ class Conditioned:
         if scales.traits and traits is not None:
             inside = context.place >= 0
             trait = traits.mode(context.place[inside], y[np.repeat(inside, context.sizes)])
-        return cls(scales, traits, kernel, context, y - context.mean, trait)
+        common = Common.of(context, context, scales, kernel)
+        return cls(scales, traits, kernel, context, common, y - context.mean, trait)
 
     @cached_property
     def _known(self) -> Array:
@@ -210,7 +216,7 @@ class Conditioned:
 
     def _factor(self, scales: PriorScales) -> Array:
         c = self.context
-        covariance = _covariance(c, c, scales, self.kernel)
+        covariance = self.common.covariance(c, c, scales)
         if scales.threshold:
             covariance = nearest_covariance(covariance)
         noise = scales.noise * np.maximum(c.mean * (1 - c.mean), 1e-3)
@@ -220,36 +226,38 @@ class Conditioned:
     @property
     def nbytes(self) -> int:
         """Memory that it takes once it has been asked about both kinds, to within small change."""
-        factors = 1 if self.scales.alike else 2
-        return factors * self.surprise.nbytes * len(self.surprise) + self.context.nbytes
+        squares = 4 if self.scales.alike else 5  # one or two factors, and what is in common
+        return squares * self.surprise.nbytes * len(self.surprise) + self.context.nbytes
 
-    def posterior(self, target: Side) -> Posterior:
+    def posterior(self, target: Side, common: Common | None = None) -> Posterior:
         """The group's shares.
 
         Args:
             target: from any view of the same memory.
+            common: of the target and the context, if that is known already.
         """
         t = target
+        common = common or Common.of(t, self.context, self.scales, self.kernel)
         if self.scales.alike or t.known.all():
-            scores, sd = self._predicted(t, self.scales, self._known)
+            scores, sd = self._predicted(t, common, self.scales, self._known)
         else:
-            scores, sd = self._predicted(t, self.scales.for_new, self._new)
+            scores, sd = self._predicted(t, common, self.scales.for_new, self._new)
             if t.known.any():
-                known = self._predicted(t, self.scales, self._known)
+                known = self._predicted(t, common, self.scales, self._known)
                 scores, sd = np.where(t.known, known, (scores, sd))
         shares = self._with_traits(normalized(scores, t.sizes), t)
         return Posterior(shares, sd, t.known, np.where(t.known, *self.scales.widths) * sd)
 
-    def _predicted(self, t: Side, scales: PriorScales, factor: Array) -> tuple[Array, Array]:
+    def _predicted(self, t: Side, common: Common, scales: PriorScales, factor: Array) -> tuple[Array, Array]:
         """Means and standard deviations (T,) of the shares."""
-        cross = _covariance(t, self.context, scales, self.kernel)
+        cross = common.covariance(t, self.context, scales)
         gain = cho_solve((factor, True), cross.T).T
         variance = t.variance(scales) - (gain * cross).sum(1)
         return t.mean + gain @ self.surprise, np.sqrt(np.maximum(variance, t.own(scales)))
 
     def _with_traits(self, shares: Array, t: Side) -> Array:
         """The shares (T,), averaged with those of the nominal response model where that has any."""
-        if self.traits is None or self.trait is None:
+        if self.traits is None or self.trait is None or not self.scales.traits:
             return shares
         weight, asked = self.scales.traits, t.known[np.cumsum(t.sizes) - t.sizes]
         mixed = shares.copy()
@@ -258,17 +266,39 @@ class Conditioned:
         return mixed
 
 
-def _covariance(a: Side, b: Side, scales: PriorScales, kernel: RBFKernel) -> Array:
-    """Covariance (A, B) of a group's shares at two sets of rows, without what is a question's own."""
-    answers = together(a, b, scales.threshold)
-    if not scales.semantic and (a.root is None or b.root is None):
-        return answers
-    similarity = kernel.between(a.x, b.x)
-    latent = scales.semantic * similarity
-    if a.root is not None and b.root is not None:
-        new = similarity - a.root.T @ b.root
-        latent = latent + np.where(a.known[:, None] | b.known, 0.0, new)
-    return scaled_by_shares(latent, a, b) + answers
+@dataclass(frozen=True)
+class Common:
+    """What two sets of rows have in common, whatever noise and semantic variance are.
+
+    ``answers`` (A, B), the covariance of the meta-train groups' answers; ``similarity`` (A, B) of the
+    embeddings, and the part of it that is ``new`` (A, B), which memory leaves open; None where neither
+    counts.
+    """
+
+    answers: Array
+    similarity: Array | None
+    new: Array | None
+
+    @classmethod
+    def of(cls, a: Side, b: Side, scales: PriorScales, kernel: RBFKernel) -> Common:
+        """That of two sides, with similarity only where the scales or new questions ask for it."""
+        answers = together(a, b, scales.threshold)
+        roots = None if a.root is None or b.root is None else (a.root, b.root)
+        if not (roots or scales.semantic or scales.for_new.semantic):
+            return cls(answers, None, None)
+        similarity = kernel.between(a.x, b.x)
+        if roots is None:
+            return cls(answers, similarity, None)
+        new = np.where(a.known[:, None] | b.known, 0.0, similarity - roots[0].T @ roots[1])
+        return cls(answers, similarity, new)
+
+    def covariance(self, a: Side, b: Side, scales: PriorScales) -> Array:
+        """Covariance (A, B) of a group's shares there, without what is a question's own."""
+        latent = self.new
+        if self.similarity is not None and scales.semantic:
+            semantic = scales.semantic * self.similarity
+            latent = semantic if latent is None else semantic + latent
+        return self.answers if latent is None else scaled_by_shares(latent, a, b) + self.answers
 
 
 def together(a: Side, b: Side, threshold: float) -> Array:
@@ -289,9 +319,10 @@ class Side:
     """The prior at the N rows of some questions, one side of a covariance.
 
     ``questions``: their numbers in the view whose offsets ``view`` is; ``place``: their numbers in memory;
-    ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N); ``mean`` and
-    ``spread`` (N,); ``x``, the embeddings; ``root`` (M, N), None if all are known; ``elsewhere``, the same in
-    the memory's ``elsewhere``, if that may be asked for.
+    ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N), of ``groups``
+    groups, with ``count`` and ``squares`` (N,), their sums over groups; ``mean`` and ``spread`` (N,); ``x``,
+    the embeddings; ``root`` (M, N), None if all are known; ``elsewhere``, the same in the memory's
+    ``elsewhere``, if that may be asked for.
     """
 
     view: Ints
@@ -302,6 +333,9 @@ class Side:
     answered: NDArray[np.float32]
     mean: Array
     residual: Array
+    groups: int
+    count: Array
+    squares: Array
     spread: Array
     x: Standardized
     root: Array | None
@@ -334,6 +368,9 @@ class Side:
             answered=np.concatenate([s.answered for s in sides], 1),
             mean=np.concatenate([s.mean for s in sides]),
             residual=np.concatenate([s.residual for s in sides], 1),
+            groups=sides[0].groups,
+            count=np.concatenate([s.count for s in sides]),
+            squares=np.concatenate([s.squares for s in sides]),
             spread=np.concatenate([s.spread for s in sides]),
             x=Standardized.joined([s.x for s in sides]),
             root=root,
@@ -350,10 +387,16 @@ class Side:
     def _binomial(self) -> Array:
         return np.maximum(self.mean * (1 - self.mean), 1e-3)
 
-    @cached_property
+    @property
+    def bare(self) -> Side:
+        """Without all that only :meth:`Common.of` reads."""
+        none = Standardized(self.x.x[:0], self.x.squared_norm[:0])
+        return replace(self, answered=self.answered[:0], residual=self.residual[:0], x=none, root=None)
+
+    @property
     def deviation(self) -> Array:
         """Standard deviation of the groups' residuals, over those who answered, (N,)."""
-        return np.asarray(np.sqrt((self.residual**2).sum(0) / np.maximum(self.answered.sum(0), 1)))
+        return np.asarray(np.sqrt(self.squares / np.maximum(self.count, 1)))
 
     def own(self, scales: PriorScales) -> Array:
         """Variance of an observed share that no other question explains, (N,)."""
@@ -365,8 +408,7 @@ class Side:
 
     def variance(self, scales: PriorScales) -> Array:
         """Prior variance of an observed share, (N,); for new questions that of a response alone."""
-        everyone = max(1, len(self.residual))
-        shared = self.deviation**2 if scales.threshold else (self.residual**2).sum(0) / everyone
+        shared = self.deviation**2 if scales.threshold else self.squares / max(1, self.groups)
         return np.asarray(shared + (self.spread + scales.semantic) * self._binomial**2 + self.own(scales))
 
 

@@ -1,6 +1,7 @@
 """Surveys whose answers stay on disk: sorted by Ray Data, and trained on as if they were in memory."""
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def mixed():
 
 def batches(table, count=5):
     cuts = np.linspace(0, len(table), count + 1).astype(int)
-    return [table.slice(a, b - a) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [table.slice(a, b - a) for a, b in itertools.pairwise(cuts)]
 
 
 @pytest.fixture(scope="module")
