@@ -33,6 +33,8 @@ from gpo_ray.preferences.dataset import PREFERENCES, Group, Question
 from gpo_ray.preferences.large import write_survey
 
 RESPONSES, BATCH, GIB = 4, 20_000, 2**30
+SHOWN = 4
+"""Kinds of processes: that of the command, and the largest others."""
 
 
 def main() -> None:
@@ -145,10 +147,10 @@ def _watch(process: subprocess.Popen[str]) -> dict[str, dict[str, float]]:
             kind = name.rsplit("/", 1)[-1]
             most[kind] = max(most[kind][0], own[0]), max(most[kind][1], own[1])
         time.sleep(0.25)
+    largest = sorted(most, key=lambda name: (name == "train", most[name]), reverse=True)[:SHOWN]
     return {
-        name: {"gib": round(own / GIB, 3), "with_shared_gib": round(shared / GIB, 3)}
-        for name, (own, shared) in sorted(most.items())
-        if own > 0.1 * GIB
+        name: {"gib": round(most[name][0] / GIB, 3), "with_shared_gib": round(most[name][1] / GIB, 3)}
+        for name in largest
     }
 
 

@@ -22,6 +22,8 @@ from gpo_ray.preferences.large import COLUMNS, KIND
 from gpo_ray.ray_session import user_error
 from gpo_ray.storage import Folder
 
+BATCH = 500_000
+"""Answers checked at a time, some 300 MB; a block of Ray Data may hold many more."""
 SORTED = ["group", "question"]
 
 
@@ -53,7 +55,7 @@ def sort_answers(survey: str, out: Folder) -> None:
     answers = (
         ray.data.read_parquet(files, filesystem=filesystem)
         .select_columns(PREFERENCES.names)
-        .map_batches(_coded, fn_args=(tables, survey), batch_format="pyarrow", batch_size=None)
+        .map_batches(_coded, fn_args=(tables, survey), batch_format="pyarrow", batch_size=BATCH)
         .sort(SORTED)
     )
     scratch = out.local_path.parent if out.local_path else None  # where a file is moved without a copy
