@@ -20,10 +20,11 @@ from pydantic import Field, model_validator
 from gpo_ray.config import StrictConfig, TrainConfig, load_train_config
 from gpo_ray.embedding.encoder import POOLINGS, ROW_TOKENS, needs_readings
 from gpo_ray.embedding.template import READINGS
-from gpo_ray.model.calibration import TARGETS, TRIALS
+from gpo_ray.model.calibration import MOST_GROUPS, TARGETS, TRIALS
 from gpo_ray.model.memory import MANY
 from gpo_ray.planning.hardware import CORE, Positive, Processor
 from gpo_ray.planning.language_model import Shape
+from gpo_ray.preferences.large import LARGE
 from gpo_ray.serving.caching import CACHED_BYTES
 from gpo_ray.serving.settings import ServeSettings
 
@@ -62,6 +63,8 @@ PRIOR_SECONDS = 1e-8
 """Of a meta-train group and a response when the prior of a task is made."""
 TASK_SECONDS = 0.0025
 """Of the prior of a task that does not depend on sizes."""
+GROUP_ON_DISK = 200.0
+"""Bytes of a group whose answers stay on disk (`benchmarks/out_of_core.py`)."""
 
 
 class Workload(StrictConfig):
@@ -331,7 +334,9 @@ class _Training:
     training: float
     """Groups learnt from."""
     validating: float
-    """Groups validated on."""
+    """Groups that a validation scores."""
+    remembered: float
+    """Groups in the prior's memory while training."""
     context: float
     """Context rows of a task in a step."""
     target: float
@@ -359,7 +364,8 @@ class _Training:
             responses=work.responses,
             slate=work.slate,
             training=work.groups - validating,
-            validating=validating,
+            validating=min(validating, config.validation.most_groups),
+            remembered=min(work.groups - validating, MOST_GROUPS),
             context=low * scale * work.slate,
             target=high * scale * work.slate,
             shared=work.answered == work.questions,
@@ -409,10 +415,12 @@ class _Training:
 
     @property
     def array_bytes(self) -> float:
-        """Embeddings (twice if standardised) and the groups' shares, in every process."""
+        """Embeddings (twice if standardised), and shares that do not stay on disk, in every process."""
         copies = 1 + self.config.standardize + 1  # and what is read from the store
         vectors = 4.0 * self.responses * self.width * copies
-        return vectors + self.groups * (self.answered * (8 + 8 * self.slate) + 500) + 0.7 * GIB
+        large = self.groups * self.answered >= LARGE
+        each = GROUP_ON_DISK if large else self.answered * (8 + 8 * self.slate) + 500
+        return vectors + self.groups * each + 0.7 * GIB
 
     def prior_flops(self, groups: float) -> float:
         """Two factorisations, and kernels, for each of five folds that leave a fifth out."""
@@ -422,12 +430,12 @@ class _Training:
     def prior_seconds(self, rate: float, workers: int) -> dict[str, float]:
         """Of fitting the prior (to the training groups, and at the end to all) and of using it."""
         fit = 0.0
-        for groups in (self.training, float(self.groups)):
-            trials = 36 * 4 * TRIALS if groups >= MANY else 25 * TRIALS
+        for groups in (self.remembered, float(min(self.groups, MOST_GROUPS))):
+            trials = 10 * 4 * TRIALS if groups >= MANY else 8 * TRIALS
             target = min(self.left, TARGETS * self.slate)
             fit += self.prior_flops(groups) / rate + trials * self._task(rate, groups, self.checked, target)
-        step = self._task(rate, self.training, self.context, self.target)
-        check = self._task(rate, self.training, self.checked, self.left)
+        step = self._task(rate, self.remembered, self.context, self.target)
+        check = self._task(rate, self.remembered, self.checked, self.left)
         used = (
             self.config.steps * self.step_groups / workers * step + self.validations * self.validating * check
         )
@@ -439,11 +447,11 @@ class _Training:
 
     @property
     def prior_bytes(self) -> float:
-        return 8.0 * (3 * self.responses**2 + 4 * self.training * self.responses)
+        return 8.0 * (3 * self.responses**2 + 4 * self.remembered * self.responses)
 
     @property
     def bundle_bytes(self) -> float:
         """Shares and embeddings of the prior, as a bundle and each predictor hold them."""
         if self.config.model.prior == "none":
             return 0.0
-        return self.responses * (8.0 * self.training + 4.0 * self.width)
+        return self.responses * (8.0 * self.remembered + 4.0 * self.width)

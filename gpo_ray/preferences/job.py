@@ -38,7 +38,8 @@ def sort_answers(survey: str, out: Folder) -> None:
         out: where the sorted answers go.
 
     Raises:
-        DataError: if the survey is not complete, or naming the first answer found to be wrong.
+        DataError: if the survey is not complete or cannot be read, or naming the first answer found to be
+            wrong.
     """
     folder = Folder(survey, DataError)
     manifest = folder.read_manifest(SURVEY)
@@ -52,21 +53,22 @@ def sort_answers(survey: str, out: Folder) -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     tables = ray.put((dataset.questions, dataset.groups))
     files = [f"{path}/{name}" for name in answer_files(manifest)]
-    answers = (
-        ray.data.read_parquet(files, filesystem=filesystem)
-        .select_columns(PREFERENCES.names)
-        .map_batches(_coded, fn_args=(tables, survey), batch_format="pyarrow", batch_size=BATCH)
-        .sort(SORTED)
-    )
     scratch = out.local_path.parent if out.local_path else None  # where a file is moved without a copy
     if scratch:
         scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch) as made:
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=scratch) as made:
         try:
+            answers = (
+                ray.data.read_parquet(files, filesystem=filesystem)
+                .select_columns(PREFERENCES.names)
+                .map_batches(_coded, fn_args=(tables, survey), batch_format="pyarrow", batch_size=BATCH)
+                .sort(SORTED)
+            )
             batches = answers.iter_batches(batch_format="pyarrow", batch_size=None)
             _write(batches, dataset, Path(made), survey)
-        except ray.exceptions.RayError as e:
-            raise user_error(e) or e from e
+        except (ray.exceptions.RayError, pa.ArrowException, OSError) as e:
+            reason = " ".join(str(e).split())[-300:]
+            raise user_error(e) or DataError(f"{survey}: its answers cannot be read: {reason}") from e
         out.write_manifest(KIND, {name: out.adopt(Path(made, name)) for name in COLUMNS})
 
 
@@ -93,6 +95,8 @@ def _write(batches: Iterable[pa.Table], dataset: PreferenceDataset, folder: Path
     with contextlib.ExitStack() as stack:
         files = {name: stack.enter_context((folder / name).open("wb")) for name in COLUMNS}
         for batch in batches:
+            if not batch.num_rows:
+                continue
             group, question = (batch[name].to_numpy() for name in SORTED)
             pair = group.astype(np.int64) * questions + question
             again = np.flatnonzero(np.diff(pair, prepend=last) <= 0)

@@ -150,7 +150,16 @@ def test_a_wrong_answer_is_named_and_nothing_is_complete(tmp_path, change, messa
     with pytest.raises(DataError, match=message):
         sort_answers(str(tmp_path / "survey"), Folder(tmp_path / "answers", DataError))
     assert not (tmp_path / "answers" / "manifest.json").exists()
-    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("tmp")) == []
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".tmp")] == []
+
+
+def test_a_file_that_is_no_parquet_is_said_so(tmp_path):
+    wrong(tmp_path, lambda rows: rows)
+    file = next((tmp_path / "survey").glob("preferences-*"))
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(DataError, match="survey: its answers cannot be read"):
+        sort_answers(str(tmp_path / "survey"), Folder(tmp_path / "answers", DataError))
+    assert not (tmp_path / "answers" / "manifest.json").exists()
 
 
 def test_a_cut_file_is_named(sources, tmp_path):

@@ -247,11 +247,16 @@ def test_training_scales_with_workers_and_steps():
 
 
 def test_a_replica_holds_the_prior_and_the_language_model():
-    small, large = (
-        serve_stage(w, shape_of(8e9), H100) for w in (WORK, WORK.model_copy(update={"groups": 10**6}))
+    small, large, most = (
+        serve_stage(WORK.model_copy(update={"groups": n}), shape_of(8e9), H100)
+        for n in (WORK.groups, 20_000, 10**6)
     )
     assert small.memory == pytest.approx(8e9 * 2 / 2**30)
-    assert large.driver_memory > small.driver_memory + 20
+    remembered = 10_000 - 0.8 * WORK.groups
+    assert large.driver_memory - small.driver_memory == pytest.approx(
+        8 * remembered * WORK.responses / 2**30, rel=0.01
+    )
+    assert most.driver_memory == large.driver_memory  # the prior remembers no more
     assert small.cost == pytest.approx(H100.price)
 
 
@@ -303,3 +308,14 @@ def test_bad_input_is_refused(arguments, message):
     done = run(*arguments)
     assert isinstance(done.exception, ConfigError)
     assert message in str(done.exception)
+
+
+@pytest.mark.parametrize("preset", ["gpo", "paper"])
+def test_memory_of_training_does_not_grow_with_people_whose_answers_stay_on_disk(preset):
+    few, many = (
+        train_stage(Workload(questions=1000, responses=4000, groups=n, answers=100), 576, preset=preset)
+        for n in (10**5, 10**6)
+    )
+    assert many.memory - few.memory == pytest.approx(900_000 * 200 / 2**30, rel=0.01)
+    assert many.memory < 4
+    assert not many.problems
