@@ -284,7 +284,7 @@ def train_stage(
         problems.append(f"--config {preset} needs the readings ({config.model.pooling})")
     if config.model.prior != "none":
         seconds |= shape.prior_seconds(rate * FACTOR_EFFICIENCY, workers)
-        flops += 2 * shape.prior_flops(shape.groups)
+        flops += sum(shape.prior_flops(*fit) for fit in shape.fits)
         memory += shape.prior_bytes
     if memory / GIB > node_memory:
         problems.append(f"each worker holds {memory / GIB:,.0f} GiB, its node has {node_memory:g}")
@@ -422,18 +422,31 @@ class _Training:
         each = GROUP_ON_DISK if large else self.answered * (8 + 8 * self.slate) + 500
         return vectors + self.groups * each + 0.7 * GIB
 
-    def prior_flops(self, groups: float) -> float:
+    @property
+    def fits(self) -> list[tuple[float, float]]:
+        """Groups and embeddings' width of each fit of the prior.
+
+        To the training groups, and at the end to all; with readings, once more without them.
+        """
+        everyone = float(min(self.groups, MOST_GROUPS))
+        twice = [(self.remembered, float(self.width)), (everyone, float(self.width))]
+        if needs_readings(self.config.model.pooling):
+            twice.append((everyone, self.width / 2))
+        return twice
+
+    def prior_flops(self, groups: float, width: float) -> float:
         """Two factorisations, and kernels, for each of five folds that leave a fifth out."""
         r = float(self.responses)
-        return 2.5 * r**3 + 5 * (2 * 0.8 * r**2 * self.width + 4 * 0.64 * r**2 * groups)
+        return 2.5 * r**3 + 5 * (2 * 0.8 * r**2 * width + 4 * 0.64 * r**2 * groups)
 
     def prior_seconds(self, rate: float, workers: int) -> dict[str, float]:
-        """Of fitting the prior (to the training groups, and at the end to all) and of using it."""
+        """Of fitting the prior and of using it."""
         fit = 0.0
-        for groups in (self.remembered, float(min(self.groups, MOST_GROUPS))):
-            trials = 10 * 4 * TRIALS if groups >= MANY else 8 * TRIALS
+        for groups, width in self.fits:
+            trials = 12 * 4 * TRIALS if groups >= MANY else 8 * TRIALS
             target = min(self.left, TARGETS * self.slate)
-            fit += self.prior_flops(groups) / rate + trials * self._task(rate, groups, self.checked, target)
+            tried = self._task(rate, groups, self.checked, target)
+            fit += self.prior_flops(groups, width) / rate + trials * tried
         step = self._task(rate, self.remembered, self.context, self.target)
         check = self._task(rate, self.remembered, self.checked, self.left)
         used = (
