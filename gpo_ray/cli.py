@@ -205,7 +205,7 @@ def embed(
     config = parse(EmbedConfig, values, "embed")
     with joined(address) as capacity:
         capacity.check(config.need(capacity))
-        dataset = PreferenceDataset.load(survey)
+        dataset = PreferenceDataset.load(survey, answers=False)
         result = run(dataset, _absolute(out), config, address, _progress())
     _report(result | {"out": out}, as_json, "{embedded} questions embedded, {reused} reused: {out}")
 

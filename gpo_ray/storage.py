@@ -131,8 +131,13 @@ class Folder:
                 sha256 = hashlib.file_digest(f, "sha256").hexdigest()
             entry = {"bytes": file.stat().st_size, "sha256": sha256}
             if self.is_local:
-                Path(self._path).mkdir(parents=True, exist_ok=True)
-                shutil.move(file, Path(self._path, file.name))
+                target = Path(self._path, file.name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
+                shutil.move(file, temporary)
+                with temporary.open("rb") as f:
+                    os.fsync(f.fileno())
+                temporary.replace(target)
             else:
                 fs.copy_files(str(file), f"{self._path}/{file.name}", fs.LocalFileSystem(), self._fs)
                 file.unlink()
@@ -260,6 +265,23 @@ class Folder:
         if version != FORMAT:
             raise self.error(f"{self.uri}: format {version} is not known to this version of gpo_ray{advice}")
         return dict(manifest)
+
+    def check_size(self, name: str, manifest: dict[str, Any]) -> None:
+        """Compare a file with the size its manifest gives; for those too large to read for it.
+
+        Raises:
+            GPOError: of class ``self.error``, if it is missing or has another size.
+        """
+        with self._guard(self.where(name), "read"):
+            found, wanted = (
+                self._fs.get_file_info(f"{self._path}/{name}").size,
+                manifest["files"][name]["bytes"],
+            )
+        if found != wanted:
+            raise self.error(
+                f"{self.where(name)}: does not match its manifest: it has {found or 0} of {wanted} bytes; "
+                "make it again"
+            )
 
     def read_checked(self, name: str, manifest: dict[str, Any]) -> bytes:
         """The bytes of a file, compared with the size and SHA-256 its manifest gives."""

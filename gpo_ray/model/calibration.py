@@ -15,7 +15,7 @@ import numpy as np
 
 from gpo_ray.model.episodes import Ints, PreferenceArrays
 from gpo_ray.model.kernel import Array
-from gpo_ray.model.memory import MANY, remember
+from gpo_ray.model.memory import MANY, GroupMemory, remember
 from gpo_ray.model.posterior import Common, Conditioned, MemoryView, Posterior, PriorScales, Side
 from gpo_ray.model.traits import Traits
 
@@ -30,6 +30,7 @@ MOST_GROUPS = 10_000
 TRIALS, TARGETS = 24, 100
 """Trials (four times as many where there are ``MANY`` groups), and most target questions of each."""
 COVERAGE = 0.9
+_NOTHING = np.zeros((0, 0))
 
 
 def fit_memory(
@@ -38,6 +39,7 @@ def fit_memory(
     questions: Ints,
     context: int,
     elsewhere: bool = False,
+    traits: bool = True,
 ) -> MemoryView:
     """The answers of ``groups`` to ``questions`` as seen from the whole data set, with its scales chosen.
 
@@ -47,23 +49,23 @@ def fit_memory(
         questions: numbers of the training questions.
         context: number of context questions for which to choose the scales.
         elsewhere: whether groups may be asked about another survey alone, so that there are to be scales
-            for that too (:attr:`GroupMemory.elsewhere`).
+            for that too (:attr:`GroupMemory.elsewhere`): chosen, as the others, on contexts in memory.
+        traits: whether people's traits may count; they cannot be told where no question is in memory.
 
     Raises:
         ConfigError: if the groups answered none of the questions.
     """
     if elsewhere and arrays.published is not None:
-        published = replace(arrays, x=arrays.x[:, : arrays.published], published=None)
-        there = _without_traits(fit_memory(published, groups, questions, context))
+        there = _fit_elsewhere(arrays, groups, questions, context)
         here = fit_memory(arrays, groups, questions, context)
-        return replace(here, memory=replace(here.memory, elsewhere=there.memory), elsewhere=there)
+        return replace(here, memory=_joined(here, there), elsewhere=there)
     if len(groups) > MOST_GROUPS:
         groups = sorted(np.random.default_rng(0).choice(groups, MOST_GROUPS, replace=False).tolist())
     memory, place = remember(arrays, groups, questions)
     view = memory.view(arrays.x.numpy(), np.diff(arrays.offsets), place, cross_fit=True)
     expected = view.mean[np.repeat(place >= 0, view.sizes)]
     view = replace(view, memory=replace(memory, expected=expected))
-    return calibrated(view, arrays, questions, context)
+    return calibrated(view, arrays, questions, context, traits=traits)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,12 @@ class _Ready:
 
 
 def calibrated(
-    view: MemoryView, arrays: PreferenceArrays, questions: Ints, context: int, seed: int = 0
+    view: MemoryView,
+    arrays: PreferenceArrays,
+    questions: Ints,
+    context: int,
+    seed: int = 0,
+    traits: bool = True,
 ) -> MemoryView:
     """The same view with the scales that predict left-out groups best (squared error of shares).
 
@@ -115,6 +122,7 @@ def calibrated(
         questions: the training questions.
         context: number of context questions.
         seed: of the choice of groups and contexts.
+        traits: as in :func:`fit_memory`.
     """
     memory = view.memory
     mixed = bool(memory.single.any() and not memory.single.all())
@@ -123,7 +131,7 @@ def calibrated(
     if not trials:
         return view
     thresholds = THRESHOLDS if len(memory.groups) >= MANY else THRESHOLDS[:1]
-    weights = TRAITS if len(memory.groups) >= MANY else TRAITS[:1]
+    weights = TRAITS if traits and len(memory.groups) >= MANY else TRAITS[:1]
     if len(weights) > 1:  # loadings fitted to those who are tried would know their answers
         others = ~np.isin(memory.groups, [t.group for t in trials])
         view = replace(view, memory=replace(memory, traits=Traits.fit(memory.shares[others], memory.sizes)))
@@ -143,9 +151,9 @@ def calibrated(
         for known in ratios:
             ratios[known].append(ratio[found.known == known])
     answered, new = (_quantile(np.concatenate(ratios[known])) for known in (True, False))
-    traits = Traits.fit(memory.shares, memory.sizes) if best.traits else None
+    fitted = Traits.fit(memory.shares, memory.sizes) if best.traits else None
     scales = replace(best, widths=(answered, new))
-    return replace(view, memory=replace(memory, traits=traits, scales=scales))
+    return replace(view, memory=replace(memory, traits=fitted, scales=scales))
 
 
 def _trials(
@@ -174,10 +182,36 @@ def _trials(
     return result
 
 
-def _without_traits(view: MemoryView) -> MemoryView:
-    """The view for contexts with no question in memory, from which no trait could be told."""
-    scales = replace(view.memory.scales, traits=0)
-    return replace(view, memory=replace(view.memory, traits=None, scales=scales))
+def collect_memory(
+    arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int
+) -> tuple[GroupMemory, Ints]:
+    """The memory alone of :func:`fit_memory` with ``elsewhere``, as a bundle keeps it, in less room.
+
+    Returns:
+        The memory, and the number in it of each question of the data set, -1 for those not in it.
+
+    Raises:
+        ConfigError: as :func:`fit_memory`.
+    """
+    there = None
+    if arrays.published is not None:
+        there = replace(
+            _fit_elsewhere(arrays, groups, questions, context), shares=_NOTHING, deviation=_NOTHING
+        )
+    here = fit_memory(arrays, groups, questions, context)
+    return here.memory if there is None else _joined(here, there), here.place
+
+
+def _fit_elsewhere(
+    arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int
+) -> MemoryView:
+    published = replace(arrays, x=arrays.x[:, : arrays.published], published=None)
+    return fit_memory(published, groups, questions, context, traits=False)
+
+
+def _joined(here: MemoryView, there: MemoryView) -> GroupMemory:
+    """One memory; both hold the same answers."""
+    return replace(here.memory, elsewhere=replace(there.memory, shares=here.memory.shares))
 
 
 @dataclass(frozen=True)

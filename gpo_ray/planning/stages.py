@@ -63,6 +63,8 @@ PRIOR_SECONDS = 1e-8
 """Of a meta-train group and a response when the prior of a task is made."""
 TASK_SECONDS = 0.0025
 """Of the prior of a task that does not depend on sizes."""
+PRIOR_TABLES = 7.5
+"""Tables of groups by responses, in float64, while a prior is fitted at the end of training."""
 GROUP_ON_DISK = 200.0
 """Bytes of a group whose answers stay on disk (`benchmarks/out_of_core.py`)."""
 
@@ -309,7 +311,7 @@ def serve_stage(work: Workload, model: Shape, processor: Processor, preset: str 
     shape = _Training.of(work, model.width, config)
     encoder = model.parameters * processor.bytes_per_weight
     questions = min(min(work.questions, CACHED_QUESTIONS) * work.slate * 4.0 * shape.width, CACHED_BYTES)
-    predictor = shape.bundle_bytes + questions + 2 * GIB
+    predictor = shape.predictor_bytes + questions + 2 * GIB
     each = math.ceil(encoder / GIB / (processor.memory * MEMORY_SHARE))
     return Stage(
         name="serve",
@@ -423,15 +425,19 @@ class _Training:
         return vectors + self.groups * each + 0.7 * GIB
 
     @property
+    def everyone(self) -> float:
+        """Groups in the memory of the bundle."""
+        return float(min(self.groups, MOST_GROUPS))
+
+    @property
     def fits(self) -> list[tuple[float, float]]:
         """Groups and embeddings' width of each fit of the prior.
 
         To the training groups, and at the end to all; with readings, once more without them.
         """
-        everyone = float(min(self.groups, MOST_GROUPS))
-        twice = [(self.remembered, float(self.width)), (everyone, float(self.width))]
+        twice = [(self.remembered, float(self.width)), (self.everyone, float(self.width))]
         if needs_readings(self.config.model.pooling):
-            twice.append((everyone, self.width / 2))
+            twice.append((self.everyone, self.width / 2))
         return twice
 
     def prior_flops(self, groups: float, width: float) -> float:
@@ -460,11 +466,19 @@ class _Training:
 
     @property
     def prior_bytes(self) -> float:
-        return 8.0 * (3 * self.responses**2 + 4 * self.remembered * self.responses)
+        return 8.0 * (3 * self.responses**2 + PRIOR_TABLES * self.everyone * self.responses)
 
     @property
     def bundle_bytes(self) -> float:
         """Shares and embeddings of the prior, as a bundle and each predictor hold them."""
         if self.config.model.prior == "none":
             return 0.0
-        return self.responses * (8.0 * self.remembered + 4.0 * self.width)
+        return self.responses * (8.0 * self.everyone + 4.0 * self.width)
+
+    @property
+    def predictor_bytes(self) -> float:
+        """What a predictor holds of the prior: the bundle, and what it derives for new questions."""
+        if self.config.model.prior == "none":
+            return 0.0
+        derived = 8.0 * self.responses * (self.everyone + self.responses)
+        return self.bundle_bytes + derived * (2 if needs_readings(self.config.model.pooling) else 1)

@@ -334,9 +334,9 @@ def _read(folder: Folder, manifest: dict[str, Any], file: str, schema: pa.Schema
 
 
 def answer_files(manifest: Mapping[str, Any]) -> list[str]:
-    """The files that hold a survey's preferences, in order."""
-    named = [f"{PREFERENCE_FILE}.parquet"]
-    return [n for n in sorted(manifest["files"]) if n.startswith(f"{PREFERENCE_FILE}-")] or named
+    """The files that hold a survey's preferences, in order; one of that name, or several."""
+    one = f"{PREFERENCE_FILE}.parquet"
+    return [n for n in sorted(manifest["files"]) if n.startswith(f"{PREFERENCE_FILE}-")] or [one]
 
 
 def _without_nulls(table: pa.Table) -> pa.Table:

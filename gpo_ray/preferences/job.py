@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
+import ray.data.exceptions
 import ray.exceptions
 
-from gpo_ray.errors import DataError
+from gpo_ray.errors import ConfigError, DataError, ResourceError
 from gpo_ray.preferences.dataset import KIND as SURVEY
 from gpo_ray.preferences.dataset import PREFERENCES, PreferenceDataset, answer_files
 from gpo_ray.preferences.large import COLUMNS, KIND
@@ -24,6 +25,8 @@ from gpo_ray.storage import Folder
 
 BATCH = 500_000
 """Answers checked at a time, some 300 MB; a block of Ray Data may hold many more."""
+STALLED = tuple(filter(None, [getattr(ray.data.exceptions, "ExecutionTimeoutError", None)]))
+"""Raised by Ray Data, from 2.60 on, when nothing has moved for half an hour."""
 SORTED = ["group", "question"]
 
 
@@ -40,11 +43,32 @@ def sort_answers(survey: str, out: Folder) -> None:
     Raises:
         DataError: if the survey is not complete or cannot be read, or naming the first answer found to be
             wrong.
+        ConfigError: if ``out`` cannot be written.
+        ResourceError: if the cluster could not do it.
     """
+    out.probe()
     folder = Folder(survey, DataError)
     manifest = folder.read_manifest(SURVEY)
+    files = answer_files(manifest)
+    for name in files:
+        folder.check_size(name, manifest)
     dataset = PreferenceDataset.load(survey, answers=False)
-    out.begin(KIND)
+    # on the disk that they are for, where they are moved without a copy
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=out.local_path) as made:
+        try:
+            answers = _write(_in_order(folder, files, dataset), dataset, Path(made), survey)
+        except OSError as e:
+            raise ConfigError(f"{out}: cannot be written: {e}") from e
+        if answers != manifest["preferences"]:
+            raise DataError(
+                f"{survey}: has {answers} answers, its manifest says {manifest['preferences']}; make it again"
+            )
+        out.begin(KIND)
+        out.write_manifest(KIND, {name: out.adopt(Path(made, name)) for name in COLUMNS})
+
+
+def _in_order(folder: Folder, files: Sequence[str], dataset: PreferenceDataset) -> Iterator[pa.Table]:
+    """Batches of coded answers, sorted."""
     filesystem, path = folder.location
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -52,24 +76,22 @@ def sort_answers(survey: str, out: Folder) -> None:
     context.raise_original_map_exception = True  # by default its class is lost on the way
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     tables = ray.put((dataset.questions, dataset.groups))
-    files = [f"{path}/{name}" for name in answer_files(manifest)]
-    scratch = out.local_path.parent if out.local_path else None  # where a file is moved without a copy
-    if scratch:
-        scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=scratch) as made:
-        try:
-            answers = (
-                ray.data.read_parquet(files, filesystem=filesystem)
-                .select_columns(PREFERENCES.names)
-                .map_batches(_coded, fn_args=(tables, survey), batch_format="pyarrow", batch_size=BATCH)
-                .sort(SORTED)
-            )
-            batches = answers.iter_batches(batch_format="pyarrow", batch_size=None)
-            _write(batches, dataset, Path(made), survey)
-        except (ray.exceptions.RayError, pa.ArrowException, OSError) as e:
-            reason = " ".join(str(e).split())[-300:]
-            raise user_error(e) or DataError(f"{survey}: its answers cannot be read: {reason}") from e
-        out.write_manifest(KIND, {name: out.adopt(Path(made, name)) for name in COLUMNS})
+    try:
+        answers = (
+            ray.data.read_parquet([f"{path}/{n}" for n in files], filesystem=filesystem, partitioning=None)
+            .select_columns(PREFERENCES.names)
+            .map_batches(_coded, fn_args=(tables, str(folder)), batch_format="pyarrow", batch_size=BATCH)
+            .sort(SORTED)
+        )
+        yield from answers.iter_batches(batch_format="pyarrow", batch_size=None)
+    except (ray.exceptions.RayTaskError, pa.ArrowException, OSError) as e:
+        raise user_error(e) or DataError(f"{folder}: its answers cannot be read: {_last(e)}") from e
+    except (ray.exceptions.RayError, *STALLED) as e:
+        raise ResourceError(f"sorting the answers of {folder} stopped: {_last(e)}") from e
+
+
+def _last(error: Exception) -> str:
+    return " ".join(str(error).split())[-300:]
 
 
 def _coded(batch: pa.Table, tables: ray.ObjectRef, survey: str) -> pa.Table:
@@ -87,8 +109,8 @@ def _coded(batch: pa.Table, tables: ray.ObjectRef, survey: str) -> pa.Table:
     )
 
 
-def _write(batches: Iterable[pa.Table], dataset: PreferenceDataset, folder: Path, survey: str) -> None:
-    """The files of sorted answers, from batches of them in order."""
+def _write(batches: Iterable[pa.Table], dataset: PreferenceDataset, folder: Path, survey: str) -> int:
+    """The files of sorted answers, from batches of them in order; returns how many there are."""
     groups, questions = dataset.groups.num_rows, dataset.questions.num_rows
     starts, share_starts = np.zeros(groups + 1, np.int64), np.zeros(groups + 1, np.int64)
     last = -1
@@ -122,3 +144,4 @@ def _write(batches: Iterable[pa.Table], dataset: PreferenceDataset, folder: Path
                 column.astype(COLUMNS[name]).tofile(files[name])
         np.cumsum(starts).tofile(files["starts"])
         np.cumsum(share_starts).tofile(files["share_starts"])
+    return int(starts.sum())

@@ -57,7 +57,8 @@ def write_survey(
         answers: tables with the columns of :data:`~gpo_ray.preferences.dataset.PREFERENCES`.
 
     Raises:
-        DataError: naming the table, row and key of the first problem with questions or groups.
+        DataError: naming the table, row and key of the first problem with questions or groups, or the batch
+            that has other columns, or if there are no answers.
     """
     survey = PreferenceDataset.build(questions, groups, None)
     folder = Folder(uri, DataError)
@@ -67,8 +68,14 @@ def write_survey(
     rows = 0
     for i, table in enumerate(answers):
         name = f"{PREFERENCE_FILE}-{i:05}.parquet"
-        files[name] = folder.write(name, parquet_bytes(table.select(PREFERENCES.names).cast(PREFERENCES)))
+        try:
+            table = table.select(PREFERENCES.names).cast(PREFERENCES)
+        except (KeyError, ValueError, pa.ArrowInvalid) as e:
+            raise DataError(f"{uri}: answers, batch {i}: columns must be {PREFERENCES.names}: {e}") from e
+        files[name] = folder.write(name, parquet_bytes(table))
         rows += table.num_rows
+    if not rows:
+        raise DataError(f"{uri}: no answers were given, so that nothing complete is written")
     counts = {"questions": survey.questions.num_rows, "groups": survey.groups.num_rows, "preferences": rows}
     folder.write_manifest(SURVEY, files, **counts, dropped={})
 
@@ -118,15 +125,18 @@ class SortedAnswers:
         """
         manifest = folder.read_manifest(KIND, hint="train again")
         found: dict[str, NDArray[Any]] = {}
-        with local_copy(folder.absolute) as path:  # what is mapped stays when a copy's name is removed
-            for name, dtype in COLUMNS.items():
-                file, entry = path / name, manifest["files"].get(name, {})
-                if not file.exists() or file.stat().st_size != entry.get("bytes"):
-                    raise DataError(
-                        f"{folder.where(name)}: missing or cut; delete the folder and train again"
-                    )
-                mapped = np.memmap(file, dtype, "r") if entry["bytes"] else np.zeros(0, dtype)
-                found[name] = np.array(mapped) if name.endswith("starts") else mapped
+        try:
+            with local_copy(folder.absolute) as path:  # what is mapped stays when a copy's name is removed
+                for name, dtype in COLUMNS.items():
+                    file, entry = path / name, manifest["files"].get(name, {})
+                    if not file.exists() or file.stat().st_size != entry.get("bytes"):
+                        raise DataError(
+                            f"{folder.where(name)}: missing or cut; delete the folder and train again"
+                        )
+                    mapped = np.memmap(file, dtype, "r") if entry["bytes"] else np.zeros(0, dtype)
+                    found[name] = np.array(mapped) if name.endswith("starts") else mapped
+        except OSError as e:
+            raise DataError(f"{folder}: cannot be read: {e}") from e
         return cls(**found, sizes=sizes)
 
     def questions_of(self, group: int) -> Ints:

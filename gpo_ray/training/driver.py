@@ -87,6 +87,7 @@ def train_distributed(
             raise ResourceError("training ended without a checkpoint; run the same command again")
         with result.checkpoint.as_directory() as folder:
             progress = Progress.load(Path(folder))
+    prepared = prepared.trained()
     return finish(job, prepared, progress)
 
 

@@ -58,4 +58,5 @@ def train_local(
     with bar:
         progress = meta_train(engine, prepared.data, job.config, report, progress, lambda _: bar.update(1))
     log.close()
+    prepared = prepared.trained()
     return finish(job, prepared, progress)

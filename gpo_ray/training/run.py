@@ -6,7 +6,7 @@ import json
 import platform
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -18,12 +18,13 @@ from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import BundleError, ConfigError, DataError
 from gpo_ray.model.bundle import KIND as BUNDLE
 from gpo_ray.model.bundle import BundleConfig, fold_standardization, write_bundle
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.calibration import collect_memory
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.model.memory import QuestionMemory
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.large import SortedAnswers, contents_id
 from gpo_ray.preferences.splits import Split
+from gpo_ray.ray_session import joined, ray_session
 from gpo_ray.storage import MANIFEST, Folder
 from gpo_ray.training.loop import MetaTrainingData
 from gpo_ray.training.progress import Progress
@@ -111,6 +112,10 @@ class Prepared:
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]]
     """Makes weights trained on standardised embeddings ready for raw ones."""
 
+    def trained(self) -> Prepared:
+        """Without what only training needed, for as much room as the bundle's memory takes to collect."""
+        return replace(self, data=replace(self.data, prior=None))
+
 
 def sort_first(job: TrainJob, address: str | None) -> None:
     """Where answers stay on disk, see that they lie there sorted, for which Ray is needed once.
@@ -120,10 +125,11 @@ def sort_first(job: TrainJob, address: str | None) -> None:
     """
     if not job.on_disk or job.answers_folder.exists(MANIFEST):
         return
-    from gpo_ray.preferences.job import sort_answers
-    from gpo_ray.ray_session import ray_session
+    Folder(job.out, BundleError).claim(BUNDLE)
+    EmbeddingStore(job.embeddings).folder.read_manifest("embeddings")
+    with joined(address), ray_session(address):  # the first names what to install where Ray is missing
+        from gpo_ray.preferences.job import sort_answers
 
-    with ray_session(address):
         sort_answers(job.survey, job.answers_folder)
 
 
@@ -168,9 +174,9 @@ def _memory(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob)
     questions = arrays.question_numbers(job.split.question_order)
     groups = arrays.group_numbers(job.split.meta_train_groups)
     context = job.config.validation.context_questions
-    view = fit_memory(arrays, groups, questions, context, elsewhere=True)
+    memory, place = collect_memory(arrays, groups, questions, context)
     keys = [q.key for q in dataset.iter_questions()]
-    return QuestionMemory.keyed(view.memory, [keys[i] for i in np.flatnonzero(view.place >= 0)])
+    return QuestionMemory.keyed(memory, [keys[i] for i in np.flatnonzero(place >= 0)])
 
 
 def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from synthetic import embeddings, questions, survey, tiny_config, write_store
 from typer.testing import CliRunner
 
 from gpo_ray.cli import app
-from gpo_ray.errors import DataError
+from gpo_ray.errors import DataError, GPOError
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PREFERENCES, Group, PreferenceDataset
 from gpo_ray.preferences.job import sort_answers
@@ -57,19 +58,26 @@ def sources(tmp_path_factory):
     return root
 
 
-def open_sorted(root, out):
-    sort_answers(str(root / "survey"), Folder(out, DataError))
-    dataset = PreferenceDataset.load(root / "survey", answers=False)
-    return dataset, SortedAnswers.open(Folder(out, DataError), dataset.slate_sizes())
+@pytest.fixture(scope="module")
+def in_order(sources, cluster):
+    """A folder of sorted answers; do not change it."""
+    sort_answers(str(sources / "survey"), Folder(sources / "answers", DataError))
+    return sources / "answers"
 
 
-@pytest.mark.parametrize("remote", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_answers_on_disk_are_those_of_the_survey(sources, tmp_path, remote, request):
-    place = tmp_path / "answers"
+def opened(sources, place):
+    dataset = PreferenceDataset.load(sources / "survey", answers=False)
+    return dataset, SortedAnswers.open(Folder(place, DataError), dataset.slate_sizes())
+
+
+@pytest.mark.parametrize("remote", [False, pytest.param(True, marks=pytest.mark.minutes)])
+def test_answers_on_disk_are_those_of_the_survey(sources, in_order, remote, request):
+    place = in_order
     if remote:
         place = f"s3://{request.getfixturevalue('s3').bucket()}/answers"
+        sort_answers(str(sources / "survey"), Folder(place, DataError))
     whole = PreferenceDataset.load(sources / "survey")
-    dataset, answers = open_sorted(sources, place)
+    dataset, answers = opened(sources, place)
     assert dataset.preferences.num_rows == 0
     assert sorted(Folder(place, DataError).names()) == sorted([*COLUMNS, "manifest.json"])
     got = PreferenceArrays.build(dataset, embeddings(dataset), answers)
@@ -157,20 +165,44 @@ def test_a_file_that_is_no_parquet_is_said_so(tmp_path):
     wrong(tmp_path, lambda rows: rows)
     file = next((tmp_path / "survey").glob("preferences-*"))
     file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"preferences-.*does not match its manifest: it has .* bytes"):
+        sort_answers(str(tmp_path / "survey"), Folder(tmp_path / "answers", DataError))
+    file.write_bytes(file.read_bytes() + 20 * b"x")
     with pytest.raises(DataError, match="survey: its answers cannot be read"):
         sort_answers(str(tmp_path / "survey"), Folder(tmp_path / "answers", DataError))
     assert not (tmp_path / "answers" / "manifest.json").exists()
 
 
-def test_a_cut_file_is_named(sources, tmp_path):
-    dataset, _ = open_sorted(sources, tmp_path / "answers")
-    for name in ("question", "starts"):
-        file = tmp_path / "answers" / name
-        whole = file.read_bytes()
-        file.write_bytes(whole[:-1])
-        with pytest.raises(DataError, match=f"{name}: missing or cut"):
-            SortedAnswers.open(Folder(tmp_path / "answers", DataError), dataset.slate_sizes())
-        file.write_bytes(whole)
+def test_another_number_of_answers_than_the_manifest_says_is_refused(tmp_path):
+    wrong(tmp_path, lambda rows: rows)
+    manifest = tmp_path / "survey" / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"preferences": 8', '"preferences": 9'))
+    with pytest.raises(DataError, match="answers, its manifest says 9"):
+        sort_answers(str(tmp_path / "survey"), Folder(tmp_path / "answers", DataError))
+    assert not (tmp_path / "answers" / "manifest.json").exists()
+
+
+def test_what_is_wrong_is_said_before_anything_is_sorted(sources, tmp_path):
+    good = job(sources, tmp_path, "run", True)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "other").mkdir()
+    PreferenceDataset.load(sources / "survey").save(tmp_path / "other")
+    for change, message in (
+        ({"storage": str(tmp_path / "file" / "runs")}, "file"),
+        ({"embeddings": str(tmp_path / "none")}, "none: no such folder"),
+        ({"out": str(tmp_path / "other")}, "holds 'preferences'"),
+    ):
+        with pytest.raises(GPOError, match=message):
+            train_local(dataclasses.replace(good, **change))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["question", "starts"])
+def test_a_cut_file_is_named(sources, in_order, tmp_path, name):
+    copy = shutil.copytree(in_order, tmp_path / "answers")
+    (copy / name).write_bytes((copy / name).read_bytes()[:-1])
+    with pytest.raises(DataError, match=f"{name}: missing or cut"):
+        opened(sources, copy)
 
 
 def test_answers_not_sorted_yet_are_not_opened(tmp_path):
@@ -184,6 +216,15 @@ def test_a_survey_in_parts_is_that_in_one_file(sources, tmp_path):
     parts, one = (PreferenceDataset.load(p) for p in (sources / "survey", tmp_path / "one"))
     assert parts.fingerprint() == one.fingerprint()
     assert len(list(Path(sources / "survey").glob("preferences-*.parquet"))) == 5
+
+
+def test_batches_without_answers_or_with_other_columns_are_refused(tmp_path):
+    asked, groups, table = mixed()
+    with pytest.raises(DataError, match="no answers were given"):
+        write_survey(tmp_path / "survey", asked, groups, [])
+    with pytest.raises(DataError, match="batch 1: columns must be"):
+        write_survey(tmp_path / "survey", asked, groups, [table, table.drop_columns("choice")])
+    assert not (tmp_path / "survey" / "manifest.json").exists()
 
 
 def test_questions_of_a_large_survey_are_checked_at_once(tmp_path):

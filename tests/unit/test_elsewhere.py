@@ -10,10 +10,11 @@ from synthetic import arrays, bundle_config, embeddings, survey, tiny_config
 from test_bundle import rewrite
 
 from gpo_ray.errors import BundleError
-from gpo_ray.model import GroupPreferenceModel
+from gpo_ray.model import GroupPreferenceModel, calibration
 from gpo_ray.model.bundle import Bundle, read_bundle, write_bundle
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.calibration import collect_memory, fit_memory
 from gpo_ray.model.memory import QuestionMemory
+from gpo_ray.model.traits import Traits
 from gpo_ray.training.engine import new_model
 
 SURVEY = survey(groups=8, count=16)
@@ -41,6 +42,28 @@ def test_readings_count_only_where_the_context_has_a_question_in_memory(context,
     for name in ("shares", "sd", "known", "half_width"):
         np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
     assert not np.allclose(posterior(HERE, context).shares, posterior(THERE, context).shares, atol=1e-3)
+
+
+def test_what_a_bundle_keeps_is_collected_in_less_room():
+    memory, place = collect_memory(DATA, GROUPS, TRAINING, 4)
+    np.testing.assert_array_equal(place, VIEW.place)
+    for got, want in ((memory, VIEW.memory), (memory.elsewhere, VIEW.memory.elsewhere)):
+        assert got.scales == want.scales
+        for name in ("shares", "x", "expected"):
+            np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
+    assert memory.elsewhere.shares is memory.shares
+    assert collect_memory(ALONE, GROUPS, TRAINING, 4)[0].elsewhere is None
+
+
+def test_no_traits_are_fitted_where_they_could_not_be_told(monkeypatch):
+    fits, fit = [], Traits.fit
+    monkeypatch.setattr(calibration, "MANY", 5)
+    monkeypatch.setattr(Traits, "fit", lambda *args: fits.append(args) or fit(*args))
+    assert fit_memory(DATA, GROUPS, TRAINING, 4, traits=False).memory.scales.traits == 0
+    assert not fits
+    memory, _ = collect_memory(DATA, GROUPS, TRAINING, 4)
+    assert len(fits) == (2 if memory.scales.traits else 1)
+    assert memory.elsewhere.traits is None
 
 
 def test_without_readings_there_is_one_memory_alone():
