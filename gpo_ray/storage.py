@@ -272,6 +272,8 @@ class Folder:
         Raises:
             GPOError: of class ``self.error``, if it is missing or has another size.
         """
+        if name not in manifest["files"]:
+            raise self.error(f"{self.where(MANIFEST)}: does not list {name}")
         with self._guard(self.where(name), "read"):
             found, wanted = (
                 self._fs.get_file_info(f"{self._path}/{name}").size,

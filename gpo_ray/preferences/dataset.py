@@ -149,7 +149,8 @@ class PreferenceDataset:
 
         Args:
             uri: the folder.
-            answers: whether to read the preferences; without them that table is empty.
+            answers: whether to read the preferences; without them that table is empty, and only the sizes
+                of their files are checked.
 
         Raises:
             DataError: if the manifest is absent or a file does not match it.
@@ -159,8 +160,12 @@ class PreferenceDataset:
         tables = {}
         for name in ("questions", "groups", "dropped"):
             tables[name] = _read(folder, manifest, f"{name}.parquet", SCHEMAS.get(name))
-        files = answer_files(manifest) if answers else []
-        parts = [_read(folder, manifest, file, PREFERENCES) for file in files]
+        parts = []
+        for file in answer_files(manifest):
+            if answers:
+                parts.append(_read(folder, manifest, file, PREFERENCES))
+            else:
+                folder.check_size(file, manifest)
         dataset = cls(**tables, preferences=pa.concat_tables([PREFERENCES.empty_table(), *parts]))
         dataset.validate(str(folder), answers)
         return dataset

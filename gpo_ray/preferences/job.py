@@ -50,8 +50,6 @@ def sort_answers(survey: str, out: Folder) -> None:
     folder = Folder(survey, DataError)
     manifest = folder.read_manifest(SURVEY)
     files = answer_files(manifest)
-    for name in files:
-        folder.check_size(name, manifest)
     dataset = PreferenceDataset.load(survey, answers=False)
     # on the disk that they are for, where they are moved without a copy
     with tempfile.TemporaryDirectory(prefix=".tmp-", dir=out.local_path) as made:
