@@ -192,6 +192,28 @@ def _looker() -> Callable[[], Versions]:
     return look
 
 
+def quiet_ray_data() -> None:
+    """Have Ray Data, in this process, say nothing of its own."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def stalled() -> tuple[type[Exception], ...]:
+    """What Ray Data raises, from 2.60 on, when nothing has moved for half an hour.
+
+    Its setting is ``RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S``: it waits for the hosts that it started with
+    to come back.
+    """
+    import ray.data.exceptions
+
+    found = getattr(ray.data.exceptions, "ExecutionTimeoutError", None)
+    return () if found is None else (found,)
+
+
 def user_error(error: BaseException) -> GPOError | None:
     """The :class:`GPOError` that a worker raised, if that is what lies behind an error of Ray's."""
     seen: set[int] = set()

@@ -114,7 +114,8 @@ class Folder:
             )
         with self._guard(self.where(name), "written"):
             if self.is_local:
-                self._write_local(Path(target), data)
+                with _replacing(Path(target)) as temporary:
+                    temporary.write_bytes(data)
             else:  # object stores publish an object only when its upload completes
                 with self._fs.open_output_stream(target) as f:
                     f.write(data)
@@ -131,30 +132,12 @@ class Folder:
                 sha256 = hashlib.file_digest(f, "sha256").hexdigest()
             entry = {"bytes": file.stat().st_size, "sha256": sha256}
             if self.is_local:
-                target = Path(self._path, file.name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
-                shutil.move(file, temporary)
-                with temporary.open("rb") as f:
-                    os.fsync(f.fileno())
-                temporary.replace(target)
+                with _replacing(Path(self._path, file.name)) as temporary:
+                    shutil.move(file, temporary)
             else:
                 fs.copy_files(str(file), f"{self._path}/{file.name}", fs.LocalFileSystem(), self._fs)
                 file.unlink()
         return entry
-
-    @staticmethod
-    def _write_local(target: Path, data: bytes) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
-        try:
-            with temporary.open("wb") as f:
-                f.write(data)
-                f.flush()
-                os.fsync(f.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Delete one file if it is there."""
@@ -272,31 +255,44 @@ class Folder:
         Raises:
             GPOError: of class ``self.error``, if it is missing or has another size.
         """
-        if name not in manifest["files"]:
-            raise self.error(f"{self.where(MANIFEST)}: does not list {name}")
+        entry = self._entry(name, manifest)
         with self._guard(self.where(name), "read"):
-            found, wanted = (
-                self._fs.get_file_info(f"{self._path}/{name}").size,
-                manifest["files"][name]["bytes"],
-            )
-        if found != wanted:
-            raise self.error(
-                f"{self.where(name)}: does not match its manifest: it has {found or 0} of {wanted} bytes; "
-                "make it again"
-            )
+            found = self._fs.get_file_info(f"{self._path}/{name}").size
+        if found != entry["bytes"]:
+            raise self._mismatch(name, f"has {found or 0} of {entry['bytes']} bytes")
 
     def read_checked(self, name: str, manifest: dict[str, Any]) -> bytes:
         """The bytes of a file, compared with the size and SHA-256 its manifest gives."""
+        entry = self._entry(name, manifest)
+        data = self.read(name)
+        if len(data) != entry["bytes"]:
+            raise self._mismatch(name, f"has {len(data)} of {entry['bytes']} bytes")
+        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            raise self._mismatch(name, "was changed")
+        return data
+
+    def _entry(self, name: str, manifest: dict[str, Any]) -> dict[str, Any]:
         entry = manifest["files"].get(name)
         if entry is None:
             raise self.error(f"{self.where(MANIFEST)}: does not list {name}")
-        data = self.read(name)
-        if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            how = (
-                f"has {len(data)} of {entry['bytes']} bytes" if len(data) != entry["bytes"] else "was changed"
-            )
-            raise self.error(f"{self.where(name)}: does not match its manifest: it {how}; make it again")
-        return data
+        return dict(entry)
+
+    def _mismatch(self, name: str, how: str) -> GPOError:
+        return self.error(f"{self.where(name)}: does not match its manifest: it {how}; make it again")
+
+
+@contextlib.contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A path beside ``target`` to write to; what is there in the end takes its place at once."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        with temporary.open("rb") as f:
+            os.fsync(f.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -14,7 +14,6 @@ from typing import Any, Literal
 import pyarrow as pa
 import ray
 import ray.data
-import ray.data.exceptions
 from pydantic import BaseModel, ConfigDict, Field
 from tqdm.auto import tqdm
 
@@ -23,7 +22,7 @@ from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprin
 from gpo_ray.embedding.store import KIND, EmbeddingStore
 from gpo_ray.errors import EmbeddingError, GPOError, ResourceError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
-from gpo_ray.ray_session import cluster_capacity, ray_session
+from gpo_ray.ray_session import cluster_capacity, quiet_ray_data, ray_session, stalled
 from gpo_ray.resources import Bundle, Capacity, Need, embed_need
 
 logger = logging.getLogger(__name__)
@@ -32,9 +31,6 @@ UNITS_PER_ACTOR = 8
 """Work is cut finer than the actors are many, so that the last ones finish together."""
 QUESTIONS_PER_ACTOR = 64
 """Below this, loading one more copy of the model costs more than it saves."""
-STALLED = getattr(ray.data.exceptions, "ExecutionTimeoutError", ())
-"""Raised by Ray Data, from 2.60 on, when nothing has moved for half an hour (its setting
-``RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S``): it waits for the hosts that it started with to come back."""
 
 
 class EmbedConfig(BaseModel):
@@ -197,7 +193,7 @@ def _run_to_the_end(
                 for name in row["ids"]:
                     del left[name]
                 yield row
-        except STALLED as e:
+        except stalled() as e:
             capacity = cluster_capacity()
             fit = capacity.room(config.need(capacity).bundles[0], config.actors or 1)
             if len(capacity.alive) >= before or not fit:
@@ -227,10 +223,7 @@ def _run(
     if len(capacity.alive) == 1:  # a local cluster's logical CPUs are not its cores
         threads = max(threads, (os.cpu_count() or 1) // actors)
     units = plan_units(questions, actors, config.batch_tokens)
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    quiet_ray_data()
     items = [{"unit": json.dumps([dataclasses.asdict(q) for q in unit])} for unit in units]
     # A block for each unit: in fewer blocks, some actors would get no work.
     rows = (

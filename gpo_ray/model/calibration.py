@@ -30,7 +30,6 @@ MOST_GROUPS = 10_000
 TRIALS, TARGETS = 24, 100
 """Trials (four times as many where there are ``MANY`` groups), and most target questions of each."""
 COVERAGE = 0.9
-_NOTHING = np.zeros((0, 0))
 
 
 def fit_memory(
@@ -58,7 +57,7 @@ def fit_memory(
     if elsewhere and arrays.published is not None:
         there = _fit_elsewhere(arrays, groups, questions, context)
         here = fit_memory(arrays, groups, questions, context)
-        return replace(here, memory=_joined(here, there), elsewhere=there)
+        return replace(here, memory=_joined(here.memory, there.memory), elsewhere=there)
     if len(groups) > MOST_GROUPS:
         groups = sorted(np.random.default_rng(0).choice(groups, MOST_GROUPS, replace=False).tolist())
     memory, place = remember(arrays, groups, questions)
@@ -195,11 +194,9 @@ def collect_memory(
     """
     there = None
     if arrays.published is not None:
-        there = replace(
-            _fit_elsewhere(arrays, groups, questions, context), shares=_NOTHING, deviation=_NOTHING
-        )
+        there = _fit_elsewhere(arrays, groups, questions, context).memory  # its view need not stay
     here = fit_memory(arrays, groups, questions, context)
-    return here.memory if there is None else _joined(here, there), here.place
+    return here.memory if there is None else _joined(here.memory, there), here.place
 
 
 def _fit_elsewhere(
@@ -209,9 +206,9 @@ def _fit_elsewhere(
     return fit_memory(published, groups, questions, context, traits=False)
 
 
-def _joined(here: MemoryView, there: MemoryView) -> GroupMemory:
+def _joined(here: GroupMemory, there: GroupMemory) -> GroupMemory:
     """One memory; both hold the same answers."""
-    return replace(here.memory, elsewhere=replace(there.memory, shares=here.memory.shares))
+    return replace(here, elsewhere=replace(there, shares=here.shares))
 
 
 @dataclass(frozen=True)

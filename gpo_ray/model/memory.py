@@ -258,8 +258,9 @@ class QuestionMemory:
 
     def conditioned(self, sides: Sequence[Side], y: Array) -> Conditioned:
         """A group that gave answers to questions, with the shares ``y`` (C,), end to end."""
-        elsewhere = self.memory.elsewhere is not None and all((s.place < 0).all() for s in sides)
-        memory = self.memory.elsewhere if elsewhere and self.memory.elsewhere is not None else self.memory
+        new = all((s.place < 0).all() for s in sides)
+        memory = self.memory.elsewhere if new and self.memory.elsewhere is not None else self.memory
+        elsewhere = memory is not self.memory
         given = Conditioned.given(Side.joined(sides, elsewhere), y, memory, memory.kernel)
         return replace(given, elsewhere=elsewhere)
 

@@ -205,8 +205,12 @@ class PreferenceDataset:
         if answers:
             self.check_answers(where)
 
-    def check_answers(self, where: str) -> None:
-        """Check the preferences alone; errors as in :meth:`validate`."""
+    def check_answers(self, where: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Check the preferences alone; errors as in :meth:`validate`.
+
+        Returns:
+            What :meth:`group_codes` and :meth:`question_codes` give, found on the way.
+        """
         p = self.preferences
         group, question = self.group_codes(), self.question_codes()
         for name, codes in (("group_id", group), ("question_id", question)):
@@ -237,6 +241,7 @@ class PreferenceDataset:
         self._raise_at(np.abs(total - 1) > SHARE_TOLERANCE, "share does not sum to 1", where)
         n = p["n"].to_numpy(zero_copy_only=False)
         self._raise_at((n <= 0) | np.isinf(n), "n must be a positive number", where)
+        return group, question
 
     def _raise_at(self, bad: NDArray[np.bool_], problem: str, where: str) -> None:
         if bad.any():
@@ -330,12 +335,19 @@ class PreferenceDataset:
 
 def _read(folder: Folder, manifest: dict[str, Any], file: str, schema: pa.Schema | None) -> pa.Table:
     table = read_parquet_bytes(folder.read_checked(file, manifest), folder.where(file), DataError)
-    if schema is None:
-        return table
+    return table if schema is None else as_schema(table, schema, folder.where(file))
+
+
+def as_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
+    """The columns of ``schema`` in its types.
+
+    Raises:
+        DataError: if a column is missing or has another type.
+    """
     try:
         return table.select(schema.names).cast(schema)
     except (KeyError, ValueError, pa.ArrowInvalid) as e:
-        raise DataError(f"{folder.where(file)}: columns must be {schema.names}: {e}") from e
+        raise DataError(f"{where}: columns must be {schema.names}: {e}") from e
 
 
 def answer_files(manifest: Mapping[str, Any]) -> list[str]:

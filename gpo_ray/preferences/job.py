@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,20 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
-import ray.data.exceptions
 import ray.exceptions
 
 from gpo_ray.errors import ConfigError, DataError, ResourceError
 from gpo_ray.preferences.dataset import KIND as SURVEY
 from gpo_ray.preferences.dataset import PREFERENCES, PreferenceDataset, answer_files
 from gpo_ray.preferences.large import COLUMNS, KIND
-from gpo_ray.ray_session import user_error
+from gpo_ray.ray_session import quiet_ray_data, stalled, user_error
 from gpo_ray.storage import Folder
 
 BATCH = 500_000
 """Answers checked at a time, some 300 MB; a block of Ray Data may hold many more."""
-STALLED = tuple(filter(None, [getattr(ray.data.exceptions, "ExecutionTimeoutError", None)]))
-"""Raised by Ray Data, from 2.60 on, when nothing has moved for half an hour."""
 SORTED = ["group", "question"]
 
 
@@ -68,11 +64,9 @@ def sort_answers(survey: str, out: Folder) -> None:
 def _in_order(folder: Folder, files: Sequence[str], dataset: PreferenceDataset) -> Iterator[pa.Table]:
     """Batches of coded answers, sorted."""
     filesystem, path = folder.location
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    context.raise_original_map_exception = True  # by default its class is lost on the way
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    quiet_ray_data()
+    # by default the class of what a task raises is lost on the way
+    ray.data.DataContext.get_current().raise_original_map_exception = True
     tables = ray.put((dataset.questions, dataset.groups))
     try:
         answers = (
@@ -84,7 +78,7 @@ def _in_order(folder: Folder, files: Sequence[str], dataset: PreferenceDataset) 
         yield from answers.iter_batches(batch_format="pyarrow", batch_size=None)
     except (ray.exceptions.RayTaskError, pa.ArrowException, OSError) as e:
         raise user_error(e) or DataError(f"{folder}: its answers cannot be read: {_last(e)}") from e
-    except (ray.exceptions.RayError, *STALLED) as e:
+    except (ray.exceptions.RayError, *stalled()) as e:
         raise ResourceError(f"sorting the answers of {folder} stopped: {_last(e)}") from e
 
 
@@ -96,11 +90,11 @@ def _coded(batch: pa.Table, tables: ray.ObjectRef, survey: str) -> pa.Table:
     """Answers checked, with numbers for ids."""
     questions, groups = ray.get(tables)
     part = PreferenceDataset(questions, groups, batch.cast(PREFERENCES), pa.table({}))
-    part.check_answers(f"{survey}: in a batch of {batch.num_rows} answers")
+    group, question = part.check_answers(f"{survey}: in a batch of {batch.num_rows} answers")
     return pa.table(
         {
-            "group": part.group_codes().astype(np.int32),
-            "question": part.question_codes().astype(np.int32),
+            "group": group.astype(np.int32),
+            "question": question.astype(np.int32),
             "choice": pc.fill_null(batch["choice"], -1).cast(pa.int16()),
             "share": batch["share"],
         }

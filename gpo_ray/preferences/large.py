@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 from gpo_ray.errors import DataError
 from gpo_ray.locations import local_copy
 from gpo_ray.preferences.dataset import KIND as SURVEY
-from gpo_ray.preferences.dataset import PREFERENCE_FILE, PREFERENCES, Group, PreferenceDataset, Question
+from gpo_ray.preferences.dataset import (
+    PREFERENCE_FILE,
+    PREFERENCES,
+    Group,
+    PreferenceDataset,
+    Question,
+    as_schema,
+)
 from gpo_ray.storage import Folder, parquet_bytes
 
 KIND = "sorted answers"
@@ -68,10 +75,7 @@ def write_survey(
     rows = 0
     for i, table in enumerate(answers):
         name = f"{PREFERENCE_FILE}-{i:05}.parquet"
-        try:
-            table = table.select(PREFERENCES.names).cast(PREFERENCES)
-        except (KeyError, ValueError, pa.ArrowInvalid) as e:
-            raise DataError(f"{uri}: answers, batch {i}: columns must be {PREFERENCES.names}: {e}") from e
+        table = as_schema(table, PREFERENCES, f"{uri}: answers, batch {i}")
         files[name] = folder.write(name, parquet_bytes(table))
         rows += table.num_rows
     if not rows:

@@ -123,14 +123,17 @@ def sort_first(job: TrainJob, address: str | None) -> None:
     Raises:
         GPOError: as :func:`gpo_ray.preferences.job.sort_answers`, or if no cluster answers at the address.
     """
-    if not job.on_disk or job.answers_folder.exists(MANIFEST):
+    if not job.on_disk:
+        return
+    answers = job.answers_folder
+    if answers.exists(MANIFEST):
         return
     Folder(job.out, BundleError).claim(BUNDLE)
     EmbeddingStore(job.embeddings).folder.read_manifest("embeddings")
     with joined(address), ray_session(address):  # the first names what to install where Ray is missing
         from gpo_ray.preferences.job import sort_answers
 
-        sort_answers(job.survey, job.answers_folder)
+        sort_answers(job.survey, answers)
 
 
 def prepare(job: TrainJob) -> Prepared:

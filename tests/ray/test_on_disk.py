@@ -158,7 +158,7 @@ def test_a_wrong_answer_is_named_and_nothing_is_complete(tmp_path, change, messa
     with pytest.raises(DataError, match=message):
         sort_answers(str(tmp_path / "survey"), Folder(tmp_path / "answers", DataError))
     assert not (tmp_path / "answers" / "manifest.json").exists()
-    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".tmp")] == []
+    assert list((tmp_path / "answers").iterdir()) == []
 
 
 def test_a_file_that_is_no_parquet_is_said_so(tmp_path):
