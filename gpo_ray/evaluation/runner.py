@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -12,9 +13,10 @@ import pyarrow as pa
 import ray
 from tqdm.auto import tqdm
 
+from gpo_ray import __version__
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
-from gpo_ray.evaluation.protocol import EvaluationPlan, evaluate_split
+from gpo_ray.evaluation.protocol import MODELS, EvaluationPlan, evaluate_split
 from gpo_ray.evaluation.report import render_report
 from gpo_ray.evaluation.statistics import statistics
 from gpo_ray.evaluation.summary import cells
@@ -25,6 +27,8 @@ from gpo_ray.preferences.splits import Protocol, Split, draw_split
 from gpo_ray.ray_session import ray_session, require, user_error
 from gpo_ray.resources import evaluate_need
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
+
+IDENTITY = "evaluation.json"
 
 
 def evaluate(
@@ -43,7 +47,8 @@ def evaluate(
     """Meta-train and score every method on ``fractions`` x ``seeds`` splits.
 
     Writes ``splits.json`` (before anything is scored), ``results.parquet`` (a row for each group),
-    ``results.json`` (the cells and statistics) and ``report.html``.
+    ``results.json`` (the cells and statistics) and ``report.html``. Until then ``scored`` holds the splits
+    that are done: the same evaluation, interrupted, goes on from them.
 
     Args:
         survey: folder of the survey to meta-train on, and to test on if ``test_survey`` is None.
@@ -70,13 +75,16 @@ def evaluate(
     started = time.monotonic()
     dataset, other = _load(survey, protocol, test_survey)
     splits = _draw(dataset, protocol, fractions, seeds, other, max_test_groups)
-    arrays = _arrays(dataset, embeddings, plan)
+    arrays, fingerprint = _arrays(dataset, embeddings, plan)
     folder = Folder(out, ConfigError)
     if folder.exists(MANIFEST):
         raise ConfigError(f"{out}: holds another stage's result; give another folder")
-    folder.write("splits.json", json.dumps([s.model_dump(mode="json") for s in splits], indent=1).encode())
+    drawn = [s.model_dump(mode="json") for s in splits]
+    folder.write("splits.json", json.dumps(drawn, indent=1).encode())
+    sources = {"version": __version__, "survey": dataset.fingerprint(), "embeddings": fingerprint}
+    scored = _begin(folder.child("scored"), plan, {"splits": drawn} | sources)
     with ray_session(address):
-        rows = _run(plan, arrays, splits, progress_bar)
+        rows = _run(plan, arrays, splits, scored, progress_bar)
     surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
     title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
     folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
@@ -85,6 +93,7 @@ def evaluate(
     result |= {"out": out, "report": folder.where("report.html")}
     result["seconds"] = round(time.monotonic() - started, 3)
     folder.write("results.json", json.dumps(result, indent=1, allow_nan=False).encode())
+    scored.remove_all()
     return result
 
 
@@ -124,34 +133,66 @@ def _draw(
     return drawn
 
 
-def _arrays(dataset: PreferenceDataset, embeddings: str, plan: EvaluationPlan) -> dict[str, PreferenceArrays]:
+def _arrays(
+    dataset: PreferenceDataset, embeddings: str, plan: EvaluationPlan
+) -> tuple[dict[str, PreferenceArrays], str]:
+    """The data by pooling, and the embeddings' fingerprint."""
     store = EmbeddingStore(embeddings)
-    return {p: PreferenceArrays.build(dataset, store.load(dataset, p)) for p in sorted(plan.poolings())}
+    loaded = {p: store.load(dataset, p) for p in sorted(plan.poolings())}
+    arrays = {p: PreferenceArrays.build(dataset, e) for p, e in loaded.items()}
+    return arrays, loaded["mean"].fingerprint
+
+
+def _begin(scored: Folder, plan: EvaluationPlan, sources: dict[str, Any]) -> Folder:
+    """The folder of scored splits, empty unless this same evaluation was interrupted."""
+    methods = {m: plan.train_config(m, 0).model_dump(mode="json") for m in plan.methods if m in MODELS}
+    identity = json.loads(json.dumps({"plan": dataclasses.asdict(plan), "methods": methods} | sources))
+    if scored.identify(IDENTITY, identity, f"delete {scored}"):
+        scored.remove_all()
+        scored.identify(IDENTITY, identity, "")
+    return scored
 
 
 def _run(
-    plan: EvaluationPlan, arrays: dict[str, PreferenceArrays], splits: list[Split], progress_bar: bool
+    plan: EvaluationPlan,
+    arrays: dict[str, PreferenceArrays],
+    splits: list[Split],
+    scored: Folder,
+    progress_bar: bool,
 ) -> list[dict[str, Any]]:
-    """Rows of all splits, in the splits' order."""
+    """Rows of all splits, in the splits' order; what was scored before is not scored again."""
     cpus = _cpus_per_task()
     require(evaluate_need(cpus))
     shared = ray.put(arrays)
     task = ray.remote(num_cpus=cpus)(_split_task)
-    number = {task.remote(plan, shared, split): i for i, split in enumerate(splits)}
-    rows: dict[int, list[dict[str, Any]]] = {}
+    rows = {i: _read(scored, _file(i)) for i in range(len(splits)) if scored.exists(_file(i))}
+    number = {task.remote(plan, shared, s): i for i, s in enumerate(splits) if i not in rows}
     pending = list(number)
-    with tqdm(total=len(splits), desc="evaluate", unit="split", disable=not progress_bar) as bar:
+    with tqdm(total=len(pending), desc="evaluate", unit="split", disable=not progress_bar) as bar:
         while pending:
             (done,), pending = ray.wait(pending, num_returns=1)
             try:
-                rows[number[done]] = ray.get(done)
+                found = ray.get(done)
             except ray.exceptions.RayTaskError as e:
                 known = user_error(e)
                 if known is not None:
                     raise known from e
                 raise
+            scored.write(_file(number[done]), json.dumps(found).encode())
+            rows[number[done]] = found
             bar.update(1)
     return [row for i in range(len(splits)) for row in rows[i]]
+
+
+def _file(number: int) -> str:
+    return f"{number:05}.json"
+
+
+def _read(scored: Folder, name: str) -> list[dict[str, Any]]:
+    try:
+        return list(json.loads(scored.read(name)))
+    except ValueError as e:
+        raise ConfigError(f"{scored.where(name)}: damaged; delete it, and that split is scored again") from e
 
 
 def _split_task(

@@ -182,9 +182,12 @@ class Episode:
         return Episode(**{k: move(getattr(self, k)) for k in self.__dataclass_fields__})  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
-    """One group's part of an episode: which questions are context and which are targets."""
+    """One group's part of an episode: which questions are context and which are targets.
+
+    Equal to itself alone.
+    """
 
     group: int
     context: Ints

@@ -53,6 +53,8 @@ class DeepSpeedEngine:
         from deepspeed.utils import logger
 
         logger.setLevel("WARNING")
+        # serves inference alone, and compiling it takes a minute and a GiB wherever it has not been done
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self.rank = torch.distributed.get_rank()
         self.workers = torch.distributed.get_world_size()
         self._deepspeed = deepspeed

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -140,12 +141,14 @@ def meta_train(
     """
     progress = progress or Progress()
     validation = validation_tasks(data, config)
+    # validations ask for the prior of the same tasks again and again
+    asked = data if data.prior is None else replace(data, prior=cache(data.prior))
     objective = (data.arrays, data.train_groups, data.questions, config.objective)
     weights = GroupWeights(*objective, progress.log_weights)
     losses: list[float] = []
     begun = time.monotonic() - progress.seconds
     if data.prior is not None and not progress.best_weights:
-        _validate(engine, data, validation, config, progress)  # the prior itself is the model to beat
+        _validate(engine, asked, validation, config, progress)  # the prior itself is the model to beat
     while progress.step < config.steps and progress.stale < config.validation.patience:
         tasks = weights.weighted(_draw(data, config, progress.step))
         rate = learning_rate(config, progress.step)
@@ -156,7 +159,7 @@ def meta_train(
         weights.update(tasks, excess)
         tick(progress.step)
         if progress.step % config.validation.every == 0 or progress.step == config.steps:
-            scores = _validate(engine, data, validation, config, progress)
+            scores = _validate(engine, asked, validation, config, progress)
             progress.seconds = time.monotonic() - begun
             progress.log_weights = weights.log_weights.tolist()
             metrics = {

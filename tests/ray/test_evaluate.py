@@ -1,6 +1,10 @@
 """Evaluation as parallel Ray tasks, on a small random survey."""
 
 import json
+import shutil
+import signal
+import threading
+import time
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +16,7 @@ from gpo_ray.evaluation.protocol import METHODS, EvaluationPlan
 from gpo_ray.evaluation.runner import evaluate
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
+SMALL = {"methods": ("ridge", "uniform"), "seeds": 8}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,53 @@ def test_files_agree_with_the_result(folders):
 def test_same_command_gives_the_same_numbers(folders):
     first, second = (run(folders, name, methods=("gpo", "ridge")) for name in ("once", "twice"))
     assert first["cells"] == second["cells"]
+
+
+@pytest.fixture
+def interrupted(folders):
+    """Folder of an evaluation that Ctrl-C ended when some splits were scored."""
+    scored = folders / "interrupted" / "scored"
+
+    def interrupt():
+        while not list(scored.glob("0*.json")):
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        run(folders, "interrupted", **SMALL)
+    assert not (folders / "interrupted" / "results.json").exists()
+    yield scored
+    shutil.rmtree(folders / "interrupted")
+
+
+def test_interrupted_evaluation_goes_on_from_the_splits_that_are_scored(folders, interrupted):
+    kept = sorted(interrupted.glob("0*.json"))
+    assert 1 <= len(kept) < 16
+    rows = json.loads(kept[0].read_text())
+    kept[0].write_text(json.dumps([r | {"accuracy": 0.125} for r in rows]))
+    found, whole = (run(folders, name, **SMALL)["cells"] for name in ("interrupted", "whole"))
+    changed = [a for a, b in zip(found, whole, strict=True) if a != b]
+    assert {(c["fraction"], c["seed"]) for c in changed} == {(rows[0]["fraction"], rows[0]["seed"])}
+    assert {c["accuracy"] for c in changed} == {0.125}
+    assert [c["alignment"] for c in found] == [c["alignment"] for c in whole]
+    assert not interrupted.exists()
+
+
+def test_another_evaluation_does_not_go_on_from_it(folders, interrupted):
+    for file in interrupted.glob("0*.json"):
+        file.write_text("[]")
+    result = run(folders, "interrupted", methods=("ridge",), seeds=8)
+    assert len(result["cells"]) == 16
+
+
+def test_damaged_split_is_named(folders, interrupted):
+    file = min(interrupted.glob("0*.json"))
+    file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(ConfigError, match=f"{file.name}: damaged; delete it"):
+        run(folders, "interrupted", **SMALL)
+    file.unlink()
+    assert len(run(folders, "interrupted", **SMALL)["cells"]) == 32
 
 
 def test_fraction_given_twice_is_scored_once(folders):

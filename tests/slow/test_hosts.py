@@ -300,7 +300,7 @@ def test_every_split_is_scored_once(shared, cluster, embedded, tell):
     tell("evaluate", host_back_after=back, splits_redone=redone)
     assert redone == 1
     plan = EvaluationPlan(("paper", "uniform"), 4, 60, ())
-    arrays = _arrays(PreferenceDataset.load(shared / "survey"), str(shared / "store"), plan)
+    arrays, _ = _arrays(PreferenceDataset.load(shared / "survey"), str(shared / "store"), plan)
     splits = [Split(**s) for s in json.loads((out / "splits.json").read_text())]
     expected = [row for s in splits for row in evaluate_split(plan, arrays, s)]
     rows = pq.read_table(out / "results.parquet").to_pylist()

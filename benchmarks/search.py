@@ -1,0 +1,115 @@
+"""Best alignment so far: TPE against random search, in the same space and the same number of trials.
+
+    python benchmarks/search.py --survey DIR --embeddings DIR [--config tune_configs/default.yaml]
+        [--trials 32] [--steps 120] [--repeats 3]
+
+Trials take ``--steps`` steps instead of the configuration's, and its scheduler's first rung comes after a
+sixth of them. Without start points, so that all that is found was found by the search. Repeat r gives both
+algorithms seed r, so that they draw the same first trials. ``curve`` is the best ``trained_alignment`` of
+validation groups after 1, 2, ... trials, a mean over the repeats; ``mean_regret`` is how far a curve lies
+below the best that either found, a mean over all trials; ``share`` is what ASHA let the trials take of all
+their steps. The last line is a JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.model.episodes import PreferenceArrays
+from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.splits import Split, draw_split
+from gpo_ray.ray_session import ray_session
+from gpo_ray.storage import Folder
+from gpo_ray.tuning.ledger import Ledger
+from gpo_ray.tuning.search import run_trials
+from gpo_ray.tuning.shared import share
+from gpo_ray.tuning.space import SearchConfig, Space, load_search
+
+ALGORITHMS = ("tpe", "random")
+
+
+def main() -> None:
+    options = _arguments()
+    search, space = load_search(options.config, trials=options.trials, start=())
+    space = replace(space, base=_shorter(space, options.steps))
+    scheduler = search.scheduler.model_copy(update={"grace": max(1, options.steps // 6)})
+    search = search.model_copy(update={"scheduler": scheduler})
+    dataset = PreferenceDataset.load(options.survey)
+    store = EmbeddingStore(options.embeddings)
+    arrays = {
+        p: PreferenceArrays.build(dataset, store.load(dataset, p)) for p in space.possible("model.pooling")
+    }
+    split = draw_split(dataset, search.fraction, 0, search.protocol, space.base.validation.fraction)
+    found: dict[str, list[Ledger]] = {a: [] for a in ALGORITHMS}
+    with tempfile.TemporaryDirectory() as folder, ray_session():
+        shared = share(arrays)
+        for repeat in range(options.repeats):
+            for algorithm in ALGORITHMS:
+                now = search.model_copy(update={"algorithm": algorithm, "seed": repeat})
+                place = Path(folder) / f"{algorithm}-{repeat}"
+                found[algorithm].append(_run(now, space, shared, split, place))
+    print(json.dumps(_figures(found, options)))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--survey", required=True)
+    parser.add_argument("--embeddings", required=True)
+    parser.add_argument("--config", default="tune_configs/default.yaml")
+    parser.add_argument("--trials", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=120, help="of a trial that is not stopped")
+    parser.add_argument("--repeats", type=int, default=3)
+    return parser.parse_args()
+
+
+def _shorter(space: Space, steps: int) -> Any:
+    """Validated as often as the scheduler decides."""
+    validation = space.base.validation.model_copy(update={"every": max(1, steps // 12)})
+    return space.base.model_copy(update={"steps": steps, "validation": validation})
+
+
+def _run(search: SearchConfig, space: Space, shared: Any, split: Split, place: Path) -> Ledger:
+    ledger = Ledger(Folder(place / "trials"))
+    started = time.monotonic()
+    run_trials(search, space, shared, split, ledger, Folder(place / "tune"))
+    best = _curve(ledger)
+    print(
+        f"{search.algorithm} {search.seed}: {best[-1]:.4f} in {time.monotonic() - started:.0f} s;",
+        *(f"{b:.4f}" for b in best),
+        flush=True,
+    )
+    return ledger
+
+
+def _curve(ledger: Ledger) -> np.ndarray:
+    scores = [-np.inf if r.score is None else r.score for r in ledger]
+    return np.maximum.accumulate(scores)
+
+
+def _figures(found: dict[str, list[Ledger]], options: argparse.Namespace) -> dict[str, Any]:
+    curves = {a: np.stack([_curve(ledger) for ledger in ledgers]) for a, ledgers in found.items()}
+    best = np.maximum(*(c[:, -1:] for c in curves.values()))  # of each repeat
+    steps = {a: [r.steps for ledger in ledgers for r in ledger] for a, ledgers in found.items()}
+    return {
+        "trials": options.trials,
+        "steps": options.steps,
+        "repeats": options.repeats,
+        "curve": {a: c.mean(0).round(5).tolist() for a, c in curves.items()},
+        "final": {a: c[:, -1].round(5).tolist() for a, c in curves.items()},
+        "mean_regret": {a: round(float((best - c).mean()), 5) for a, c in curves.items()},
+        "failed": {a: sum(r.score is None for ledger in found[a] for r in ledger) for a in found},
+        "share": {a: round(sum(s) / (len(s) * options.steps), 4) for a, s in steps.items()},
+    }
+
+
+if __name__ == "__main__":
+    main()
