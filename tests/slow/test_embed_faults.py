@@ -10,7 +10,7 @@ import pytest
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 QUESTIONS = 140
 
 
@@ -50,7 +50,6 @@ def check_complete(folder, dataset):
     assert EmbeddingStore(folder).load(dataset).vectors.shape == (4 * QUESTIONS, 576)
 
 
-@pytest.mark.minutes
 def test_killed_actor_costs_nothing_but_time(gpo, survey, tmp_path):
     store = tmp_path / "store"
     run = gpo(

@@ -14,7 +14,7 @@ from gpo_ray.errors import BundleError, ConfigError, EmbeddingError
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.storage import Folder
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 STEPS = 200
 
 
@@ -23,7 +23,6 @@ def bucket(s3):
     return s3.bucket()
 
 
-@pytest.mark.minutes
 def test_killed_embed_leaves_no_store_and_goes_on(gpo, s3, bucket, tmp_path):
     root = f"s3://{bucket}/some"
     dataset = survey(groups=2, count=60)
@@ -75,7 +74,7 @@ def training(bucket, tmp_path):
     return command
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.minutes)])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_killed_training_goes_on_and_ends_in_the_same_bundle(gpo, s3, bucket, training, tmp_path, seed):
     command = training(f"s3://{bucket}/some")
 
@@ -97,7 +96,6 @@ def test_killed_training_goes_on_and_ends_in_the_same_bundle(gpo, s3, bucket, tr
         assert s3.read(bucket, f"some/bundle/{name}") == (tmp_path / "bundle" / name).read_bytes()
 
 
-@pytest.mark.minutes
 def test_killed_training_on_workers_goes_on(gpo, s3, bucket, training):
     command = training(f"s3://{bucket}/some", "--workers", 2, "--steps", 60)
 
@@ -116,7 +114,6 @@ def test_killed_training_on_workers_goes_on(gpo, s3, bucket, training):
     assert read_bundle(f"s3://{bucket}/some/bundle").provenance["best_step"] == result["best_step"]
 
 
-@pytest.mark.minutes
 def test_killed_search_ends_with_every_trial_once(gpo, s3, bucket, training, tmp_path):
     root = f"s3://{bucket}/some"
     training(root)

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_quickstart_learns_more_than_nothing(gpo, tmp_path):
-    result = gpo("quickstart", "--out", tmp_path / "out", "--json").result(600)
+    result = gpo("quickstart", "--out", tmp_path / "out", "--json").result(1200)
     scores = {method: values["alignment"] for method, values in result["methods"].items()}
     assert scores["gpo"] > scores["uniform"] + 0.05
     assert scores["gpo"] > scores["lm-base"] + 0.05

@@ -124,6 +124,7 @@ def test_bundles_are_swapped_under_load(head, config, service, bundles):
     assert {a["bundle"] for a in load.answers[-4:]} == {second}
 
 
+@pytest.mark.minutes
 @pytest.mark.parametrize(
     ("args", "reason"),
     [
@@ -131,14 +132,11 @@ def test_bundles_are_swapped_under_load(head, config, service, bundles):
             {"bundel": "/models/bundle"},
             "args: bundel: Extra inputs are not permitted",
             id="typo",
-            marks=pytest.mark.minutes,
         ),
         pytest.param(
             {"bundle": "damaged"}, "damaged/model.safetensors: does not match its manifest", id="bundle"
         ),
-        pytest.param(
-            {"page": True}, "page: needs ingress.max 1, not 2", id="page", marks=pytest.mark.minutes
-        ),
+        pytest.param({"page": True}, "page: needs ingress.max 1, not 2", id="page"),
     ],
 )
 def test_wrong_args_are_refused_while_all_goes_on(head, config, service, bundles, args, reason):
