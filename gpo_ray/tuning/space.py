@@ -28,7 +28,7 @@ class Prior(StrictConfig):
     """The distribution of one hyperparameter: exactly one of these."""
 
     choice: tuple[Any, ...] | None = Field(default=None, min_length=1)
-    """Each as likely as the others."""
+    """Each as likely as the others; one alone holds for all trials, start points too."""
     uniform: tuple[Number, Number] | None = None
     """Between least and most."""
     loguniform: tuple[Number, Number] | None = None
@@ -164,8 +164,13 @@ class Dimension:
         return float(value)
 
     def encode(self, value: Any) -> float:
-        """The inverse of :meth:`decode`; raises ``ValueError`` for a value that is never sampled."""
+        """The inverse of :meth:`decode`; raises ``ValueError`` for a value that is never sampled.
+
+        A choice of one holds for all trials, whatever the value.
+        """
         if self.kind == "choice":
+            if len(self.arguments) == 1:
+                return 0
             if value not in self.arguments:
                 raise ValueError(f"{value} is not one of {', '.join(map(str, self.arguments))}")
             return self.arguments.index(value)
