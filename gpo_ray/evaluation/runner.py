@@ -77,12 +77,8 @@ def evaluate(
     splits = _draw(dataset, protocol, fractions, seeds, other, max_test_groups)
     arrays, fingerprint = _arrays(dataset, embeddings, plan)
     folder = Folder(out, ConfigError)
-    if folder.exists(MANIFEST):
-        raise ConfigError(f"{out}: holds another stage's result; give another folder")
-    drawn = [s.model_dump(mode="json") for s in splits]
-    folder.write("splits.json", json.dumps(drawn, indent=1).encode())
-    sources = {"version": __version__, "survey": dataset.fingerprint(), "embeddings": fingerprint}
-    scored = _begin(folder.child("scored"), plan, {"splits": drawn} | sources)
+    sources = {"survey": dataset.fingerprint(), "embeddings": fingerprint}
+    scored = _begin(folder, plan, splits, sources)
     with ray_session(address):
         rows = _run(plan, arrays, splits, scored, progress_bar)
     surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
@@ -143,10 +139,16 @@ def _arrays(
     return arrays, loaded["mean"].fingerprint
 
 
-def _begin(scored: Folder, plan: EvaluationPlan, sources: dict[str, Any]) -> Folder:
+def _begin(folder: Folder, plan: EvaluationPlan, splits: Sequence[Split], sources: dict[str, str]) -> Folder:
     """The folder of scored splits, empty unless this same evaluation was interrupted."""
+    if folder.exists(MANIFEST):
+        raise ConfigError(f"{folder}: holds another stage's result; give another folder")
+    drawn = [s.model_dump(mode="json") for s in splits]
+    folder.write("splits.json", json.dumps(drawn, indent=1).encode())
     methods = {m: plan.train_config(m, 0).model_dump(mode="json") for m in plan.methods if m in MODELS}
-    identity = json.loads(json.dumps({"plan": dataclasses.asdict(plan), "methods": methods} | sources))
+    parts = {"version": __version__, "plan": dataclasses.asdict(plan), "methods": methods, "splits": drawn}
+    identity = json.loads(json.dumps(parts | sources))
+    scored = folder.child("scored")
     if scored.identify(IDENTITY, identity, f"delete {scored}"):
         scored.remove_all()
         scored.identify(IDENTITY, identity, "")

@@ -114,6 +114,10 @@ class MetaTrainingData:
             prior=prior,
         )
 
+    def remembering(self) -> MetaTrainingData:
+        """The same, for asking again and again for the prior of the same tasks: each is computed once."""
+        return self if self.prior is None else replace(self, prior=cache(self.prior))
+
 
 def meta_train(
     engine: Engine,
@@ -140,9 +144,7 @@ def meta_train(
         The progress at the end, with the best weights.
     """
     progress = progress or Progress()
-    validation = validation_tasks(data, config)
-    # validations ask for the prior of the same tasks again and again
-    asked = data if data.prior is None else replace(data, prior=cache(data.prior))
+    validation, asked = validation_tasks(data, config), data.remembering()
     objective = (data.arrays, data.train_groups, data.questions, config.objective)
     weights = GroupWeights(*objective, progress.log_weights)
     losses: list[float] = []
