@@ -1,11 +1,13 @@
 """Trials per hour of a search, and what a trial costs beyond its own steps.
 
-    python benchmarks/tuning.py [--survey DIR --embeddings DIR] [--trials 6] [--steps 60] [--rounds 3]
+    OMP_NUM_THREADS=1 python benchmarks/tuning.py [--survey DIR --embeddings DIR]
+        [--trials 6] [--steps 60] [--rounds 3]
 
 Without --survey a random one is made, as large as the published groups and questions of OpinionQA. In each
 round the same configurations are meta-trained to the end by a loop in one process, by a search with one trial
 at a time, and by a search with two, so that the ratios are of one machine in one state. Ray is started once,
-before. The last line is a JSON object; all figures are medians over the rounds, seconds are wall time.
+before; it gives each of its processes one thread, as the variable gives the loop. The last line is a JSON
+object; all figures are medians over the rounds, seconds are wall time.
 ``overhead`` is (seconds per trial of the search, one at a time) / (seconds per trial of the loop) - 1: the
 search's start, its processes and imports, proposals, reports and records are all in it.
 """
