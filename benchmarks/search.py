@@ -39,15 +39,14 @@ ALGORITHMS = ("tpe", "random")
 
 def main() -> None:
     options = _arguments()
-    search, space = load_search(options.config, trials=options.trials, start=())
-    space = replace(space, base=_shorter(space, options.steps))
+    search, space = load_search(options.config, trials=options.trials, steps=options.steps, start=())
+    validation = space.base.validation.model_copy(update={"every": max(1, options.steps // 12)})
+    space = replace(space, base=space.base.model_copy(update={"validation": validation}))
     scheduler = search.scheduler.model_copy(update={"grace": max(1, options.steps // 6)})
     search = search.model_copy(update={"scheduler": scheduler})
     dataset = PreferenceDataset.load(options.survey)
     store = EmbeddingStore(options.embeddings)
-    arrays = {
-        p: PreferenceArrays.build(dataset, store.load(dataset, p)) for p in space.possible("model.pooling")
-    }
+    arrays, _ = PreferenceArrays.load(dataset, store, space.possible("model.pooling"))
     split = draw_split(dataset, search.fraction, 0, search.protocol, space.base.validation.fraction)
     found: dict[str, list[Ledger]] = {a: [] for a in ALGORITHMS}
     with tempfile.TemporaryDirectory() as folder, ray_session():
@@ -69,12 +68,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=120, help="of a trial that is not stopped")
     parser.add_argument("--repeats", type=int, default=3)
     return parser.parse_args()
-
-
-def _shorter(space: Space, steps: int) -> Any:
-    """Validated as often as the scheduler decides."""
-    validation = space.base.validation.model_copy(update={"every": max(1, steps // 12)})
-    return space.base.model_copy(update={"steps": steps, "validation": validation})
 
 
 def _run(search: SearchConfig, space: Space, shared: Any, split: Split, place: Path) -> Ledger:

@@ -75,7 +75,7 @@ def evaluate(
     started = time.monotonic()
     dataset, other = _load(survey, protocol, test_survey)
     splits = _draw(dataset, protocol, fractions, seeds, other, max_test_groups)
-    arrays, fingerprint = _arrays(dataset, embeddings, plan)
+    arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), plan.poolings())
     folder = Folder(out, ConfigError)
     sources = {"survey": dataset.fingerprint(), "embeddings": fingerprint}
     scored = _begin(folder, plan, splits, sources)
@@ -127,16 +127,6 @@ def _draw(
         if not split.test_groups:
             raise ConfigError(f"fraction {split.fraction:g} leaves no group to test on; use less than 1")
     return drawn
-
-
-def _arrays(
-    dataset: PreferenceDataset, embeddings: str, plan: EvaluationPlan
-) -> tuple[dict[str, PreferenceArrays], str]:
-    """The data by pooling, and the embeddings' fingerprint."""
-    store = EmbeddingStore(embeddings)
-    loaded = {p: store.load(dataset, p) for p in sorted(plan.poolings())}
-    arrays = {p: PreferenceArrays.build(dataset, e) for p, e in loaded.items()}
-    return arrays, loaded["mean"].fingerprint
 
 
 def _begin(folder: Folder, plan: EvaluationPlan, splits: Sequence[Split], sources: dict[str, str]) -> Folder:

@@ -6,7 +6,7 @@ Shapes: G groups, Q questions, N responses of all questions end to end; B, C, T 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, Protocol, TypeVar
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpo_ray.config import EpisodeConfig
-from gpo_ray.embedding.store import Embeddings
+from gpo_ray.embedding.store import Embeddings, EmbeddingStore
 from gpo_ray.model.transformer import Points
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.large import SortedAnswers
@@ -64,6 +64,14 @@ class PreferenceArrays:
     shares: ByGroup[NDArray[np.float64]]
     published: int | None = None
     """As in :attr:`~gpo_ray.embedding.store.Embeddings.published`."""
+
+    @classmethod
+    def load(
+        cls, dataset: PreferenceDataset, store: EmbeddingStore, poolings: Iterable[str]
+    ) -> tuple[dict[str, PreferenceArrays], str]:
+        """A data set with each pooling of its embeddings, and their fingerprint; errors as loading them."""
+        loaded = {p: store.load(dataset, p) for p in sorted(poolings)}
+        return {p: cls.build(dataset, e) for p, e in loaded.items()}, next(iter(loaded.values())).fingerprint
 
     @classmethod
     def build(

@@ -47,14 +47,16 @@ class DeepSpeedEngine:
     """
 
     def __init__(self, model: GPOTransformer, config: TrainConfig, zero_stage: int) -> None:
-        if not torch.cuda.is_available():
+        on_cpu = not torch.cuda.is_available()
+        if on_cpu:
             os.environ["DS_ACCELERATOR"] = "cpu"
         import deepspeed
         from deepspeed.utils import logger
 
         logger.setLevel("WARNING")
-        # serves inference alone, and compiling it takes a minute and a GiB wherever it has not been done
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        if on_cpu:
+            # serves inference alone, and compiling it takes a minute and a GiB where that was not done
+            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self.rank = torch.distributed.get_rank()
         self.workers = torch.distributed.get_world_size()
         self._deepspeed = deepspeed

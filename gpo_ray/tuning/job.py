@@ -101,19 +101,16 @@ def run_search(
 
 
 def _load(search: SearchConfig, space: Space, survey: str, embeddings: str) -> _Sources:
-    dataset, store = PreferenceDataset.load(survey), EmbeddingStore(embeddings)
+    dataset = PreferenceDataset.load(survey)
     poolings = {*space.possible("model.pooling"), load_train_config(search.against).model.pooling}
-    loaded = {p: store.load(dataset, p) for p in sorted(poolings)}
+    arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), poolings)
     split = draw_split(dataset, search.fraction, search.seed, search.protocol, space.base.validation.fraction)
     return _Sources(
         survey=survey,
         embeddings=embeddings,
-        arrays={p: PreferenceArrays.build(dataset, e) for p, e in loaded.items()},
+        arrays=arrays,
         split=split,
-        fingerprints={
-            "survey": dataset.fingerprint(),
-            "embeddings": next(iter(loaded.values())).fingerprint,
-        },
+        fingerprints={"survey": dataset.fingerprint(), "embeddings": fingerprint},
     )
 
 

@@ -28,7 +28,7 @@ class Prior(StrictConfig):
     """The distribution of one hyperparameter: exactly one of these."""
 
     choice: tuple[Any, ...] | None = Field(default=None, min_length=1)
-    """Each as likely as the others; one alone holds for all trials, start points too."""
+    """Each as likely as the others."""
     uniform: tuple[Number, Number] | None = None
     """Between least and most."""
     loguniform: tuple[Number, Number] | None = None
@@ -86,6 +86,8 @@ class SearchConfig(StrictConfig):
 
     base: str = "gpo"
     """Preset or file with all that the space does not vary."""
+    steps: int | None = Field(default=None, ge=1)
+    """Steps of each trial, if not the base's."""
     space: dict[str, Prior] = Field(min_length=1)
     """Priors by path in a training configuration, such as ``model.width``."""
     start: tuple[str | dict[str, Any], ...] = ()
@@ -164,13 +166,8 @@ class Dimension:
         return float(value)
 
     def encode(self, value: Any) -> float:
-        """The inverse of :meth:`decode`; raises ``ValueError`` for a value that is never sampled.
-
-        A choice of one holds for all trials, whatever the value.
-        """
+        """The inverse of :meth:`decode`; raises ``ValueError`` for a value that is never sampled."""
         if self.kind == "choice":
-            if len(self.arguments) == 1:
-                return 0
             if value not in self.arguments:
                 raise ValueError(f"{value} is not one of {', '.join(map(str, self.arguments))}")
             return self.arguments.index(value)
@@ -233,7 +230,7 @@ def compile_search(values: dict[str, Any], where: str) -> tuple[SearchConfig, Sp
     """A search from plain values; raises ConfigError with ``where`` and the key that is wrong."""
     config = parse(SearchConfig, values, where)
     try:
-        base = load_train_config(config.base)
+        base = load_train_config(config.base, steps=config.steps)
         load_train_config(config.against)
     except ConfigError as e:
         raise ConfigError(f"{where}: base or against: {e}") from e

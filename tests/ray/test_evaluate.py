@@ -85,9 +85,11 @@ def interrupted(folders):
     # where a shell started the tests in the background, it has them ignore Ctrl-C
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        run(folders, "interrupted", **SMALL)
-    signal.signal(signal.SIGINT, before)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(folders, "interrupted", **SMALL)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not (folders / "interrupted" / "results.json").exists()
     yield scored
     shutil.rmtree(folders / "interrupted")

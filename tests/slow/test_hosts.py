@@ -21,7 +21,7 @@ from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.language_model import find_model
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.evaluation.protocol import EvaluationPlan, evaluate_config, evaluate_split
-from gpo_ray.evaluation.runner import _arrays
+from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split
 from gpo_ray.serving.database import open_database
@@ -312,7 +312,8 @@ def test_every_split_is_scored_once(shared, cluster, embedded, tell):
     tell("evaluate", host_back_after=back, splits_redone=redone)
     assert redone == 1
     plan = EvaluationPlan(("paper", "uniform"), 4, 60, ())
-    arrays, _ = _arrays(PreferenceDataset.load(shared / "survey"), str(shared / "store"), plan)
+    dataset, store = PreferenceDataset.load(shared / "survey"), EmbeddingStore(shared / "store")
+    arrays, _ = PreferenceArrays.load(dataset, store, plan.poolings())
     splits = [Split(**s) for s in json.loads((out / "splits.json").read_text())]
     expected = [row for s in splits for row in evaluate_split(plan, arrays, s)]
     rows = pq.read_table(out / "results.parquet").to_pylist()

@@ -39,9 +39,7 @@ def test_the_shipped_spaces():
         assert config.start[0] == "paper"
         for preset, start in zip(config.start, space.starts, strict=True):
             named = load_train_config(preset)
-            varied = {d.key for d in space.dimensions if len(d.arguments) > 1}
-            for key in varied:
-                value = space.values(start)[key]
+            for key, value in space.values(start).items():
                 section, _, name = key.rpartition(".")
                 assert getattr(getattr(named, section) if section else named, name) == value
 
@@ -93,10 +91,11 @@ def test_a_list_among_the_choices_is_a_value():
     assert space.train_config({"episodes.context_questions": 1}).episodes.context_questions == (5, 50)
 
 
-def test_a_choice_of_one_holds_for_start_points_too():
-    _, space = compile_search({"space": {"steps": {"choice": [240]}}, "start": ["gpo", {"steps": 7}]}, "f")
-    assert load_train_config("gpo").steps != 240
-    assert [space.values(s) for s in space.starts] == [{"steps": 240}] * 2
+def test_steps_of_the_trials_are_not_those_of_the_start_points():
+    rates = {"learning_rate": {"loguniform": [1e-5, 1e-2]}}
+    _, space = compile_search({"steps": 7, "space": rates, "start": ["gpo"]}, "f")
+    assert load_train_config("gpo").steps != 7
+    assert [space.train_config(s).steps for s in space.starts] == [7]
 
 
 def test_combinations_that_training_refuses_are_named():
