@@ -231,7 +231,7 @@ AXES: dict[str, tuple[Callable[[int], Costs], list[int], int]] = {
     "questions": (questions, [100, 1000, 10_000], 100_000),
     "context": (context, [10, 32, 100, 316], 1000),
     "width": (width, [64, 256, 1024], 4096),
-    "prior-questions": (prior_questions, [100, 200, 400, 800], 1600),
+    "prior-questions": (prior_questions, [100, 1000, 10_000], 100_000),
     "prior-groups": (prior_groups, [10, 32, 100, 316], 1000),
 }
 

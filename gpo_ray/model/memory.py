@@ -34,6 +34,11 @@ TRANSFER = 0.9
 DEVIATION_NUGGET = 0.2
 """Variance of a group's deviation from the mean that is a question's own, relative likewise."""
 FOLDS = 5
+MOST_RESPONSES = 8192
+"""Responses from which new questions are estimated, those of randomly chosen questions where there are more:
+factorising their kernel is cubic."""
+BLOCK = 4096
+"""Responses estimated at once."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,11 @@ class GroupMemory:
     def offsets(self) -> Ints:
         """(Q + 1,) where each question's rows start."""
         return np.concatenate([[0], np.cumsum(self.sizes)])
+
+    @cached_property
+    def number(self) -> dict[int, int]:
+        """Row of each of ``groups``."""
+        return {g: i for i, g in enumerate(self.groups)}
 
     @cached_property
     def single(self) -> NDArray[np.bool_]:
@@ -124,16 +134,15 @@ class GroupMemory:
             mean=mean,
             deviation=np.zeros_like(shares),
             spread=np.zeros(len(x)),
-            root=np.zeros((0, len(x))),
+            root=np.zeros((0, int(sizes[place < 0].sum()))),
             kernel=self.kernel,
             without=np.full((len(self.groups) if cross_fit and self.leaves_out else 0, len(x)), np.nan),
             elsewhere=self._elsewhere(x, sizes, place),
         )
         new = np.flatnonzero(place < 0)
         if len(new):
-            part = self._estimator.fill(found, new)
-            found = replace(found, root=np.zeros((len(part), len(x))))
-            found.root[:, spans(offsets, new)] = part
+            found = replace(found, root=np.zeros((self._estimator.rows, found.root.shape[1])))
+            self._estimator.fill(found, new)
         if cross_fit and len(self.sizes) > 1:
             fold = np.random.default_rng(0).permutation(np.arange(len(self.sizes)) % FOLDS)
             for k in np.unique(fold):
@@ -152,6 +161,7 @@ class _NewQuestions:
     """Kernel regression from the embeddings to the mean's log-shares and to the groups' deviations."""
 
     def __init__(self, memory: GroupMemory, questions: Ints) -> None:
+        questions = _within(questions, memory.sizes, MOST_RESPONSES)
         rows = spans(memory.offsets, questions)
         self._sizes = memory.sizes[questions]
         self._kernel, self._x = memory.kernel, memory.kernel.standardized(memory.x[rows])
@@ -171,12 +181,18 @@ class _NewQuestions:
         same[np.diag_indices(len(rows))] += DEVIATION_NUGGET
         self._deviation = cho_solve(cho_factor(same, lower=True), found.residual.T)
 
-    def fill(self, view: MemoryView, questions: Ints) -> Array:
-        """Write the estimates for some of a view's questions into it.
+    @property
+    def rows(self) -> int:
+        """Number of responses from which it estimates."""
+        return len(self._root)
 
-        Returns:
-            The root of their explained covariance, (M, N).
-        """
+    def fill(self, view: MemoryView, questions: Ints) -> None:
+        """Write the estimates for some of a view's questions into it, and the root of what is new."""
+        block = np.cumsum(view.sizes[questions]) // BLOCK
+        for i in np.unique(block):
+            self._fill(view, questions[block == i])
+
+    def _fill(self, view: MemoryView, questions: Ints) -> None:
         rows, sizes = spans(view.offsets, questions), view.sizes[questions]
         cross = self._kernel.between(self._x, self._kernel.standardized(view.x[rows]))
         root = TRANSFER * solve_triangular(self._root, cross, lower=True, check_finite=False)
@@ -186,7 +202,17 @@ class _NewQuestions:
         near = centred(centred(cross, self._sizes).T, sizes)
         view.deviation[:, rows] = (near @ self._deviation).T
         view.spread[rows] = 1 - (root**2).sum(0)
-        return root
+        column = view.column[rows]
+        if (column >= 0).any():
+            view.root[:, column[column >= 0]] = root[:, column >= 0]
+
+
+def _within(questions: Ints, sizes: Ints, most: int) -> Ints:
+    """A random choice of questions, in their order, with at most so many responses."""
+    if sizes[questions].sum() <= most:
+        return questions
+    order = np.random.default_rng(0).permutation(questions)
+    return np.sort(order[np.cumsum(sizes[order]) <= most])
 
 
 def share_table(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints) -> Array:

@@ -81,9 +81,10 @@ class MemoryView:
 
     ``place``: number of each question in memory, -1 for new ones; ``shares`` (G, N), NaN where not
     answered. What is estimated as if they were new: ``mean`` (N,), ``deviation`` (G, N) and ``spread``
-    (N,), the unexplained variance of a log-share. ``root`` (M, N) of new questions' explained covariance;
-    ``without`` (G, N) the mean estimated without each group, no rows where that was not asked for;
-    ``elsewhere``, that of the memory's ``elsewhere``.
+    (N,), the unexplained variance of a log-share. ``root`` (M, N') of the explained covariance of the N'
+    rows of new questions, by the M that they are estimated from; ``without`` (G, N) the mean estimated
+    without each group, no rows where that was not asked for; ``elsewhere``, that of the memory's
+    ``elsewhere``.
     """
 
     memory: GroupMemory
@@ -125,47 +126,68 @@ class MemoryView:
     def side(self, questions: Ints, without: int | None = None, hidden: Ints | None = None) -> Side:
         """The prior of some questions' rows; arguments as in :meth:`posterior`."""
         rows, sizes = spans(self.offsets, questions), self.sizes[questions]
-        mean, deviation, keep = self._estimates(rows, without)
-        shares = self.shares[:, rows][keep]
-        answered = ~np.isnan(shares)
-        count = answered.sum(0)
-        known = count > 0
+        # groups by rows is large where there are many people: in place, and no more than needed
+        residual = self.shares.take(rows, axis=1)
+        out = None if without is None else self.memory.number.get(without)
+        if out is not None:
+            residual[out] = np.nan
+        missing = np.isnan(residual)
+        np.copyto(residual, 0.0, where=missing)
+        answered = len(residual) - np.count_nonzero(missing, axis=0)
+        known = answered > 0
         if hidden is not None:
             known &= ~np.repeat(np.isin(questions, hidden), sizes)
+        mean = self.mean[rows] if out is None or not len(self.without) else self.without[out, rows]
         evidence = np.where(np.isnan(mean), 0.0, self.memory.scales.evidence)
-        total = np.where(answered, shares, 0.0).sum(0) + np.nan_to_num(mean) * evidence
-        weighed = total / np.maximum(count + evidence, 1e-9)
-        stretch = np.where(self.memory.single, 1.0, self.memory.scales.stretch)[keep, None]
-        residual = stretch * np.where(known, np.where(answered, shares - weighed, 0.0), deviation)
-        counted = (~known | answered).astype(np.float32)
+        total = residual.sum(0) + np.nan_to_num(mean) * evidence
+        weighed = total / np.maximum(answered + evidence, 1e-9)
+        residual -= weighed
+        np.copyto(residual, 0.0, where=missing)
+        if not known.all():
+            residual[:, ~known] = self._deviation(rows[~known], out)
+            missing[:, ~known] = False
+        if out is not None:
+            missing[out] = True
+        if self.memory.scales.stretch != 1:
+            residual *= np.where(self.memory.single, 1.0, self.memory.scales.stretch)[:, None]
         return Side(
             view=self.offsets,
             questions=questions,
             place=self.place[questions],
             sizes=sizes,
             known=known,
-            answered=counted,
+            answered=(~missing).astype(np.float32),
             mean=np.where(known, weighed, mean),
             residual=residual,
-            groups=len(residual),
-            count=counted.sum(0, dtype=np.float64),
+            groups=len(residual) - (out is not None),
+            count=(len(missing) - np.count_nonzero(missing, axis=0)).astype(np.float64),
             squares=np.einsum("gn,gn->n", residual, residual),
             spread=np.where(known, 0.0, self.spread[rows]),
             x=self.kernel.standardized(self.x[rows]),
-            root=None if known.all() else self.root[:, rows],
+            root=None if known.all() else self._explained(rows),
         )
 
-    def _estimates(self, rows: Ints, without: int | None) -> tuple[Array, Array, NDArray[np.bool_]]:
-        """Mean (N',) and deviations (G', N') estimated as if new, and which (G,) groups are left."""
-        groups = self.memory.groups
-        keep = np.ones(len(self.shares), bool)
-        if without not in groups:
-            return self.mean[rows], self.deviation[:, rows], keep
-        out = groups.index(without)
-        keep[out] = False
-        mean = self.without[out, rows] if len(self.without) else self.mean[rows]
-        own = self.deviation[out, rows] / max(1, len(keep) - 1)  # the mean of the others moves by this
-        return mean, self.deviation[:, rows][keep] + own, keep
+    @cached_property
+    def column(self) -> Ints:
+        """(N,) of each row in ``root``, -1 of those in memory."""
+        new = np.repeat(self.place < 0, self.sizes)
+        return np.where(new, np.cumsum(new) - 1, -1)
+
+    def _explained(self, rows: Ints) -> Array:
+        """The root of some rows (M, N'), 0 for those in memory."""
+        column = self.column[rows]
+        root = np.zeros((len(self.root), len(rows)))
+        root[:, column >= 0] = self.root[:, column[column >= 0]]
+        return root
+
+    def _deviation(self, rows: Ints, out: int | None) -> Array:
+        """The groups' deviations (G, N') estimated as if new, 0 for the one that is left out."""
+        deviation = self.deviation.take(rows, axis=1)
+        if out is not None:
+            own = deviation[out] / max(1, len(deviation) - 1)  # the mean of the others moves by this
+            deviation += own
+            deviation[out] = 0
+        return np.asarray(deviation)
 
 
 @dataclass(frozen=True)
@@ -305,7 +327,7 @@ def together(a: Side, b: Side, threshold: float) -> Array:
     """Covariance (A, B) of the meta-train groups' answers."""
     products = a.residual.T @ b.residual
     if not threshold:
-        return np.asarray(products / max(1, len(a.residual)))
+        return np.asarray(products / max(1, a.groups))
     both = np.maximum((a.answered.T @ b.answered).astype(np.float64), LEAST_BOTH)
     chance = threshold * np.outer(a.deviation, b.deviation) / np.sqrt(both)
     if a.view is b.view:
@@ -319,10 +341,10 @@ class Side:
     """The prior at the N rows of some questions, one side of a covariance.
 
     ``questions``: their numbers in the view whose offsets ``view`` is; ``place``: their numbers in memory;
-    ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N), of ``groups``
-    groups, with ``count`` and ``squares`` (N,), their sums over groups; ``mean`` and ``spread`` (N,); ``x``,
-    the embeddings; ``root`` (M, N), None if all are known; ``elsewhere``, the same in the memory's
-    ``elsewhere``, if that may be asked for.
+    ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N), 0 for a group
+    that is left out, of ``groups`` others, with ``count`` and ``squares`` (N,), their sums; ``mean`` and
+    ``spread`` (N,); ``x``, the embeddings; ``root`` (M, N), None if all are known; ``elsewhere``, the same in
+    the memory's ``elsewhere``, if that may be asked for.
     """
 
     view: Ints

@@ -2,8 +2,8 @@
 
 Counts follow the code that runs: the encoder runs what all prompts begin with once, the rest of each prompt
 once and its responses on top, and so again for the readings; training holds all embeddings in every worker;
-the prior of preset ``gpo`` factorises a matrix over all responses. Rates that no data sheet gives were fitted
-on CPU cores by benchmarks/plan.py.
+the prior of preset ``gpo`` factorises a matrix over the responses, up to some thousands. Rates that no data
+sheet gives were fitted on CPU cores by benchmarks/plan.py.
 
 Symbols: Q questions, R responses of all of them, G groups, p and a tokens of a prompt and a response,
 E width of the language model, D model width, L layers of the language model.
@@ -21,7 +21,7 @@ from gpo_ray.config import StrictConfig, TrainConfig, load_train_config
 from gpo_ray.embedding.encoder import POOLINGS, ROW_TOKENS, needs_readings
 from gpo_ray.embedding.template import READINGS
 from gpo_ray.model.calibration import MOST_GROUPS, TARGETS, TRIALS
-from gpo_ray.model.memory import MANY
+from gpo_ray.model.memory import MANY, MOST_RESPONSES
 from gpo_ray.planning.hardware import CORE, Positive, Processor
 from gpo_ray.planning.language_model import Shape
 from gpo_ray.preferences.large import LARGE
@@ -441,9 +441,10 @@ class _Training:
         return twice
 
     def prior_flops(self, groups: float, width: float) -> float:
-        """Two factorisations, and kernels, for each of five folds that leave a fifth out."""
+        """Two factorisations, kernels and estimates for each of five folds that leave a fifth out."""
         r = float(self.responses)
-        return 2.5 * r**3 + 5 * (2 * 0.8 * r**2 * width + 4 * 0.64 * r**2 * groups)
+        m = min(0.8 * r, MOST_RESPONSES)
+        return 3.6 * m**3 + m**2 * r + 2 * m * (r + 5 * m) * width + 20 * m**2 * groups
 
     def prior_seconds(self, rate: float, workers: int) -> dict[str, float]:
         """Of fitting the prior and of using it."""
@@ -466,7 +467,8 @@ class _Training:
 
     @property
     def prior_bytes(self) -> float:
-        return 8.0 * (3 * self.responses**2 + PRIOR_TABLES * self.everyone * self.responses)
+        from_which = min(self.responses, MOST_RESPONSES)
+        return 8.0 * (3 * from_which**2 + PRIOR_TABLES * self.everyone * self.responses)
 
     @property
     def bundle_bytes(self) -> float:
@@ -480,5 +482,6 @@ class _Training:
         """What a predictor holds of the prior: the bundle, and what it derives for new questions."""
         if self.config.model.prior == "none":
             return 0.0
-        derived = 8.0 * self.responses * (self.everyone + self.responses)
+        from_which = min(self.responses, MOST_RESPONSES)
+        derived = 8.0 * from_which * (self.everyone + from_which)
         return self.bundle_bytes + derived * (2 if needs_readings(self.config.model.pooling) else 1)

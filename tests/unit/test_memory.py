@@ -8,6 +8,7 @@ import pytest
 from synthetic import arrays, survey
 
 from gpo_ray.errors import ConfigError
+from gpo_ray.model import memory as memory_module
 from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.episodes import Task, build_episode
 from gpo_ray.model.kernel import normalized, scaled_by_shares, softmax
@@ -456,3 +457,34 @@ def test_known_and_new_questions_are_predicted_each_with_its_scales():
     assert both.for_new == replace(both, noise=0.4, semantic=0.1)
     assert not both.alike
     assert one.alike
+
+
+def estimates(v):
+    return v.mean, v.deviation, v.spread, v.root, v.without
+
+
+def test_blocks_of_questions_do_not_change_the_estimates(monkeypatch):
+    at_once = view(questions=ALL[:9])
+    monkeypatch.setattr(memory_module, "BLOCK", 5)
+    in_blocks = view(questions=ALL[:9])
+    assert at_once.root.shape == (SIZES[:9].sum(), SIZES[9:].sum())
+    for a, b in zip(estimates(at_once), estimates(in_blocks), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_beyond_a_bound_new_questions_are_estimated_from_a_choice_of_those_in_memory(monkeypatch):
+    whole = view(questions=ALL[:12])
+    monkeypatch.setattr(memory_module, "MOST_RESPONSES", 20)
+    bounded = view(questions=ALL[:12])
+    chosen = memory_module._within(np.arange(12), SIZES[:12], 20)
+    assert 20 - SIZES.max() < SIZES[chosen].sum() <= 20
+    monkeypatch.undo()
+    written = ("mean", "deviation", "spread", "root")
+    expected = replace(bounded, **{name: np.zeros_like(getattr(bounded, name)) for name in written})
+    memory_module._NewQuestions(bounded.memory, chosen).fill(expected, ALL[12:])
+    new = rows(ALL[12:])
+    for a, b in zip(estimates(bounded)[:3], estimates(expected)[:3], strict=True):
+        np.testing.assert_allclose(a[..., new], b[..., new])
+    np.testing.assert_allclose(bounded.root, expected.root)
+    same(ask(whole), ask(bounded))  # on questions in memory nothing changes
+    differ(ask(whole, target=(13, 14)), ask(bounded, target=(13, 14)), 1e-6)

@@ -139,8 +139,9 @@ def test_stretch_concerns_groups_that_are_beside_people_alone():
     np.testing.assert_allclose(a.residual[:20], b.residual[:20])
     np.testing.assert_allclose(a.residual[20:], 3 * b.residual[20:])
     left_out = mixed.side(np.arange(12), 3)
-    assert len(left_out.residual) == 21
-    np.testing.assert_allclose(left_out.residual[19:], 3 * plain.side(np.arange(12), 3).residual[19:])
+    assert left_out.groups == 21
+    assert not left_out.residual[3].any()
+    np.testing.assert_allclose(left_out.residual[20:], 3 * plain.side(np.arange(12), 3).residual[20:])
 
 
 def test_stretch_is_chosen_where_few_people_and_their_groups_are_known():
