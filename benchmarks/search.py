@@ -1,14 +1,16 @@
 """Best alignment so far: TPE against random search, in the same space and the same number of trials.
 
     python benchmarks/search.py --survey DIR --embeddings DIR [--config tune_configs/default.yaml]
-        [--trials 32] [--steps 120] [--repeats 3]
+        [--trials 32] [--steps 120] [--repeats 3] [--prior none]
 
-Trials take ``--steps`` steps instead of the configuration's, and its scheduler's first rung comes after a
-sixth of them. Without start points, so that all that is found was found by the search. Repeat r gives both
-algorithms seed r, so that they draw the same first trials. ``curve`` is the best ``trained_alignment`` of
-validation groups after 1, 2, ... trials, a mean over the repeats; ``mean_regret`` is how far a curve lies
-below the best that either found, a mean over all trials; ``share`` is what ASHA let the trials take of all
-their steps. The last line is a JSON object.
+Trials that start from a prior are nearly as good as each other before they have learnt anything, so that no
+search could be ahead: ``--prior`` holds for all trials, ``none`` by default. They take ``--steps`` steps
+instead of the configuration's, and the scheduler's first rung comes after a sixth of them. There are no start
+points, so that all that is found was found by the search. Repeat r gives both algorithms seed r, so that they
+draw the same first trials. ``curve`` is the best ``trained_alignment`` of validation groups after 1, 2, ...
+trials, a mean over the repeats; ``mean_regret`` is how far a curve lies below the best that either found, a
+mean over all trials; ``share`` is what ASHA let the trials take of all their steps. The last line is a JSON
+object.
 """
 
 from __future__ import annotations
@@ -39,7 +41,11 @@ ALGORITHMS = ("tpe", "random")
 
 def main() -> None:
     options = _arguments()
-    search, space = load_search(options.config, trials=options.trials, steps=options.steps, start=())
+    priors = {k: p.model_dump(exclude_none=True) for k, p in load_search(options.config)[0].space.items()}
+    priors["model.prior"] = {"choice": [options.prior]}
+    search, space = load_search(
+        options.config, trials=options.trials, steps=options.steps, start=(), space=priors
+    )
     validation = space.base.validation.model_copy(update={"every": max(1, options.steps // 12)})
     space = replace(space, base=space.base.model_copy(update={"validation": validation}))
     scheduler = search.scheduler.model_copy(update={"grace": max(1, options.steps // 6)})
@@ -67,6 +73,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=32)
     parser.add_argument("--steps", type=int, default=120, help="of a trial that is not stopped")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--prior", choices=["none", "memory"], default="none")
     return parser.parse_args()
 
 
@@ -96,6 +103,7 @@ def _figures(found: dict[str, list[Ledger]], options: argparse.Namespace) -> dic
         "trials": options.trials,
         "steps": options.steps,
         "repeats": options.repeats,
+        "prior": options.prior,
         "curve": {a: c.mean(0).round(5).tolist() for a, c in curves.items()},
         "final": {a: c[:, -1].round(5).tolist() for a, c in curves.items()},
         "mean_regret": {a: round(float((best - c).mean()), 5) for a, c in curves.items()},
