@@ -48,7 +48,8 @@ def test_a_uri_is_not_taken_for_a_hub_id():
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/model", "~/model", "../x"])
-def test_missing_path_is_not_taken_for_a_hub_id(name):
+def test_missing_path_is_not_taken_for_a_hub_id(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(EmbeddingError, match=f"model {name}: not a model folder"):
         find_model(name)
 

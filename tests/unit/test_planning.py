@@ -229,12 +229,18 @@ def test_the_largest_sizes_say_what_stands_in_the_way():
         assert any("each worker holds" in p for p in train.problems)
 
 
-def test_the_prior_is_what_limits_training_on_many_questions():
-    work = Workload(questions=10_000, responses=40_000, groups=1000, answers=200)
-    with_prior, without = train_stage(work, 4096), train_stage(work, 4096, preset="paper")
-    assert with_prior.bottleneck in {"fitting the prior", "the prior of episodes"}
-    assert with_prior.memory > 5 * without.memory
-    assert not without.problems
+def test_the_prior_grows_linearly_beyond_the_responses_that_new_questions_are_estimated_from():
+    def stage(count, preset="gpo"):
+        work = Workload(questions=count // 4, responses=count, groups=1000, answers=200)
+        return train_stage(work, 4096, preset=preset)
+
+    fits = [stage(n * 40_000).seconds["fitting the prior"] for n in (1, 2, 4)]
+    assert fits[2] - fits[1] == pytest.approx(2 * (fits[1] - fits[0]))
+    assert fits[0] < fits[1]
+    below = [stage(n).seconds["fitting the prior"] for n in (2000, 8000)]
+    assert below[1] > 4.5 * below[0]  # cubic there
+    assert stage(40_000).memory > 4 * stage(40_000, "paper").memory
+    assert not stage(40_000, "paper").problems
 
 
 def test_training_scales_with_workers_and_steps():
