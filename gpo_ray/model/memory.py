@@ -124,6 +124,7 @@ class GroupMemory:
         shares[:, rows] = self.shares[:, own]
         if self.expected is not None:
             mean[rows] = self.expected[own]
+        new = np.flatnonzero(place < 0)
         found = MemoryView(
             memory=self,
             x=x,
@@ -134,14 +135,12 @@ class GroupMemory:
             mean=mean,
             deviation=np.zeros_like(shares),
             spread=np.zeros(len(x)),
-            root=np.zeros((0, int(sizes[place < 0].sum()))),
+            root=np.zeros((self._estimator.rows if len(new) else 0, int(sizes[new].sum()))),
             kernel=self.kernel,
             without=np.full((len(self.groups) if cross_fit and self.leaves_out else 0, len(x)), np.nan),
             elsewhere=self._elsewhere(x, sizes, place),
         )
-        new = np.flatnonzero(place < 0)
         if len(new):
-            found = replace(found, root=np.zeros((self._estimator.rows, found.root.shape[1])))
             self._estimator.fill(found, new)
         if cross_fit and len(self.sizes) > 1:
             fold = np.random.default_rng(0).permutation(np.arange(len(self.sizes)) % FOLDS)

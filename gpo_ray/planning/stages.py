@@ -466,9 +466,13 @@ class _Training:
         return TASK_SECONDS + operations / rate + groups * (context + target) * PRIOR_SECONDS
 
     @property
+    def regressed(self) -> int:
+        """Responses from which those to new questions are estimated."""
+        return min(self.responses, MOST_RESPONSES)
+
+    @property
     def prior_bytes(self) -> float:
-        from_which = min(self.responses, MOST_RESPONSES)
-        return 8.0 * (3 * from_which**2 + PRIOR_TABLES * self.everyone * self.responses)
+        return 8.0 * (3 * self.regressed**2 + PRIOR_TABLES * self.everyone * self.responses)
 
     @property
     def bundle_bytes(self) -> float:
@@ -482,6 +486,5 @@ class _Training:
         """What a predictor holds of the prior: the bundle, and what it derives for new questions."""
         if self.config.model.prior == "none":
             return 0.0
-        from_which = min(self.responses, MOST_RESPONSES)
-        derived = 8.0 * from_which * (self.everyone + from_which)
+        derived = 8.0 * self.regressed * (self.everyone + self.regressed)
         return self.bundle_bytes + derived * (2 if needs_readings(self.config.model.pooling) else 1)
