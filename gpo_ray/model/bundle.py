@@ -25,7 +25,8 @@ from torch import Tensor
 
 from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
-from gpo_ray.model.memory import GroupMemory, QuestionMemory
+from gpo_ray.model.kernel import Floats
+from gpo_ray.model.memory import GroupMemory, QuestionMemory, precision
 from gpo_ray.model.posterior import PriorScales
 from gpo_ray.model.traits import COUNT, Traits
 from gpo_ray.model.transformer import GPOTransformer
@@ -177,7 +178,7 @@ def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> Questi
             wanted[name] = (rows,)
     if shapes != wanted or (values.elsewhere and values.elsewhere.columns > width):
         raise BundleError(f"{folder.where(MEMORY)}: shapes {shapes} do not fit {MEMORY_QUESTIONS}")
-    shares = tensors["shares"].double().numpy()
+    shares: Floats = np.asfortranarray(tensors["shares"].numpy(), precision(groups))
     if np.isnan(shares).all(0).any():
         raise BundleError(f"{folder.where(MEMORY)}: holds a question that nobody answered")
     number = {key: i for i, key in enumerate(values.sizes)}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 LEAST_SHARE = 1e-4
 LENGTH = 1.2
@@ -139,18 +140,26 @@ def normalized(scores: Array, sizes: NDArray[np.int64]) -> Array:
     return np.asarray(clipped / np.repeat(np.add.reduceat(clipped, starts), sizes))
 
 
+def columns(table: Floats, which: NDArray[np.int64]) -> Floats:
+    """Some columns of a table in Fortran's order, in that order; of another order, slowly."""
+    return table.T[which].T
+
+
 @dataclass(frozen=True)
 class Filled:
     """Mean (N',) of the groups that answered, and residuals (G, N'), 0 where a group did not."""
 
     mean: Array
-    residual: Array
+    residual: Floats
 
 
-def filled(shares: Array) -> Filled:
-    """Mean and residuals of shares (G, N'), NaN where a group did not answer."""
-    answered = ~np.isnan(shares)
-    count = answered.sum(0)
-    total = np.where(answered, shares, 0.0).sum(0)
+def filled(shares: Floats) -> Filled:
+    """Mean and residuals of shares (G, N'), NaN where a group did not answer; precision and order stay."""
+    missing, residual = np.isnan(shares), shares.copy("K")
+    np.copyto(residual, 0, where=missing)
+    count = len(shares) - np.count_nonzero(missing, axis=0)
+    total = residual.sum(0, dtype=np.float64)
     mean = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
-    return Filled(mean, np.where(answered, shares - np.nan_to_num(mean), 0.0))
+    residual -= np.nan_to_num(mean)
+    np.copyto(residual, 0, where=missing)
+    return Filled(mean, residual)

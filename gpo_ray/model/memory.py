@@ -19,16 +19,17 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Prior, Task, spans
-from gpo_ray.model.kernel import Array, RBFKernel, centred, filled, softmax
+from gpo_ray.model.kernel import Array, Floats, RBFKernel, centred, columns, filled, softmax
 from gpo_ray.model.posterior import NUGGET, Conditioned, MemoryView, PriorScales, Side
 from gpo_ray.model.traits import Traits
 
 MANY = 100
-"""Groups from which on one more or less makes no difference to a mean."""
+"""Groups from which on one more or less makes no difference to a mean, and tables of them are in single
+precision: they are people, as a rule, whose shares are 0 and 1."""
 TRANSFER = 0.9
 """Correlation assumed between the answers in memory and those to new questions."""
 DEVIATION_NUGGET = 0.2
@@ -45,11 +46,12 @@ BLOCK = 4096
 class GroupMemory:
     """Answers of the meta-train groups.
 
-    ``shares`` (G, M), NaN where a group did not answer; ``x`` (M, E) embeddings; ``sizes``, the number of
-    responses of each question. Every question has an answer.
+    ``shares`` (G, M), NaN where a group did not answer, in Fortran's order, as columns are looked up;
+    ``x`` (M, E) embeddings; ``sizes``, the number of responses of each question. Every question has an
+    answer.
     """
 
-    shares: Array
+    shares: Floats
     x: NDArray[np.float32]
     sizes: Ints
     expected: Array | None = None
@@ -89,7 +91,7 @@ class GroupMemory:
         rows = spans(self.offsets, questions)
         return replace(
             self,
-            shares=self.shares[:, rows],
+            shares=columns(self.shares, rows),
             x=self.x[rows],
             sizes=self.sizes[questions],
             expected=None if self.expected is None else self.expected[rows],
@@ -120,8 +122,8 @@ class GroupMemory:
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         inside = np.flatnonzero(place >= 0)
         rows, own = spans(offsets, inside), spans(self.offsets, place[inside])
-        shares, mean = np.full((len(self.shares), len(x)), np.nan), np.full(len(x), np.nan)
-        shares[:, rows] = self.shares[:, own]
+        column, mean = np.full(len(x), -1), np.full(len(x), np.nan)
+        column[rows] = own
         if self.expected is not None:
             mean[rows] = self.expected[own]
         new = np.flatnonzero(place < 0)
@@ -131,11 +133,11 @@ class GroupMemory:
             sizes=sizes,
             place=place,
             offsets=offsets,
-            shares=shares,
+            column=column,
             mean=mean,
-            deviation=np.zeros_like(shares),
+            deviation=np.zeros((len(x), len(self.shares)), self.shares.dtype).T,
             spread=np.zeros(len(x)),
-            root=np.zeros((self._estimator.rows if len(new) else 0, int(sizes[new].sum()))),
+            root=np.zeros((self._estimator.rows if len(new) else 0, int(sizes[new].sum())), np.float32),
             kernel=self.kernel,
             without=np.full((len(self.groups) if cross_fit and self.leaves_out else 0, len(x)), np.nan),
             elsewhere=self._elsewhere(x, sizes, place),
@@ -164,21 +166,36 @@ class _NewQuestions:
         rows = spans(memory.offsets, questions)
         self._sizes = memory.sizes[questions]
         self._kernel, self._x = memory.kernel, memory.kernel.standardized(memory.x[rows])
-        shares = memory.shares[:, rows]
+        shares = columns(memory.shares, rows)
         found = filled(shares)
         kernel = self._kernel.between(self._x, self._x)
         same = centred(centred(kernel, self._sizes).T, self._sizes)
         kernel[np.diag_indices(len(rows))] += NUGGET
-        self._root = np.linalg.cholesky(kernel)
         means = [found.mean]
         if memory.leaves_out:
             count = (~np.isnan(shares)).sum(0)
             total = np.where(np.isnan(shares), 0.0, shares).sum(0)
             means += list((total - np.nan_to_num(shares)) / np.maximum(count - ~np.isnan(shares), 1))
-        log_shares = centred(np.log(np.stack(means, 1) + 0.01), self._sizes)
-        self._means = solve_triangular(self._root, log_shares, lower=True)
+        del shares
+        root = cholesky(kernel.T, lower=True, overwrite_a=True, check_finite=False)
+        self._means = cho_solve((root, True), centred(np.log(np.stack(means, 1) + 0.01), self._sizes))
+        self._root = root.astype(np.float32)
         same[np.diag_indices(len(rows))] += DEVIATION_NUGGET
-        self._deviation = cho_solve(cho_factor(same, lower=True), found.residual.T)
+        self._same = cho_factor(same.T, lower=True, overwrite_a=True)
+        self._residual = found.residual
+
+    @cached_property
+    def _deviation(self) -> Array:
+        """(M, G) weights of the similarities in the groups' deviations."""
+        return np.asarray(cho_solve(self._same, self._residual.T))
+
+    def _deviations(self, near: Array) -> Floats:
+        """(N, G) of the groups, where responses are similar by ``near`` (N, M)."""
+        if len(self._residual) < MANY:
+            return np.asarray(near @ self._deviation)
+        # solved for the responses, of which there are fewer than of the groups
+        weights = cho_solve(self._same, near.T).T
+        return weights.astype(self._residual.dtype) @ self._residual.T
 
     @property
     def rows(self) -> int:
@@ -194,16 +211,18 @@ class _NewQuestions:
     def _fill(self, view: MemoryView, questions: Ints) -> None:
         rows, sizes = spans(view.offsets, questions), view.sizes[questions]
         cross = self._kernel.between(self._x, self._kernel.standardized(view.x[rows]))
-        root = TRANSFER * solve_triangular(self._root, cross, lower=True, check_finite=False)
-        view.mean[rows] = softmax(root.T @ self._means[:, 0], sizes)
+        view.mean[rows] = softmax(TRANSFER * (cross.T @ self._means[:, 0]), sizes)
         for i in range(len(view.without)):
-            view.without[i, rows] = softmax(root.T @ self._means[:, i + 1], sizes)
+            view.without[i, rows] = softmax(TRANSFER * (cross.T @ self._means[:, i + 1]), sizes)
         near = centred(centred(cross, self._sizes).T, sizes)
-        view.deviation[:, rows] = (near @ self._deviation).T
-        view.spread[rows] = 1 - (root**2).sum(0)
-        column = view.column[rows]
-        if (column >= 0).any():
-            view.root[:, column[column >= 0]] = root[:, column >= 0]
+        view.deviation.T[rows] = self._deviations(near)
+        # the square of the responses for each: in single precision, and most of the time even so
+        root = solve_triangular(self._root, cross.astype(np.float32), lower=True, check_finite=False)
+        root *= TRANSFER
+        view.spread[rows] = 1 - (root**2).sum(0, dtype=np.float64)
+        new = view.new[rows]
+        if (new >= 0).any():
+            view.root[:, new[new >= 0]] = root[:, new >= 0]
 
 
 def _within(questions: Ints, sizes: Ints, most: int) -> Ints:
@@ -214,12 +233,21 @@ def _within(questions: Ints, sizes: Ints, most: int) -> Ints:
     return np.sort(order[np.cumsum(sizes[order]) <= most])
 
 
-def share_table(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints) -> Array:
-    """(G, N) shares of ``groups`` over all responses, NaN outside what they answered of ``questions``."""
-    table = np.full((len(groups), len(arrays.x)), np.nan)
+def precision(groups: int) -> type[np.float32 | np.float64]:
+    """Of the tables of so many groups."""
+    return np.float32 if groups >= MANY else np.float64
+
+
+def share_table(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints) -> Floats:
+    """Shares (G, N) of ``groups`` over the responses of ``questions`` (ascending), NaN where not answered.
+
+    As a memory holds them: see :attr:`GroupMemory.shares`.
+    """
+    offsets = np.concatenate([[0], np.cumsum(np.diff(arrays.offsets)[questions])])
+    table = np.full((len(groups), offsets[-1]), np.nan, precision(len(groups)), order="F")
     for row, g in enumerate(groups):
         known = np.intersect1d(arrays.answered[g], questions)
-        table[row, arrays.rows(known)] = arrays.shares_of(g, known)
+        table[row, spans(offsets, np.searchsorted(questions, known))] = arrays.shares_of(g, known)
     return table
 
 
@@ -239,7 +267,7 @@ def remember(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints) -
     place = np.full(len(arrays.offsets) - 1, -1)
     place[kept] = np.arange(len(kept))
     memory = GroupMemory(
-        shares=share_table(arrays, groups, kept)[:, rows],
+        shares=share_table(arrays, groups, kept),
         x=arrays.x.numpy()[rows],
         sizes=np.diff(arrays.offsets)[kept],
         groups=tuple(groups),

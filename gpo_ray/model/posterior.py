@@ -20,8 +20,10 @@ from scipy.linalg import cho_factor, cho_solve
 from gpo_ray.model.episodes import Ints, spans
 from gpo_ray.model.kernel import (
     Array,
+    Floats,
     RBFKernel,
     Standardized,
+    columns,
     nearest_covariance,
     normalized,
     scaled_by_shares,
@@ -79,12 +81,11 @@ class PriorScales:
 class MemoryView:
     """A memory as seen from N responses of some questions.
 
-    ``place``: number of each question in memory, -1 for new ones; ``shares`` (G, N), NaN where not
-    answered. What is estimated as if they were new: ``mean`` (N,), ``deviation`` (G, N) and ``spread``
-    (N,), the unexplained variance of a log-share. ``root`` (M, N') of the explained covariance of the N'
-    rows of new questions, by the M that they are estimated from; ``without`` (G, N) the mean estimated
-    without each group, no rows where that was not asked for; ``elsewhere``, that of the memory's
-    ``elsewhere``.
+    ``place``: number of each question in memory, and ``column`` (N,) of each response, -1 for new ones.
+    What is estimated as if they were new: ``mean`` (N,), ``deviation`` (G, N) and ``spread`` (N,), the
+    unexplained variance of a log-share. ``root`` (M, N') of the explained covariance of the N' rows of new
+    questions, by the M that they are estimated from; ``without`` (G, N) the mean estimated without each
+    group, no rows where that was not asked for; ``elsewhere``, that of the memory's ``elsewhere``.
     """
 
     memory: GroupMemory
@@ -92,11 +93,11 @@ class MemoryView:
     sizes: Ints
     place: Ints
     offsets: Ints
-    shares: Array
+    column: Ints
     mean: Array
-    deviation: Array
+    deviation: Floats
     spread: Array
-    root: Array
+    root: NDArray[np.float32]
     kernel: RBFKernel
     without: Array
     elsewhere: MemoryView | None = None
@@ -127,7 +128,9 @@ class MemoryView:
         """The prior of some questions' rows; arguments as in :meth:`posterior`."""
         rows, sizes = spans(self.offsets, questions), self.sizes[questions]
         # groups by rows is large where there are many people: in place, and no more than needed
-        residual = self.shares.take(rows, axis=1)
+        column = self.column[rows]
+        residual = columns(self.memory.shares, column)
+        residual[:, column < 0] = np.nan
         out = None if without is None else self.memory.number.get(without)
         if out is not None:
             residual[out] = np.nan
@@ -139,7 +142,7 @@ class MemoryView:
             known &= ~np.repeat(np.isin(questions, hidden), sizes)
         mean = self.mean[rows] if out is None or not len(self.without) else self.without[out, rows]
         evidence = np.where(np.isnan(mean), 0.0, self.memory.scales.evidence)
-        total = residual.sum(0) + np.nan_to_num(mean) * evidence
+        total = residual.sum(0, dtype=np.float64) + np.nan_to_num(mean) * evidence
         weighed = total / np.maximum(answered + evidence, 1e-9)
         residual -= weighed
         np.copyto(residual, 0.0, where=missing)
@@ -161,33 +164,33 @@ class MemoryView:
             residual=residual,
             groups=len(residual) - (out is not None),
             count=(len(missing) - np.count_nonzero(missing, axis=0)).astype(np.float64),
-            squares=np.einsum("gn,gn->n", residual, residual),
+            squares=np.einsum("gn,gn->n", residual, residual, dtype=np.float64),
             spread=np.where(known, 0.0, self.spread[rows]),
             x=self.kernel.standardized(self.x[rows]),
             root=None if known.all() else self._explained(rows),
         )
 
     @cached_property
-    def column(self) -> Ints:
-        """(N,) of each row in ``root``, -1 of those in memory."""
-        new = np.repeat(self.place < 0, self.sizes)
+    def new(self) -> Ints:
+        """(N,) column in ``root`` of each row, -1 of those in memory."""
+        new = self.column < 0
         return np.where(new, np.cumsum(new) - 1, -1)
 
-    def _explained(self, rows: Ints) -> Array:
+    def _explained(self, rows: Ints) -> NDArray[np.float32]:
         """The root of some rows (M, N'), 0 for those in memory."""
-        column = self.column[rows]
-        root = np.zeros((len(self.root), len(rows)))
-        root[:, column >= 0] = self.root[:, column[column >= 0]]
+        new = self.new[rows]
+        root = np.zeros((len(self.root), len(rows)), np.float32)
+        root[:, new >= 0] = self.root[:, new[new >= 0]]
         return root
 
-    def _deviation(self, rows: Ints, out: int | None) -> Array:
+    def _deviation(self, rows: Ints, out: int | None) -> Floats:
         """The groups' deviations (G, N') estimated as if new, 0 for the one that is left out."""
-        deviation = self.deviation.take(rows, axis=1)
+        deviation = columns(self.deviation, rows)
         if out is not None:
             own = deviation[out] / max(1, len(deviation) - 1)  # the mean of the others moves by this
             deviation += own
             deviation[out] = 0
-        return np.asarray(deviation)
+        return deviation
 
 
 @dataclass(frozen=True)
@@ -354,13 +357,13 @@ class Side:
     known: NDArray[np.bool_]
     answered: NDArray[np.float32]
     mean: Array
-    residual: Array
+    residual: Floats
     groups: int
     count: Array
     squares: Array
     spread: Array
     x: Standardized
-    root: Array | None
+    root: NDArray[np.float32] | None
     elsewhere: Side | None = None
 
     @classmethod
@@ -412,8 +415,10 @@ class Side:
     @property
     def bare(self) -> Side:
         """Without all that only :meth:`Common.of` reads."""
-        none = Standardized(self.x.x[:0], self.x.squared_norm[:0])
-        return replace(self, answered=self.answered[:0], residual=self.residual[:0], x=none, root=None)
+        # copies, as a view keeps all that it is of
+        none = Standardized(self.x.x[:0].copy(), self.x.squared_norm[:0].copy())
+        answered, residual = self.answered[:0].copy(), self.residual[:0].copy()
+        return replace(self, answered=answered, residual=residual, x=none, root=None)
 
     @property
     def deviation(self) -> Array:

@@ -13,16 +13,20 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from gpo_ray.model.episodes import Ints, spans
-from gpo_ray.model.kernel import Array, softmax
+from gpo_ray.model.kernel import Array, Floats, softmax
 
 COUNT = 5
 PRECISION = 10.0
 """Of the normal prior of a loading; that of a trait is 1."""
 SMOOTHING = 0.5
 MOST_PEOPLE = 5000
-"""More make the loadings no better, and the fit holds a number for each of their responses."""
+"""More make the loadings no better."""
+AT_ONCE = 250
+"""People whose answers are looked at together."""
 EPOCHS, RATE = 60, 0.1
 """Stopped before it has converged, as further ones fit the people seen rather than others."""
 CLIMBS = 40
@@ -37,7 +41,7 @@ class Traits:
     sizes: Ints
 
     @classmethod
-    def fit(cls, shares: Array, sizes: Ints, seed: int = 0) -> Traits:
+    def fit(cls, shares: Floats, sizes: Ints, seed: int = 0) -> Traits:
         """Loadings and everybody's traits at once, at the mode of their posterior.
 
         Args:
@@ -46,34 +50,27 @@ class Traits:
             seed: of the first loadings, and of who is looked at where there are many.
         """
         rng = np.random.default_rng(seed)
-        answers = shares[rng.permutation(len(shares))[:MOST_PEOPLE]]
-        starts = np.cumsum(sizes) - sizes
-        given = torch.from_numpy(~np.isnan(answers[:, starts])).float()
-        y = np.nan_to_num(answers)
-        smoothed = y.sum(0) + SMOOTHING
-        prior_base = np.log(smoothed / np.repeat(np.add.reduceat(smoothed, starts), sizes))
-
-        # responses side by side question by question, so that one softmax serves all
-        column = np.minimum(starts[:, None] + np.arange(sizes.max()), len(prior_base) - 1)
-        real = torch.from_numpy(np.arange(sizes.max()) < sizes[:, None])
-        slate = torch.from_numpy(column)
-        answer = torch.from_numpy(y).float()[:, slate] * real
-        centre = torch.from_numpy(prior_base).float()
-        base = centre.clone().requires_grad_()
+        chosen = rng.permutation(len(shares))[:MOST_PEOPLE]
+        people = [slice(i, i + AT_ONCE) for i in range(0, len(chosen), AT_ONCE)]
+        answers = [_Answers.of(shares[chosen[some]], sizes) for some in people]
+        starts, total = np.cumsum(sizes) - sizes, np.full(shares.shape[1], SMOOTHING)
+        for given in answers:
+            total += np.bincount(given.row, given.y, len(total))
+        centre = torch.from_numpy(np.log(total / np.repeat(np.add.reduceat(total, starts), sizes))).float()
         loading = torch.from_numpy(rng.normal(0, PRECISION**-0.5, (len(centre), COUNT))).float()
-        loading.requires_grad_()
-        trait = torch.from_numpy(rng.normal(0, 1, (len(y), COUNT))).float().requires_grad_()
+        trait = torch.from_numpy(rng.normal(0, 1, (len(chosen), COUNT))).float()
+        base = centre.clone()
         optimizer = torch.optim.Adam([base, loading, trait], RATE)
         for _ in range(EPOCHS):
-            optimizer.zero_grad()
-            logits = (trait @ loading.T + base)[:, slate].masked_fill(~real, -torch.inf)
-            log_share = torch.log_softmax(logits, -1).masked_fill(~real, 0)
-            likelihood = ((answer * log_share).sum(-1) * given).sum()
-            prior = (trait**2).sum() + PRECISION * (loading**2).sum() + ((base - centre) ** 2).sum()
-            loss = (prior / 2 - likelihood) / len(y)
-            loss.backward()  # type: ignore[no-untyped-call]
+            gradient = [trait.clone(), PRECISION * loading, base - centre]
+            for some, given in zip(people, answers, strict=True):
+                found = given.gradient(trait[some].numpy(), loading.numpy(), base.numpy())
+                for whole, part in zip((gradient[0][some], *gradient[1:]), found, strict=True):
+                    whole += torch.from_numpy(part)
+            for parameter, its in zip((trait, loading, base), gradient, strict=True):
+                parameter.grad = its / max(1, len(chosen))
             optimizer.step()
-        return cls(loading.detach().double().numpy(), base.detach().double().numpy(), sizes)
+        return cls(loading.double().numpy(), base.double().numpy(), sizes)
 
     @cached_property
     def offsets(self) -> Ints:
@@ -113,3 +110,33 @@ class Traits:
         """
         asked = spans(self.offsets, target)
         return softmax(self.base[asked] + self.loading[asked] @ trait, self.sizes[target])
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Some people's answers, each share on its own: most people answer few of many questions.
+
+    Of n shares, person by person: ``ends`` (P + 1,) where each person's begin, ``row`` (n,) of the response,
+    ``y`` (n,); ``sizes``, number of responses of each question that each person answered.
+    """
+
+    ends: Ints
+    row: Ints
+    y: NDArray[np.float32]
+    sizes: Ints
+
+    @classmethod
+    def of(cls, shares: Floats, sizes: Ints) -> _Answers:
+        """From shares (P, M), NaN where a question was not answered."""
+        answered = ~np.isnan(shares)
+        person, row = np.nonzero(answered)
+        ends = np.searchsorted(person, np.arange(len(shares) + 1))
+        _, question = np.nonzero(answered[:, np.cumsum(sizes) - sizes])
+        return cls(ends, row, shares[person, row].astype(np.float32), sizes[question])
+
+    def gradient(self, trait: Floats, loading: Floats, base: Floats) -> tuple[Floats, Floats, Floats]:
+        """Of the negative log-likelihood, by each of the arguments (P, K), (M, K) and (M,)."""
+        own = np.repeat(trait, np.diff(self.ends), axis=0)
+        expected = softmax(np.einsum("nk,nk->n", own, loading[self.row]) + base[self.row], self.sizes)
+        error = csr_array((expected - self.y, self.row, self.ends), shape=(len(trait), len(base)))
+        return error @ loading, error.T @ trait, error.sum(0)

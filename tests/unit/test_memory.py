@@ -354,7 +354,7 @@ def test_missing_answers_are_handled_by_hand():
     v = view(SPARSE, scales=PriorScales(0.05, 0.0))
     context, target = SPARSE.answered[6][:4], SPARSE.answered[6][4:8]
     found = filled(np.stack([full(SPARSE, g) for g in GROUPS]))
-    assert np.isnan(v.shares).any()
+    assert np.isnan(v.memory.shares).any()
     c, t = SPARSE.rows(context), SPARSE.rows(target)
     covariance = found.residual.T @ found.residual / 5
     noise = 0.05 * found.mean * (1 - found.mean)
@@ -362,6 +362,32 @@ def test_missing_answers_are_handled_by_hand():
     want = found.mean[t] + gain @ (SPARSE.shares_of(6, context) - found.mean[c])
     got = ask(v, context, target, data=SPARSE)
     np.testing.assert_allclose(got.shares, normalized(want, np.diff(SPARSE.offsets)[target]))
+
+
+@pytest.mark.parametrize("data", [DATA, SPARSE])
+def test_many_groups_in_single_precision_predict_the_same(monkeypatch, data):
+    context, target = data.answered[6][:4], data.answered[6][4:8]
+
+    def asked():
+        v = view(data, questions=ALL[:12])
+        return v, [ask(v, context, some, data=data, hidden=target[::2]) for some in (target, [13, 15])]
+
+    _, want = asked()
+    monkeypatch.setattr(memory_module, "MANY", 3)
+    v, got = asked()
+    assert v.memory.shares.dtype == v.deviation.dtype == v.side(target).residual.dtype == np.float32
+    assert v.memory.shares.flags.f_contiguous
+    assert v.deviation.flags.f_contiguous
+    for mine, whole in zip(got, want, strict=True):
+        same(mine, whole, atol=1e-5)
+    assert any((mine.shares != whole.shares).any() for mine, whole in zip(got, want, strict=True))
+
+
+def test_a_bare_side_lets_go_of_its_tables():
+    whole = view().side(ALL[:5])
+    bare = whole.bare
+    assert all(t.base is None and not t.size for t in (bare.residual, bare.answered, bare.x.x))
+    np.testing.assert_array_equal(bare.squares, whole.squares)
 
 
 def full(data, g):

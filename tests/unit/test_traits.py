@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from gpo_ray.model.traits import COUNT, MOST_PEOPLE, Traits
+from gpo_ray.model.traits import AT_ONCE, COUNT, MOST_PEOPLE, PRECISION, SMOOTHING, Traits, _Answers
 
 SIZES = np.array([2, 3, 4, 2, 5, 3, 2, 4] * 3)
 OFFSETS = np.concatenate([[0], np.cumsum(SIZES)])
@@ -124,3 +125,50 @@ def test_a_response_that_nobody_gave_keeps_a_share():
     assert found[0] > 0.8
     assert found.min() > 1e-6
     assert np.isclose(found.sum(), 1)
+
+
+def likelihood(shares, trait, loading, base):
+    """Negative log-likelihood, person by person and question by question."""
+    total = torch.zeros((), dtype=torch.double)
+    for y, theta in zip(shares, trait, strict=True):
+        for q in np.flatnonzero(~np.isnan(y[OFFSETS[:-1]])):
+            mine = rows([q])
+            logits = base[mine] + loading[mine] @ theta
+            total = total - torch.from_numpy(y[mine]) @ torch.log_softmax(logits, 0)
+    return total
+
+
+def test_gradient_equals_that_of_the_likelihood_written_out():
+    truth = random_traits(seed=2)
+    shares = people(12, truth, answered=0.4)
+    shares[3] = np.nan  # a person who answered nothing
+    trait = np.random.default_rng(5).normal(size=(12, COUNT))
+    given = [torch.from_numpy(v.copy()).requires_grad_() for v in (trait, truth.loading, truth.base)]
+    likelihood(shares, *given).backward()
+    found = _Answers.of(shares, SIZES).gradient(trait, truth.loading, truth.base)
+    for got, want in zip(found, given, strict=True):
+        np.testing.assert_allclose(got, want.grad.numpy(), atol=1e-6)
+    assert (found[0][3] == 0).all()
+
+
+def test_fit_is_near_the_mode_of_the_posterior_and_does_not_depend_on_portions_of_people(monkeypatch):
+    shares = people(AT_ONCE + 20, random_traits(), answered=0.5)
+    whole = Traits.fit(shares, SIZES)
+    monkeypatch.setattr("gpo_ray.model.traits.AT_ONCE", 64)
+    in_portions = Traits.fit(shares, SIZES)
+    np.testing.assert_allclose(in_portions.loading, whole.loading, atol=1e-4)
+    total = np.nansum(shares, 0) + SMOOTHING
+    centre = np.log(total / np.repeat(np.add.reduceat(total, OFFSETS[:-1]), SIZES))
+
+    def value(loading, base):
+        theta = np.stack([Traits(loading, base, SIZES).mode(*context_of(y)) for y in shares])
+        parts = (torch.from_numpy(v) for v in (theta, loading, base))
+        prior = (theta**2).sum() + PRECISION * (loading**2).sum() + ((base - centre) ** 2).sum()
+        return float(likelihood(shares, *parts)) + prior / 2
+
+    assert value(whole.loading, whole.base) < value(0 * whole.loading, centre) - 50
+
+
+def context_of(y):
+    known = np.flatnonzero(~np.isnan(y[OFFSETS[:-1]]))
+    return known, y[rows(known)] if len(known) else np.zeros(0)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
-from gpo_ray.model.kernel import Filled, filled, normalized
+from gpo_ray.model.kernel import Filled, Floats, filled, normalized
 from gpo_ray.model.memory import share_table
 
 Array = NDArray[np.float64]
@@ -44,7 +44,9 @@ class MetaTrain:
     @cached_property
     def shares(self) -> Array:
         """(G, N) shares, NaN where a group did not answer or the question is not for training."""
-        return share_table(self.arrays, self.groups, self.questions)
+        questions, table = np.sort(self.questions), np.full((len(self.groups), len(self.arrays.x)), np.nan)
+        table[:, self.arrays.rows(questions)] = share_table(self.arrays, self.groups, questions)
+        return table
 
     @cached_property
     def _parts(self) -> Filled:
@@ -56,7 +58,7 @@ class MetaTrain:
         return self._parts.mean
 
     @property
-    def residuals(self) -> Array:
+    def residuals(self) -> Floats:
         """(G, N) shares less the groups' mean, 0 where a group did not answer."""
         return self._parts.residual
 
