@@ -9,6 +9,7 @@ from pydantic import Field
 from gpo_ray.config import StrictConfig
 
 Positive = Annotated[float, Field(gt=0)]
+GIB = 2.0**30
 
 
 class Processor(StrictConfig):

@@ -17,22 +17,21 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from gpo_ray.config import StrictConfig, TrainConfig, load_train_config
+from gpo_ray.config import StrictConfig, load_train_config
 from gpo_ray.embedding.encoder import POOLINGS, ROW_TOKENS, needs_readings
 from gpo_ray.embedding.template import READINGS
-from gpo_ray.model.calibration import MOST_GROUPS, TARGETS, TRIALS
-from gpo_ray.model.memory import MANY, MOST_RESPONSES
-from gpo_ray.planning.hardware import CORE, Positive, Processor
+from gpo_ray.planning.hardware import CORE, GIB, Positive, Processor
 from gpo_ray.planning.language_model import Shape
-from gpo_ray.preferences.large import LARGE
+from gpo_ray.planning.training import Training
 from gpo_ray.serving.caching import CACHED_BYTES
 from gpo_ray.serving.settings import ServeSettings
 
-GIB = 2.0**30
 MEMORY_SHARE = 0.9
 """Of a processor's memory that may be planned with."""
 BANDWIDTH_SHARE = 0.6
 """Of a processor's bandwidth that is reached."""
+FACTOR_EFFICIENCY = 0.5
+"""Share of ``tflops``, in float64, that factorisations reach."""
 START_SECONDS = 30.0
 """Workers and their imports."""
 READ_RATE, WRITE_RATE = 1e9, 1e8
@@ -57,16 +56,6 @@ POINT_SECONDS = 2e-6
 """Of a point for building its episode."""
 SCAN_SECONDS = 2.5e-8
 """Of a question for finding out whether a group answered it."""
-FACTOR_EFFICIENCY = 0.5
-"""Share of ``tflops``, in float64, that factorisations reach."""
-PRIOR_SECONDS = 1e-8
-"""Of a meta-train group and a response when the prior of a task is made."""
-TASK_SECONDS = 0.0025
-"""Of the prior of a task that does not depend on sizes."""
-PRIOR_TABLES = 7.5
-"""Tables of groups by responses, in float64, while a prior is fitted at the end of training."""
-GROUP_ON_DISK = 200.0
-"""Bytes of a group whose answers stay on disk (`benchmarks/out_of_core.py`)."""
 
 
 class Workload(StrictConfig):
@@ -268,7 +257,7 @@ def train_stage(
 ) -> Stage:
     """``gpo train`` on cores, to its last step; validation often ends it earlier."""
     config = load_train_config(preset, steps=steps)
-    shape = _Training.of(work, width, config)
+    shape = Training.of(work, width, config)
     rate = core.tflops * 1e12
     steps, checks = config.steps, shape.validations
     scanned = shape.step_groups * work.questions
@@ -308,7 +297,7 @@ def train_stage(
 def serve_stage(work: Workload, model: Shape, processor: Processor, preset: str = "gpo") -> Stage:
     """What a replica of the service holds; it has no end, so that its cost is that of an hour."""
     config = load_train_config(preset)
-    shape = _Training.of(work, model.width, config)
+    shape = Training.of(work, model.width, config)
     encoder = model.parameters * processor.bytes_per_weight
     questions = min(min(work.questions, CACHED_QUESTIONS) * work.slate * 4.0 * shape.width, CACHED_BYTES)
     predictor = shape.predictor_bytes + questions + 2 * GIB
@@ -322,169 +311,3 @@ def serve_stage(work: Workload, model: Shape, processor: Processor, preset: str 
         seconds={"an hour": 3600},
         price=processor.price,
     )
-
-
-@dataclass(frozen=True)
-class _Training:
-    """Sizes of meta-training that follow from data and configuration."""
-
-    config: TrainConfig
-    width: int
-    """Of what the transformer reads: E for each pooling."""
-    responses: int
-    slate: float
-    training: float
-    """Groups learnt from."""
-    validating: float
-    """Groups that a validation scores."""
-    remembered: float
-    """Groups in the prior's memory while training."""
-    context: float
-    """Context rows of a task in a step."""
-    target: float
-    """Target rows."""
-    shared: bool
-    """Whether all groups answered the same questions."""
-    checked: float
-    """Context rows of a validation group."""
-    left: float
-    """Its target rows."""
-    groups: int
-    answered: int
-
-    @classmethod
-    def of(cls, work: Workload, width: int, config: TrainConfig) -> _Training:
-        low, high = (
-            sum(r) / 2 for r in (config.episodes.context_questions, config.episodes.target_questions)
-        )
-        trained = work.answered * (1 - config.validation.question_fraction)
-        scale = min(1.0, trained / (low + high))
-        validating = max(1.0, work.groups * config.validation.fraction)
-        return cls(
-            config=config,
-            width=width * len(config.model.pooling.split("+")),
-            responses=work.responses,
-            slate=work.slate,
-            training=work.groups - validating,
-            validating=min(validating, config.validation.most_groups),
-            remembered=min(work.groups - validating, MOST_GROUPS),
-            context=low * scale * work.slate,
-            target=high * scale * work.slate,
-            shared=work.answered == work.questions,
-            checked=config.validation.context_questions * work.slate,
-            left=max(1.0, work.answered - config.validation.context_questions) * work.slate,
-            groups=work.groups,
-            answered=work.answered,
-        )
-
-    @property
-    def step_groups(self) -> float:
-        return min(self.config.episodes.groups, self.training)
-
-    @property
-    def step_points(self) -> float:
-        return self.step_groups * (self.context + self.target)
-
-    @property
-    def step_flops(self) -> float:
-        """Forward and backward; the embeddings themselves get no gradient."""
-        rows = (self.context + self.target) * (1 if self.shared else self.step_groups)
-        first = 4.0 * min(rows, self.responses) * self.width * self.config.model.width
-        return first + 3 * self._points(self.step_groups, self.context, self.target)
-
-    @property
-    def validations(self) -> int:
-        return math.ceil(self.config.steps / self.config.validation.every) + 1
-
-    @property
-    def validation_points(self) -> float:
-        return self.validating * (self.left + self.checked)
-
-    @property
-    def validation_flops(self) -> float:
-        rows = min(self.validation_points, float(self.responses) * max(1.0, self.validating / 64))
-        first = 2.0 * rows * self.width * self.config.model.width
-        return first + self._points(self.validating, self.checked, self.left)
-
-    def _points(self, groups: float, context: float, target: float) -> float:
-        """Operations of groups' context and target rows, forward; targets need no keys and values."""
-        m = self.config.model
-        square, attended = m.width**2, 2 * context * m.width
-        ends = (m.embedder_depth - 1) * square + m.width * m.feedforward
-        shared = m.layers * (2 * square + 2 * m.width * m.feedforward + attended)
-        inner = (m.embedder_depth - 1) * square + shared + m.layers * 2 * square
-        return 2.0 * groups * (context * inner + target * (ends + shared))
-
-    @property
-    def array_bytes(self) -> float:
-        """Embeddings (twice if standardised), and shares that do not stay on disk, in every process."""
-        copies = 1 + self.config.standardize + 1  # and what is read from the store
-        vectors = 4.0 * self.responses * self.width * copies
-        large = self.groups * self.answered >= LARGE
-        each = GROUP_ON_DISK if large else self.answered * (8 + 8 * self.slate) + 500
-        return vectors + self.groups * each + 0.7 * GIB
-
-    @property
-    def everyone(self) -> float:
-        """Groups in the memory of the bundle."""
-        return float(min(self.groups, MOST_GROUPS))
-
-    @property
-    def fits(self) -> list[tuple[float, float]]:
-        """Groups and embeddings' width of each fit of the prior.
-
-        To the training groups, and at the end to all; with readings, once more without them.
-        """
-        twice = [(self.remembered, float(self.width)), (self.everyone, float(self.width))]
-        if needs_readings(self.config.model.pooling):
-            twice.append((self.everyone, self.width / 2))
-        return twice
-
-    def prior_flops(self, groups: float, width: float) -> float:
-        """Two factorisations, kernels and estimates for each of five folds that leave a fifth out."""
-        r = float(self.responses)
-        m = min(0.8 * r, MOST_RESPONSES)
-        return 3.6 * m**3 + m**2 * r + 2 * m * (r + 5 * m) * width + 20 * m**2 * groups
-
-    def prior_seconds(self, rate: float, workers: int) -> dict[str, float]:
-        """Of fitting the prior and of using it."""
-        fit = 0.0
-        for groups, width in self.fits:
-            trials = 12 * 4 * TRIALS if groups >= MANY else 8 * TRIALS
-            target = min(self.left, TARGETS * self.slate)
-            tried = self._task(rate, groups, self.checked, target)
-            fit += self.prior_flops(groups, width) / rate + trials * tried
-        step = self._task(rate, self.remembered, self.context, self.target)
-        check = self._task(rate, self.remembered, self.checked, self.left)
-        used = (
-            self.config.steps * self.step_groups / workers * step + self.validations * self.validating * check
-        )
-        return {"fitting the prior": fit, "the prior of episodes": used}
-
-    def _task(self, rate: float, groups: float, context: float, target: float) -> float:
-        operations = 2 * context * (context + target) * (self.width + groups)
-        return TASK_SECONDS + operations / rate + groups * (context + target) * PRIOR_SECONDS
-
-    @property
-    def regressed(self) -> int:
-        """Responses from which those to new questions are estimated."""
-        return min(self.responses, MOST_RESPONSES)
-
-    @property
-    def prior_bytes(self) -> float:
-        return 8.0 * (3 * self.regressed**2 + PRIOR_TABLES * self.everyone * self.responses)
-
-    @property
-    def bundle_bytes(self) -> float:
-        """Shares and embeddings of the prior, as a bundle and each predictor hold them."""
-        if self.config.model.prior == "none":
-            return 0.0
-        return self.responses * (8.0 * self.everyone + 4.0 * self.width)
-
-    @property
-    def predictor_bytes(self) -> float:
-        """What a predictor holds of the prior: the bundle, and what it derives for new questions."""
-        if self.config.model.prior == "none":
-            return 0.0
-        derived = 8.0 * self.regressed * (self.everyone + self.regressed)
-        return self.bundle_bytes + derived * (2 if needs_readings(self.config.model.pooling) else 1)

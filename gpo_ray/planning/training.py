@@ -1,0 +1,210 @@
+"""What meta-training computes and holds; of the cost model (:mod:`gpo_ray.planning.stages`)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpo_ray.config import TrainConfig
+from gpo_ray.embedding.encoder import needs_readings
+from gpo_ray.model.calibration import MOST_GROUPS, TARGETS, TRIALS
+from gpo_ray.model.memory import MANY, MOST_RESPONSES
+from gpo_ray.model.traits import MOST_PEOPLE
+from gpo_ray.planning.hardware import GIB
+from gpo_ray.preferences.large import LARGE
+
+if TYPE_CHECKING:
+    from gpo_ray.planning.stages import Workload
+
+PRIOR_SECONDS = 4e-9
+"""Of a meta-train group and a response when the prior of a task is made."""
+TRAIT_SECONDS = 5e-6
+"""Of a person's answer, for each of its responses, when traits are fitted twice."""
+TASK_SECONDS = 0.0025
+"""Of the prior of a task that does not depend on sizes."""
+PRIOR_TABLES = 5.0
+"""Tables of groups by responses while a prior is fitted at the end of training."""
+GROUP_ON_DISK = 200.0
+"""Bytes of a group whose answers stay on disk (`benchmarks/out_of_core.py`)."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Sizes of meta-training that follow from data and configuration."""
+
+    config: TrainConfig
+    width: int
+    """Of what the transformer reads: E for each pooling."""
+    responses: int
+    slate: float
+    training: float
+    """Groups learnt from."""
+    validating: float
+    """Groups that a validation scores."""
+    remembered: float
+    """Groups in the prior's memory while training."""
+    context: float
+    """Context rows of a task in a step."""
+    target: float
+    """Target rows."""
+    shared: bool
+    """Whether all groups answered the same questions."""
+    checked: float
+    """Context rows of a validation group."""
+    left: float
+    """Its target rows."""
+    groups: int
+    answered: int
+
+    @classmethod
+    def of(cls, work: Workload, width: int, config: TrainConfig) -> Training:
+        """Those of a survey, a language model's width E, and how to meta-train."""
+        low, high = (
+            sum(r) / 2 for r in (config.episodes.context_questions, config.episodes.target_questions)
+        )
+        trained = work.answered * (1 - config.validation.question_fraction)
+        scale = min(1.0, trained / (low + high))
+        validating = max(1.0, work.groups * config.validation.fraction)
+        return cls(
+            config=config,
+            width=width * len(config.model.pooling.split("+")),
+            responses=work.responses,
+            slate=work.slate,
+            training=work.groups - validating,
+            validating=min(validating, config.validation.most_groups),
+            remembered=min(work.groups - validating, MOST_GROUPS),
+            context=low * scale * work.slate,
+            target=high * scale * work.slate,
+            shared=work.answered == work.questions,
+            checked=config.validation.context_questions * work.slate,
+            left=max(1.0, work.answered - config.validation.context_questions) * work.slate,
+            groups=work.groups,
+            answered=work.answered,
+        )
+
+    @property
+    def step_groups(self) -> float:
+        """Groups of a step."""
+        return min(self.config.episodes.groups, self.training)
+
+    @property
+    def step_points(self) -> float:
+        """Context and target rows of all groups of a step."""
+        return self.step_groups * (self.context + self.target)
+
+    @property
+    def step_flops(self) -> float:
+        """Forward and backward; the embeddings themselves get no gradient."""
+        rows = (self.context + self.target) * (1 if self.shared else self.step_groups)
+        first = 4.0 * min(rows, self.responses) * self.width * self.config.model.width
+        return first + 3 * self._points(self.step_groups, self.context, self.target)
+
+    @property
+    def validations(self) -> int:
+        """Validations until the last step, with that of the prior."""
+        return math.ceil(self.config.steps / self.config.validation.every) + 1
+
+    @property
+    def validation_points(self) -> float:
+        """Context and target rows of all groups of a validation."""
+        return self.validating * (self.left + self.checked)
+
+    @property
+    def validation_flops(self) -> float:
+        """Forward alone."""
+        rows = min(self.validation_points, float(self.responses) * max(1.0, self.validating / 64))
+        first = 2.0 * rows * self.width * self.config.model.width
+        return first + self._points(self.validating, self.checked, self.left)
+
+    def _points(self, groups: float, context: float, target: float) -> float:
+        """Operations of groups' context and target rows, forward; targets need no keys and values."""
+        m = self.config.model
+        square, attended = m.width**2, 2 * context * m.width
+        ends = (m.embedder_depth - 1) * square + m.width * m.feedforward
+        shared = m.layers * (2 * square + 2 * m.width * m.feedforward + attended)
+        inner = (m.embedder_depth - 1) * square + shared + m.layers * 2 * square
+        return 2.0 * groups * (context * inner + target * (ends + shared))
+
+    @property
+    def array_bytes(self) -> float:
+        """Embeddings (twice if standardised), and shares that do not stay on disk, in every process."""
+        copies = 1 + self.config.standardize + 1  # and what is read from the store
+        vectors = 4.0 * self.responses * self.width * copies
+        large = self.groups * self.answered >= LARGE
+        each = GROUP_ON_DISK if large else self.answered * (8 + 8 * self.slate) + 500
+        return vectors + self.groups * each + 0.7 * GIB
+
+    @property
+    def everyone(self) -> float:
+        """Groups in the memory of the bundle."""
+        return float(min(self.groups, MOST_GROUPS))
+
+    @property
+    def fits(self) -> list[tuple[float, float]]:
+        """Groups and embeddings' width of each fit of the prior.
+
+        To the training groups, and at the end to all; with readings, once more without them.
+        """
+        twice = [(self.remembered, float(self.width)), (self.everyone, float(self.width))]
+        if needs_readings(self.config.model.pooling):
+            twice.append((self.everyone, self.width / 2))
+        return twice
+
+    def prior_flops(self, groups: float, width: float) -> float:
+        """Two factorisations, kernels and estimates for each of five folds that leave a fifth out."""
+        r = float(self.responses)
+        m = min(0.8 * r, MOST_RESPONSES)
+        deviations = 20 * m**2 * groups if groups < MANY else 4 * m**2 * r + m * r * groups
+        return 3.6 * m**3 + m**2 * r / 2 + 2 * m * (r + 5 * m) * width + deviations
+
+    def prior_seconds(self, rate: float, workers: int) -> dict[str, float]:
+        """Of fitting the prior and of using it."""
+        fit = 0.0
+        for groups, width in self.fits:
+            trials = 12 * 4 * TRIALS if groups >= MANY else 8 * TRIALS
+            target = min(self.left, TARGETS * self.slate)
+            tried = self._task(rate, groups, self.checked, target)
+            fit += self.prior_flops(groups, width) / rate + trials * tried
+            if groups >= MANY:
+                fit += min(groups, MOST_PEOPLE) * self.answered * self.slate * TRAIT_SECONDS
+        step = self._task(rate, self.remembered, self.context, self.target)
+        check = self._task(rate, self.remembered, self.checked, self.left)
+        used = (
+            self.config.steps * self.step_groups / workers * step + self.validations * self.validating * check
+        )
+        return {"fitting the prior": fit, "the prior of episodes": used}
+
+    def _task(self, rate: float, groups: float, context: float, target: float) -> float:
+        operations = 2 * context * (context + target) * (self.width + groups)
+        return TASK_SECONDS + operations / rate + groups * (context + target) * PRIOR_SECONDS
+
+    @property
+    def regressed(self) -> int:
+        """Responses from which those to new questions are estimated."""
+        return min(self.responses, MOST_RESPONSES)
+
+    @property
+    def prior_bytes(self) -> float:
+        """What fitting the prior takes at most."""
+        return 24.0 * self.regressed**2 + PRIOR_TABLES * self.share_bytes * self.everyone * self.responses
+
+    @property
+    def share_bytes(self) -> int:
+        """Of a number in the prior's tables."""
+        return 4 if self.everyone >= MANY else 8
+
+    @property
+    def bundle_bytes(self) -> float:
+        """Shares and embeddings of the prior, as a bundle and each predictor hold them."""
+        if self.config.model.prior == "none":
+            return 0.0
+        return self.responses * (self.share_bytes * self.everyone + 4.0 * self.width)
+
+    @property
+    def predictor_bytes(self) -> float:
+        """What a predictor holds of the prior: the bundle, and what it derives for new questions."""
+        if self.config.model.prior == "none":
+            return 0.0
+        derived = self.regressed * (self.share_bytes * self.everyone + 12.0 * self.regressed)
+        return self.bundle_bytes + derived * (2 if needs_readings(self.config.model.pooling) else 1)
