@@ -185,17 +185,16 @@ class _NewQuestions:
         self._residual = found.residual
 
     @cached_property
-    def _deviation(self) -> Array:
+    def _deviation(self) -> Floats:
         """(M, G) weights of the similarities in the groups' deviations."""
-        return np.asarray(cho_solve(self._same, self._residual.T))
+        return np.asarray(cho_solve(self._same, self._residual.T), self._residual.dtype)
 
-    def _deviations(self, near: Array) -> Floats:
+    def _deviations(self, near: Array, by_group: bool) -> Floats:
         """(N, G) of the groups, where responses are similar by ``near`` (N, M)."""
-        if len(self._residual) < MANY:
-            return np.asarray(near @ self._deviation)
-        # solved for the responses, of which there are fewer than of the groups
+        if by_group:
+            return np.asarray(near.astype(self._residual.dtype) @ self._deviation)
         weights = cho_solve(self._same, near.T).T
-        return weights.astype(self._residual.dtype) @ self._residual.T
+        return np.asarray(weights.astype(self._residual.dtype) @ self._residual.T)
 
     @property
     def rows(self) -> int:
@@ -204,18 +203,19 @@ class _NewQuestions:
 
     def fill(self, view: MemoryView, questions: Ints) -> None:
         """Write the estimates for some of a view's questions into it, and the root of what is new."""
-        block = np.cumsum(view.sizes[questions]) // BLOCK
-        for i in np.unique(block):
-            self._fill(view, questions[block == i])
+        ends, groups = np.cumsum(view.sizes[questions]), len(self._residual)
+        by_group = groups < MANY or groups < ends[-1]  # for a few groups that is kept
+        for i in np.unique(ends // BLOCK):
+            self._fill(view, questions[ends // BLOCK == i], by_group)
 
-    def _fill(self, view: MemoryView, questions: Ints) -> None:
+    def _fill(self, view: MemoryView, questions: Ints, by_group: bool) -> None:
         rows, sizes = spans(view.offsets, questions), view.sizes[questions]
         cross = self._kernel.between(self._x, self._kernel.standardized(view.x[rows]))
         view.mean[rows] = softmax(TRANSFER * (cross.T @ self._means[:, 0]), sizes)
         for i in range(len(view.without)):
             view.without[i, rows] = softmax(TRANSFER * (cross.T @ self._means[:, i + 1]), sizes)
         near = centred(centred(cross, self._sizes).T, sizes)
-        view.deviation.T[rows] = self._deviations(near)
+        view.deviation.T[rows] = self._deviations(near, by_group)
         # the square of the responses for each: in single precision, and most of the time even so
         root = solve_triangular(self._root, cross.astype(np.float32), lower=True, check_finite=False)
         root *= TRANSFER

@@ -155,7 +155,8 @@ class Training:
         """Two factorisations, kernels and estimates for each of five folds that leave a fifth out."""
         r = float(self.responses)
         m = min(0.8 * r, MOST_RESPONSES)
-        deviations = 20 * m**2 * groups if groups < MANY else 4 * m**2 * r + m * r * groups
+        solved = groups if groups < MANY else min(groups, r / 5)
+        deviations = 20 * m**2 * solved + m * r * groups
         return 3.6 * m**3 + m**2 * r / 2 + 2 * m * (r + 5 * m) * width + deviations
 
     def prior_seconds(self, rate: float, workers: int) -> dict[str, float]:
@@ -170,13 +171,11 @@ class Training:
                 fit += min(groups, MOST_PEOPLE) * self.answered * self.slate * TRAIT_SECONDS
         step = self._task(rate, self.remembered, self.context, self.target)
         check = self._task(rate, self.remembered, self.checked, self.left)
-        used = (
-            self.config.steps * self.step_groups / workers * step + self.validations * self.validating * check
-        )
+        used = self.config.steps * self.step_groups / workers * step + self.validating * check
         return {"fitting the prior": fit, "the prior of episodes": used}
 
     def _task(self, rate: float, groups: float, context: float, target: float) -> float:
-        operations = 2 * context * (context + target) * (self.width + groups)
+        operations = 2 * context * (context + target) * (self.width + groups * self.share_bytes / 8)
         return TASK_SECONDS + operations / rate + groups * (context + target) * PRIOR_SECONDS
 
     @property

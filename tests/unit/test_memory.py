@@ -365,7 +365,8 @@ def test_missing_answers_are_handled_by_hand():
 
 
 @pytest.mark.parametrize("data", [DATA, SPARSE])
-def test_many_groups_in_single_precision_predict_the_same(monkeypatch, data):
+@pytest.mark.parametrize("by_group", [True, False])
+def test_many_groups_in_single_precision_predict_the_same(monkeypatch, data, by_group):
     context, target = data.answered[6][:4], data.answered[6][4:8]
 
     def asked():
@@ -373,6 +374,8 @@ def test_many_groups_in_single_precision_predict_the_same(monkeypatch, data):
         return v, [ask(v, context, some, data=data, hidden=target[::2]) for some in (target, [13, 15])]
 
     _, want = asked()
+    solve = memory_module._NewQuestions._deviations
+    monkeypatch.setattr(memory_module._NewQuestions, "_deviations", lambda *args: solve(*args[:2], by_group))
     monkeypatch.setattr(memory_module, "MANY", 3)
     v, got = asked()
     assert v.memory.shares.dtype == v.deviation.dtype == v.side(target).residual.dtype == np.float32
