@@ -181,7 +181,7 @@ def embed(
     cpus_per_actor: Annotated[float, typer.Option(help="Logical CPUs for each copy.")] = 1,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     store_dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
-    batch_tokens: Annotated[int, typer.Option(help="Padded tokens of a forward pass.")] = 4096,
+    batch_tokens: Annotated[int, typer.Option(help="Padded tokens of a forward pass on a GPU.")] = 4096,
     readings: Annotated[
         bool, typer.Option(help="Read everything again, as preset gpo needs and paper does not.")
     ] = True,

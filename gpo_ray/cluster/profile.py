@@ -122,7 +122,7 @@ class Embed(StrictConfig):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What the model computes in."""
     batch_tokens: int = Field(default=4096, ge=64)
-    """Padded tokens of one forward pass."""
+    """Padded tokens of one forward pass on a GPU."""
     readings: bool = True
     """Whether everything is read again, as preset ``gpo`` needs and ``paper`` does not."""
 

@@ -30,6 +30,8 @@ POOLINGS = ("mean", "answer_mean", "last", *READINGS)
 Slate = tuple[str, Sequence[str]]  # a prompt and its responses
 ROW_TOKENS = 256
 """More would let more questions share what they begin with, but tokens of unlike ones meet in vain."""
+CPU_BATCH_TOKENS = 256
+"""Of a forward pass on a CPU: what it makes of more falls out of the caches, and its pages come and go."""
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +83,8 @@ class Encoder:
         dtype: what the model computes in; results are float32.
         device: ``cpu``, ``cuda`` or None to take a GPU when there is one.
         gpus: with more than one, the model's layers are spread over the visible GPUs.
-        batch_tokens: padded tokens per forward pass, which bounds memory.
+        batch_tokens: most padded tokens per forward pass, which bounds memory; on a CPU no more than
+            ``CPU_BATCH_TOKENS``.
         readings: whether to read everything again for the poolings ``opinion`` and ``person``; about as
             many tokens more.
     """
@@ -103,7 +106,8 @@ class Encoder:
         self._device = self._model.get_input_embeddings().weight.device
         self._head = self._model.get_output_embeddings()
         self._softcap = getattr(self._model.config, "final_logit_softcapping", None)
-        self._batch_tokens = batch_tokens
+        on_cpu = self._device.type == "cpu"
+        self._batch_tokens = min(batch_tokens, CPU_BATCH_TOKENS) if on_cpu else batch_tokens
         self._row_tokens = min(ROW_TOKENS, batch_tokens)
         self._readings = readings
         self.width = int(self._model.get_input_embeddings().weight.shape[1])

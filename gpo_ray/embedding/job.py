@@ -51,7 +51,7 @@ class EmbedConfig(BaseModel):
     store_dtype: Literal["float32", "float16"] = "float32"
     """What vectors are stored in: float32 or float16."""
     batch_tokens: int = Field(default=4096, ge=64)
-    """Padded tokens of one forward pass; bounds a worker's memory."""
+    """Padded tokens of one forward pass on a GPU; bounds a worker's memory."""
     readings: bool = True
     """Whether to read everything again for the poolings ``opinion`` and ``person`` (preset ``gpo``)."""
 
