@@ -1,7 +1,7 @@
 """How cost and memory grow with the data: one axis at a time, with fitted exponents.
 
-    python benchmarks/growth.py [--axes individuals,questions,context,width,prior-questions,prior-groups]
-        [--more]
+    python benchmarks/growth.py [--more]
+        [--axes individuals,questions,context,width,prior-questions,prior-groups,prior-people]
 
 Random data. A cost of c n^a has exponent a; it is fitted by least squares to the logarithms over the range
 that is given, and again over its upper half, since fixed costs hide the growth of small sizes. Seconds are
@@ -14,6 +14,7 @@ a JSON object.
 - questions: a step, where everybody answered all of them; context: a step, an adaptation and a prediction,
   over the options of the context; width: a step, over that of the embeddings
 - prior-questions, prior-groups: fitting the prior of preset ``gpo``, and the prior of one group's episode
+- prior-people: the same of people who chose answers to 100 of 1,000 questions each
 """
 
 from __future__ import annotations
@@ -82,8 +83,11 @@ def _least(work: Callable[[], Any]) -> float:
     return min(cpu_seconds(work) for _ in range(3))
 
 
-def _arrays(groups: int, questions: int, width: int = WIDTH, answers: int | None = None) -> PreferenceArrays:
+def _arrays(
+    groups: int, questions: int, width: int = WIDTH, answers: int | None = None, people: bool = False
+) -> PreferenceArrays:
     rng = np.random.default_rng(0)
+    choices = np.eye(RESPONSES)
     rows = questions * RESPONSES
     answered = [
         np.arange(questions) if answers is None else np.sort(rng.choice(questions, answers, replace=False))
@@ -97,7 +101,12 @@ def _arrays(groups: int, questions: int, width: int = WIDTH, answers: int | None
         group_ids=tuple(f"g{i}" for i in range(groups)),
         question_ids=tuple(f"q{i}" for i in range(questions)),
         answered=tuple(answered),
-        shares=tuple(rng.dirichlet(np.ones(RESPONSES), len(a)).ravel() for a in answered),
+        shares=tuple(
+            choices[rng.integers(0, RESPONSES, len(a))].ravel()
+            if people
+            else rng.dirichlet(np.ones(RESPONSES), len(a)).ravel()
+            for a in answered
+        ),
     )
 
 
@@ -226,6 +235,10 @@ def prior_groups(count: int) -> Costs:
     return _prior(_arrays(count, 200, answers=40))
 
 
+def prior_people(count: int) -> Costs:
+    return _prior(_arrays(count, 1000, answers=100, people=True))
+
+
 AXES: dict[str, tuple[Callable[[int], Costs], list[int], int]] = {
     "individuals": (individuals, [100, 1000, 10_000, 100_000], 1_000_000),
     "questions": (questions, [100, 1000, 10_000], 100_000),
@@ -233,6 +246,7 @@ AXES: dict[str, tuple[Callable[[int], Costs], list[int], int]] = {
     "width": (width, [64, 256, 1024], 4096),
     "prior-questions": (prior_questions, [100, 1000, 10_000], 100_000),
     "prior-groups": (prior_groups, [10, 32, 100, 316], 1000),
+    "prior-people": (prior_people, [100, 300, 1000, 3000], 10_000),
 }
 
 if __name__ == "__main__":

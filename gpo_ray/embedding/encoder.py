@@ -289,15 +289,15 @@ class Encoder:
 
         whole = (total(text) + (stem.total if stem else 0)) / (length + count(text))
         pooled = [p.cpu().numpy() for p in (whole, total(answer) / count(answer), states[ends])]
-        logits = self._logits(hidden[row.prompt_end])
         cuts = np.cumsum([len(e) for e in row.response_ends])[:-1]
         parts = zip(*(np.split(p, cuts) for p in pooled), strict=True)
+        logits = [self._logits(hidden[end], some) for end, some in zip(row.prompt_end, letters, strict=True)]
         return [
             EncodedQuestion(
                 mean=mean,
                 answer_mean=answer_mean,
                 last=last,
-                letter_logprob=logits[q, letters[q]].log_softmax(0).cpu().numpy(),
+                letter_logprob=logits[q].log_softmax(0).cpu().numpy(),
                 tokens=row.added[q],
             )
             for q, (mean, answer_mean, last) in enumerate(parts)
@@ -332,8 +332,18 @@ class Encoder:
             return False
         return any(len(t.prompt) + max(map(len, t.responses)) > window for t in texts)
 
-    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        logits = self._head(hidden.to(self._head.weight.device)).float()
+    def _logits(self, hidden: torch.Tensor, tokens: list[int]) -> torch.Tensor:
+        """Of some tokens (R,), after a hidden state (E,)."""
+        import torch
+
+        head = self._head
+        hidden = hidden.to(head.weight.device)
+        if type(head) is torch.nn.Linear:  # the whole vocabulary would take as long as many tokens of text
+            some = torch.tensor(tokens, device=hidden.device)
+            bias = None if head.bias is None else head.bias[some]
+            logits = torch.nn.functional.linear(hidden, head.weight[some], bias).float()
+        else:
+            logits = head(hidden)[tokens].float()
         if self._softcap:
             logits = self._softcap * (logits / self._softcap).tanh()
         return logits

@@ -192,6 +192,19 @@ def test_vectors_are_float32_of_the_models_width(encoder, encoded):
         np.testing.assert_allclose(np.exp(e.letter_logprob).sum(), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize("softcap", [None, 0.05])
+def test_letters_are_the_same_whether_the_whole_vocabulary_is_asked_or_they_alone(
+    encoder, encoded, monkeypatch, softcap
+):
+    monkeypatch.setattr(encoder, "_softcap", softcap)
+    alone = encoder.encode(SLATES)
+    monkeypatch.setattr(encoder, "_head", torch.nn.Sequential(encoder._head))
+    monkeypatch.setattr(torch.nn.Sequential, "weight", encoder._model.lm_head.weight, raising=False)
+    assert_same(encoder.encode(SLATES), alone)
+    same = all(np.allclose(a.letter_logprob, e.letter_logprob) for a, e in zip(alone, encoded, strict=True))
+    assert same == (softcap is None)
+
+
 def test_a_questions_tokens_are_those_of_the_prompt_once_and_every_response(encoder):
     for slate in SLATES:
         [e] = encoder.encode([slate])
