@@ -204,7 +204,8 @@ class _NewQuestions:
     def fill(self, view: MemoryView, questions: Ints) -> None:
         """Write the estimates for some of a view's questions into it, and the root of what is new."""
         ends, groups = np.cumsum(view.sizes[questions]), len(self._residual)
-        by_group = groups < MANY or groups < ends[-1]  # for a few groups that is kept
+        # what is solved for the groups is kept, and so best for few of them whatever is asked
+        by_group = groups < MANY or groups < ends[-1]
         for i in np.unique(ends // BLOCK):
             self._fill(view, questions[ends // BLOCK == i], by_group)
 
