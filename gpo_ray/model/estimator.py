@@ -15,12 +15,11 @@ from torch import Tensor
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
+from gpo_ray.model.kernel import Floats
 from gpo_ray.model.likelihood import slate_log_softmax
 from gpo_ray.model.posterior import Conditioned, Posterior, Side
 from gpo_ray.model.transformer import ContextCache, Points
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
-
-Floats = NDArray[np.floating[Any]]
 
 
 class GroupPreferenceModel:

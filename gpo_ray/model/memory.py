@@ -135,7 +135,7 @@ class GroupMemory:
             offsets=offsets,
             column=column,
             mean=mean,
-            deviation=np.zeros((len(x), len(self.shares)), self.shares.dtype).T,
+            deviation=np.zeros((len(self.shares), len(x)), self.shares.dtype, order="F"),
             spread=np.zeros(len(x)),
             root=np.zeros((self._estimator.rows if len(new) else 0, int(sizes[new].sum())), np.float32),
             kernel=self.kernel,

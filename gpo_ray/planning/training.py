@@ -6,10 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.encoder import needs_readings
 from gpo_ray.model.calibration import MOST_GROUPS, TARGETS, TRIALS
-from gpo_ray.model.memory import MANY, MOST_RESPONSES
+from gpo_ray.model.memory import MANY, MOST_RESPONSES, precision
 from gpo_ray.model.traits import MOST_PEOPLE
 from gpo_ray.planning.hardware import GIB
 from gpo_ray.preferences.large import LARGE
@@ -191,7 +193,7 @@ class Training:
     @property
     def share_bytes(self) -> int:
         """Of a number in the prior's tables."""
-        return 4 if self.everyone >= MANY else 8
+        return np.dtype(precision(int(self.everyone))).itemsize
 
     @property
     def bundle_bytes(self) -> float:
