@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from gpo_ray.errors import ConfigError, GPOError, ResourceError
 from gpo_ray.resources import Capacity, Need, Node
+from gpo_ray.threads import environment_of_workers, threads_each
 
 Versions = dict[str, str | None]
 
@@ -42,7 +43,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of a Ray default that does not concern us
-            ray.init(address=target or "local", **options)
+            with environment_of_workers():
+                ray.init(address=target or "local", **options)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as e:
         reason = " ".join(str(e).split())
         if reason.startswith("Version mismatch"):
@@ -120,6 +122,21 @@ def cluster_capacity() -> Capacity:
 
     nodes = (Node.of(n["NodeName"], n["Resources"], n["Alive"], n["NodeID"]) for n in ray.nodes())
     return Capacity(tuple(nodes))
+
+
+def worker_threads(processes: int, cpus: float = 1) -> int:
+    """Threads of each of some processes that compute at the same time on the connected cluster.
+
+    One machine's cores are shared out among them, whatever it says it has; of several machines each process
+    has the CPUs that it asks for.
+
+    Args:
+        processes: of all machines.
+        cpus: that each asks for.
+    """
+    if len(cluster_capacity().alive) == 1:
+        return max(int(cpus), threads_each(processes))
+    return max(1, int(cpus))
 
 
 def unused() -> dict[str, float]:

@@ -22,8 +22,9 @@ from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprin
 from gpo_ray.embedding.store import KIND, EmbeddingStore
 from gpo_ray.errors import EmbeddingError, GPOError, ResourceError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
-from gpo_ray.ray_session import cluster_capacity, quiet_ray_data, ray_session, stalled
+from gpo_ray.ray_session import cluster_capacity, quiet_ray_data, ray_session, stalled, worker_threads
 from gpo_ray.resources import Bundle, Capacity, Need, embed_need
+from gpo_ray.threads import physical_cores, use_threads
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,7 @@ class _EmbeddingActor:
     def __init__(
         self, source: ModelSource, config: EmbedConfig, gpus: float, threads: int, out: str, model_id: str
     ) -> None:
-        import torch
-
-        torch.set_num_threads(threads)
+        use_threads(threads)
         device = "cuda" if gpus else "cpu"
         self._problem: GPOError | None = None
         try:
@@ -219,9 +218,7 @@ def _run(
     capacity = cluster_capacity()
     gpus = config.gpus_each(capacity)
     actors = config.actors or _most_actors(len(questions), config, capacity)
-    threads = max(1, int(config.cpus_per_actor))
-    if len(capacity.alive) == 1:  # a local cluster's logical CPUs are not its cores
-        threads = max(threads, (os.cpu_count() or 1) // actors)
+    threads = worker_threads(actors, config.cpus_per_actor)
     units = plan_units(questions, actors, config.batch_tokens)
     quiet_ray_data()
     items = [{"unit": json.dumps([dataclasses.asdict(q) for q in unit])} for unit in units]
@@ -290,7 +287,7 @@ def _most_actors(questions: int, config: EmbedConfig, capacity: Capacity) -> int
     worth = max(1, questions // QUESTIONS_PER_ACTOR)
     gpus = config.gpus_each(capacity)
     if not gpus and len(capacity.alive) == 1:  # a local cluster's logical CPUs are not its cores
-        worth = min(worth, max(1, int((os.cpu_count() or 1) // config.cpus_per_actor)))
+        worth = min(worth, max(1, int(physical_cores() // config.cpus_per_actor)))
     return capacity.room(Bundle("actor", worth, config.cpus_per_actor, gpus), worth)
 
 

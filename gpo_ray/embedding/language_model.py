@@ -7,7 +7,8 @@ import functools
 import hashlib
 import importlib.util
 import io
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -15,12 +16,14 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from gpo_ray.embedding.model_cache import converted
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.locations import is_uri
 
 DTYPES = ("float32", "bfloat16", "float16")
 _WHOLE = 1 << 30  # bytes up to which a weights file is hashed whole
 _BLOCK, _STRIDE = 1 << 20, 1 << 25  # of a larger one: a block out of each stride, and the end
+_SPARE = 1 << 30  # bytes that a converted model leaves free
 
 
 @dataclass(frozen=True)
@@ -99,26 +102,41 @@ def fingerprint(source: ModelSource, dtype: str) -> str:
         config = _from_pretrained("AutoConfig", source)
         commit = getattr(config, "_commit_hash", None)
         return f"{source.name}@{commit or 'unknown'}/{dtype}"
+    label = Path(source.name).name.removesuffix(".gguf")
+    return f"{label}@{_digest(source)[:16]}/{dtype}"
+
+
+def _digest(source: ModelSource) -> str:
+    """SHA-256, in hex, of a local model's files, as :func:`fingerprint` reads them."""
     digest = hashlib.sha256()
     folder = Path(source.path)
     files = [folder / source.gguf_file] if source.gguf_file else sorted(folder.iterdir())
     for file in files:
         if file.is_file() and file.suffix in {".gguf", ".safetensors", ".bin", ".json", ".jinja", ".model"}:
-            size = file.stat().st_size
-            digest.update(f"{file.name}:{size}:".encode())
-            with file.open("rb") as f:
-                for start in range(0, size, _STRIDE) if size > _WHOLE else ():
-                    f.seek(start)
-                    digest.update(f.read(_BLOCK))
-                f.seek(-_BLOCK if size > _WHOLE else 0, io.SEEK_END if size > _WHOLE else io.SEEK_SET)
-                for block in iter(functools.partial(f.read, _BLOCK), b""):
-                    digest.update(block)
-    label = Path(source.name).name.removesuffix(".gguf")
-    return f"{label}@{digest.hexdigest()[:16]}/{dtype}"
+            digest.update(f"{file.name}:".encode())
+            _take_in(digest, file)
+    return digest.hexdigest()
+
+
+def _take_in(digest: hashlib._Hash, file: Path) -> None:
+    """Size and content of a file; of one over 1 GiB, 1 MiB out of every 32."""
+    size = file.stat().st_size
+    digest.update(f"{size}:".encode())
+    with file.open("rb") as f:
+        for start in range(0, size, _STRIDE) if size > _WHOLE else ():
+            f.seek(start)
+            digest.update(f.read(_BLOCK))
+        f.seek(-_BLOCK if size > _WHOLE else 0, io.SEEK_END if size > _WHOLE else io.SEEK_SET)
+        for block in iter(functools.partial(f.read, _BLOCK), b""):
+            digest.update(block)
 
 
 def load(source: ModelSource, dtype: str, device: str, gpus: float = 0) -> tuple[Any, Any]:
     """Load tokenizer and causal language model, frozen, in evaluation mode.
+
+    A GGUF model is converted first, once for this machine (:mod:`gpo_ray.embedding.model_cache`), with the
+    same numbers. On a CPU weights in the dtype of their file are mapped into memory, which all processes
+    that load the model share.
 
     Args:
         source: from :func:`find_model`.
@@ -133,19 +151,82 @@ def load(source: ModelSource, dtype: str, device: str, gpus: float = 0) -> tuple
 
     if dtype not in DTYPES:
         raise EmbeddingError(f"dtype {dtype!r} is not one of {list(DTYPES)}")
-    tokenizer = _from_pretrained("AutoTokenizer", source)
     where: dict[str, Any] = {"device_map": "auto"} if gpus > 1 else {}
+    tokenizer, model = _load(_converted(source), getattr(torch, dtype), where)
+    if not where:
+        model = model.to(device)
+    return tokenizer, model.eval().requires_grad_(False)
+
+
+def make_ready(source: ModelSource) -> str:
+    """Convert a model for quick loading, if it is of a kind that needs it and has not been.
+
+    Returns:
+        The folder from which it is loaded from now on, or its Hub id.
+
+    Raises:
+        EmbeddingError: as :func:`load`.
+    """
+    return _converted(source).path
+
+
+def _converted(source: ModelSource) -> ModelSource:
+    """A GGUF model in the form that loads at once; any other, and one that finds no room, as it is."""
+    if source.gguf_file is None or not source.is_local:
+        return source
+    import torch
+
+    def convert(folder: Path) -> None:
+        with _parsed_once():
+            tokenizer, model = _load(source, torch.float32, {})
+        needed = sum(p.nbytes for p in model.parameters())
+        if needed > shutil.disk_usage(folder).free - _SPARE:
+            raise OSError(f"no room for {needed / 2**30:.1f} GiB")
+        model.hf_quantizer = None  # its weights are plain numbers now, which transformers would not save
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        with _quiet():
+            tokenizer.save_pretrained(folder)
+            model.save_pretrained(folder)
+        for file in folder.iterdir():  # whoever may enter the folder may read what is in it
+            file.chmod(0o644)
+
+    digest = hashlib.sha256()
+    _take_in(digest, Path(source.path, source.gguf_file))
+    folder = converted(source.gguf_file, digest.hexdigest(), convert)
+    return source if folder is None else ModelSource(source.name, str(folder))
+
+
+@contextlib.contextmanager
+def _parsed_once() -> Iterator[None]:
+    """Have transformers parse a GGUF file once, not for tokenizer, configuration and weights each.
+
+    It would also list all tensors' names anew for every module. Both are most of what loading takes.
+    """
+    import gguf
+
+    before = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, function in before.items():
+        setattr(gguf, name, functools.cache(function))
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(gguf, name, function)
+
+
+def _load(source: ModelSource, dtype: Any, where: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Tokenizer and model, with all of its weights."""
+    tokenizer = _from_pretrained("AutoTokenizer", source)
     model, info = _from_pretrained(
-        "AutoModelForCausalLM", source, dtype=getattr(torch, dtype), output_loading_info=True, **where
+        "AutoModelForCausalLM", source, dtype=dtype, output_loading_info=True, **where
     )
     if info["missing_keys"] or info["mismatched_keys"]:  # transformers would fill these with random numbers
         bad = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
         raise EmbeddingError(
             f"model {source.name}: {len(bad)} weights are missing or misshapen, such as {bad[0]}"
         )
-    if not where:
-        model = model.to(device)
-    return tokenizer, model.eval().requires_grad_(False)
+    return tokenizer, model
 
 
 def _from_pretrained(auto_class: str, source: ModelSource, **kwargs: Any) -> Any:

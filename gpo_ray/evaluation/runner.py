@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -24,9 +23,10 @@ from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import OtherSurvey, join_surveys
 from gpo_ray.preferences.splits import Protocol, Split, draw_split
-from gpo_ray.ray_session import ray_session, require, user_error
+from gpo_ray.ray_session import ray_session, require, user_error, worker_threads
 from gpo_ray.resources import evaluate_need
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
+from gpo_ray.threads import physical_cores, use_threads
 
 IDENTITY = "evaluation.json"
 
@@ -158,7 +158,9 @@ def _run(
     shared = ray.put(arrays)
     task = ray.remote(num_cpus=cpus)(_split_task)
     rows = {i: _read(scored, _file(i)) for i in range(len(splits)) if scored.exists(_file(i))}
-    number = {task.remote(plan, shared, s): i for i, s in enumerate(splits) if i not in rows}
+    left = [i for i in range(len(splits)) if i not in rows]
+    threads = worker_threads(min(len(left), physical_cores()))
+    number = {task.remote(plan, shared, splits[i], threads): i for i in left}
     pending = list(number)
     with tqdm(total=len(pending), desc="evaluate", unit="split", disable=not progress_bar) as bar:
         while pending:
@@ -188,11 +190,9 @@ def _read(scored: Folder, name: str) -> list[dict[str, Any]]:
 
 
 def _split_task(
-    plan: EvaluationPlan, arrays: dict[str, PreferenceArrays], split: Split
+    plan: EvaluationPlan, arrays: dict[str, PreferenceArrays], split: Split, threads: int
 ) -> list[dict[str, Any]]:
-    import torch
-
-    torch.set_num_threads(1)
+    use_threads(threads)
     return evaluate_split(plan, arrays, split)
 
 
@@ -210,4 +210,4 @@ def _cpus_per_task() -> float:
     """One core: on a local cluster, which claims more CPUs than there are, that is more than one CPU."""
     if len([n for n in ray.nodes() if n["Alive"]]) > 1:
         return 1.0
-    return max(1.0, ray.cluster_resources().get("CPU", 1.0) // (os.cpu_count() or 1))
+    return max(1.0, ray.cluster_resources().get("CPU", 1.0) // physical_cores())

@@ -18,9 +18,10 @@ import torch.distributed
 from tqdm.auto import tqdm
 
 from gpo_ray.errors import ConfigError, ResourceError
-from gpo_ray.ray_session import ray_session, require, user_error
+from gpo_ray.ray_session import ray_session, require, user_error, worker_threads
 from gpo_ray.resources import train_need
 from gpo_ray.storage import Folder
+from gpo_ray.threads import use_threads
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
@@ -67,7 +68,7 @@ def train_distributed(
         job.claim(prepared, restart)
         trainer = ray.train.torch.TorchTrainer(
             _worker,
-            train_loop_config={"job": job, "zero_stage": zero_stage},
+            train_loop_config={"job": job, "zero_stage": zero_stage, "threads": worker_threads(workers)},
             torch_config=TorchOnRay(),
             scaling_config=ray.train.ScalingConfig(
                 num_workers=workers,
@@ -145,6 +146,7 @@ def use_node_interface() -> None:
 
 def _worker(settings: dict[str, Any]) -> None:
     """What each worker runs."""
+    use_threads(settings["threads"])
     job: TrainJob = settings["job"]
     prepared = prepare(job)
     model = new_model(prepared.bundle_config.embedding_width, job.config)

@@ -22,6 +22,7 @@ from gpo_ray.preferences.splits import Split
 from gpo_ray.ray_session import cluster_capacity, user_error
 from gpo_ray.resources import Bundle
 from gpo_ray.storage import Folder
+from gpo_ray.threads import use_threads
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.driver import TorchOnRay
 from gpo_ray.training.engine import new_model
@@ -50,6 +51,7 @@ def run_distributed_trial(
     shared: Shared,
     priors: Mapping[PriorKey, ray.ObjectRef],
     split: Split,
+    threads: int,
     storage: str,
 ) -> None:
     """Meta-train with what a sample stands for, and have every validation reported to Tune.
@@ -61,6 +63,7 @@ def run_distributed_trial(
         shared: the data.
         priors: those that some sample needs.
         split: whose validation groups are scored.
+        threads: of each worker.
         storage: folder for Ray Train's logs.
 
     Raises:
@@ -70,7 +73,13 @@ def run_distributed_trial(
     filesystem, place = Folder(storage).location
     trainer = ray.train.torch.TorchTrainer(
         _worker,
-        train_loop_config={"config": config, "shared": shared, "priors": priors, "split": split},
+        train_loop_config={
+            "config": config,
+            "shared": shared,
+            "priors": priors,
+            "split": split,
+            "threads": threads,
+        },
         torch_config=TorchOnRay(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=search.workers,
@@ -94,6 +103,7 @@ def run_distributed_trial(
 
 def _worker(settings: dict[str, Any]) -> None:
     """What each worker runs."""
+    use_threads(settings["threads"])
     config = settings["config"]
     data = trial_data(config, settings["shared"], settings["priors"], settings["split"])
     engine = DeepSpeedEngine(new_model(data.arrays.x.shape[1], config), config, ZERO_STAGE)

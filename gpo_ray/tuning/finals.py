@@ -23,7 +23,9 @@ from gpo_ray.evaluation.protocol import evaluate_config
 from gpo_ray.evaluation.statistics import compare
 from gpo_ray.model.posterior import MemoryView
 from gpo_ray.preferences.splits import NEW_QUESTION_FRACTION, Split
+from gpo_ray.ray_session import worker_threads
 from gpo_ray.storage import Folder
+from gpo_ray.threads import use_threads
 from gpo_ray.tuning.failures import reason
 from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors, shared_arrays
 from gpo_ray.tuning.space import SearchConfig
@@ -116,7 +118,8 @@ def _starter(
 ) -> Callable[[str, str, int], ray.ObjectRef]:
     """Starts a final, given candidate, protocol and seed."""
     task = ray.remote(num_cpus=search.cpus, num_gpus=search.gpus)(_final_task)
-    priors = SharedPriors(shared, search.cpus)
+    threads = worker_threads(search.concurrent, search.cpus)
+    priors = SharedPriors(shared, search.cpus, search.concurrent)
 
     def start(name: str, protocol: str, seed: int) -> ray.ObjectRef:
         config = candidates[name].model_copy(update={"seed": seed})
@@ -126,7 +129,7 @@ def _starter(
             keys = [PriorKey.of(config, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
             memories = [priors.get(k) for k in keys]
         # as arguments of their own, Ray has the memories ready before it starts the task
-        return task.remote(name, config, [shared[config.model.pooling]], drawn, search, *memories)
+        return task.remote(name, config, [shared[config.model.pooling]], drawn, search, threads, *memories)
 
     return start
 
@@ -164,11 +167,10 @@ def _final_task(
     data: Sequence[ray.ObjectRef],
     split: Split,
     search: SearchConfig,
+    threads: int,
     *memories: MemoryView | None,
 ) -> dict[str, Any]:
-    import torch
-
-    torch.set_num_threads(1)
+    use_threads(threads)
     train, meta_train = memories
     arrays = shared_arrays(data[0])
     device = "cuda" if search.gpus else "cpu"

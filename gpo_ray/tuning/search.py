@@ -26,7 +26,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.hyperopt import HyperOptSearch
 
 from gpo_ray.preferences.splits import Split
-from gpo_ray.ray_session import user_error
+from gpo_ray.ray_session import user_error, worker_threads
 from gpo_ray.storage import Folder
 from gpo_ray.tuning.failures import one_line, reason, was_lost
 from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
@@ -115,6 +115,7 @@ def _trainable(search: SearchConfig, space: Space, shared: Shared, split: Split,
         "shared": dict(shared),
         "priors": _priors(search, space, shared, split),
         "split": split,
+        "threads": worker_threads(search.concurrent * search.workers, search.cpus),
     }
     if search.workers == 1:
         resources = {"CPU": search.cpus, "GPU": search.gpus}
@@ -139,7 +140,10 @@ def _priors(
     """
     if "memory" not in space.possible("model.prior"):
         return {}
-    priors, context = SharedPriors(shared, search.cpus), space.base.validation.context_questions
+    priors, context = (
+        SharedPriors(shared, search.cpus, search.concurrent),
+        space.base.validation.context_questions,
+    )
     pairs = itertools.product(space.possible("model.pooling"), space.possible("standardize"))
     keys = {PriorKey(p, s, context, split.train_groups, split.question_order) for p, s in pairs}
     found = {k: priors.get(k) for k in keys}

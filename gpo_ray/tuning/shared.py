@@ -15,6 +15,8 @@ from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.model.posterior import MemoryView
 from gpo_ray.preferences.splits import Split
+from gpo_ray.ray_session import worker_threads
+from gpo_ray.threads import use_threads
 
 KEPT = 8
 """Priors in the object store that nobody may be using."""
@@ -65,10 +67,12 @@ class SharedPriors:
     Args:
         shared: the data.
         cpus: of each task.
+        tasks: of this or another kind that run at a time.
     """
 
-    def __init__(self, shared: Shared, cpus: float) -> None:
+    def __init__(self, shared: Shared, cpus: float, tasks: int) -> None:
         self._shared = shared
+        self._threads = worker_threads(tasks, cpus)
         self._task = ray.remote(num_cpus=cpus)(_fit)
         self._found: dict[PriorKey, ray.ObjectRef] = {}
 
@@ -76,14 +80,14 @@ class SharedPriors:
         """A reference to the :class:`~gpo_ray.model.posterior.MemoryView`."""
         if key not in self._found:
             # in a list, Ray hands over the reference itself
-            self._found[key] = self._task.remote([self._shared[key.pooling]], key)
+            self._found[key] = self._task.remote([self._shared[key.pooling]], key, self._threads)
             if len(self._found) > KEPT:
                 del self._found[next(iter(self._found))]
         return self._found[key]
 
 
-def _fit(data: Sequence[ray.ObjectRef], key: PriorKey) -> MemoryView:
-    torch.set_num_threads(1)
+def _fit(data: Sequence[ray.ObjectRef], key: PriorKey, threads: int) -> MemoryView:
+    use_threads(threads)
     arrays = shared_arrays(data[0])
     questions = arrays.question_numbers(key.questions)
     if key.standardize:

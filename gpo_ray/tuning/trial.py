@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
-import torch
 from ray import tune
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.errors import ConfigError
 from gpo_ray.preferences.splits import Split
+from gpo_ray.threads import use_threads
 from gpo_ray.training.engine import LocalEngine, new_model
 from gpo_ray.training.loop import MetaTrainingData, Save, meta_train
 from gpo_ray.training.progress import Progress
@@ -35,13 +35,14 @@ def run_trial(
     priors: Mapping[PriorKey, ray.ObjectRef],
     split: Split,
     device: str,
+    threads: int,
 ) -> None:
     """Meta-train with what a sample stands for and report every validation to Tune.
 
     Raises:
         ConfigError: if the sample is not a valid configuration, or training diverges.
     """
-    torch.set_num_threads(1)
+    use_threads(threads)
     config = trial_config(sample, space)
     data = trial_data(config, shared, priors, split)
     engine = LocalEngine(new_model(data.arrays.x.shape[1], config), config, device)

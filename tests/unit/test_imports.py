@@ -24,7 +24,7 @@ MAY_IMPORT_RAY = (
     "cluster/ray_schemas.py",
 )
 TIERS = (
-    {"errors", "config", "locations", "storage", "resources", "ray_session"},
+    {"errors", "config", "locations", "storage", "resources", "ray_session", "threads"},
     {"preferences"},
     {"embedding"},
     {"model"},
