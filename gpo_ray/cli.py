@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -19,6 +18,7 @@ from rich.text import Text
 from gpo_ray import __version__
 from gpo_ray.cluster.commands import cluster_app
 from gpo_ray.config import load_train_config, parse
+from gpo_ray.embedding.commands import cache_app
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.locations import beside, last_name
 from gpo_ray.planning.commands import plan
@@ -42,7 +42,6 @@ app = typer.Typer(
     help="Group Preference Optimization on Ray.",
 )
 survey_app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
-cache_app = typer.Typer(no_args_is_help=True, help="Language models converted for quick loading.")
 bundle_app = typer.Typer(no_args_is_help=True, help="Trained bundles.")
 app.add_typer(survey_app, name="survey")
 app.add_typer(bundle_app, name="bundle")
@@ -394,43 +393,6 @@ def bundle_inspect(
         _print_json(result)
     else:
         console.print_json(data=result)
-
-
-@cache_app.command("list")
-def cache_list(as_json: Json = False) -> None:
-    """Show which converted language models this machine keeps, and where (GPO_CACHE, GPO_CACHE_GIB)."""
-    from gpo_ray.embedding.model_cache import cache_folder, cached_models
-
-    models = cached_models()
-    if as_json:
-        rows = [{"name": m.name, "bytes": m.nbytes, "used": m.used, "out": str(m.folder)} for m in models]
-        _print_json({"models": rows, "out": str(cache_folder())})
-        return
-    print(f"{len(models)} converted models in {cache_folder()}")
-    for m in models:
-        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(m.used))
-        console.print(Text(f"  {m.nbytes / 2**20:8.1f} MiB  used {used}  {m.name}"))
-
-
-@cache_app.command("clear")
-def cache_clear(as_json: Json = False) -> None:
-    """Delete all converted language models; they are converted again when they are next loaded."""
-    from gpo_ray.embedding.model_cache import cache_folder, clear_cache
-
-    gone = clear_cache()
-    result = {"deleted": len(gone), "bytes": sum(m.nbytes for m in gone), "out": str(cache_folder())}
-    _report(result, as_json, "{deleted} converted models deleted ({bytes:,} bytes): {out}")
-
-
-@cache_app.command("add")
-def cache_add(
-    model: Annotated[str, typer.Argument(help="smollm2, or a .gguf file.")] = "smollm2", as_json: Json = False
-) -> None:
-    """Convert a language model now rather than when it is first loaded."""
-    from gpo_ray.embedding.language_model import find_model, make_ready
-
-    folder = make_ready(find_model(model))
-    _report({"model": model, "out": folder}, as_json, "{model} loads from {out}")
 
 
 @app.command()

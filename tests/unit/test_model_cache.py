@@ -1,5 +1,6 @@
 """GGUF models converted once for a machine."""
 
+import json
 import os
 import shutil
 import signal
@@ -220,3 +221,21 @@ def test_clearing_deletes_everything(cache):
     assert [m.name for m in clear_cache()] == ["m"]
     assert cached_models() == []
     assert [f.name for f in cache.iterdir()] == [".lock"]
+
+
+def test_commands_show_and_clear_it(gguf, capsys):
+    def gpo(*words):
+        from typer.testing import CliRunner
+
+        from gpo_ray.embedding.commands import cache_app
+
+        done = CliRunner().invoke(cache_app, words, catch_exceptions=False)
+        assert done.exit_code == 0
+        return done.stdout
+
+    assert gpo("add", str(gguf)).startswith(f"{gguf} loads from ")
+    assert "tiny.gguf" in gpo("list")
+    (shown,) = json.loads(gpo("list", "--json"))["models"]
+    assert shown["name"] == "tiny.gguf"
+    assert json.loads(gpo("clear", "--json"))["bytes"] == shown["bytes"] > 0
+    assert "0 converted models" in gpo("list")
