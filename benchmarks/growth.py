@@ -39,8 +39,9 @@ from gpo_ray.model.predict import predict_tasks
 from gpo_ray.preferences.dataset import GROUPS, PREFERENCES, QUESTIONS, PreferenceDataset
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.loop import MetaTrainingData, validation_tasks
+from gpo_ray.training.loop import MetaTrainingData
 from gpo_ray.training.objective import GroupWeights
+from gpo_ray.training.validation import validation_tasks
 
 RESPONSES, WIDTH, ANSWERS = 4, 64, 20
 CONFIG = load_train_config(

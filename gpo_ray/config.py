@@ -91,6 +91,11 @@ class ValidationConfig(StrictConfig):
     """Validations without a better alignment after which training stops."""
     least_gain: float = Field(default=0.0, ge=0)
     """Alignment by which a step must beat the best one before it to take its place."""
+    prior_patience: int = Field(default=2, ge=1)
+    """Likewise ``patience``, as long as no step has taken the prior's place (with ``prior: memory``)."""
+    confidence: float = Field(default=0.95, ge=0, lt=1)
+    """With which a step's gain over the prior must be more than chance for it to take the prior's place; 0
+    asks for no such thing."""
 
 
 class ObjectiveConfig(StrictConfig):

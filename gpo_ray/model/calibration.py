@@ -81,8 +81,7 @@ class _Trial:
     """Shares on the targets."""
 
     def ready(self, view: MemoryView) -> _Ready:
-        context = view.side(self.context, self.group)
-        target = view.side(self.target, self.group, self.hidden)
+        context, target = view.sides(self.context, self.target, self.group, self.hidden)
         given = Conditioned.given(context, self.y, view.memory, view.kernel)
         common = Common.of(target, context, view.memory.scales, view.kernel)
         return _Ready(replace(given, context=context.bare), target.bare, common, self.truth)

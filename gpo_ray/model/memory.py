@@ -24,7 +24,7 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Prior, Task, spans
 from gpo_ray.model.kernel import Array, Floats, RBFKernel, centred, columns, filled, softmax
-from gpo_ray.model.posterior import NUGGET, Conditioned, MemoryView, PriorScales, Side
+from gpo_ray.model.posterior import NUGGET, Conditioned, MemoryView, Pairs, PriorScales, Side
 from gpo_ray.model.traits import Traits
 
 MANY = 100
@@ -140,6 +140,7 @@ class GroupMemory:
             root=np.zeros((self._estimator.rows if len(new) else 0, int(sizes[new].sum())), np.float32),
             kernel=self.kernel,
             without=np.full((len(self.groups) if cross_fit and self.leaves_out else 0, len(x)), np.nan),
+            pairs=Pairs(x, self.kernel),
             elsewhere=self._elsewhere(x, sizes, place),
         )
         if len(new):

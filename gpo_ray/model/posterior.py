@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 NUGGET = 0.02
 """Variance of a log-share that is a question's own, relative to what the embeddings explain."""
+TABLE_BYTES = 1 << 28
+"""Largest table of the similarities of all pairs of a view's responses: 5,792 of them. Where there are more,
+similarities are computed as they are asked for."""
 LEAST_BOTH = 10
 """Fewest groups by which a covariance over those who answered both questions is divided."""
 
@@ -77,6 +80,25 @@ class PriorScales:
         return self.new_noise in (None, self.noise) and self.new_semantic in (None, self.semantic)
 
 
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """All pairs of a view's responses (N, E)."""
+
+    x: NDArray[np.float32]
+    kernel: RBFKernel
+
+    @cached_property
+    def similarity(self) -> Array | None:
+        """(N, N), computed when it is first asked for and then kept; None if that would be too large."""
+        if 8 * len(self.x) ** 2 > TABLE_BYTES:
+            return None
+        x = self.kernel.standardized(self.x)
+        return self.kernel.between(x, x)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"x": self.x, "kernel": self.kernel}  # another process computes its own in less time
+
+
 @dataclass(frozen=True)
 class MemoryView:
     """A memory as seen from N responses of some questions.
@@ -85,7 +107,8 @@ class MemoryView:
     What is estimated as if they were new: ``mean`` (N,), ``deviation`` (G, N) and ``spread`` (N,), the
     unexplained variance of a log-share. ``root`` (M, N') of the explained covariance of the N' rows of new
     questions, by the M that they are estimated from; ``without`` (G, N) the mean estimated without each
-    group, no rows where that was not asked for; ``elsewhere``, that of the memory's ``elsewhere``.
+    group, no rows where that was not asked for; ``pairs``, what is the same for all groups;
+    ``elsewhere``, that of the memory's ``elsewhere``.
     """
 
     memory: GroupMemory
@@ -100,6 +123,7 @@ class MemoryView:
     root: NDArray[np.float32]
     kernel: RBFKernel
     without: Array
+    pairs: Pairs
     elsewhere: MemoryView | None = None
 
     def posterior(
@@ -121,11 +145,27 @@ class MemoryView:
         """
         if self.elsewhere is not None and (self.place[context] < 0).all():
             return self.elsewhere.posterior(context, y, target, without, hidden)
-        given = Conditioned.given(self.side(context, without), y, self.memory, self.kernel)
-        return given.posterior(self.side(target, without, hidden))
+        given, asked = self.sides(context, target, without, hidden)
+        return Conditioned.given(given, y, self.memory, self.kernel).posterior(asked)
+
+    def sides(
+        self, context: Ints, target: Ints, without: int | None = None, hidden: Ints | None = None
+    ) -> tuple[Side, Side]:
+        """The prior at context and targets, to be asked about each other alone.
+
+        Arguments as in :meth:`posterior`.
+        """
+        table = self.pairs.similarity
+        return self._side(context, without, None, table), self._side(target, without, hidden, table)
 
     def side(self, questions: Ints, without: int | None = None, hidden: Ints | None = None) -> Side:
-        """The prior of some questions' rows; arguments as in :meth:`posterior`."""
+        """The prior of some questions' rows, to be asked about beside those of any view of the memory.
+
+        Arguments as in :meth:`posterior`.
+        """
+        return self._side(questions, without, hidden, None)
+
+    def _side(self, questions: Ints, without: int | None, hidden: Ints | None, table: Array | None) -> Side:
         rows, sizes = spans(self.offsets, questions), self.sizes[questions]
         # groups by rows is large where there are many people: in place, and no more than needed
         column = self.column[rows]
@@ -166,7 +206,9 @@ class MemoryView:
             count=(len(missing) - np.count_nonzero(missing, axis=0)).astype(np.float64),
             squares=np.einsum("gn,gn->n", residual, residual, dtype=np.float64),
             spread=np.where(known, 0.0, self.spread[rows]),
-            x=self.kernel.standardized(self.x[rows]),
+            x=self.kernel.standardized(self.x[rows] if table is None else self.x[:0]),
+            rows=rows,
+            table=table,
             root=None if known.all() else self._explained(rows),
         )
 
@@ -311,7 +353,10 @@ class Common:
         roots = None if a.root is None or b.root is None else (a.root, b.root)
         if not (roots or scales.semantic or scales.for_new.semantic):
             return cls(answers, None, None)
-        similarity = kernel.between(a.x, b.x)
+        if a.table is not None and a.table is b.table:
+            similarity = a.table[a.rows[:, None], b.rows]
+        else:
+            similarity = kernel.between(a.x, b.x)
         if roots is None:
             return cls(answers, similarity, None)
         new = np.where(a.known[:, None] | b.known, 0.0, similarity - roots[0].T @ roots[1])
@@ -346,8 +391,8 @@ class Side:
     ``questions``: their numbers in the view whose offsets ``view`` is; ``place``: their numbers in memory;
     ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N), 0 for a group
     that is left out, of ``groups`` others, with ``count`` and ``squares`` (N,), their sums; ``mean`` and
-    ``spread`` (N,); ``x``, the embeddings; ``root`` (M, N), None if all are known; ``elsewhere``, the same in
-    the memory's ``elsewhere``, if that may be asked for.
+    ``spread`` (N,); ``x``, the embeddings, none where ``table`` holds the similarities of the view's ``rows``;
+    ``root`` (M, N), None if all are known; ``elsewhere``, the same in the memory's ``elsewhere``, if that may be asked for.
     """
 
     view: Ints
@@ -364,6 +409,8 @@ class Side:
     spread: Array
     x: Standardized
     root: NDArray[np.float32] | None
+    rows: Ints
+    table: Array | None = None
     elsewhere: Side | None = None
 
     @classmethod
@@ -399,6 +446,7 @@ class Side:
             spread=np.concatenate([s.spread for s in sides]),
             x=Standardized.joined([s.x for s in sides]),
             root=root,
+            rows=np.arange(sum(len(s.rows) for s in sides)),
         )
 
     @property
@@ -418,7 +466,7 @@ class Side:
         # copies, as a view keeps all that it is of
         none = Standardized(self.x.x[:0].copy(), self.x.squared_norm[:0].copy())
         answered, residual = self.answered[:0].copy(), self.residual[:0].copy()
-        return replace(self, answered=answered, residual=residual, x=none, root=None)
+        return replace(self, answered=answered, residual=residual, x=none, root=None, table=None)
 
     @property
     def deviation(self) -> Array:

@@ -48,7 +48,7 @@ def train_distributed(
     Survey, embeddings and storage must be readable from every node (shared folders or URIs).
 
     Returns:
-        ``steps, best_step, validation_alignment, resumed, seconds, out, run``.
+        ``steps, best_step, validation_alignment, prior_alignment, kept, resumed, seconds, out, run``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.

@@ -27,7 +27,7 @@ def train_local(
     Ray is needed only where answers stay on disk, to sort them: on the cluster at ``address`` or a local one.
 
     Returns:
-        ``steps, best_step, validation_alignment, resumed, seconds, out, run``.
+        ``steps, best_step, validation_alignment, prior_alignment, kept, resumed, seconds, out, run``.
 
     Raises:
         GPOError: if data or settings are wrong.

@@ -24,10 +24,11 @@ from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Prior, Task, build_episode, draw_tasks
 from gpo_ray.model.memory import task_prior
 from gpo_ray.model.posterior import MemoryView
-from gpo_ray.model.predict import Forward, fixed_context_tasks, predict_tasks, score
+from gpo_ray.model.predict import Forward
 from gpo_ray.preferences.splits import Split
-from gpo_ray.training.objective import GroupWeights, validation_scores
+from gpo_ray.training.objective import GroupWeights
 from gpo_ray.training.progress import Progress
+from gpo_ray.training.validation import Validation
 
 Save = Callable[[Path], None]
 Report = Callable[[dict[str, Any], Save], None]
@@ -144,14 +145,16 @@ def meta_train(
         The progress at the end, with the best weights.
     """
     progress = progress or Progress()
-    validation, asked = validation_tasks(data, config), data.remembering()
+    validation = Validation(data.remembering(), config)
     objective = (data.arrays, data.train_groups, data.questions, config.objective)
     weights = GroupWeights(*objective, progress.log_weights)
     losses: list[float] = []
     begun = time.monotonic() - progress.seconds
-    if data.prior is not None and not progress.best_weights:
-        _validate(engine, asked, validation, config, progress)  # the prior itself is the model to beat
-    while progress.step < config.steps and progress.stale < config.validation.patience:
+    if data.prior is not None and not progress.best_weights:  # the prior itself is the model to beat
+        scores = {k: engine.agree(v) for k, v in validation.prior_scores.items()}
+        progress.note_prior(scores)
+        progress.best_weights = engine.weights()
+    while progress.step < config.steps and progress.stale < _patience(config, progress):
         tasks = weights.weighted(_draw(data, config, progress.step))
         rate = learning_rate(config, progress.step)
         loss, excess = engine.step(_worker_episode(engine, data, tasks), rate)
@@ -161,7 +164,7 @@ def meta_train(
         weights.update(tasks, excess)
         tick(progress.step)
         if progress.step % config.validation.every == 0 or progress.step == config.steps:
-            scores = _validate(engine, asked, validation, config, progress)
+            scores = _validate(engine, validation, config, progress)
             progress.seconds = time.monotonic() - begun
             progress.log_weights = weights.log_weights.tolist()
             metrics = {
@@ -179,6 +182,12 @@ def meta_train(
             losses = []
             report(metrics, _saver(engine, progress))
     return progress
+
+
+def _patience(config: TrainConfig, progress: Progress) -> int:
+    """Validations without a better one after which training stops."""
+    stands = progress.prior_alignment is not None and progress.best_step == 0
+    return config.validation.prior_patience if stands else config.validation.patience
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -209,44 +218,24 @@ def _worker_episode(engine: Engine, data: MetaTrainingData, tasks: list[Task]) -
     return build_episode(data.arrays, mine, tasks, data.prior)
 
 
-def validation_tasks(data: MetaTrainingData, config: TrainConfig) -> list[Task]:
-    """What validations predict.
-
-    Raises:
-        ConfigError: if there is nothing.
-    """
-    groups, context = data.validation_groups, config.validation.context_questions
-    if len(groups) > config.validation.most_groups:
-        rng = np.random.default_rng([config.seed, 2])
-        groups = sorted(rng.choice(groups, config.validation.most_groups, replace=False).tolist())
-    tasks = fixed_context_tasks(data.arrays, groups, data.questions, context)
-    if len(data.held_out):
-        new = fixed_context_tasks(data.arrays, groups, data.questions, context, data.held_out)
-        tasks += [Task(t.group, t.context, t.target, t.target) for t in new]
-    if not tasks:
-        raise ConfigError("no validation group answered two of the training questions; use another --seed")
-    return tasks
-
-
 def _validate(
-    engine: Engine, data: MetaTrainingData, tasks: list[Task], config: TrainConfig, progress: Progress
+    engine: Engine, validation: Validation, config: TrainConfig, progress: Progress
 ) -> dict[str, float]:
-    """Score the validation groups' questions; keeps the weights if that is the best yet."""
-    predictions = predict_tasks(engine.forward, data.arrays, tasks, engine.device, data.prior)
-    aligned = [score(data.arrays, t, p) for t, p in zip(tasks, predictions, strict=True)]
-    scored = [
-        (t.group, a[np.isfinite(a)].mean())
-        for t, a in zip(tasks, aligned, strict=True)
-        if np.isfinite(a).any()
-    ]
-    if not scored:
-        raise ConfigError(
-            "no validation group answered a question whose alignment is defined; use another seed"
-        )
-    groups, means = zip(*scored, strict=True)
-    scores = {k: engine.agree(v) for k, v in validation_scores(groups, means, config.objective).items()}
-    if progress.note_validation(scores, config.validation.least_gain):
+    """Score the validation groups' questions; keeps the weights if that is the best yet.
+
+    What stands in the prior's place has to gain more than chance would.
+    """
+    found, gain = validation.score(engine.forward, engine.device)
+    scores = {k: engine.agree(v) for k, v in found.items()}
+    certain = True
+    if gain is not None and progress.best_step == 0:
+        certain = bool(engine.agree(float(gain.is_certain(config.validation.confidence))))
+    if progress.note_validation(scores, config.validation.least_gain, certain):
         progress.best_weights = engine.weights()
+    if gain is not None:
+        scores["gain"] = engine.agree(gain.mean)
+        if np.isfinite(gain.error):
+            scores["gain_error"] = engine.agree(gain.error)
     return scores
 
 

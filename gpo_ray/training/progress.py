@@ -23,7 +23,11 @@ class Progress:
     """What the best step maximises: that alignment, or what the objective makes of it."""
     best_step: int = 0
     stale: int = 0
-    """Validations since the best one."""
+    """Validations since the leading one."""
+    leading: float = -np.inf
+    """What the best step, or one whose gain over the prior may be chance, scored."""
+    prior_alignment: float | None = None
+    """Mean validation alignment of the prior alone, None for a model without one."""
     seconds: float = 0.0
     resumed: list[int] = field(default_factory=list)
     """The steps from which the run went on after an interruption."""
@@ -33,18 +37,40 @@ class Progress:
     """Of the training groups; see :class:`~gpo_ray.training.objective.GroupWeights`."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def kept(self) -> str:
+        """What predicts from now on: the ``prior`` alone, or the ``transformer``, on a prior if there is one."""
+        return "prior" if self.prior_alignment is not None and self.best_step == 0 else "transformer"
+
     def note_resumption(self, steps: int) -> None:
         """Record that the run goes on from here, unless it had ended."""
         if self.step < steps:
             self.resumed.append(self.step)
 
-    def note_validation(self, scores: dict[str, float], least_gain: float = 0.0) -> bool:
-        """Take in a validation's scores; whether they are the best yet, so that the weights be kept."""
-        if scores["validation_score"] <= self.best_score + least_gain:
+    def note_prior(self, scores: dict[str, float]) -> None:
+        """Take in what the prior alone scores; the weights of a model that starts as the prior are its."""
+        self.best_score = self.leading = scores["validation_score"]
+        self.best_alignment = self.prior_alignment = scores["validation_alignment"]
+
+    def note_validation(
+        self, scores: dict[str, float], least_gain: float = 0.0, certain: bool = True
+    ) -> bool:
+        """Take in a validation's scores; whether they are the best yet, so that the weights be kept.
+
+        Args:
+            scores: of the present step.
+            least_gain: by which they must beat the best ones.
+            certain: whether more than chance is in that; if not, the best ones stay, but training goes on.
+        """
+        score = scores["validation_score"]
+        if score > self.leading + least_gain:
+            self.leading, self.stale = score, 0
+        else:
             self.stale += 1
+        if score <= self.best_score + least_gain or not certain:
             return False
-        self.best_score, self.best_alignment = scores["validation_score"], scores["validation_alignment"]
-        self.best_step, self.stale = self.step, 0
+        self.best_score, self.best_alignment = score, scores["validation_alignment"]
+        self.best_step = self.step
         return True
 
     def save(self, folder: Path) -> None:

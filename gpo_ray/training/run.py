@@ -192,6 +192,7 @@ def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, A
         "config": job.config.model_dump(mode="json"),
         "best_step": progress.best_step,
         "validation_alignment": progress.best_alignment,
+        "prior_alignment": progress.prior_alignment,
         "versions": {"python": platform.python_version()}
         | {p: metadata.version(p) for p in ("gpo-ray", "torch", "numpy", "pyarrow")},
     }
@@ -205,6 +206,8 @@ def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, A
         "steps": progress.step,
         "best_step": progress.best_step,
         "validation_alignment": progress.best_alignment,
+        "prior_alignment": progress.prior_alignment,
+        "kept": progress.kept,
         "resumed": progress.resumed,
         "seconds": round(progress.seconds, 3),
         "out": job.out,

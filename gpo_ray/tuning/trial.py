@@ -61,7 +61,9 @@ def trial_config(sample: Sample, space: Space) -> TrainConfig:
     the finals and the bundle keep it.
     """
     config = space.train_config(sample)
-    validation = config.validation.model_copy(update={"patience": config.steps + 1})
+    validation = config.validation.model_copy(
+        update=dict.fromkeys(("patience", "prior_patience"), config.steps + 1)
+    )
     return config.model_copy(update={"validation": validation})
 
 

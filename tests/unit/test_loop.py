@@ -15,9 +15,9 @@ from gpo_ray.training.loop import (
     _worker_episode,
     learning_rate,
     meta_train,
-    validation_tasks,
 )
 from gpo_ray.training.progress import Progress
+from gpo_ray.training.validation import validation_tasks
 
 DATASET = survey(8, 10, seed=1, answered=0.8)
 SPLIT = draw_split(DATASET, 0.8, 0)

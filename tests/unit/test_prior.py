@@ -285,13 +285,14 @@ LOOP_SPLIT = draw_split(LOOP_DATASET, 0.8, 0)
 
 def loop(**changes):
     """Data and settings of a run with a prior."""
-    validation = {"context_questions": 2, "every": 4, "patience": 10, "question_fraction": 0.2}
+    validation = {"context_questions": 2, "every": 4, "question_fraction": 0.2, "confidence": 0}
+    validation |= {"patience": 10, "prior_patience": 10}
     config = tiny_config(model=MODEL, validation=validation | changes.pop("validation", {}), **changes)
     return MetaTrainingData.build(arrays(LOOP_DATASET), LOOP_SPLIT, config), config
 
 
 def test_the_prior_itself_is_the_best_step_when_training_does_not_gain_enough():
-    data, config = loop(validation={"least_gain": 1.0, "patience": 2}, steps=40)
+    data, config = loop(validation={"least_gain": 1.0, "prior_patience": 2}, steps=40)
     worker, progress, reported = run(config, data)
     assert (progress.best_step, progress.stale, progress.step) == (0, 2, 8)
     assert [m["best_step"] for m in reported] == [0, 0]
@@ -301,13 +302,44 @@ def test_the_prior_itself_is_the_best_step_when_training_does_not_gain_enough():
 
 
 def test_any_gain_is_enough_without_a_least_one():
-    data, config = loop(steps=40, validation={"patience": 99}, learning_rate=1e-2)
+    data, config = loop(steps=40, validation={"patience": 99, "prior_patience": 99}, learning_rate=1e-2)
     _, progress, reported = run(config, data)
     best = max(m["validation_alignment"] for m in reported)
     prior = run(config.model_copy(update={"learning_rate": 1e-30, "steps": 4}), data)[1].best_alignment
     assert best > prior, "no step beats the prior; the test would prove nothing"
     assert progress.best_alignment == best
     assert progress.best_step > 0
+
+
+def test_a_gain_that_may_be_chance_does_not_take_the_priors_place():
+    # one validation group alone cannot tell
+    data, config = loop(steps=40, validation={"prior_patience": 99, "confidence": 0.5}, learning_rate=1e-2)
+    _, progress, reported = run(config, data)
+    assert len(data.validation_groups) == 1
+    assert max(m["gain"] for m in reported) > 0, "no step beats the prior; the test would prove nothing"
+    assert (progress.best_step, progress.step) == (0, 40)
+    assert progress.best_alignment == progress.prior_alignment
+    assert not progress.best_weights["prior_gate"].any()
+    assert not [m for m in reported if "gain_error" in m]
+
+
+def test_training_stops_early_only_while_the_prior_stands():
+    data, config = loop(steps=60, validation={"prior_patience": 1, "patience": 5, "least_gain": 1.0})
+    assert run(config, data)[1].step == 4
+    data, config = loop(
+        steps=60, validation={"prior_patience": 3, "patience": 5}, learning_rate=1e-2, clip_norm=1.0
+    )
+    _, progress, _ = run(config, data)
+    assert progress.best_step > 0
+    assert progress.step == min(60, progress.best_step + 5 * 4)
+
+
+def test_gains_are_over_the_prior_alone():
+    data, config = loop(steps=8)
+    _, progress, reported = run(config, data)
+    for metrics in reported:
+        gain = metrics["validation_alignment"] - progress.prior_alignment
+        assert metrics["gain"] == pytest.approx(gain, abs=1e-12)
 
 
 def test_without_a_prior_the_untrained_model_is_no_candidate():
