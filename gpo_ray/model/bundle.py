@@ -27,7 +27,7 @@ from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
 from gpo_ray.model.kernel import Floats
 from gpo_ray.model.memory import GroupMemory, QuestionMemory, precision
-from gpo_ray.model.posterior import PriorScales
+from gpo_ray.model.scales import PriorScales
 from gpo_ray.model.traits import COUNT, Traits
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.storage import Folder

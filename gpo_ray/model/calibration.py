@@ -16,7 +16,8 @@ import numpy as np
 from gpo_ray.model.episodes import Ints, PreferenceArrays
 from gpo_ray.model.kernel import Array
 from gpo_ray.model.memory import MANY, GroupMemory, remember
-from gpo_ray.model.posterior import Common, Conditioned, MemoryView, Posterior, PriorScales, Side
+from gpo_ray.model.posterior import Common, Conditioned, MemoryView, Posterior, Side
+from gpo_ray.model.scales import PriorScales
 from gpo_ray.model.traits import Traits
 
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)

@@ -24,7 +24,8 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Prior, Task, spans
 from gpo_ray.model.kernel import Array, Floats, RBFKernel, centred, columns, filled, softmax
-from gpo_ray.model.posterior import NUGGET, Conditioned, MemoryView, Pairs, PriorScales, Side
+from gpo_ray.model.posterior import NUGGET, Conditioned, MemoryView, Pairs, Side
+from gpo_ray.model.scales import PriorScales
 from gpo_ray.model.traits import Traits
 
 MANY = 100

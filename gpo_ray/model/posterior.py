@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, NonNegativeFloat
-from pydantic.dataclasses import dataclass as pydantic_dataclass
 from scipy.linalg import cho_factor, cho_solve
 
 from gpo_ray.model.episodes import Ints, spans
@@ -28,6 +26,7 @@ from gpo_ray.model.kernel import (
     normalized,
     scaled_by_shares,
 )
+from gpo_ray.model.scales import PriorScales
 
 if TYPE_CHECKING:
     from gpo_ray.model.memory import GroupMemory
@@ -40,44 +39,6 @@ TABLE_BYTES = 1 << 28
 similarities are computed as they are asked for."""
 LEAST_BOTH = 10
 """Fewest groups by which a covariance over those who answered both questions is divided."""
-
-
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
-class PriorScales:
-    """Hyperparameters of the prior; see :func:`gpo_ray.model.calibration.calibrated`."""
-
-    noise: float = Field(default=0.03, gt=0)
-    """Variance of an answer's error, in units of m (1 - m) where m is the mean share."""
-    semantic: float = Field(default=0.02, ge=0)
-    """Variance of a group's deviations that only the embeddings explain."""
-    new_noise: float | None = Field(default=None, gt=0)
-    """The noise, where the question predicted is new; None: the same."""
-    new_semantic: float | None = Field(default=None, ge=0)
-    """The semantic variance, where the question predicted is new; None: the same."""
-    threshold: float = Field(default=0.0, ge=0)
-    """Standard errors taken off the correlations between responses, and with it, correlations over those
-    who answered both: for many people who each answer a few questions. 0: covariances as they are."""
-    evidence: float = Field(default=0.0, ge=0)
-    """Groups' answers for which the estimate from other questions counts in a question's mean."""
-    stretch: float = Field(default=1.0, gt=0)
-    """Factor on the deviations of groups where single people are in memory too: groups differ as their
-    members do, but by less."""
-    traits: float = Field(default=0.0, ge=0, le=1)
-    """Weight of the nominal response model in the shares of questions that were answered; 0 without one."""
-    widths: tuple[NonNegativeFloat, NonNegativeFloat] = (1.645, 1.645)
-    """Half width of a 90 % interval in standard deviations: on questions in memory, and on new ones."""
-
-    @property
-    def for_new(self) -> PriorScales:
-        """The scales for predicting new questions."""
-        noise = self.noise if self.new_noise is None else self.new_noise
-        semantic = self.semantic if self.new_semantic is None else self.new_semantic
-        return replace(self, noise=noise, semantic=semantic)
-
-    @property
-    def alike(self) -> bool:
-        """Whether known and new questions are predicted with the same scales."""
-        return self.new_noise in (None, self.noise) and self.new_semantic in (None, self.semantic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -391,8 +352,9 @@ class Side:
     ``questions``: their numbers in the view whose offsets ``view`` is; ``place``: their numbers in memory;
     ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N), 0 for a group
     that is left out, of ``groups`` others, with ``count`` and ``squares`` (N,), their sums; ``mean`` and
-    ``spread`` (N,); ``x``, the embeddings, none where ``table`` holds the similarities of the view's ``rows``;
-    ``root`` (M, N), None if all are known; ``elsewhere``, the same in the memory's ``elsewhere``, if that may be asked for.
+    ``spread`` (N,); ``x``, the embeddings, none where ``table`` holds the similarities of the view's
+    ``rows``; ``root`` (M, N), None if all are known; ``elsewhere``, the same in the memory's ``elsewhere``, if
+    that may be asked for.
     """
 
     view: Ints

@@ -167,21 +167,25 @@ def meta_train(
             scores = _validate(engine, validation, config, progress)
             progress.seconds = time.monotonic() - begun
             progress.log_weights = weights.log_weights.tolist()
-            metrics = {
-                "step": progress.step,
-                "loss": float(np.mean(losses)),
-                "losses": losses,
-                **weights.metrics(),
-                **scores,
-                "best_alignment": progress.best_alignment,
-                "best_step": progress.best_step,
-                "learning_rate": rate,
-                "seconds": round(progress.seconds, 3),
-            }
+            metrics = _metrics(progress, losses, weights.metrics() | scores, rate)
             progress.history.append(metrics)
             losses = []
             report(metrics, _saver(engine, progress))
     return progress
+
+
+def _metrics(progress: Progress, losses: list[float], found: dict[str, Any], rate: float) -> dict[str, Any]:
+    """What is reported of the steps since the last report."""
+    return {
+        "step": progress.step,
+        "loss": float(np.mean(losses)),
+        "losses": losses,
+        **found,
+        "best_alignment": progress.best_alignment,
+        "best_step": progress.best_step,
+        "learning_rate": rate,
+        "seconds": round(progress.seconds, 3),
+    }
 
 
 def _patience(config: TrainConfig, progress: Progress) -> int:

@@ -39,7 +39,7 @@ class Progress:
 
     @property
     def kept(self) -> str:
-        """What predicts from now on: the ``prior`` alone, or the ``transformer``, on a prior if there is one."""
+        """What predicts from now on: ``prior`` alone, or ``transformer``, on a prior if there is one."""
         return "prior" if self.prior_alignment is not None and self.best_step == 0 else "transformer"
 
     def note_resumption(self, steps: int) -> None:

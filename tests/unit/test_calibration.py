@@ -9,7 +9,7 @@ from test_memory import changed
 
 from gpo_ray.model import calibration
 from gpo_ray.model.calibration import NOISES, SEMANTICS, fit_memory
-from gpo_ray.model.memory import PriorScales
+from gpo_ray.model.scales import PriorScales
 
 QUESTIONS = np.arange(24)
 

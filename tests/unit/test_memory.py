@@ -18,13 +18,13 @@ from gpo_ray.model.memory import (
     DEVIATION_NUGGET,
     NUGGET,
     TRANSFER,
-    PriorScales,
     QuestionMemory,
     filled,
     remember,
     task_prior,
 )
 from gpo_ray.model.posterior import Side
+from gpo_ray.model.scales import PriorScales
 
 DATA = arrays(survey(groups=8, count=16))
 SPARSE = arrays(survey(groups=8, count=16, answered=0.6, seed=3))

@@ -9,7 +9,8 @@ from test_memory import GROUPS, SPARSE, ask, differ, view
 from gpo_ray.model.calibration import fit_memory
 from gpo_ray.model.kernel import nearest_covariance
 from gpo_ray.model.memory import MANY
-from gpo_ray.model.posterior import LEAST_BOTH, PriorScales, together
+from gpo_ray.model.posterior import LEAST_BOTH, together
+from gpo_ray.model.scales import PriorScales
 from gpo_ray.model.traits import Traits
 
 DATA = arrays(survey(groups=8, count=16))

@@ -15,7 +15,7 @@ from gpo_ray.errors import BundleError, DataError, GPOError
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, write_bundle
 from gpo_ray.model.memory import QuestionMemory, remember
-from gpo_ray.model.posterior import PriorScales
+from gpo_ray.model.scales import PriorScales
 from gpo_ray.model.traits import Traits
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.serving import predictor as predictor_module
