@@ -353,8 +353,8 @@ class Side:
     ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N), 0 for a group
     that is left out, of ``groups`` others, with ``count`` and ``squares`` (N,), their sums; ``mean`` and
     ``spread`` (N,); ``x``, the embeddings, none where ``table`` holds the similarities of the view's
-    ``rows``; ``root`` (M, N), None if all are known; ``elsewhere``, the same in the memory's ``elsewhere``, if
-    that may be asked for.
+    ``rows``; ``root`` (M, N), None if all are known; ``elsewhere``, the same in the memory's ``elsewhere``,
+    if that may be asked for.
     """
 
     view: Ints
