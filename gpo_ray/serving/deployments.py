@@ -259,8 +259,13 @@ class Ingress:
         return api
 
 
-def options(replicas: Replicas, ongoing: int, user_config: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Deployment options; ``ongoing`` requests run on each copy at the same time."""
+def options(
+    replicas: Replicas, ongoing: int, user_config: dict[str, Any] | None = None, patience: float = 20
+) -> dict[str, Any]:
+    """Deployment options; ``ongoing`` requests run on each copy at the same time.
+
+    A copy that is told to stop gives them ``patience`` seconds.
+    """
     found: dict[str, Any] = {
         "ray_actor_options": {"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
         "max_ongoing_requests": ongoing,
@@ -268,7 +273,7 @@ def options(replicas: Replicas, ongoing: int, user_config: dict[str, Any] | None
         "backpressure_config": {"status_code": 429, "retry_after_s": 1},
         "health_check_period_s": 5,
         "health_check_timeout_s": 30,
-        "graceful_shutdown_timeout_s": 20,
+        "graceful_shutdown_timeout_s": patience,
     }
     if replicas.max > replicas.min:
         found["autoscaling_config"] = {
