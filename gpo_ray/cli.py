@@ -13,7 +13,6 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gpo_ray import __version__
 from gpo_ray.cluster.commands import cluster_app
@@ -31,6 +30,8 @@ from gpo_ray.ray_session import joined
 from gpo_ray.resources import evaluate_need, train_need, tune_need
 from gpo_ray.serving.commands import serve_app
 from gpo_ray.storage import Folder
+from gpo_ray.terminal_text import ShownFormatter, one_line, shown
+from gpo_ray.terminal_text import ShownText as Text
 
 app = typer.Typer(
     name="gpo",
@@ -77,6 +78,8 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the split, the weights a
 def main() -> None:
     """Entry point: errors of the user's become one line on stderr and an exit code."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    for handler in logging.root.handlers:
+        handler.setFormatter(ShownFormatter("%(levelname)s: %(message)s"))
     # settled before any library looks: no usage statistics leave this machine, no chatter
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -96,7 +99,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -152,7 +155,7 @@ def survey_merge(
         _print_json(_survey_counts(merged) | {"same_questions": same, "out": out})
     else:
         _show_survey(merged, out)
-        print(f"{same} questions of {second} are the same as in {first}")
+        print(shown(f"{same} questions of {second} are the same as in {first}"))
 
 
 @survey_app.command("show")
@@ -385,7 +388,7 @@ def bundle_inspect(
     if as_json:
         _print_json(result)
     else:
-        console.print_json(data=result)
+        console.print_json(data=result, ensure_ascii=True)
 
 
 @app.command()
@@ -435,7 +438,7 @@ def _report(result: dict[str, Any], as_json: bool, text: str) -> None:
     if as_json:
         _print_json(result)
     elif text:
-        print(text.format(**result))
+        print(shown(text.format(**result)))
 
 
 def _show_scores(result: dict[str, Any], protocol: str) -> None:
@@ -443,9 +446,9 @@ def _show_scores(result: dict[str, Any], protocol: str) -> None:
     from gpo_ray.evaluation.summary import text_table
 
     cells = result["cells"]
-    print(accuracy_table(cells) if protocol == "individuals" else text_table(cells, result))
+    print(shown(accuracy_table(cells) if protocol == "individuals" else text_table(cells, result)))
     if result["cannot_answer"]:
-        print(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}")
+        print(shown(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}"))
 
 
 def _survey_counts(dataset: PreferenceDataset) -> dict[str, Any]:
@@ -460,7 +463,7 @@ def _survey_counts(dataset: PreferenceDataset) -> dict[str, Any]:
 def _show_survey(dataset: PreferenceDataset, where: str) -> None:
     counts = _survey_counts(dataset)
     print(
-        f"{where}: {counts['questions']} questions, {counts['groups']} groups, "
+        f"{shown(where)}: {counts['questions']} questions, {counts['groups']} groups, "
         f"{counts['preferences']} preferences"
     )
     question = next(iter(dataset.iter_questions()))
@@ -483,6 +486,6 @@ def _show_survey(dataset: PreferenceDataset, where: str) -> None:
         drops.add_row(Text(reason), str(count), Text(example))
     if log:
         console.print(drops)
-        print(f"every dropped row is in {where}/dropped.parquet")
+        print(f"every dropped row is in {shown(where)}/dropped.parquet")
     else:
         print("nothing was dropped")
