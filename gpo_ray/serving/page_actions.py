@@ -14,12 +14,12 @@ from pydantic import BaseModel, ValidationError
 from gpo_ray.errors import DataError, GPOError
 from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import PreferenceDataset, question_key
-from gpo_ray.serving.access import PUBLIC, RateLimit
+from gpo_ray.serving.access import RateLimit
 from gpo_ray.serving.backend import Backend, Overloaded, SlatePrediction
 from gpo_ray.serving.keys import KeyRing, Scope
 from gpo_ray.serving.registry import Registry, StoredGroup
 from gpo_ray.serving.schemas import GROUP_ID_WORDS, GroupId, GroupPut, PredictRequest, Question
-from gpo_ray.serving.settings import ServeSettings
+from gpo_ray.serving.settings import PUBLIC, ServeSettings
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gpo_ray.errors import DataError, GPOError, UnknownGroupError
@@ -164,6 +164,12 @@ class Registry:
                 update(groups).where(key).values(description="", context=None, etag="", answers=0)
             )
         forget_deleted(self._engine)
+
+    def tenants(self) -> dict[str, int]:
+        """How many groups each tenant has, of those that have any."""
+        found = select(groups.c.tenant, func.count()).where(_LIVE).group_by(groups.c.tenant)
+        with transaction(self._reader) as connection:
+            return {row.tenant: row[1] for row in connection.execute(found.order_by(groups.c.tenant))}
 
     def list(self, tenant: str, after: str | None = None, limit: int = 100) -> tuple[GroupSummary, ...]:
         """Some of a tenant's groups, in the order of their ids.
