@@ -24,7 +24,8 @@ MAY_IMPORT_RAY = (
     "cluster/ray_schemas.py",
 )
 TIERS = (
-    {"errors", "config", "locations", "storage", "resources", "ray_session"},
+    {"errors", "config", "locations", "storage", "resources", "ray_session"}
+    | {"memory_left", "strict_json", "terminal_text"},
     {"preferences"},
     {"embedding"},
     {"model"},
