@@ -274,6 +274,7 @@ def options(
         "health_check_period_s": 5,
         "health_check_timeout_s": 30,
         "graceful_shutdown_timeout_s": patience,
+        "graceful_shutdown_wait_loop_s": 0.2,
     }
     if replicas.max > replicas.min:
         found["autoscaling_config"] = {

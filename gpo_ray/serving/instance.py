@@ -79,8 +79,8 @@ def _check_applications(theirs: dict[str, Any], name: str) -> None:
         raise ConfigError(f"application {at_root[0]!r} of this cluster is served at / already")
 
 
-def leave(name: str, started: bool) -> None:
-    """End an application, and Serve itself if it was started here and serves nothing else.
+def leave(name: str, end_serve: bool) -> None:
+    """End an application and, if it is to, Serve itself where that serves nothing else.
 
     Requests in flight are finished. Serve is asked to end rather than waited for: a call that is still
     waiting when its controller dies makes Ray write warnings to the terminal.
@@ -90,7 +90,7 @@ def leave(name: str, started: bool) -> None:
         return
     with suppress(RayError, RayServeException, TimeoutError, ValueError):
         serve.delete(name)
-        if not started or found.get_serve_details().get("applications"):
+        if not end_serve or found.get_serve_details().get("applications"):
             return
         found.shutdown_cached_handles()
         ray.get(found._controller.graceful_shutdown.remote(wait=False), timeout=STOP_SECONDS)

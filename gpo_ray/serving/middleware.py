@@ -148,7 +148,7 @@ def _is_near(scope: Scope, headers: Headers) -> bool:
     """Whether a request comes from this machine, and was not passed on for another one by a proxy on it."""
     client = scope.get("client")
     passed_on = any(name in headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
-    return bool(client) and is_loopback(client[0]) and not passed_on
+    return client is not None and is_loopback(client[0]) and not passed_on
 
 
 def _hostname(host: str) -> str | None:

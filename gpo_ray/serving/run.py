@@ -50,7 +50,7 @@ def run(
     keyed = keys_needed(settings)
     check_reach(keyed, host, "--host")
     settings = settings.model_copy(update={"require_keys": keyed})
-    stop = _Stop()
+    stop, alone = _Stop(), not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
     with suppress(_ToldToStop, KeyboardInterrupt):  # Ray makes the one of the other while it waits
         stop.listen()
         if not ray.is_initialized():  # on a cluster that was joined, Serve may listen there already
@@ -74,7 +74,7 @@ def run(
             finally:
                 if stop.told():
                     announce("stopping")
-                leave(NAME, started)
+                leave(NAME, started and not alone)  # a cluster of our own ends with all that is on it
 
 
 def keys_needed(settings: ServeSettings) -> bool:
