@@ -34,23 +34,19 @@ def running() -> Any:
         return None
 
 
-def join(host: str, port: int, name: str) -> bool:
-    """Have Serve run on the connected cluster, listening where the caller says.
+def is_free(host: str, port: int, name: str) -> bool:
+    """Whether Serve is yet to be started on the connected cluster; where it runs, it must fit.
 
     Args:
         host: to listen on.
         port: to listen on.
         name: of the application that will be deployed at ``/``.
 
-    Returns:
-        Whether it was started here.
-
     Raises:
-        ConfigError: if it runs already and listens elsewhere or otherwise, or has such an application.
+        ConfigError: if it runs and listens elsewhere or otherwise, or has such an application.
     """
     found = running()
     if found is None:
-        serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
         return True
     _check_options(found.http_config, HTTPOptions(host=host, port=port))
     _check_applications(found.get_serve_details().get("applications") or {}, name)

@@ -17,7 +17,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.ray_session import ray_session, require
 from gpo_ray.serving.app import assemble, check
 from gpo_ray.serving.database import open_database
-from gpo_ray.serving.instance import LOGGING, STOP_SECONDS, join, leave
+from gpo_ray.serving.instance import LOGGING, STOP_SECONDS, is_free, leave
 from gpo_ray.serving.keys import KeyRing
 from gpo_ray.serving.reach import MAKE_A_KEY, check_reach
 from gpo_ray.serving.settings import ServeSettings
@@ -62,8 +62,12 @@ def run(
             stop.listen()  # again: Ray has set its own
             require(settings.need())
             logging.getLogger("ray.serve").setLevel(logging.WARNING)
-            started = join(host, port, NAME)
+            first = is_free(host, port, NAME)
+            if first:
+                _check_free(host, port)
             try:
+                if first:
+                    serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
                 application = assemble(settings, patience=STOP_SECONDS)
                 serve.run(application, name=NAME, logging_config=LOGGING)
                 where = f"http://{host}:{port}"
@@ -74,7 +78,7 @@ def run(
             finally:
                 if stop.told():
                     announce("stopping")
-                leave(NAME, started and not alone)  # a cluster of our own ends with all that is on it
+                leave(NAME, first and not alone)  # a cluster of our own ends with all that is on it
 
 
 def keys_needed(settings: ServeSettings) -> bool:
