@@ -13,7 +13,6 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gpo_ray import __version__
 from gpo_ray.cluster.commands import cluster_app
@@ -32,6 +31,8 @@ from gpo_ray.ray_session import joined
 from gpo_ray.resources import evaluate_need, train_need, tune_need
 from gpo_ray.serving.commands import serve_app
 from gpo_ray.storage import Folder
+from gpo_ray.terminal_text import ShownFormatter, one_line, shown
+from gpo_ray.terminal_text import ShownText as Text
 from gpo_ray.threads import settle
 
 app = typer.Typer(
@@ -84,6 +85,8 @@ def main() -> None:
     except ConfigError as e:
         _fail(str(e), e.exit_code)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    for handler in logging.root.handlers:
+        handler.setFormatter(ShownFormatter("%(levelname)s: %(message)s"))
     # settled before any library looks: no usage statistics leave this machine, no chatter
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -103,7 +106,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -159,7 +162,7 @@ def survey_merge(
         _print_json(_survey_counts(merged) | {"same_questions": same, "out": out})
     else:
         _show_survey(merged, out)
-        print(f"{same} questions of {second} are the same as in {first}")
+        print(shown(f"{same} questions of {second} are the same as in {first}"))
 
 
 @survey_app.command("show")
@@ -392,7 +395,7 @@ def bundle_inspect(
     if as_json:
         _print_json(result)
     else:
-        console.print_json(data=result)
+        console.print_json(data=result, ensure_ascii=True)
 
 
 @app.command()
@@ -442,7 +445,7 @@ def _report(result: dict[str, Any], as_json: bool, text: str) -> None:
     if as_json:
         _print_json(result)
     elif text:
-        print(text.format(**result))
+        print(shown(text.format(**result)))
 
 
 def _show_scores(result: dict[str, Any], protocol: str) -> None:
@@ -450,9 +453,9 @@ def _show_scores(result: dict[str, Any], protocol: str) -> None:
     from gpo_ray.evaluation.summary import text_table
 
     cells = result["cells"]
-    print(accuracy_table(cells) if protocol == "individuals" else text_table(cells, result))
+    print(shown(accuracy_table(cells) if protocol == "individuals" else text_table(cells, result)))
     if result["cannot_answer"]:
-        print(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}")
+        print(shown(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}"))
 
 
 def _survey_counts(dataset: PreferenceDataset) -> dict[str, Any]:
@@ -467,7 +470,7 @@ def _survey_counts(dataset: PreferenceDataset) -> dict[str, Any]:
 def _show_survey(dataset: PreferenceDataset, where: str) -> None:
     counts = _survey_counts(dataset)
     print(
-        f"{where}: {counts['questions']} questions, {counts['groups']} groups, "
+        f"{shown(where)}: {counts['questions']} questions, {counts['groups']} groups, "
         f"{counts['preferences']} preferences"
     )
     question = next(iter(dataset.iter_questions()))
@@ -490,6 +493,6 @@ def _show_survey(dataset: PreferenceDataset, where: str) -> None:
         drops.add_row(Text(reason), str(count), Text(example))
     if log:
         console.print(drops)
-        print(f"every dropped row is in {where}/dropped.parquet")
+        print(f"every dropped row is in {shown(where)}/dropped.parquet")
     else:
         print("nothing was dropped")

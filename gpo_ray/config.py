@@ -22,17 +22,17 @@ class StrictConfig(BaseModel):
 
 
 class ModelConfig(StrictConfig):
-    """The in-context transformer; the defaults are the published ones."""
+    """The in-context transformer; the defaults are the published ones, the bounds only keep nonsense out."""
 
-    width: int = Field(default=128, ge=1)
+    width: int = Field(default=128, ge=1, le=16_384)
     """D, width of the tokens."""
-    layers: int = Field(default=6, ge=1)
+    layers: int = Field(default=6, ge=1, le=256)
     """Encoder layers."""
-    heads: int = Field(default=4, ge=1)
+    heads: int = Field(default=4, ge=1, le=1_024)
     """Attention heads; must divide ``width``."""
-    feedforward: int = Field(default=128, ge=1)
+    feedforward: int = Field(default=128, ge=1, le=65_536)
     """Hidden width of the encoder's and the head's feed-forward parts."""
-    embedder_depth: int = Field(default=4, ge=2)
+    embedder_depth: int = Field(default=4, ge=2, le=64)
     """Linear layers from (x, y) to a token."""
     likelihood: Literal["gaussian", "cross_entropy"] = "gaussian"
     """``gaussian`` around the softmax of the means, as published, or the shares' ``cross_entropy``."""

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,9 +25,12 @@ from pyarrow import fs
 
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.locations import inside, locate, without_password
+from gpo_ray.strict_json import parse_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+MOST_MANIFEST_BYTES = 64_000_000
+"""Some 400,000 files."""
 JOB_COPY = "/runtime_resources/working_dir_files/"
 """In the path of a job's working folder: Ray's copy of what was submitted."""
 
@@ -95,10 +99,26 @@ class Folder:
             infos = self._fs.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
         return sorted(infos, key=lambda i: i.base_name)
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one file; raises ``self.error`` naming it when it cannot be read."""
-        with self._guard(self.where(name), "read"), self._fs.open_input_file(f"{self._path}/{name}") as f:
-            return bytes(f.readall())
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """The bytes of one file, of which there may be a limit.
+
+        Raises:
+            GPOError: of class ``self.error``, naming the file, if it cannot be read, is no regular file (a
+                pipe would never end), or has more than ``most`` bytes.
+        """
+        size, data = self._read(name, most)
+        if most is not None and size > most:
+            raise self._too_large(name, size, most)
+        return data
+
+    def _read(self, name: str, most: int | None) -> tuple[int, bytes]:
+        """Size of a file, and its bytes, none if there are more than ``most``."""
+        with self._guard(self.where(name), "read"):
+            if self.is_local:
+                return _read_regular(f"{self._path}/{name}", most)
+            with self._fs.open_input_file(f"{self._path}/{name}") as f:
+                size = f.size()
+                return size, b"" if most is not None and size > most else bytes(f.readall())
 
     def write(self, name: str, data: bytes) -> dict[str, Any]:
         """Write one file atomically; a reader sees the old bytes or the new, never a part.
@@ -237,10 +257,10 @@ class Folder:
         if not self.exists(MANIFEST):
             raise self.error(f"{self.uri}: no {MANIFEST}, so nothing complete is here{advice}")
         try:
-            manifest = json.loads(self.read(MANIFEST))
+            manifest = parse_json(self.read(MANIFEST, MOST_MANIFEST_BYTES))
             found, version = manifest["kind"], manifest["format"]
             for entry in manifest["files"].values():
-                int(entry["bytes"]), str(entry["sha256"])
+                _check_entry(entry)
         except (ValueError, KeyError, TypeError, AttributeError) as e:
             raise self.error(f"{self.where(MANIFEST)}: damaged{advice}") from e
         if found != kind:
@@ -261,12 +281,18 @@ class Folder:
         if found != entry["bytes"]:
             raise self._mismatch(name, f"has {found or 0} of {entry['bytes']} bytes")
 
-    def read_checked(self, name: str, manifest: dict[str, Any]) -> bytes:
-        """The bytes of a file, compared with the size and SHA-256 its manifest gives."""
+    def read_checked(self, name: str, manifest: dict[str, Any], most: int | None = None) -> bytes:
+        """The bytes of a file, compared with the size and SHA-256 its manifest gives.
+
+        Raises:
+            GPOError: of class ``self.error``, if it cannot be read, is another or too large.
+        """
         entry = self._entry(name, manifest)
-        data = self.read(name)
-        if len(data) != entry["bytes"]:
-            raise self._mismatch(name, f"has {len(data)} of {entry['bytes']} bytes")
+        if most is not None and entry["bytes"] > most:
+            raise self._too_large(name, entry["bytes"], most)
+        size, data = self._read(name, entry["bytes"])
+        if max(size, len(data)) != entry["bytes"]:
+            raise self._mismatch(name, f"has {size} of {entry['bytes']} bytes")
         if hashlib.sha256(data).hexdigest() != entry["sha256"]:
             raise self._mismatch(name, "was changed")
         return data
@@ -277,8 +303,45 @@ class Folder:
             raise self.error(f"{self.where(MANIFEST)}: does not list {name}")
         return dict(entry)
 
+    def read_json(self, name: str, manifest: dict[str, Any], most: int) -> Any:
+        """The value of a JSON file, checked as :meth:`read_checked` does.
+
+        Raises:
+            GPOError: of class ``self.error``, also if it is not strict JSON or nested too deeply.
+        """
+        data = self.read_checked(name, manifest, most)
+        try:
+            return parse_json(data)
+        except ValueError as e:
+            raise self.error(f"{self.where(name)}: not JSON that can be understood: {e}") from e
+
+    def _too_large(self, name: str, size: int, most: int) -> GPOError:
+        return self.error(f"{self.where(name)}: has {size} bytes, more than the {most} that it may have")
+
     def _mismatch(self, name: str, how: str) -> GPOError:
         return self.error(f"{self.where(name)}: does not match its manifest: it {how}; make it again")
+
+
+def _check_entry(entry: dict[str, Any]) -> None:
+    """Raise unless a manifest's entry of a file has a size and a hash."""
+    size, sha256 = entry["bytes"], entry["sha256"]
+    if type(size) is not int or size < 0 or not isinstance(sha256, str):
+        raise ValueError("a file's size or hash is none")
+
+
+def _read_regular(path: str, most: int | None) -> tuple[int, bytes]:
+    """Size of a regular file, and its bytes, none if there are more than ``most``.
+
+    Raises:
+        OSError: if it cannot be read or is none; a pipe is not waited for.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as f:  # noqa: PTH123
+        found = os.fstat(f.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("it is no regular file")
+        if most is not None and found.st_size > most:
+            return found.st_size, b""
+        return found.st_size, f.readall()
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from gpo_ray.cluster.profile import load_profile
 from gpo_ray.cluster.render import render
 from gpo_ray.errors import ConfigError
 from gpo_ray.storage import Folder
+from gpo_ray.terminal_text import one_line
 
 cluster_app = typer.Typer(no_args_is_help=True, help="Files for clusters: write them, check them.")
 Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")]
@@ -48,7 +49,7 @@ def cluster_check(
         print(json.dumps({"files": checked.files, "problems": problems}))
     else:
         for problem in checked.problems:
-            print(problem)
+            print(one_line(problem))
     if checked.problems:
         raise ConfigError(f"{path}: {len(checked.problems)} problems in {checked.files} files")
     if not as_json:

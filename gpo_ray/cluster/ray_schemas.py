@@ -15,6 +15,7 @@ from ray.serve.schema import ServeDeploySchema
 from gpo_ray.cluster.problems import Document, Problem, at
 from gpo_ray.config import parse
 from gpo_ray.errors import ConfigError
+from gpo_ray.serving.reach import check_reach
 from gpo_ray.serving.settings import ServeSettings
 
 OURS = "gpo_ray.serving:build_app"
@@ -27,7 +28,7 @@ def check_serve(document: Document) -> Iterator[Problem]:
     for key in unknown_keys(ServeDeploySchema, document.values):
         yield document.problem(key, "Serve knows no such key, and would ignore it")
     try:
-        ServeDeploySchema.model_validate(document.values)
+        deployed = ServeDeploySchema.model_validate(document.values)
     except (AttributeError, TypeError) as e:  # of Ray's validators, on what is no mapping at all
         yield document.problem("applications", str(e))
         return
@@ -35,10 +36,10 @@ def check_serve(document: Document) -> Iterator[Problem]:
         yield from document.invalid(e)
         return
     for i, application in enumerate(document.values.get("applications", [])):
-        yield from _application(document, f"applications.{i}", application)
+        yield from _application(document, f"applications.{i}", application, deployed.http_options.host)
 
 
-def _application(document: Document, key: str, application: dict[str, Any]) -> Iterator[Problem]:
+def _application(document: Document, key: str, application: dict[str, Any], host: str) -> Iterator[Problem]:
     if application.get("import_path") != OURS:
         yield document.problem(f"{key}.import_path", f"{application.get('import_path')!r} is not {OURS}")
         return
@@ -47,6 +48,7 @@ def _application(document: Document, key: str, application: dict[str, Any]) -> I
         settings = parse(ServeSettings, args, "args")
         if settings.page:
             settings.check_page()
+        check_reach(settings.require_keys, host, "http_options.host")
     except ConfigError as e:
         where, _, reason = str(e).removeprefix("args: ").partition(": ")
         yield document.problem(f"{key}.args.{where}", reason)

@@ -4,37 +4,47 @@ A folder with ``model.safetensors``, ``config.json`` (what rebuilds the model), 
 (data, embeddings, groups and questions trained on, versions), for a model with a prior
 ``memory.safetensors`` and ``memory.json`` (the meta-train groups' shares, the questions they are of
 with their embeddings, and the prior's scales), and ``manifest.json``, written last, with the SHA-256
-of the others. No pickle is ever loaded.
+of the others. No pickle is ever loaded, and no size in a file is believed before what it would take is
+compared with the sizes of the files, and with the memory that is left.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import safetensors
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
+from gpo_ray.memory_left import memory_left
+from gpo_ray.model.calibration import MOST_GROUPS
 from gpo_ray.model.kernel import Floats
 from gpo_ray.model.memory import GroupMemory, QuestionMemory, precision
 from gpo_ray.model.scales import PriorScales
 from gpo_ray.model.traits import COUNT, Traits
 from gpo_ray.model.transformer import GPOTransformer
-from gpo_ray.storage import Folder
+from gpo_ray.storage import MANIFEST, Folder
 
 KIND = "bundle"
 WEIGHTS, CONFIG, PROVENANCE = "model.safetensors", "config.json", "provenance.json"
 MEMORY, MEMORY_QUESTIONS = "memory.safetensors", "memory.json"
+MOST_FILES = 16
+MOST_BYTES = {CONFIG: 1_000_000, PROVENANCE: 256_000_000, MEMORY_QUESTIONS: 256_000_000}
+HEADER = 1_000_000
+"""Bytes of a file of tensors that are no tensors, at most."""
+
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class BundleConfig(BaseModel):
@@ -42,7 +52,7 @@ class BundleConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    embedding_width: int = Field(ge=1)
+    embedding_width: Size
     """E."""
     embedding_fingerprint: str
     """Language model whose embeddings it was trained on."""
@@ -61,7 +71,7 @@ class _Elsewhere(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    columns: PositiveInt
+    columns: Size
     scales: PriorScales
 
 
@@ -70,7 +80,7 @@ class _MemoryQuestions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sizes: dict[str, PositiveInt] = Field(min_length=1)
+    sizes: dict[str, Size] = Field(min_length=1)
     scales: PriorScales
     elsewhere: _Elsewhere | None = None
 
@@ -115,23 +125,62 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
     """
     folder = Folder(uri, BundleError)
     manifest = folder.read_manifest(KIND, hint="make it with: gpo train")
+    _check_sizes(folder, manifest)
     try:
-        raw = json.loads(folder.read_checked(CONFIG, manifest))
+        raw = folder.read_json(CONFIG, manifest, MOST_BYTES[CONFIG])
         config = parse(BundleConfig, raw, folder.where(CONFIG))
-        provenance = json.loads(folder.read_checked(PROVENANCE, manifest))
-        weights = load_tensors(folder.read_checked(WEIGHTS, manifest))
+        provenance = dict(folder.read_json(PROVENANCE, manifest, MOST_BYTES[PROVENANCE]))
+        model = _read_model(folder, manifest, config)
         memory = None
         if config.model.prior != "none":
             memory = _read_memory(folder, manifest, config.embedding_width)
-    except (ValueError, KeyError, AttributeError, TypeError, ConfigError, safetensors.SafetensorError) as e:
+    except MemoryError as e:
+        raise BundleError(f"{folder}: is larger than the memory that is left") from e
+    except (*_MISUNDERSTOOD, ConfigError, safetensors.SafetensorError) as e:
         raise BundleError(f"{folder}: a file cannot be understood: {e}") from e
+    return Bundle(model, config, provenance, memory, _content_id(manifest))
+
+
+_MISUNDERSTOOD = (ArithmeticError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+def _check_sizes(folder: Folder, manifest: dict[str, Any]) -> None:
+    """Refuse what is no bundle of ours before anything of it is read."""
+    files = manifest["files"]
+    if len(files) > MOST_FILES:
+        raise BundleError(
+            f"{folder.where(MANIFEST)}: lists {len(files)} files, a bundle has at most {MOST_FILES}"
+        )
+    total, left = sum(entry["bytes"] for entry in files.values()), memory_left()
+    if left is not None and 2 * total > left:  # as bytes, and as what is made of them
+        raise BundleError(
+            f"{folder}: {total / 2**30:,.1f} GiB, of which twice is needed, "
+            f"and {left / 2**30:,.1f} GiB of memory are left"
+        )
+
+
+def _read_model(folder: Folder, manifest: dict[str, Any], config: BundleConfig) -> GPOTransformer:
+    """The transformer with its weights, whose sizes are compared before there is room for any."""
+    with torch.device("meta"):
+        wanted = {
+            k: v.shape for k, v in GPOTransformer(config.embedding_width, config.model).state_dict().items()
+        }
+    most = 8 * sum(math.prod(shape) for shape in wanted.values()) + HEADER
+    weights = load_tensors(folder.read_checked(WEIGHTS, manifest, most))
+    for name in sorted(wanted.keys() | weights.keys()):
+        given = weights[name].shape if name in weights else None
+        if given != wanted.get(name) or not weights[name].is_floating_point():
+            raise BundleError(
+                f"{folder.where(WEIGHTS)}: does not fit {CONFIG}: {name[:100]} is {_shape(given)}, "
+                f"expected {_shape(wanted.get(name))}"
+            )
     model = GPOTransformer(config.embedding_width, config.model)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as e:
-        reason = " ".join(str(e).split())[:300]
-        raise BundleError(f"{folder.where(WEIGHTS)}: does not fit {CONFIG}: {reason}") from e
-    return Bundle(model.eval().requires_grad_(False), config, provenance, memory, _content_id(manifest))
+    model.load_state_dict(weights)
+    return model.eval().requires_grad_(False)
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "missing" if shape is None else f"numbers of shape {tuple(shape)}"
 
 
 def _content_id(manifest: dict[str, Any]) -> str:
@@ -164,10 +213,11 @@ def _memory_files(known: QuestionMemory) -> dict[str, bytes]:
 
 
 def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> QuestionMemory:
-    raw = json.loads(folder.read_checked(MEMORY_QUESTIONS, manifest))
+    raw = folder.read_json(MEMORY_QUESTIONS, manifest, MOST_BYTES[MEMORY_QUESTIONS])
     values = parse(_MemoryQuestions, raw, folder.where(MEMORY_QUESTIONS))
-    tensors = load_tensors(folder.read_checked(MEMORY, manifest))
     sizes = np.asarray(list(values.sizes.values()), np.int64)
+    most = 8 * int(sizes.sum()) * (width + MOST_GROUPS + COUNT + 3) + HEADER
+    tensors = load_tensors(folder.read_checked(MEMORY, manifest, most))
     shapes = {name: tuple(t.shape) for name, t in tensors.items()}
     groups, rows = max([1, *shapes.get("shares", ())[:1]]), int(sizes.sum())
     wanted: dict[str, tuple[int, ...]] = {"shares": (groups, rows), "x": (rows, width)}
@@ -178,6 +228,7 @@ def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> Questi
             wanted[name] = (rows,)
     if shapes != wanted or (values.elsewhere and values.elsewhere.columns > width):
         raise BundleError(f"{folder.where(MEMORY)}: shapes {shapes} do not fit {MEMORY_QUESTIONS}")
+    _check_numbers(folder, tensors)
     shares: Floats = np.asfortranarray(tensors["shares"].numpy(), precision(groups))
     if np.isnan(shares).all(0).any():
         raise BundleError(f"{folder.where(MEMORY)}: holds a question that nobody answered")
@@ -196,6 +247,20 @@ def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> Questi
         elsewhere = GroupMemory(shares, columns, sizes, expected_elsewhere, scales=scales)
     memory = GroupMemory(shares, x, sizes, expected, scales=values.scales, traits=traits, elsewhere=elsewhere)
     return QuestionMemory(memory, number)
+
+
+def _check_numbers(folder: Folder, tensors: dict[str, Tensor]) -> None:
+    """Shares are shares, or NaN where nobody answered; everything else is finite."""
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32:
+            raise BundleError(f"{folder.where(MEMORY)}: {name} holds {tensor.dtype}, expected torch.float32")
+        values = tensor.numpy()
+        if name == "shares":
+            fit = not ((values < -1e-6) | (values > 1 + 1e-6)).any()
+        else:
+            fit = bool(np.isfinite(values).all())
+        if not fit:
+            raise BundleError(f"{folder.where(MEMORY)}: {name} holds numbers that cannot be {name}")
 
 
 def fold_standardization(weights: dict[str, Tensor], mean: Tensor, scale: Tensor) -> dict[str, Tensor]:

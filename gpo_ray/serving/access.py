@@ -16,6 +16,7 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from gpo_ray.serving.problems import Refused, trace_of
+from gpo_ray.serving.settings import PUBLIC
 
 if TYPE_CHECKING:
     from gpo_ray.serving.keys import Key, KeyRing, Scope
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 KEY_SECONDS = 5.0
 """How long a key that was revoked may still be taken."""
-PUBLIC = "public"
-"""Tenant of everybody where no keys are needed."""
 _KEYS = 10_000
 _LONGEST_SECRET = 500
 _WRITING = {"PUT", "DELETE"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import yaml
@@ -14,9 +15,12 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.predicting import bundle_language_model
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.serving.database import open_database
-from gpo_ray.serving.deployments import Encoder, Ingress, Predictor, options
+from gpo_ray.serving.deployments import Encoder, Ingress, Predictor
+from gpo_ray.serving.deployments import options as deployment_options
 from gpo_ray.serving.encoding import EmbeddingCache
+from gpo_ray.serving.instance import running
 from gpo_ray.serving.predictor import BatchPredictor
+from gpo_ray.serving.reach import check_reach
 from gpo_ray.serving.settings import ServeSettings
 
 ENVIRONMENT = "GPO_SERVE_"
@@ -33,17 +37,25 @@ def build_app(settings: ServeSettings | dict[str, Any]) -> Application:
         settings: of the service; a Serve config file gives its ``args`` as they are.
 
     Raises:
-        ConfigError: if a setting is wrong.
+        ConfigError: if a setting is wrong, or no keys are needed where Serve listens to other machines.
         GPOError: if the bundle, the language model, the store, the survey or the database cannot be used.
     """
     if not isinstance(settings, ServeSettings):  # Serve parses only what annotations that are no strings name
         settings = parse(ServeSettings, settings, "args")
+    instance = running()
+    check_reach(settings.require_keys, instance and instance.http_config.host, "http_options.host")
     check(settings)
     return assemble(settings)
 
 
-def assemble(settings: ServeSettings) -> Application:
-    """The application with settings that :func:`check` has passed."""
+def assemble(settings: ServeSettings, patience: float = 20) -> Application:
+    """The application with settings that :func:`check` has passed.
+
+    Args:
+        settings: of the service.
+        patience: seconds that requests in flight have when replicas are told to stop.
+    """
+    options = partial(deployment_options, patience=patience)
     encoder = serve.deployment(Encoder, name="Encoder").options(**options(settings.encoder, ongoing=64))
     predictor = serve.deployment(Predictor, name="Predictor").options(
         **options(

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.ray_session import joined
-from gpo_ray.serving.settings import DEFAULT_DATABASE, load_settings
+from gpo_ray.serving.settings import DEFAULT_DATABASE, PUBLIC, load_settings
+from gpo_ray.terminal_text import ShownText as Text
+from gpo_ray.terminal_text import shown
 
 if TYPE_CHECKING:  # the database's packages load only when a command needs them
     from gpo_ray.serving.keys import Key, KeyRing
+    from gpo_ray.serving.registry import Registry
 
+_MOST_TENANTS = 10
 serve_app = typer.Typer(no_args_is_help=True, invoke_without_command=True)
 key_app = typer.Typer(no_args_is_help=True, help="API keys of the service.")
 serve_app.add_typer(key_app, name="key")
@@ -73,26 +76,35 @@ def serve(
         capacity.check(settings.need())
         with _extra_needed():
             from gpo_ray.serving.run import run
-        run(settings, host, port, address, announce=lambda text: print(text, flush=True))
+        run(settings, host, port, address, announce=lambda text: print(shown(text), flush=True))
 
 
 @key_app.command("create")
 def key_create(
     name: Annotated[str, typer.Option(help="What the key is for.")],
-    tenant: Annotated[str, typer.Option(help="Whose groups it opens; no other's.")],
+    tenant: Annotated[
+        str,
+        typer.Option(help="Whose groups it opens; no other's. Those registered without keys are public's."),
+    ],
     scope: Annotated[list[str], typer.Option(help="read, write (and read) or admin (all); repeatable.")],
     database: Database = DEFAULT_DATABASE,
     as_json: Json = False,
 ) -> None:
-    """Make an API key; its secret is shown this once."""
-    with _key_ring(database) as ring:
+    """Make an API key; its secret is shown this once.
+
+    Groups that were registered without keys belong to the tenant "public".
+    """
+    with _tables(database) as (ring, registry):
         key, secret = ring.create(name, tenant, scope)
+        held = registry.tenants()
     if as_json:
-        print(json.dumps(_describe(key) | {"secret": secret}))
+        print(json.dumps(_describe(key) | {"secret": secret, "groups": held}))
     else:
         allowed = ", ".join(key.scopes)
         print(f"key {key.key_id} of tenant {key.tenant} ({allowed}); its secret, shown this once:")
         print(secret)
+        if held and tenant not in held:
+            print(_whose(tenant, held))
 
 
 @key_app.command("list")
@@ -124,16 +136,34 @@ def key_revoke(
     print(json.dumps(_describe(key)) if as_json else f"key {key.key_id} ({key.name}) is revoked")
 
 
+def _whose(tenant: str, held: dict[str, int]) -> str:
+    """What to know of a key whose tenant has no groups where others have some."""
+    some = [f"{name} ({count})" for name, count in list(held.items())[:_MOST_TENANTS]]
+    more = [f"{len(held) - _MOST_TENANTS} more"] if len(held) > _MOST_TENANTS else []
+    other = PUBLIC if PUBLIC in held else next(iter(held))
+    return (
+        f"tenant {tenant} has no groups; there are groups of: {', '.join(some + more)}. Groups registered "
+        f"without keys are {PUBLIC}'s. This key does not reach them; one made with --tenant {other} does"
+    )
+
+
 @contextmanager
-def _key_ring(database: str) -> Iterator[KeyRing]:
+def _tables(database: str) -> Iterator[tuple[KeyRing, Registry]]:
     with _extra_needed():
         from gpo_ray.serving.database import open_database
         from gpo_ray.serving.keys import KeyRing
+        from gpo_ray.serving.registry import Registry
     engine = open_database(database)
     try:
-        yield KeyRing(engine)
+        yield KeyRing(engine), Registry(engine)
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _key_ring(database: str) -> Iterator[KeyRing]:
+    with _tables(database) as (ring, _):
+        yield ring
 
 
 @contextmanager

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from alembic import command
 from alembic.config import Config
@@ -31,6 +35,9 @@ from gpo_ray.serving.schema import VERSION_TABLE, groups
 
 BUSY_SECONDS = 30
 """How long one writer of an SQLite file waits for another."""
+FORGET_SECONDS = 5
+"""How long a deletion waits for readers, until nothing of what was deleted is in the files of SQLite."""
+_REWRITTEN = 1  # user_version of a file in which nothing is left of what earlier versions deleted
 MIGRATION_LOCK = 0x67706F  # an advisory lock belongs to a database, so the number need only be ours there
 POSTGRES_DEFAULTS: dict[str, Any] = {
     "application_name": "gpo",
@@ -49,7 +56,7 @@ def open_database(url: str) -> Engine:
     """Connect to a database and bring its tables up to date; several processes may do so at once.
 
     A committed transaction outlives ``kill -9`` and a loss of power (on PostgreSQL, unless its
-    ``synchronous_commit`` is off).
+    ``synchronous_commit`` is off). The files of SQLite can be read by their owner only.
 
     Args:
         url: SQLAlchemy URL, ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
@@ -67,6 +74,9 @@ def open_database(url: str) -> Engine:
                 _check(connection, place)
             with engine.begin() as connection:
                 _migrate(connection, place)
+            if parsed.get_backend_name() == "sqlite":
+                _rewrite(engine)
+                forget_deleted(engine)  # of a process that was killed before it did
         except BaseException:
             engine.dispose()
             raise
@@ -85,6 +95,22 @@ def transaction(engine: Engine) -> Iterator[Connection]:
             yield connection
     except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as e:
         raise RegistryUnavailable("the database of groups and keys does not answer; try again later") from e
+
+
+def forget_deleted(engine: Engine) -> None:
+    """Leave nothing of what was deleted or replaced in the files of SQLite.
+
+    Deleted bytes are overwritten in the database; here what the write-ahead log still has of them goes. A
+    reader that does not finish within ``FORGET_SECONDS`` leaves that to the next deletion.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with suppress(exc.OperationalError), single_statements(engine).connect() as connection:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={1000 * FORGET_SECONDS}")
+        try:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={1000 * BUSY_SECONDS}")
 
 
 def single_statements(engine: Engine) -> Engine:
@@ -129,12 +155,15 @@ def _place(url: URL) -> str:
 
 def _sqlite(url: URL) -> Engine:
     patience = _unless_given({"timeout": BUSY_SECONDS}, url)
+    if (file := _file(url)) is not None:
+        _keep_private(file, _place(url))
     engine = create_engine(url, connect_args=patience, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -143,6 +172,46 @@ def _sqlite(url: URL) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _file(url: URL) -> Path | None:
+    """The file of a database, if it is one that may be written."""
+    name = url.database or ""
+    if name.startswith("file:"):  # SQLite's own kind of URI
+        written = url.query.get("mode", "rwc") == "rwc" and url.query.get("vfs") is None
+        name = unquote(urlsplit(name).path) if written else ""
+    return None if name in ("", ":memory:") or "\0" in name else Path(name)
+
+
+def _keep_private(file: Path, place: str) -> None:
+    """Let only the owner read the database, from its first byte on; SQLite makes its other files alike.
+
+    Files that are there are not opened here: closing one again would drop SQLite's locks on it.
+    """
+    with suppress(OSError):  # there already, or what SQLite itself will say
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    for part in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal"))):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            mode = part.stat().st_mode
+            if stat.S_ISDIR(mode) or not mode & 0o077:
+                continue
+            if not stat.S_ISREG(mode):
+                raise ConfigError(f"{place}: {part} is no regular file")
+            with suppress(PermissionError):  # another's: looked at below
+                part.chmod(0o600)
+            if part.stat().st_mode & 0o077:
+                raise ConfigError(
+                    f"{place}: others may read {part}, and its mode cannot be changed to 600 here"
+                )
+
+
+def _rewrite(engine: Engine) -> None:
+    """Once for each file: what was deleted before deletions overwrote anything goes."""
+    with suppress(exc.OperationalError), single_statements(engine).connect() as connection:  # busy: next time
+        if connection.exec_driver_sql("PRAGMA user_version").scalar() == 0:
+            connection.exec_driver_sql("VACUUM")
+            connection.exec_driver_sql(f"PRAGMA user_version={_REWRITTEN}")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
 
 
 def _postgres(url: URL) -> Engine:

@@ -15,8 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ray import serve
-from ray.exceptions import RayActorError, RayError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from gpo_ray.config import StrictConfig, parse
@@ -29,6 +29,7 @@ from gpo_ray.serving.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder
 from gpo_ray.serving.metrics import IngressMetrics, Metrics
 from gpo_ray.serving.predictor import BatchPredictor, PredictRequest
 from gpo_ray.serving.settings import Replicas, ServeSettings
+from gpo_ray.terminal_text import one_line
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -122,8 +123,10 @@ class Predictor:
                 await asyncio.to_thread(self._predictor.swap, wanted)
                 self._serving = wanted
             self._problem = None
-        except GPOError as e:
-            self._problem = str(e)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as e:  # noqa: BLE001 -- whatever it raises, panics of extensions too
+            self._problem = _in_words(e)
 
     async def check_health(self) -> None:
         """Called by Serve every few seconds; Ray exports a gauge only while it is set again and again."""
@@ -133,7 +136,7 @@ class Predictor:
         """The first question through a handle takes seconds, which no caller should wait for."""
         if self._warm:
             return
-        with contextlib.suppress(TimeoutError, RayError, RayServeException):
+        with contextlib.suppress(Exception):  # real requests say what is wrong, one by one
             answer = Answer(prompt="?", responses=("yes", "no"), choice=0)
             await asyncio.wait_for(self.predict([answer], [answer], time.time()), WARM_UP_SECONDS)
         self._warm = True
@@ -194,6 +197,12 @@ class Predictor:
         return await self._encoder.encode.remote(slate)
 
 
+def _in_words(error: BaseException) -> str:
+    """Why a bundle was not taken; of errors that are not ours, which may say anything, with their kind."""
+    words = str(error) if isinstance(error, GPOError) else f"{type(error).__name__}: {error}"
+    return f"the bundle was not taken: {one_line(words)[:500]}"
+
+
 def _failure(error: GPOError) -> Failure:
     return Failure(error if isinstance(error, QuestionTooLongError) else DataError(str(error)))
 
@@ -250,8 +259,13 @@ class Ingress:
         return api
 
 
-def options(replicas: Replicas, ongoing: int, user_config: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Deployment options; ``ongoing`` requests run on each copy at the same time."""
+def options(
+    replicas: Replicas, ongoing: int, user_config: dict[str, Any] | None = None, patience: float = 20
+) -> dict[str, Any]:
+    """Deployment options; ``ongoing`` requests run on each copy at the same time.
+
+    A copy that is told to stop gives them ``patience`` seconds.
+    """
     found: dict[str, Any] = {
         "ray_actor_options": {"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
         "max_ongoing_requests": ongoing,
@@ -259,7 +273,8 @@ def options(replicas: Replicas, ongoing: int, user_config: dict[str, Any] | None
         "backpressure_config": {"status_code": 429, "retry_after_s": 1},
         "health_check_period_s": 5,
         "health_check_timeout_s": 30,
-        "graceful_shutdown_timeout_s": 20,
+        "graceful_shutdown_timeout_s": patience,
+        "graceful_shutdown_wait_loop_s": 0.2,
     }
     if replicas.max > replicas.min:
         found["autoscaling_config"] = {

@@ -65,7 +65,10 @@ IfMatch = Annotated[
 ]
 IfNoneMatch = Annotated[str | None, Header(description="* if the group must be new; 409 if it is not.")]
 Limit = Annotated[int, Query(ge=1, le=PAGE, description="Groups on the page at most.")]
-After = Annotated[str | None, Query(pattern=GROUP_ID_PATTERN, description="The page starts after this id.")]
+After = Annotated[
+    str | None,
+    Query(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="The page starts after this id."),
+]
 
 
 def create_api(

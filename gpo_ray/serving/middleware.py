@@ -16,10 +16,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpo_ray.serving.problems import Refused, Trace, problem, route_path, start_trace
+from gpo_ray.serving.reach import is_loopback
 
 LOG = getLogger("gpo_ray.serving")
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SAFE = {
     "X-Content-Type-Options": "nosniff",
@@ -44,8 +44,8 @@ class Gate:
         app: the application.
         body_bytes: longest body of a request; longer ones get 413 as soon as that is known.
         page_policy: Content-Security-Policy of what is not under /v1 and sets none itself.
-        local: whether only names of this machine are taken for it: without API keys, a website whose name
-            is made to point here (DNS rebinding) could ask in its visitor's place.
+        local: whether only this machine may ask, and by its own names: without API keys, a website whose
+            name is made to point here (DNS rebinding) could ask in its visitor's place.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Gate:
     def _refuse_foreign(self, scope: Scope) -> Refused | None:
         headers = Headers(scope=scope)
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self._local and _hostname(host) not in LOOPBACK:
+        if self._local and not (is_loopback(_hostname(host)) and _is_near(scope, headers)):
             return Refused(HTTPStatus.MISDIRECTED_REQUEST, "without API keys only this machine may ask")
         if origin is not None and origin.partition("://")[2].lower() != host.lower():
             return Refused(HTTPStatus.FORBIDDEN, "pages of other sites may not ask")
@@ -142,6 +142,13 @@ class Gate:
             headers["Cache-Control"] = "no-store"
         else:
             headers.setdefault("Content-Security-Policy", self._page_policy)
+
+
+def _is_near(scope: Scope, headers: Headers) -> bool:
+    """Whether a request comes from this machine, and was not passed on for another one by a proxy on it."""
+    client = scope.get("client")
+    passed_on = any(name in headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
+    return client is not None and is_loopback(client[0]) and not passed_on
 
 
 def _hostname(host: str) -> str | None:

@@ -20,7 +20,7 @@ share one event loop.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -33,6 +33,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.serving.backend import Backend
 from gpo_ray.serving.keys import KeyRing
 from gpo_ray.serving.page_actions import PageActions
+from gpo_ray.serving.page_log import keep_log_closed, log_failure
 from gpo_ray.serving.page_views import PageView
 from gpo_ray.serving.registry import Registry
 from gpo_ray.serving.settings import ServeSettings
@@ -94,6 +95,7 @@ def mount_page(
         DataError: if the survey cannot be read.
     """
     settings.check_page()
+    keep_log_closed()
     if settings.require_keys and keys is None:
         raise ConfigError("page: require_keys is on and there are no keys")
     host = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
@@ -155,4 +157,12 @@ class _Surroundings:
             await send(message)
 
         scope[_ACTIONS] = self._actions
-        await self._app(scope, note_disconnect, send_with_headers)
+        if scope["type"] != "websocket":
+            await self._app(scope, note_disconnect, send_with_headers)
+            return
+        try:
+            await self._app(scope, note_disconnect, send_with_headers)
+        except Exception as e:  # noqa: BLE001 -- a server would log its message, with what was sent
+            log_failure(e)
+            with suppress(Exception):
+                await send_with_headers({"type": "websocket.close", "code": 1011})

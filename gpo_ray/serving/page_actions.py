@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 
 from gpo_ray.errors import DataError, GPOError
 from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import PreferenceDataset, question_key
-from gpo_ray.serving.access import PUBLIC, RateLimit
+from gpo_ray.serving.access import RateLimit
 from gpo_ray.serving.backend import Backend, Overloaded, SlatePrediction
 from gpo_ray.serving.keys import KeyRing, Scope
 from gpo_ray.serving.registry import Registry, StoredGroup
-from gpo_ray.serving.settings import ServeSettings
+from gpo_ray.serving.schemas import GROUP_ID_WORDS, GroupId, GroupPut, PredictRequest, Question
+from gpo_ray.serving.settings import PUBLIC, ServeSettings
+
+M = TypeVar("M", bound=BaseModel)
 
 MOST_GROUPS = 2_000
 """Groups offered for choice."""
@@ -47,11 +51,54 @@ class Shown:
     distributions: list[Distribution]
 
 
+def taken(schema: type[M], values: dict[str, Any]) -> M:
+    """What a visitor gave, if the API would take it too.
+
+    Raises:
+        DataError: saying in words what is not as it must be.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as e:
+        raise DataError(_in_words(e.errors()[0])) from e
+
+
+_SINGULAR = {"context": "answer", "questions": "question", "responses": "response"}
+_PLURAL = {"context": "answers", "questions": "questions", "responses": "responses"}
+
+
+def _in_words(error: Any) -> str:
+    """A mistake as a sentence, without what was sent."""
+    place, limits, last = error["loc"], error.get("ctx", {}), error["loc"][-1] if error["loc"] else ""
+    what = " ".join(str(p + 1) if isinstance(p, int) else _SINGULAR.get(p, p) for p in place)
+    match error["type"]:
+        case "too_long":
+            return f"There are more than {limits['max_length']:,} {_PLURAL.get(last, last)}."
+        case "too_short":
+            return f"There are fewer than {limits['min_length']:,} {_PLURAL.get(last, last)}."
+        case "string_pattern_mismatch" if last == "group_id":
+            return f"The id must be {GROUP_ID_WORDS}."
+        case "string_pattern_mismatch":
+            reason = "holds a character that cannot be stored"
+        case "string_too_long":
+            reason = f"has more than {limits['max_length']:,} characters"
+        case "string_too_short":
+            reason = "is empty"
+        case _:
+            reason = f"is not as it must be: {error['msg'].removeprefix('Value error, ')}"
+    return f"The {what or 'question'} {reason}."
+
+
+class _GroupId(BaseModel):
+    group_id: GroupId
+
+
 def parse_slate(prompt: str, responses: str) -> Slate:
     """A question as typed, one response a line.
 
     Raises:
-        DataError: if the prompt is empty, or there are not two different responses.
+        DataError: if the prompt is empty, there are not two different responses, or the API would not take
+            them.
     """
     lines = [line.strip() for line in responses.splitlines() if line.strip()]
     if not prompt.strip():
@@ -60,7 +107,7 @@ def parse_slate(prompt: str, responses: str) -> Slate:
         raise DataError("Type at least two responses, one on each line.")
     if len(set(lines)) < len(lines):
         raise DataError("Two responses are the same.")
-    return Slate(prompt=prompt.strip(), responses=tuple(lines))
+    return taken(Question, {"prompt": prompt.strip(), "responses": lines})
 
 
 def answer_by_choice(slate: Slate, choice: int) -> Answer:
@@ -86,9 +133,16 @@ class Survey:
     """The questions of a survey, and what its groups answered."""
 
     def __init__(self, dataset: PreferenceDataset) -> None:
-        self.questions = {
-            q.question_id: Slate(prompt=q.prompt, responses=q.responses) for q in dataset.iter_questions()
-        }
+        self.questions: dict[str, Slate] = {}
+        self.left_out = 0
+        """Questions that are not offered, since no request may hold them."""
+        for q in dataset.iter_questions():
+            try:
+                slate = taken(Question, {"prompt": q.prompt, "responses": q.responses})
+            except DataError:
+                self.left_out += 1
+            else:
+                self.questions[q.question_id] = slate
         self._rows = {q.key: i for i, q in enumerate(dataset.iter_questions())}
         self._groups = {g: i for i, g in enumerate(dataset.groups["group_id"].to_pylist())}
         self._group_of, self._question_of = dataset.group_codes(), dataset.question_codes()
@@ -137,7 +191,7 @@ class PageActions:
         """Store a group; its id.
 
         Raises:
-            DataError: without answers, or with an id that cannot be one.
+            DataError: without answers, or with anything that the API would not take.
             VersionConflict: if there is such a group and ``replace`` is off.
         """
         tenant = await self._tenant(secret, "write")
@@ -146,12 +200,15 @@ class PageActions:
             raise DataError("Type an id for the group.")
         if not answers:
             raise DataError("Answer at least one question.")
+        wanted = taken(_GroupId, {"group_id": wanted}).group_id
+        context = [a.model_dump(exclude_none=True) for a in answers]
+        group = taken(GroupPut, {"description": description.strip(), "context": context})
         await asyncio.to_thread(
             self._registry.put,
             tenant,
             wanted,
-            description.strip(),
-            tuple(answers),
+            group.description,
+            group.context,
             must_be_new=not replace,
         )
         return wanted
@@ -171,6 +228,7 @@ class PageActions:
             raise DataError("Choose a group.")
         if not 0 < len(slates) <= MOST_QUESTIONS:
             raise DataError(f"Choose 1 to {MOST_QUESTIONS} questions.")
+        slates = taken(PredictRequest, {"questions": [s.model_dump() for s in slates]}).questions
         groups = [await asyncio.to_thread(self._registry.get, tenant, g) for g in dict.fromkeys(group_ids)]
         predicted = await asyncio.gather(*(self._backend.predict(g.context, slates) for g in groups))
         shown = []

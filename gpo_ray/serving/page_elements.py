@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from nicegui import ui
@@ -20,6 +19,7 @@ from gpo_ray.serving.page_actions import (
     answer_by_percent,
     parse_slate,
 )
+from gpo_ray.serving.page_log import log_failure
 
 OFFERED = 3
 """Questions of the survey that are chosen at first."""
@@ -85,8 +85,8 @@ class Submit:
             problem = str(e)
         except (Overloaded, Unavailable):
             problem = "The service is busy. Try again in a moment."
-        except Exception:
-            logging.getLogger(__name__).exception("the page failed")
+        except Exception as e:  # noqa: BLE001 -- a visitor must not end the page
+            log_failure(e)
             problem = "Something went wrong in the service; its log says what."
         self._busy = False
         if problem and not self._problem.is_deleted:
@@ -117,6 +117,9 @@ class QuestionPicker:
             value=list(self._slates)[:OFFERED],
             on_change=lambda: on_change(self.chosen()) if on_change else None,
         ).props("outlined use-chips")
+        if actions.survey and actions.survey.left_out:
+            left_out = count(actions.survey.left_out, "question")
+            Text("p", f"{left_out} of the survey cannot be asked: too many or too long responses.")
         with ui.expansion("Another question", value=not self._slates).classes("gpo-own"):
             self._prompt = text_input("Your question")
             self._responses = lines_input("Its responses, one on each line")

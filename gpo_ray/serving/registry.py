@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gpo_ray.errors import DataError, GPOError, UnknownGroupError
 from gpo_ray.predicting import Answer
-from gpo_ray.serving.database import single_statements, transaction
+from gpo_ray.serving.database import forget_deleted, single_statements, transaction
 from gpo_ray.serving.schema import groups
 
 LONGEST_NAME = 200
@@ -120,6 +120,8 @@ class Registry:
             connection.execute(
                 update(groups).where(key).values(**values, context=content, answers=len(context))
             )
+        if exists:
+            forget_deleted(self._engine)
         return StoredGroup(group_id=group_id, context=context, **values), not exists
 
     def get(self, tenant: str, group_id: str) -> StoredGroup:
@@ -161,6 +163,13 @@ class Registry:
             connection.execute(
                 update(groups).where(key).values(description="", context=None, etag="", answers=0)
             )
+        forget_deleted(self._engine)
+
+    def tenants(self) -> dict[str, int]:
+        """How many groups each tenant has, of those that have any."""
+        found = select(groups.c.tenant, func.count()).where(_LIVE).group_by(groups.c.tenant)
+        with transaction(self._reader) as connection:
+            return {row.tenant: row[1] for row in connection.execute(found.order_by(groups.c.tenant))}
 
     def list(self, tenant: str, after: str | None = None, limit: int = 100) -> tuple[GroupSummary, ...]:
         """Some of a tenant's groups, in the order of their ids.

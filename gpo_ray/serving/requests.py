@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Coroutine, Set
 from email.message import Message
 from typing import Any
@@ -13,42 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from gpo_ray.serving.problems import Refused
-
-
-def parse_json(body: bytes) -> Any:
-    """The value of a JSON text (RFC 8259), without the liberties that Python's parser takes.
-
-    Raises:
-        ValueError: if it is not UTF-8 or not JSON, repeats a key, holds a number that a double cannot,
-            half a surrogate pair, or is nested too deeply.
-    """
-    try:
-        value = json.loads(
-            body.decode(), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite
-        )
-        if b"\\ud" in body or b"\\uD" in body:
-            json.dumps(value, ensure_ascii=False).encode()
-    except RecursionError as e:
-        raise ValueError("nested too deeply") from e
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise ValueError("a key is repeated")
-    return made
-
-
-def _refuse(_: str) -> Any:
-    raise ValueError("not a number of JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is too large")
-    return value
+from gpo_ray.strict_json import parse_json
 
 
 class StrictRequest(Request):

@@ -8,15 +8,18 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
+import ray
 from ray import serve
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.ray_session import ray_session, require
 from gpo_ray.serving.app import assemble, check
 from gpo_ray.serving.database import open_database
+from gpo_ray.serving.instance import LOGGING, STOP_SECONDS, is_free, leave
 from gpo_ray.serving.keys import KeyRing
-from gpo_ray.serving.middleware import LOOPBACK
+from gpo_ray.serving.reach import MAKE_A_KEY, check_reach
 from gpo_ray.serving.settings import ServeSettings
 
 NAME = "gpo"
@@ -34,45 +37,108 @@ def run(
     Without API keys everybody who reaches the port may do everything, so that only this machine may.
 
     Args:
-        settings: of the service; ``require_keys`` is set by whether there are any.
+        settings: of the service; unless they say it, ``require_keys`` is set by whether there are any.
         host: address to listen on.
         port: port to listen on.
         address: of the Ray cluster; by default a local one is started.
         announce: told what the user should know.
 
     Raises:
-        GPOError: if a setting names something that cannot be used, or the cluster is too small.
+        GPOError: if a setting names something that cannot be used, the cluster is too small, or others'
+            Serve on it cannot be joined.
     """
-    engine = open_database(settings.database)
-    keyed = KeyRing(engine).any()
-    engine.dispose()
-    if not keyed and host not in LOOPBACK:
-        raise ConfigError(
-            f"without API keys only this machine may ask, and --host is {host}; make one with: "
-            "gpo serve key create --name NAME --tenant TENANT --scope read --scope write"
-        )
+    keyed = keys_needed(settings)
+    check_reach(keyed, host, "--host")
     settings = settings.model_copy(update={"require_keys": keyed})
-    _check_free(host, port)
-    check(settings)
-    # a lost proxy is replaced after three missed checks, by default ten seconds apart
-    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2")
-    stop = threading.Event()
-    with ray_session(address):
-        for number in (signal.SIGINT, signal.SIGTERM):  # after Ray, which sets its own
-            signal.signal(number, lambda *_: stop.set())
-        require(settings.need())
-        logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        serve.start(http_options={"host": host, "port": port})
-        try:
-            serve.run(assemble(settings), name=NAME, logging_config={"encoding": "JSON"})
-            where = f"http://{host}:{port}"
-            announce(f"serving {settings.bundle} at {where} (page: {where}/, API: {where}/v1)")
-            if not keyed:
-                announce("no API keys: only this machine may ask, and everybody on it may do everything")
-            stop.wait()
-            announce("stopping")
-        finally:
-            serve.shutdown()
+    stop, alone = _Stop(), not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
+    with suppress(_ToldToStop, KeyboardInterrupt):  # Ray makes the one of the other while it waits
+        stop.listen()
+        if not ray.is_initialized():  # on a cluster that was joined, Serve may listen there already
+            _check_free(host, port)
+        check(settings)
+        # a lost proxy is replaced after three missed checks, by default ten seconds apart
+        os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2")
+        with ray_session(address):
+            stop.listen()  # again: Ray has set its own
+            require(settings.need())
+            logging.getLogger("ray.serve").setLevel(logging.WARNING)
+            first = is_free(host, port, NAME)
+            if first:
+                _check_free(host, port)
+            try:
+                if first:
+                    serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
+                application = assemble(settings, patience=STOP_SECONDS)
+                serve.run(application, name=NAME, logging_config=LOGGING)
+                where = f"http://{host}:{port}"
+                announce(f"serving {settings.bundle} at {where} (page: {where}/, API: {where}/v1)")
+                if not keyed:
+                    announce("no API keys: only this machine may ask, and everybody on it may do everything")
+                stop.wait()
+            finally:
+                if stop.told():
+                    announce("stopping")
+                leave(NAME, first and not alone)  # a cluster of our own ends with all that is on it
+
+
+def keys_needed(settings: ServeSettings) -> bool:
+    """Whether requests need keys: if there are any, or were, or the settings say so.
+
+    Raises:
+        ConfigError: if the settings say otherwise than the keys, or keys are needed and there is none that
+            works: what was closed does not open by itself.
+    """
+    said = settings.require_keys if "require_keys" in settings.model_fields_set else None
+    engine = open_database(settings.database)
+    try:
+        ring = KeyRing(engine)
+        works, were = ring.any(), bool(ring.list())
+    finally:
+        engine.dispose()
+    if works and said is False:
+        raise ConfigError(
+            "require_keys: false, and there are API keys; leave it out, or revoke them (gpo serve key list)"
+        )
+    if not works and said:
+        raise ConfigError(f"require_keys: true, and no API key works; make one with: {MAKE_A_KEY}")
+    if not works and were and said is None:
+        raise ConfigError(
+            f"every API key is revoked; make one with: {MAKE_A_KEY}; or say require_keys: false in --config"
+        )
+    return works
+
+
+class _ToldToStop(BaseException):
+    """SIGINT or SIGTERM while the service starts, which may take minutes."""
+
+
+class _Stop:
+    """Ends a start at once, and a running service that waits for it; later signals change nothing."""
+
+    def __init__(self) -> None:
+        self._told = threading.Event()
+        self._starting = True
+
+    def listen(self) -> None:
+        """Be told by SIGINT and SIGTERM from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._tell)
+
+    def _tell(self, *_: object) -> None:
+        self._told.set()
+        if self._starting:
+            self._starting = False
+            raise _ToldToStop
+
+    def wait(self) -> None:
+        """Until told."""
+        self._starting = False
+        self._told.wait()
+
+    def told(self) -> bool:
+        """Whether it was told; what follows is the end, which is not to be interrupted."""
+        self._starting = False
+        return self._told.is_set()
 
 
 def _check_free(host: str, port: int) -> None:

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Strin
 from gpo_ray.predicting import Answer, Slate
 
 GROUP_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=:-]{0,199}$"
+GROUP_ID_WORDS = "1 to 200 letters, digits and . _ = : -, the first a letter or digit"
+"""The pattern in words."""
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL cannot store the character
 
 GroupId = Annotated[str, StringConstraints(pattern=GROUP_ID_PATTERN)]

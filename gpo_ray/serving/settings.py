@@ -13,6 +13,8 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.resources import Need, serve_need
 
 DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
+PUBLIC = "public"
+"""Tenant of everybody where no keys are needed."""
 
 
 class Replicas(StrictConfig):

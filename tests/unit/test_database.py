@@ -1,10 +1,14 @@
 """The database of the service: its tables are made and kept up to date, and it is refused with a reason."""
 
+import os
+import stat
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+import gpo_ray.serving.database as database_module
 from gpo_ray.errors import ConfigError
 from gpo_ray.serving.database import open_database
 from gpo_ray.serving.schema import VERSION_TABLE, metadata
@@ -67,6 +71,46 @@ def test_sqlite_survives_a_loss_of_power(tmp_path):
         }
     engine.dispose()
     assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def modes(folder):
+    return {p.name: stat.S_IMODE(p.stat().st_mode) for p in folder.glob("g.sqlite*")}
+
+
+@pytest.mark.parametrize("url", ["sqlite:///{}/g.sqlite", "sqlite:///file:{}/g.sqlite?uri=true"])
+@pytest.mark.parametrize("made_before", [False, True])
+def test_only_the_owner_reads_the_files_of_sqlite(tmp_path, url, made_before):
+    mask = os.umask(0)
+    try:
+        if made_before:
+            before = open_database(f"sqlite:///{tmp_path}/g.sqlite")
+            for name in modes(tmp_path):
+                (tmp_path / name).chmod(0o666)
+            assert "g.sqlite-wal" in modes(tmp_path)
+        engine = open_database(url.format(tmp_path))
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM gpo_keys"))
+            found = modes(tmp_path)
+        engine.dispose()
+        if made_before:
+            before.dispose()
+    finally:
+        os.umask(mask)
+    assert set(found) == {"g.sqlite", "g.sqlite-wal", "g.sqlite-shm"}
+    assert set(found.values()) == {0o600}
+
+
+def test_a_database_is_private_before_sqlite_sees_it(tmp_path, monkeypatch):
+    seen = []
+    make = database_module.create_engine
+
+    def note(*arguments, **options):
+        seen.append(modes(tmp_path))
+        return make(*arguments, **options)
+
+    monkeypatch.setattr(database_module, "create_engine", note)
+    open_database(f"sqlite:///{tmp_path}/g.sqlite").dispose()
+    assert seen == [{"g.sqlite": 0o600}]
 
 
 @pytest.mark.parametrize(

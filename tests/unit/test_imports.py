@@ -24,7 +24,8 @@ MAY_IMPORT_RAY = (
     "cluster/ray_schemas.py",
 )
 TIERS = (
-    {"errors", "config", "locations", "storage", "resources", "ray_session", "threads"},
+    {"errors", "config", "locations", "storage", "resources", "ray_session", "threads"}
+    | {"memory_left", "strict_json", "terminal_text"},
     {"preferences"},
     {"embedding"},
     {"model"},

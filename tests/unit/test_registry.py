@@ -248,3 +248,41 @@ def test_kill_9_loses_nothing_that_was_stored(registry, database_url, workers):
     assert len(found) - len(said) in (0, 1)
     assert registry.get("t", said[-1]).description == f"number {len(said) - 1}"
     assert registry.put("t", "after", "", (TEA,))[1]
+
+
+def held(folder, secret):
+    """Files of a database that hold some bytes."""
+    return [p.name for p in sorted(folder.glob("groups.sqlite*")) if secret.encode() in p.read_bytes()]
+
+
+@pytest.mark.parametrize("length", [10, 3_000, 40_000])
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_what_was_deleted_is_in_no_file(tmp_path, how, length):
+    engine = open_database(f"sqlite:///{tmp_path}/groups.sqlite")
+    registry, reader = Registry(engine), Registry(engine)
+    for i in range(20):  # pages around it that are full
+        registry.put("t", f"other-{i}", "x" * 700, (Answer(prompt="p", responses=("a", "b"), choice=0),))
+    told = Answer(prompt="only-here " * (length // 10), responses=("a", "b"), choice=0)
+    registry.put("t", "g", "also-here", (told,))
+    assert held(tmp_path, "only-here")
+    assert reader.get("t", "g").description == "also-here"
+    if how == "deleted":
+        registry.delete("t", "g")
+    else:
+        registry.put("t", "g", "", (Answer(prompt="p", responses=("a", "b"), choice=1),))
+    assert held(tmp_path, "only-here") == held(tmp_path, "also-here") == []
+    assert len(registry.list("t")) == 20 + (how == "replaced")
+    engine.dispose()
+
+
+def test_what_an_earlier_version_deleted_goes_at_the_next_start(tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path}/groups.sqlite")
+    Registry(engine).put("t", "g", "", (Answer(prompt="only-here " * 3000, responses=("a", "b"), choice=0),))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA secure_delete=OFF")
+        connection.exec_driver_sql("DELETE FROM gpo_groups")
+        connection.exec_driver_sql("PRAGMA user_version=0")
+    engine.dispose()
+    assert held(tmp_path, "only-here")
+    open_database(f"sqlite:///{tmp_path}/groups.sqlite").dispose()
+    assert held(tmp_path, "only-here") == []

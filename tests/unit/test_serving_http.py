@@ -17,6 +17,7 @@ from asgi_lifespan import LifespanManager
 from serving_backend import BUNDLE, KEYS, LocalBackend, LogLines, answer, make_service, question
 
 from gpo_ray.errors import DataError, QuestionTooLongError
+from gpo_ray.predicting import Answer
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.serving import access
 from gpo_ray.serving.backend import Overloaded, Unavailable
@@ -164,8 +165,25 @@ def test_pages(call):
         assert len(page["groups"]) == 3
     assert [(g["group_id"], g["answers"]) for g in seen] == [(f"g{i}", i + 1) for i in range(7)]
     assert call("GET", "/v1/groups").json()["next"] is None
-    for params in ({"limit": 0}, {"limit": 101}, {"limit": "x"}, {"after": "/"}, {"limt": 1}, {"": ""}):
+    wrong = (
+        {"limit": 0},
+        {"limit": 101},
+        {"limit": "x"},
+        {"after": ""},
+        {"after": "a" * 201},
+        {"after": "\0"},
+    )
+    for params in (*wrong, {"limt": 1}, {"": ""}):
         check_problem(call("GET", "/v1/groups", params=params), 422)
+
+
+def test_pages_go_on_after_an_id_that_an_earlier_version_took(service, call):
+    for group_id in ("a", "my group / é", "z"):
+        service.registry.put("north", group_id, "d" * 5_000, (Answer(**answer()),))
+    first = call("GET", "/v1/groups", params={"limit": 2}).json()
+    assert first["next"] == "my group / é"
+    rest = call("GET", "/v1/groups", params={"after": first["next"]}).json()
+    assert [g["group_id"] for g in rest["groups"]] == ["z"]
 
 
 def expected(backend, context, questions):

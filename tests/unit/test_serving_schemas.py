@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from serving_backend import answer, question
 
 from gpo_ray.predicting import Answer, Slate
-from gpo_ray.serving.requests import parse_json
 from gpo_ray.serving.schemas import (
     GroupAnswer,
     GroupPut,
@@ -16,6 +15,7 @@ from gpo_ray.serving.schemas import (
     Question,
     RankRequest,
 )
+from gpo_ray.strict_json import MOST_DEPTH, parse_json
 
 
 def test_an_answer_and_a_question_are_those_that_the_model_side_takes():
@@ -121,6 +121,12 @@ NOT_JSON = {
     "comma": b"[1,]",
     "control character": b'"\x01"',
 }
+
+
+def test_levels_are_bounded_as_stated():
+    parse_json(b"[" * MOST_DEPTH + b"]" * MOST_DEPTH)
+    with pytest.raises(ValueError, match="64 levels"):
+        parse_json(b'{"a": [' * (MOST_DEPTH // 2) + b"[]" + b"]}" * (MOST_DEPTH // 2))
 
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
