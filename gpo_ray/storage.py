@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.locations import inside, locate, without_password
+from gpo_ray.manifests import MOST_BYTES, parse_manifest, require_fields
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -95,10 +97,21 @@ class Folder:
             infos = self._fs.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
         return sorted(infos, key=lambda i: i.base_name)
 
-    def read(self, name: str) -> bytes:
-        """The bytes of one file; raises ``self.error`` naming it when it cannot be read."""
-        with self._guard(self.where(name), "read"), self._fs.open_input_file(f"{self._path}/{name}") as f:
-            return bytes(f.readall())
+    def read(self, name: str, most: int | None = None) -> bytes:
+        """The bytes of one file, which may be bounded.
+
+        Raises:
+            GPOError: of class ``self.error``, if it cannot be read, is no ordinary file (a pipe would never
+                end), or has more bytes than ``most``.
+        """
+        path, where = f"{self._path}/{name}", self.where(name)
+        with self._guard(where, "read"):
+            if self.is_local and Path(path).exists() and not Path(path).is_file():
+                raise self.error(f"{where}: not a file")
+            with self._fs.open_input_file(path) as f:
+                if most is not None and f.size() > most:
+                    raise self.error(f"{where}: longer than the {most:,} bytes that are read of such a file")
+                return bytes(f.readall())
 
     def write(self, name: str, data: bytes) -> dict[str, Any]:
         """Write one file atomically; a reader sees the old bytes or the new, never a part.
@@ -185,10 +198,9 @@ class Folder:
             GPOError: of class ``self.error``, if the record is damaged or cannot be written.
         """
         if self.exists(name):
-            try:
-                before = dict(json.loads(self.read(name)))
-            except (ValueError, TypeError) as e:
-                raise self.error(f"{self.where(name)}: damaged; {hint}") from e
+            before = parse_json(self.read(name), f"{self.where(name)}: damaged", self.error, f"; {hint}")
+            if not isinstance(before, dict):
+                raise self.error(f"{self.where(name)}: damaged; {hint}")
             different = [k for k in identity if before.get(k) != identity[k]]
             if different:
                 return different
@@ -225,8 +237,15 @@ class Folder:
         manifest = {"kind": kind, "format": FORMAT, "files": files, **meta}
         self.write(MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
 
-    def read_manifest(self, kind: str, hint: str = "") -> dict[str, Any]:
-        """The manifest, checked to be of ``kind`` and of a known format.
+    def read_manifest(
+        self, kind: str, hint: str = "", fields: Mapping[str, type] | None = None
+    ) -> dict[str, Any]:
+        """The manifest, checked to be of ``kind`` and of a known format, see :func:`parse_manifest`.
+
+        Args:
+            kind: of result.
+            hint: what to do about one that is not there or damaged.
+            fields: what a manifest of the kind must have besides, and of which type.
 
         Raises:
             GPOError: of class ``self.error``, if it is absent, unreadable or of another kind.
@@ -236,18 +255,15 @@ class Folder:
             raise self.error(f"{self.uri}: no such folder{advice}")
         if not self.exists(MANIFEST):
             raise self.error(f"{self.uri}: no {MANIFEST}, so nothing complete is here{advice}")
-        try:
-            manifest = json.loads(self.read(MANIFEST))
-            found, version = manifest["kind"], manifest["format"]
-            for entry in manifest["files"].values():
-                int(entry["bytes"]), str(entry["sha256"])
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
-            raise self.error(f"{self.where(MANIFEST)}: damaged{advice}") from e
+        where = self.where(MANIFEST)
+        manifest = parse_manifest(self.read(MANIFEST, MOST_BYTES), where, self.error, advice)
+        found, version = manifest["kind"], manifest["format"]
         if found != kind:
             raise self.error(f"{self.uri}: holds {found!r}, expected {kind!r}{advice}")
         if version != FORMAT:
             raise self.error(f"{self.uri}: format {version} is not known to this version of gpo_ray{advice}")
-        return dict(manifest)
+        require_fields(manifest, fields or {}, where, self.error, advice)
+        return manifest
 
     def check_size(self, name: str, manifest: dict[str, Any]) -> None:
         """Compare a file with the size its manifest gives; for those too large to read for it.

@@ -199,7 +199,9 @@ class EmbeddingStore:
 
     def manifest(self) -> dict[str, Any]:
         """What the store holds; raises :class:`EmbeddingError` if it is not complete."""
-        return self.folder.read_manifest(KIND, hint="make it with: gpo embed")
+        return self.folder.read_manifest(
+            KIND, hint="make it with: gpo embed", fields={"fingerprint": str, "template": str}
+        )
 
     def _read_shard(self, name: str, listed: dict[str, Any] | None) -> tuple[pa.Table, dict[str, Any]]:
         data = self.folder.read_checked(name, {"files": {name: listed}}) if listed else self.folder.read(name)

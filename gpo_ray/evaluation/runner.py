@@ -11,9 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+from pydantic import TypeAdapter, ValidationError
 from tqdm.auto import tqdm
+from typing_extensions import TypedDict
 
 from gpo_ray import __version__
+from gpo_ray.documents import parse_json
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocol import MODELS, EvaluationPlan, evaluate_split
@@ -29,6 +32,22 @@ from gpo_ray.resources import evaluate_need
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
 
 IDENTITY = "evaluation.json"
+
+
+class _Row(TypedDict):
+    """What every row of a scored split has, among other values."""
+
+    method: str
+    protocol: str
+    group_id: str
+    fraction: float
+    seed: int
+    context: int
+    curve: bool
+    alignment: float | None
+
+
+_ROWS = TypeAdapter(list[_Row])
 
 
 def evaluate(
@@ -181,10 +200,13 @@ def _file(number: int) -> str:
 
 
 def _read(scored: Folder, name: str) -> list[dict[str, Any]]:
+    where, advice = f"{scored.where(name)}: damaged", "; delete it, and that split is scored again"
+    rows = parse_json(scored.read(name), where, ConfigError, advice)
     try:
-        return list(json.loads(scored.read(name)))
-    except ValueError as e:
-        raise ConfigError(f"{scored.where(name)}: damaged; delete it, and that split is scored again") from e
+        _ROWS.validate_python(rows, strict=True)
+    except ValidationError as e:
+        raise ConfigError(f"{where}{advice}") from e
+    return list(rows)
 
 
 def _split_task(

@@ -24,6 +24,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from gpo_ray.config import ModelConfig, parse
+from gpo_ray.documents import parse_json
 from gpo_ray.errors import BundleError, ConfigError
 from gpo_ray.model.kernel import Floats
 from gpo_ray.model.memory import GroupMemory, QuestionMemory, precision
@@ -116,9 +117,8 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
     folder = Folder(uri, BundleError)
     manifest = folder.read_manifest(KIND, hint="make it with: gpo train")
     try:
-        raw = json.loads(folder.read_checked(CONFIG, manifest))
-        config = parse(BundleConfig, raw, folder.where(CONFIG))
-        provenance = json.loads(folder.read_checked(PROVENANCE, manifest))
+        config = parse(BundleConfig, _read_json(folder, CONFIG, manifest), folder.where(CONFIG))
+        provenance = _read_json(folder, PROVENANCE, manifest)
         weights = load_tensors(folder.read_checked(WEIGHTS, manifest))
         memory = None
         if config.model.prior != "none":
@@ -132,6 +132,10 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
         reason = " ".join(str(e).split())[:300]
         raise BundleError(f"{folder.where(WEIGHTS)}: does not fit {CONFIG}: {reason}") from e
     return Bundle(model.eval().requires_grad_(False), config, provenance, memory, _content_id(manifest))
+
+
+def _read_json(folder: Folder, name: str, manifest: dict[str, Any]) -> Any:
+    return parse_json(folder.read_checked(name, manifest), folder.where(name), BundleError)
 
 
 def _content_id(manifest: dict[str, Any]) -> str:
@@ -164,7 +168,7 @@ def _memory_files(known: QuestionMemory) -> dict[str, bytes]:
 
 
 def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> QuestionMemory:
-    raw = json.loads(folder.read_checked(MEMORY_QUESTIONS, manifest))
+    raw = _read_json(folder, MEMORY_QUESTIONS, manifest)
     values = parse(_MemoryQuestions, raw, folder.where(MEMORY_QUESTIONS))
     tensors = load_tensors(folder.read_checked(MEMORY, manifest))
     sizes = np.asarray(list(values.sizes.values()), np.int64)

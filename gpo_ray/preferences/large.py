@@ -90,8 +90,10 @@ def is_large(survey: str) -> bool:
     Raises:
         DataError: if no complete survey is there.
     """
-    manifest = Folder(survey, DataError).read_manifest(SURVEY, hint="make it with: gpo survey import")
-    return int(manifest.get("preferences", 0)) >= LARGE
+    manifest = Folder(survey, DataError).read_manifest(
+        SURVEY, hint="make it with: gpo survey import", fields={"preferences": int}
+    )
+    return bool(manifest["preferences"] >= LARGE)
 
 
 def contents_id(survey: str) -> str:

@@ -21,6 +21,7 @@ from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.ray_session import ray_session, require, user_error
 from gpo_ray.resources import train_need
 from gpo_ray.storage import Folder
+from gpo_ray.training.checkpoints import resume
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
@@ -153,8 +154,7 @@ def _worker(settings: dict[str, Any]) -> None:
     last = ray.train.get_checkpoint()
     if last is not None:
         with last.as_directory() as folder:
-            engine.load(Path(folder))
-            progress = Progress.load(Path(folder))
+            progress = resume(engine, Path(folder), str(job.run_folder))
             progress.note_resumption(job.config.steps)
             torch.distributed.barrier()  # before any worker lets go of the folder
     log = RunLog(job.run_folder, progress.history) if engine.rank == 0 else None

@@ -8,7 +8,7 @@ import torch
 from tqdm.auto import tqdm
 
 from gpo_ray.errors import ResourceError
-from gpo_ray.training.checkpoints import Checkpoints
+from gpo_ray.training.checkpoints import Checkpoints, resume
 from gpo_ray.training.engine import LocalEngine, new_model
 from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
@@ -42,8 +42,7 @@ def train_local(
     checkpoints = Checkpoints(job.run_folder)
     with checkpoints.newest() as last:
         if last is not None:
-            engine.load(last)
-            progress = Progress.load(last)
+            progress = resume(engine, last, str(job.run_folder))
             progress.note_resumption(job.config.steps)
     log = RunLog(job.run_folder, progress.history)
 

@@ -147,7 +147,7 @@ def prepare(job: TrainJob) -> Prepared:
         answers = SortedAnswers.open(job.answers_folder, dataset.slate_sizes())
     store = EmbeddingStore(job.embeddings)
     embeddings = store.load(dataset, job.config.model.pooling)
-    made = store.folder.read_manifest("embeddings")
+    made = store.folder.read_manifest("embeddings", fields={"model": str, "dtype": str})
     raw = arrays = PreferenceArrays.build(dataset, embeddings, answers)
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     if job.config.standardize:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import yaml
 
 from gpo_ray.config import TrainConfig, load_train_config
+from gpo_ray.documents import parse_json
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import PreferenceArrays
@@ -87,7 +88,8 @@ def run_search(
     _claim(folder, search, space, sources, restart)
     ledger = Ledger(folder.child("trials"))
     if folder.exists(MANIFEST) and len(ledger.ended()) >= search.trials:
-        return dict(json.loads(folder.read_checked("result.json", folder.read_manifest(KIND))))
+        data = folder.read_checked("result.json", folder.read_manifest(KIND))
+        return dict(parse_json(data, folder.where("result.json"), ConfigError))
     log = None if search.mlflow is None else MlflowLog(search.mlflow, f"gpo tune {folder.absolute}", space)
     with ray_session(address):
         require(tune_need(search))
