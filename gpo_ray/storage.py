@@ -25,6 +25,7 @@ from pyarrow import fs
 from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.locations import inside, locate, without_password
+from gpo_ray.locks import LOCK, TEMPORARY, TakenError, holds, locked, temporary_held
 from gpo_ray.manifests import MOST_BYTES, parse_manifest, require_fields
 
 MANIFEST = "manifest.json"
@@ -85,8 +86,8 @@ class Folder:
             return self._fs.get_file_info(path).type != fs.FileType.NotFound
 
     def names(self) -> list[str]:
-        """Names of the files directly inside, sorted; temporary files left by a crash excluded."""
-        return [i.base_name for i in self._listed() if i.is_file and not i.base_name.startswith(".tmp-")]
+        """Names of the files directly inside, sorted; temporary files and the lock excluded."""
+        return [i.base_name for i in self._listed() if i.is_file and i.base_name != LOCK]
 
     def folders(self) -> list[str]:
         """Names of the folders directly inside, sorted."""
@@ -95,7 +96,7 @@ class Folder:
     def _listed(self) -> list[fs.FileInfo]:
         with self._guard(self.uri, "listed"):
             infos = self._fs.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
-        return sorted(infos, key=lambda i: i.base_name)
+        return sorted((i for i in infos if not i.base_name.startswith(TEMPORARY)), key=lambda i: i.base_name)
 
     def read(self, name: str, most: int | None = None) -> bytes:
         """The bytes of one file, which may be bounded.
@@ -120,11 +121,7 @@ class Folder:
             Its manifest entry: ``{"bytes": int, "sha256": str}``.
         """
         target = f"{self._path}/{name}"
-        if self.is_local and JOB_COPY in target:
-            raise ConfigError(
-                f"{self.uri}: a path in the working folder of a Ray job, which Ray deletes after the job; "
-                "give an absolute path on shared storage, or a URI"
-            )
+        self._refuse_job_copy()
         with self._guard(self.where(name), "written"):
             if self.is_local:
                 with _replacing(Path(target)) as temporary:
@@ -133,6 +130,36 @@ class Folder:
                 with self._fs.open_output_stream(target) as f:
                     f.write(data)
         return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    def _refuse_job_copy(self) -> None:
+        if self.is_local and JOB_COPY in f"{self._path}/":
+            raise ConfigError(
+                f"{self.uri}: a path in the working folder of a Ray job, which Ray deletes after the job; "
+                "give an absolute path on shared storage, or a URI"
+            )
+
+    @contextlib.contextmanager
+    def writing(self, wait: bool = False) -> Iterator[None]:
+        """Be the only writer here while the block lasts, as far as the file system has locks.
+
+        Object stores have none: there nothing is locked.
+
+        Args:
+            wait: whether to wait for another writer to end.
+
+        Raises:
+            ConfigError: if the folder cannot be written, or another process writes here, unless ``wait``.
+        """
+        with contextlib.ExitStack() as stack:
+            if self.is_local:
+                self._refuse_job_copy()
+                try:
+                    with self._guard(self.uri, "written"):
+                        stack.enter_context(locked(Path(self._path), wait))
+                except TakenError as e:
+                    advice = "wait for it to end, then run the same command again"
+                    raise ConfigError(f"{self.uri}: {e} is writing here; {advice}") from e
+            yield
 
     def adopt(self, file: Path) -> dict[str, Any]:
         """Take in a local file under its name, atomically, whatever its size; it is gone from where it was.
@@ -159,9 +186,15 @@ class Folder:
                 self._fs.delete_file(f"{self._path}/{name}")
 
     def remove_all(self) -> None:
-        """Delete the folder and everything in it."""
-        if self.exists():
-            with self._guard(self.uri, "removed"):
+        """Delete the folder and everything in it; what :meth:`writing` holds stays, empty."""
+        with self._guard(self.uri, "removed"):
+            if self.is_local and holds(Path(self._path)):
+                for path in Path(self._path).iterdir():
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path)
+                    elif path.name != LOCK:
+                        path.unlink()
+            elif self.exists():
                 self._fs.delete_dir(self._path)
 
     def claim(self, kind: str) -> None:
@@ -179,7 +212,7 @@ class Folder:
         Raises:
             ConfigError: if not.
         """
-        name = f".tmp-{uuid.uuid4().hex}"
+        name = f"{TEMPORARY}{uuid.uuid4().hex}"
         self.write(name, b"")
         self.remove(name)
 
@@ -209,9 +242,10 @@ class Folder:
 
     def publish(self, kind: str, contents: dict[str, bytes], **meta: Any) -> None:
         """Write all files of a result, replacing an earlier one of the same kind; manifest last."""
-        self.begin(kind)
-        files = {name: self.write(name, data) for name, data in contents.items()}
-        self.write_manifest(kind, files, **meta)
+        with self.writing():
+            self.begin(kind)
+            files = {name: self.write(name, data) for name, data in contents.items()}
+            self.write_manifest(kind, files, **meta)
 
     def begin(self, kind: str) -> None:
         """Make ready for a result's files to be written, replacing an earlier one of the same kind."""
@@ -301,12 +335,13 @@ class Folder:
 def _replacing(target: Path) -> Iterator[Path]:
     """A path beside ``target`` to write to; what is there in the end takes its place at once."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
+    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
-        yield temporary
-        with temporary.open("rb") as f:
-            os.fsync(f.fileno())
-        temporary.replace(target)
+        with temporary_held(temporary):
+            yield temporary
+            with temporary.open("rb") as f:
+                os.fsync(f.fileno())
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -25,7 +25,7 @@ from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
 
-KIND = "embeddings"
+KIND, SHARD = "embeddings", "shard-"
 STORE_DTYPES = ("float32", "float16")
 Key = tuple[str, str]  # (question_id, question_key)
 Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -93,16 +93,46 @@ class EmbeddingStore:
             The shard's name and manifest entry.
         """
         identity = repr([(q.question_id, q.key) for q in questions])
-        name = f"shard-{hashlib.sha256(identity.encode()).hexdigest()[:20]}.parquet"
+        name = f"{SHARD}{hashlib.sha256(identity.encode()).hexdigest()[:20]}.parquet"
         metadata = {b"fingerprint": fingerprint.encode(), b"template": TEMPLATE.encode()}
         table = _shard_table(questions, encoded, dtype).replace_schema_metadata(metadata)
         return name, self.folder.write(name, parquet_bytes(table))
 
     def commit(self, fingerprint: str, shards: dict[str, dict[str, Any]], **meta: Any) -> None:
-        """Declare the store complete."""
-        self.folder.write_manifest(
-            KIND, dict(sorted(shards.items())), fingerprint=fingerprint, template=TEMPLATE, **meta
-        )
+        """Declare the store complete, with what others wrote into it meanwhile.
+
+        In an object store nothing locks others out. Each writes all its shards before its manifest, and looks
+        for the others' afterwards: whoever comes last has seen them all. (Of the same questions, embedded at
+        the same time, one shard replaces the other, and reading may find another hash than is listed; the
+        next run makes those again.)
+
+        Raises:
+            EmbeddingError: if others' shards are of another model or template, or some of these are gone.
+        """
+        written: dict[str, dict[str, Any]] | None = None
+        listed = shards | self._others(shards, fingerprint)
+        while listed != written:
+            files = dict(sorted(listed.items()))
+            self.folder.write_manifest(KIND, files, fingerprint=fingerprint, template=TEMPLATE, **meta)
+            written, listed = listed, listed | self._others(listed, fingerprint)
+
+    def _others(self, listed: dict[str, Any], fingerprint: str) -> dict[str, dict[str, Any]]:
+        """Manifest entries of the readable shards that are not listed."""
+        names = {n for n in self.folder.names() if n.startswith(SHARD)}
+        gone = sorted(listed.keys() - names)
+        if gone:
+            raise EmbeddingError(
+                f"{self.folder}: {gone[0]} is gone: another process works here; run the same command again"
+            )
+        found: dict[str, dict[str, Any]] = {}
+        for name in sorted(names - listed.keys()):
+            try:
+                table, entry = self._read_shard(name, None)
+            except EmbeddingError:
+                continue  # damaged: made again by whoever needs it
+            self._check_origin(table, fingerprint)
+            found[name] = entry
+        return found
 
     def contents(self, fingerprint: str, readings: bool = True) -> StoreContents:
         """Inspect an existing store, complete or interrupted, so that it can be continued.
@@ -119,7 +149,7 @@ class EmbeddingStore:
         shards: dict[str, dict[str, Any]] = {}
         damaged = dict.fromkeys(listed, "is listed in the manifest but missing")
         for name in self.folder.names():
-            if not name.startswith("shard-"):
+            if not name.startswith(SHARD):
                 continue
             damaged.pop(name, None)
             try:

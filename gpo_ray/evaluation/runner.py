@@ -97,18 +97,19 @@ def evaluate(
     arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), plan.poolings())
     folder = Folder(out, ConfigError)
     sources = {"survey": dataset.fingerprint(), "embeddings": fingerprint}
-    scored = _begin(folder, plan, splits, sources)
-    with ray_session(address):
-        rows = _run(plan, arrays, splits, scored, progress_bar)
-    surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
-    title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
-    folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
-    result = _results(plan, rows)
-    folder.write("report.html", render_report(title, rows, result).encode())
-    result |= {"out": out, "report": folder.where("report.html")}
-    result["seconds"] = round(time.monotonic() - started, 3)
-    folder.write("results.json", json.dumps(result, indent=1, allow_nan=False).encode())
-    scored.remove_all()
+    with folder.writing():
+        scored = _begin(folder, plan, splits, sources)
+        with ray_session(address):
+            rows = _run(plan, arrays, splits, scored, progress_bar)
+        surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
+        title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
+        folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
+        result = _results(plan, rows)
+        folder.write("report.html", render_report(title, rows, result).encode())
+        result |= {"out": out, "report": folder.where("report.html")}
+        result["seconds"] = round(time.monotonic() - started, 3)
+        folder.write("results.json", json.dumps(result, indent=1, allow_nan=False).encode())
+        scored.remove_all()
     return result
 
 

@@ -56,6 +56,19 @@ def train_distributed(
     if zero_stage not in (0, 1, 2, 3):
         raise ConfigError(f"zero stage {zero_stage} is not one of 0, 1, 2, 3")
     job = dataclasses.replace(job, engine=f"deepspeed, {workers} workers, ZeRO {zero_stage}")
+    with job.writing():
+        return _train(job, workers, zero_stage, gpus_per_worker, address, progress_bar, restart)
+
+
+def _train(
+    job: TrainJob,
+    workers: int,
+    zero_stage: int,
+    gpus_per_worker: float,
+    address: str | None,
+    progress_bar: bool,
+    restart: bool,
+) -> dict[str, Any]:
     sort_first(job, address)
     prepared = prepare(job)
     groups = min(len(prepared.data.train_groups), job.config.episodes.groups)

@@ -34,6 +34,13 @@ def train_local(
     """
     if device != "cpu" and not torch.cuda.is_available():
         raise ResourceError("--gpus-per-worker: this machine has no GPU; leave it out to train on the CPU")
+    with job.writing():
+        return _train(job, progress_bar, device, restart, address)
+
+
+def _train(
+    job: TrainJob, progress_bar: bool, device: str, restart: bool, address: str | None
+) -> dict[str, Any]:
     sort_first(job, address)
     prepared = prepare(job)
     job.claim(prepared, restart)
