@@ -27,6 +27,7 @@ from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.locations import inside, locate, without_password
 from gpo_ray.locks import LOCK, TEMPORARY, TakenError, holds, locked, temporary_held
 from gpo_ray.manifests import MOST_BYTES, parse_manifest, require_fields
+from gpo_ray.tables import ParquetSource
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -356,8 +357,5 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 
 def read_parquet_bytes(data: bytes, where: str, error: type[GPOError]) -> pa.Table:
-    """The inverse of :func:`parquet_bytes`; raises ``error`` naming ``where`` if it is not Parquet."""
-    try:
-        return pq.read_table(io.BytesIO(data))
-    except (pa.ArrowInvalid, OSError) as e:
-        raise error(f"{where}: not a readable Parquet file ({e})") from e
+    """The inverse of :func:`parquet_bytes`, as :meth:`~gpo_ray.tables.ParquetSource.read` reads it."""
+    return ParquetSource(data, where, error).read()

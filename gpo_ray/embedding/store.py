@@ -32,6 +32,15 @@ Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Of one question: its responses' vectors (R, E) and letter log-probabilities (R,)."""
 
 
+_COLUMNS = {
+    "question_key": pa.string(),
+    "question_id": pa.string(),
+    "response_index": pa.int32(),
+    "letter_logprob": pa.float32(),
+}
+"""Of every shard, beside its vectors."""
+
+
 @dataclass(frozen=True)
 class Embeddings:
     """Vectors of a data set's responses, question by question in the data set's order.
@@ -216,13 +225,16 @@ class EmbeddingStore:
         if unknown:
             raise EmbeddingError(f"pooling {unknown[0]!r} is not one of {list(POOLINGS)}")
         data = self.folder.read_checked(name, manifest)
-        table = read_parquet_bytes(data, self.folder.where(name), EmbeddingError)
+        table = _checked(data, self.folder.where(name))
         self._check_origin(table, manifest["fingerprint"])
         if needs_readings(pooling) and not _has_readings(table):
             raise EmbeddingError(
                 f"{self.folder}: was made without the readings {list(READINGS)}; run gpo embed again "
                 "with another --out, or train with a configuration of another model.pooling"
             )
+        absent = [p for p in pooling.split("+") if p not in table.column_names]
+        if absent:
+            raise EmbeddingError(f"{self.folder.where(name)}: no column {absent[0]!r}; run gpo embed again")
         if keys is not None:
             table = table.filter(pc.is_in(table["question_key"], keys))
         return _by_question(table, pooling)
@@ -235,12 +247,13 @@ class EmbeddingStore:
 
     def _read_shard(self, name: str, listed: dict[str, Any] | None) -> tuple[pa.Table, dict[str, Any]]:
         data = self.folder.read_checked(name, {"files": {name: listed}}) if listed else self.folder.read(name)
-        table = read_parquet_bytes(data, self.folder.where(name), EmbeddingError)
+        table = _checked(data, self.folder.where(name))
         return table, {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     def _check_origin(self, table: pa.Table, fingerprint: str) -> None:
         metadata = table.schema.metadata or {}
-        model, template = (metadata.get(k, b"?").decode() for k in (b"fingerprint", b"template"))
+        found = (metadata.get(k, b"?") for k in (b"fingerprint", b"template"))
+        model, template = (value.decode(errors="replace") for value in found)
         if model != fingerprint:
             raise EmbeddingError(
                 f"{self.folder}: holds embeddings of model {model}, not of {fingerprint}; "
@@ -250,6 +263,32 @@ class EmbeddingStore:
             raise EmbeddingError(
                 f"{self.folder}: was made with template {template}, not {TEMPLATE}; choose another folder"
             )
+
+
+def _checked(data: bytes, where: str) -> pa.Table:
+    """A shard, with all the columns that it must have and nothing in them that cannot be computed with."""
+    table = read_parquet_bytes(data, where, EmbeddingError)
+    vectors = [p for p in POOLINGS if p in table.column_names]
+    kinds = {f.name: f.type for f in table.schema}
+    wrong = [name for name, kind in _COLUMNS.items() if kinds.get(name) != kind]
+    wrong += [p for p in vectors if not _is_vector(kinds[p])]
+    if wrong or not vectors:
+        raise EmbeddingError(f"{where}: damaged: no column {[*wrong, *POOLINGS][0]!r} of its type")
+    for name in (*_COLUMNS, *vectors):
+        column = table[name]
+        if column.null_count:
+            raise EmbeddingError(f"{where}: damaged: column {name!r} lacks values")
+        for chunk in column.chunks if name in vectors or name == "letter_logprob" else []:
+            values = (chunk.flatten() if name in vectors else chunk).to_numpy(zero_copy_only=False)
+            if not (np.isfinite(values) | ((values < 0) & (name == "letter_logprob"))).all():
+                raise EmbeddingError(f"{where}: damaged: column {name!r} holds a value that is not finite")
+    return table
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_fixed_size_list(kind) and kind.list_size > 0 and pa.types.is_floating(kind.value_type)
+    )
 
 
 def _has_readings(table: pa.Table) -> bool:
