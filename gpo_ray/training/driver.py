@@ -17,17 +17,21 @@ import ray.util
 import torch.distributed
 from tqdm.auto import tqdm
 
+from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError, ResourceError
+from gpo_ray.manifests import require_file_name
 from gpo_ray.ray_session import ray_session, require, user_error
 from gpo_ray.resources import train_need
 from gpo_ray.storage import Folder
-from gpo_ray.training.checkpoints import resume
+from gpo_ray.training.checkpoints import RESTART, resume
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
 from gpo_ray.training.run import METRICS, RunLog, TrainJob, finish, prepare, sort_first
 
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""Ray Train's record of a run's checkpoints."""
 MAX_FAILURES = 3
 """Lost workers after which a run gives up; the same command then goes on from its last checkpoint."""
 MAX_STARTS = 30
@@ -79,6 +83,7 @@ def _train(
     with ray_session(address):
         require(train_need(workers, gpus_per_worker))
         job.claim(prepared, restart)
+        check_snapshot(job.run_folder)
         trainer = ray.train.torch.TorchTrainer(
             _worker,
             train_loop_config={"job": job, "zero_stage": zero_stage},
@@ -103,6 +108,26 @@ def _train(
             progress = Progress.load(Path(folder))
     prepared = prepared.trained()
     return finish(job, prepared, progress)
+
+
+def check_snapshot(run: Folder) -> None:
+    """Check Ray's record of a run's checkpoints, which it would load, and remove, wherever it says they are.
+
+    Raises:
+        ConfigError: if it names anything but a folder in the run's.
+    """
+    if not run.exists(SNAPSHOT):
+        return
+    where = run.where(SNAPSHOT)
+    pending = [parse_json(run.read(SNAPSHOT), where, ConfigError, f"; {RESTART}")]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            for name in (v for k, v in value.items() if "checkpoint_dir_name" in k):
+                for one in name if isinstance(name, list) else [name]:
+                    require_file_name(one, where, ConfigError, f"; {RESTART}")
+        if isinstance(value, dict | list):
+            pending += value.values() if isinstance(value, dict) else value
 
 
 def _run_config(job: TrainJob) -> ray.train.RunConfig:
