@@ -137,8 +137,10 @@ def survey_import(
         "min_questions": min_questions,
         "contentious": contentious,
     }
-    dataset = read_survey(kind, source, parse(ReadOptions, values, "survey import"))
-    dataset.save(out)
+    options = parse(ReadOptions, values, "survey import")
+    with Folder(out).writing():
+        dataset = read_survey(kind, source, options)
+        dataset.save(out)
     result = _survey_counts(dataset) | {"out": out}
     if as_json:
         _print_json(result)
@@ -154,9 +156,10 @@ def survey_merge(
     as_json: Json = False,
 ) -> None:
     """Unite two surveys; a question that both ask, in the same words, becomes one."""
-    surveys = [PreferenceDataset.load(folder) for folder in (first, second)]
-    merged = merge_surveys(*surveys)
-    merged.save(out)
+    with Folder(out).writing():
+        surveys = [PreferenceDataset.load(folder) for folder in (first, second)]
+        merged = merge_surveys(*surveys)
+        merged.save(out)
     same = sum(s.questions.num_rows for s in surveys) - merged.questions.num_rows
     if as_json:
         _print_json(_survey_counts(merged) | {"same_questions": same, "out": out})
@@ -403,7 +406,8 @@ def quickstart(out: Out = "quickstart-out", address: Address = None, as_json: Js
     """Run the whole pipeline on the embedded survey and language model, in a few minutes."""
     from gpo_ray.quickstart import run
 
-    result = run(out, address, _progress(), quiet=as_json)
+    with Folder(out).writing():
+        result = run(out, address, _progress(), quiet=as_json)
     if as_json:
         _print_json(result)
 

@@ -7,9 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gpo_ray.documents import read_yaml_documents
 from gpo_ray.errors import ConfigError
 
 C = TypeVar("C", bound=BaseModel)
@@ -182,12 +182,10 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _mapping(file: Any, where: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8-sig")) or {}
-    except (OSError, UnicodeDecodeError) as e:
-        raise ConfigError(f"{where}: not a readable text file: {e}") from e
-    except yaml.YAMLError as e:
-        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(e).split())}") from e
+    documents = read_yaml_documents(file, where, ConfigError)
+    if len(documents) > 1:
+        raise ConfigError(f"{where}: holds {len(documents)} YAML documents, expected one")
+    values = (documents[0] if documents else None) or {}
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: expected keys and values, found {type(values).__name__}")
     return values

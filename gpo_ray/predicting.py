@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from gpo_ray.documents import read_json
 from gpo_ray.embedding.encoder import Encoder, needs_readings
 from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
 from gpo_ray.embedding.template import TEMPLATE
@@ -129,11 +129,11 @@ def bundle_language_model(config: BundleConfig, model: str | None, bundle: str) 
 def _read(path: str, schema: TypeAdapter[Any]) -> Any:
     try:
         with local_copy(path) as file:
-            values = json.loads(file.read_text(encoding="utf-8-sig"))
+            values = read_json(file, path, DataError)
     except FileNotFoundError as e:
         raise DataError(f"{path}: no such file") from e
     except (OSError, ValueError) as e:
-        raise DataError(f"{path}: not a readable JSON file: {e}") from e
+        raise DataError(f"{path}: not a readable file: {e}") from e
     try:
         items = schema.validate_python(values, strict=False)
     except ValidationError as e:

@@ -15,7 +15,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from gpo_ray import strict_json
+from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.locations import inside, locate, without_password
-from gpo_ray.strict_json import parse_json
+from gpo_ray.locks import LOCK, TEMPORARY, TakenError, holds, locked, temporary_held
+from gpo_ray.manifests import MOST_BYTES, parse_manifest, require_fields
+from gpo_ray.tables import ParquetSource
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-MOST_MANIFEST_BYTES = 64_000_000
-"""Some 400,000 files."""
 JOB_COPY = "/runtime_resources/working_dir_files/"
 """In the path of a job's working folder: Ray's copy of what was submitted."""
 
@@ -87,8 +89,8 @@ class Folder:
             return self._fs.get_file_info(path).type != fs.FileType.NotFound
 
     def names(self) -> list[str]:
-        """Names of the files directly inside, sorted; temporary files left by a crash excluded."""
-        return [i.base_name for i in self._listed() if i.is_file and not i.base_name.startswith(".tmp-")]
+        """Names of the files directly inside, sorted; temporary files and the lock excluded."""
+        return [i.base_name for i in self._listed() if i.is_file and i.base_name != LOCK]
 
     def folders(self) -> list[str]:
         """Names of the folders directly inside, sorted."""
@@ -97,7 +99,7 @@ class Folder:
     def _listed(self) -> list[fs.FileInfo]:
         with self._guard(self.uri, "listed"):
             infos = self._fs.get_file_info(fs.FileSelector(self._path, allow_not_found=True))
-        return sorted(infos, key=lambda i: i.base_name)
+        return sorted((i for i in infos if not i.base_name.startswith(TEMPORARY)), key=lambda i: i.base_name)
 
     def read(self, name: str, most: int | None = None) -> bytes:
         """The bytes of one file, of which there may be a limit.
@@ -127,11 +129,7 @@ class Folder:
             Its manifest entry: ``{"bytes": int, "sha256": str}``.
         """
         target = f"{self._path}/{name}"
-        if self.is_local and JOB_COPY in target:
-            raise ConfigError(
-                f"{self.uri}: a path in the working folder of a Ray job, which Ray deletes after the job; "
-                "give an absolute path on shared storage, or a URI"
-            )
+        self._refuse_job_copy()
         with self._guard(self.where(name), "written"):
             if self.is_local:
                 with _replacing(Path(target)) as temporary:
@@ -140,6 +138,36 @@ class Folder:
                 with self._fs.open_output_stream(target) as f:
                     f.write(data)
         return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    def _refuse_job_copy(self) -> None:
+        if self.is_local and JOB_COPY in f"{self._path}/":
+            raise ConfigError(
+                f"{self.uri}: a path in the working folder of a Ray job, which Ray deletes after the job; "
+                "give an absolute path on shared storage, or a URI"
+            )
+
+    @contextlib.contextmanager
+    def writing(self, wait: bool = False) -> Iterator[None]:
+        """Be the only writer here while the block lasts, as far as the file system has locks.
+
+        Object stores have none: there nothing is locked.
+
+        Args:
+            wait: whether to wait for another writer to end.
+
+        Raises:
+            ConfigError: if the folder cannot be written, or another process writes here, unless ``wait``.
+        """
+        with contextlib.ExitStack() as stack:
+            if self.is_local:
+                self._refuse_job_copy()
+                try:
+                    with self._guard(self.uri, "written"):
+                        stack.enter_context(locked(Path(self._path), wait))
+                except TakenError as e:
+                    advice = "wait for it to end, then run the same command again"
+                    raise ConfigError(f"{self.uri}: {e} is writing here; {advice}") from e
+            yield
 
     def adopt(self, file: Path) -> dict[str, Any]:
         """Take in a local file under its name, atomically, whatever its size; it is gone from where it was.
@@ -166,9 +194,15 @@ class Folder:
                 self._fs.delete_file(f"{self._path}/{name}")
 
     def remove_all(self) -> None:
-        """Delete the folder and everything in it."""
-        if self.exists():
-            with self._guard(self.uri, "removed"):
+        """Delete the folder and everything in it; what :meth:`writing` holds stays, empty."""
+        with self._guard(self.uri, "removed"):
+            if self.is_local and holds(Path(self._path)):
+                for path in Path(self._path).iterdir():
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path)
+                    elif path.name != LOCK:
+                        path.unlink()
+            elif self.exists():
                 self._fs.delete_dir(self._path)
 
     def claim(self, kind: str) -> None:
@@ -186,7 +220,7 @@ class Folder:
         Raises:
             ConfigError: if not.
         """
-        name = f".tmp-{uuid.uuid4().hex}"
+        name = f"{TEMPORARY}{uuid.uuid4().hex}"
         self.write(name, b"")
         self.remove(name)
 
@@ -205,10 +239,9 @@ class Folder:
             GPOError: of class ``self.error``, if the record is damaged or cannot be written.
         """
         if self.exists(name):
-            try:
-                before = dict(json.loads(self.read(name)))
-            except (ValueError, TypeError) as e:
-                raise self.error(f"{self.where(name)}: damaged; {hint}") from e
+            before = parse_json(self.read(name), f"{self.where(name)}: damaged", self.error, f"; {hint}")
+            if not isinstance(before, dict):
+                raise self.error(f"{self.where(name)}: damaged; {hint}")
             different = [k for k in identity if before.get(k) != identity[k]]
             if different:
                 return different
@@ -217,9 +250,10 @@ class Folder:
 
     def publish(self, kind: str, contents: dict[str, bytes], **meta: Any) -> None:
         """Write all files of a result, replacing an earlier one of the same kind; manifest last."""
-        self.begin(kind)
-        files = {name: self.write(name, data) for name, data in contents.items()}
-        self.write_manifest(kind, files, **meta)
+        with self.writing():
+            self.begin(kind)
+            files = {name: self.write(name, data) for name, data in contents.items()}
+            self.write_manifest(kind, files, **meta)
 
     def begin(self, kind: str) -> None:
         """Make ready for a result's files to be written, replacing an earlier one of the same kind."""
@@ -245,8 +279,15 @@ class Folder:
         manifest = {"kind": kind, "format": FORMAT, "files": files, **meta}
         self.write(MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
 
-    def read_manifest(self, kind: str, hint: str = "") -> dict[str, Any]:
-        """The manifest, checked to be of ``kind`` and of a known format.
+    def read_manifest(
+        self, kind: str, hint: str = "", fields: Mapping[str, type] | None = None
+    ) -> dict[str, Any]:
+        """The manifest, checked to be of ``kind`` and of a known format, see :func:`parse_manifest`.
+
+        Args:
+            kind: of result.
+            hint: what to do about one that is not there or damaged.
+            fields: what a manifest of the kind must have besides, and of which type.
 
         Raises:
             GPOError: of class ``self.error``, if it is absent, unreadable or of another kind.
@@ -256,18 +297,15 @@ class Folder:
             raise self.error(f"{self.uri}: no such folder{advice}")
         if not self.exists(MANIFEST):
             raise self.error(f"{self.uri}: no {MANIFEST}, so nothing complete is here{advice}")
-        try:
-            manifest = parse_json(self.read(MANIFEST, MOST_MANIFEST_BYTES))
-            found, version = manifest["kind"], manifest["format"]
-            for entry in manifest["files"].values():
-                _check_entry(entry)
-        except (ValueError, KeyError, TypeError, AttributeError) as e:
-            raise self.error(f"{self.where(MANIFEST)}: damaged{advice}") from e
+        where = self.where(MANIFEST)
+        manifest = parse_manifest(self.read(MANIFEST, MOST_BYTES), where, self.error, advice)
+        found, version = manifest["kind"], manifest["format"]
         if found != kind:
             raise self.error(f"{self.uri}: holds {found!r}, expected {kind!r}{advice}")
         if version != FORMAT:
             raise self.error(f"{self.uri}: format {version} is not known to this version of gpo_ray{advice}")
-        return dict(manifest)
+        require_fields(manifest, fields or {}, where, self.error, advice)
+        return manifest
 
     def check_size(self, name: str, manifest: dict[str, Any]) -> None:
         """Compare a file with the size its manifest gives; for those too large to read for it.
@@ -311,7 +349,7 @@ class Folder:
         """
         data = self.read_checked(name, manifest, most)
         try:
-            return parse_json(data)
+            return strict_json.parse_json(data)
         except ValueError as e:
             raise self.error(f"{self.where(name)}: not JSON that can be understood: {e}") from e
 
@@ -320,13 +358,6 @@ class Folder:
 
     def _mismatch(self, name: str, how: str) -> GPOError:
         return self.error(f"{self.where(name)}: does not match its manifest: it {how}; make it again")
-
-
-def _check_entry(entry: dict[str, Any]) -> None:
-    """Raise unless a manifest's entry of a file has a size and a hash."""
-    size, sha256 = entry["bytes"], entry["sha256"]
-    if type(size) is not int or size < 0 or not isinstance(sha256, str):
-        raise ValueError("a file's size or hash is none")
 
 
 def _read_regular(path: str, most: int | None) -> tuple[int, bytes]:
@@ -348,12 +379,13 @@ def _read_regular(path: str, most: int | None) -> tuple[int, bytes]:
 def _replacing(target: Path) -> Iterator[Path]:
     """A path beside ``target`` to write to; what is there in the end takes its place at once."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".tmp-{uuid.uuid4().hex}")
+    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
-        yield temporary
-        with temporary.open("rb") as f:
-            os.fsync(f.fileno())
-        temporary.replace(target)
+        with temporary_held(temporary):
+            yield temporary
+            with temporary.open("rb") as f:
+                os.fsync(f.fileno())
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -368,8 +400,5 @@ def parquet_bytes(table: pa.Table) -> bytes:
 
 
 def read_parquet_bytes(data: bytes, where: str, error: type[GPOError]) -> pa.Table:
-    """The inverse of :func:`parquet_bytes`; raises ``error`` naming ``where`` if it is not Parquet."""
-    try:
-        return pq.read_table(io.BytesIO(data))
-    except (pa.ArrowInvalid, OSError) as e:
-        raise error(f"{where}: not a readable Parquet file ({e})") from e
+    """The inverse of :func:`parquet_bytes`, as :meth:`~gpo_ray.tables.ParquetSource.read` reads it."""
+    return ParquetSource(data, where, error).read()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from gpo_ray.cluster.problems import Document, Problem, at, below
 from gpo_ray.cluster.ray_schemas import check_launcher, check_runtime_env, check_serve
 from gpo_ray.cluster.references import Commands, check_set
 from gpo_ray.config import StrictConfig
+from gpo_ray.documents import parse_yaml, read_json, read_yaml_documents
 from gpo_ray.errors import ConfigError
 
 SECRET_FILES = "secrets"  # noqa: S105 - folders of files that are never shipped
@@ -115,9 +115,9 @@ def _file(path: Path, file: str, folder: Path) -> Iterator[Problem | Document]:
         yield from _dashboard(path, file)
     elif path.suffix in {".yaml", ".yml"}:
         try:
-            loaded = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=_Loader))
-        except (yaml.YAMLError, UnicodeDecodeError) as e:
-            yield Problem(file, _line(e), f"not valid YAML: {' '.join(str(e).split())[:200]}")
+            loaded = read_yaml_documents(path, file, ConfigError, _Loader)
+        except ConfigError as e:
+            yield Problem(file, _line(e.__cause__), str(e).removeprefix(f"{file}: "))
             return
         for values in loaded:
             if not isinstance(values, dict):
@@ -128,7 +128,7 @@ def _file(path: Path, file: str, folder: Path) -> Iterator[Problem | Document]:
         yield Problem(file, "(file)", "neither YAML, JSON nor a Dockerfile; nothing checks it")
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException | None) -> str:
     mark = getattr(error, "problem_mark", None)
     return f"line {mark.line + 1}" if mark is not None else "(file)"
 
@@ -160,10 +160,11 @@ def _document(document: Document, path: Path) -> Iterator[Problem | Document]:
 def _embedded_serve(document: Document) -> Iterator[Problem]:
     key = "spec.serveConfigV2"
     try:
-        values = yaml.load(str(at(document.values, "spec", "serveConfigV2")), Loader=_Loader)  # noqa: S506
-    except yaml.YAMLError as e:
-        yield document.problem(key, f"not valid YAML: {' '.join(str(e).split())[:200]}")
+        found = parse_yaml(str(at(document.values, "spec", "serveConfigV2")), key, ConfigError, _Loader)
+    except ConfigError as e:
+        yield document.problem(key, str(e).removeprefix(f"{key}: "))
         return
+    values = found[0] if len(found) == 1 else None
     if not isinstance(values, dict):
         yield document.problem(key, "expected a Serve config")
         return
@@ -187,9 +188,9 @@ def _shape(document: Document, model: type[StrictConfig]) -> Iterator[Problem]:
 
 def _dashboard(path: Path, file: str) -> Iterator[Problem]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        yield Problem(file, "(file)", f"not valid JSON: {e}")
+        values = read_json(path, file, ConfigError)
+    except ConfigError as e:
+        yield Problem(file, "(file)", str(e).removeprefix(f"{file}: "))
         return
     for name in ("title", "uid", "panels"):
         if not at(values, name):

@@ -27,8 +27,9 @@ def cluster_render(
     """Write all manifests and `ray up` files of a profile."""
     files = render(load_profile(profile))
     folder = Folder(out, ConfigError)
-    for place, text in files.items():
-        folder.write(place, text.encode())
+    with folder.writing():
+        for place, text in files.items():
+            folder.write(place, text.encode())
     print(json.dumps({"files": sorted(files), "out": out}) if as_json else f"{len(files)} files: {out}")
 
 

@@ -9,10 +9,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
 from gpo_ray.config import StrictConfig, load_train_config, parse, presets, read_yaml
+from gpo_ray.documents import read_yaml_documents
 from gpo_ray.embedding.encoder import needs_readings
 from gpo_ray.errors import ConfigError
 from gpo_ray.serving.settings import Replicas
@@ -310,8 +310,8 @@ def load_profile(name: str | os.PathLike[str]) -> ClusterProfile:
         ConfigError: naming the file and key that is wrong.
     """
     if str(name) in profiles():
-        values: Any = yaml.safe_load((_folder() / f"{name}.yaml").read_text(encoding="utf-8"))
-        return parse(ClusterProfile, values, f"profile {name}")
+        shipped = read_yaml_documents(_folder() / f"{name}.yaml", f"profile {name}", ConfigError)
+        return parse(ClusterProfile, shipped[0], f"profile {name}")
     if not Path(name).is_file():
         raise ConfigError(f"{name}: neither a file nor a profile (profiles: {', '.join(profiles())})")
     return parse(ClusterProfile, read_yaml(name), str(name))

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-import yaml
-
 from gpo_ray.cluster.kubernetes import containers, pod_templates, quantity
 from gpo_ray.cluster.pods import GPU
 from gpo_ray.cluster.problems import Document, Problem, at, walk
+from gpo_ray.documents import parse_yaml
+from gpo_ray.errors import ConfigError
 
 Commands = Mapping[str, AbstractSet[str]]
 """Options of every command, such as ``{"survey import": {"--out", ...}}``."""
@@ -225,9 +225,10 @@ def _service(document: Document) -> Iterator[Problem]:
 
 def _serve(spec: dict[str, Any]) -> Any:
     try:
-        return yaml.safe_load(str(spec.get("serveConfigV2", "")))
-    except yaml.YAMLError:
+        found = parse_yaml(str(spec.get("serveConfigV2", "")), "spec.serveConfigV2", ConfigError)
+    except ConfigError:
         return None  # said elsewhere
+    return found[0] if found else None
 
 
 def _places(documents: Sequence[Document]) -> Iterator[Problem]:

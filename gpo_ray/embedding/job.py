@@ -132,12 +132,27 @@ def embed(
 
     Raises:
         EmbeddingError: if the model cannot be loaded, or the store is of another model.
+        ConfigError: if another process embeds into a local store.
         ResourceError: if the cluster is too small.
     """
     started = time.monotonic()
     source = find_model(config.model)
     model_id = fingerprint(source, config.dtype)
     store = EmbeddingStore(out)
+    with store.folder.writing():
+        return _embed(dataset, store, source, model_id, config, address, progress, started)
+
+
+def _embed(
+    dataset: PreferenceDataset,
+    store: EmbeddingStore,
+    source: ModelSource,
+    model_id: str,
+    config: EmbedConfig,
+    address: str | None,
+    progress: bool,
+    started: float,
+) -> dict[str, Any]:
     contents = store.contents(model_id, config.readings)
     for name, problem in contents.damaged.items():
         logger.warning(
@@ -154,7 +169,7 @@ def embed(
         with ray_session(address):
             capacity = cluster_capacity()
             capacity.check(config.need(capacity))
-            run = partial(_run, source, model_id, str(out), progress)
+            run = partial(_run, source, model_id, str(store.folder), progress)
             for row in _run_to_the_end(missing, config, run):
                 shards[row["shard"]] = json.loads(row["entry"])
                 workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
@@ -167,7 +182,7 @@ def embed(
         "reused": len(questions) - len(missing),
         "tokens": sum(workers.values()),
         "seconds": round(time.monotonic() - started, 3),
-        "out": str(out),
+        "out": str(store.folder),
         "workers": workers,
         "tokens_per_second": steady_rate(units),
         "damaged": contents.damaged,

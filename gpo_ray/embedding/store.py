@@ -25,11 +25,20 @@ from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
 
-KIND = "embeddings"
+KIND, SHARD = "embeddings", "shard-"
 STORE_DTYPES = ("float32", "float16")
 Key = tuple[str, str]  # (question_id, question_key)
 Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Of one question: its responses' vectors (R, E) and letter log-probabilities (R,)."""
+
+
+_COLUMNS = {
+    "question_key": pa.string(),
+    "question_id": pa.string(),
+    "response_index": pa.int32(),
+    "letter_logprob": pa.float32(),
+}
+"""Of every shard, beside its vectors."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +102,46 @@ class EmbeddingStore:
             The shard's name and manifest entry.
         """
         identity = repr([(q.question_id, q.key) for q in questions])
-        name = f"shard-{hashlib.sha256(identity.encode()).hexdigest()[:20]}.parquet"
+        name = f"{SHARD}{hashlib.sha256(identity.encode()).hexdigest()[:20]}.parquet"
         metadata = {b"fingerprint": fingerprint.encode(), b"template": TEMPLATE.encode()}
         table = _shard_table(questions, encoded, dtype).replace_schema_metadata(metadata)
         return name, self.folder.write(name, parquet_bytes(table))
 
     def commit(self, fingerprint: str, shards: dict[str, dict[str, Any]], **meta: Any) -> None:
-        """Declare the store complete."""
-        self.folder.write_manifest(
-            KIND, dict(sorted(shards.items())), fingerprint=fingerprint, template=TEMPLATE, **meta
-        )
+        """Declare the store complete, with what others wrote into it meanwhile.
+
+        In an object store nothing locks others out. Each writes all its shards before its manifest, and looks
+        for the others' afterwards: whoever comes last has seen them all. (Of the same questions, embedded at
+        the same time, one shard replaces the other, and reading may find another hash than is listed; the
+        next run makes those again.)
+
+        Raises:
+            EmbeddingError: if others' shards are of another model or template, or some of these are gone.
+        """
+        written: dict[str, dict[str, Any]] | None = None
+        listed = shards | self._others(shards, fingerprint)
+        while listed != written:
+            files = dict(sorted(listed.items()))
+            self.folder.write_manifest(KIND, files, fingerprint=fingerprint, template=TEMPLATE, **meta)
+            written, listed = listed, listed | self._others(listed, fingerprint)
+
+    def _others(self, listed: dict[str, Any], fingerprint: str) -> dict[str, dict[str, Any]]:
+        """Manifest entries of the readable shards that are not listed."""
+        names = {n for n in self.folder.names() if n.startswith(SHARD)}
+        gone = sorted(listed.keys() - names)
+        if gone:
+            raise EmbeddingError(
+                f"{self.folder}: {gone[0]} is gone: another process works here; run the same command again"
+            )
+        found: dict[str, dict[str, Any]] = {}
+        for name in sorted(names - listed.keys()):
+            try:
+                table, entry = self._read_shard(name, None)
+            except EmbeddingError:
+                continue  # damaged: made again by whoever needs it
+            self._check_origin(table, fingerprint)
+            found[name] = entry
+        return found
 
     def contents(self, fingerprint: str, readings: bool = True) -> StoreContents:
         """Inspect an existing store, complete or interrupted, so that it can be continued.
@@ -119,7 +158,7 @@ class EmbeddingStore:
         shards: dict[str, dict[str, Any]] = {}
         damaged = dict.fromkeys(listed, "is listed in the manifest but missing")
         for name in self.folder.names():
-            if not name.startswith("shard-"):
+            if not name.startswith(SHARD):
                 continue
             damaged.pop(name, None)
             try:
@@ -186,29 +225,35 @@ class EmbeddingStore:
         if unknown:
             raise EmbeddingError(f"pooling {unknown[0]!r} is not one of {list(POOLINGS)}")
         data = self.folder.read_checked(name, manifest)
-        table = read_parquet_bytes(data, self.folder.where(name), EmbeddingError)
+        table = _checked(data, self.folder.where(name))
         self._check_origin(table, manifest["fingerprint"])
         if needs_readings(pooling) and not _has_readings(table):
             raise EmbeddingError(
                 f"{self.folder}: was made without the readings {list(READINGS)}; run gpo embed again "
                 "with another --out, or train with a configuration of another model.pooling"
             )
+        absent = [p for p in pooling.split("+") if p not in table.column_names]
+        if absent:
+            raise EmbeddingError(f"{self.folder.where(name)}: no column {absent[0]!r}; run gpo embed again")
         if keys is not None:
             table = table.filter(pc.is_in(table["question_key"], keys))
         return _by_question(table, pooling)
 
     def manifest(self) -> dict[str, Any]:
         """What the store holds; raises :class:`EmbeddingError` if it is not complete."""
-        return self.folder.read_manifest(KIND, hint="make it with: gpo embed")
+        return self.folder.read_manifest(
+            KIND, hint="make it with: gpo embed", fields={"fingerprint": str, "template": str}
+        )
 
     def _read_shard(self, name: str, listed: dict[str, Any] | None) -> tuple[pa.Table, dict[str, Any]]:
         data = self.folder.read_checked(name, {"files": {name: listed}}) if listed else self.folder.read(name)
-        table = read_parquet_bytes(data, self.folder.where(name), EmbeddingError)
+        table = _checked(data, self.folder.where(name))
         return table, {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
     def _check_origin(self, table: pa.Table, fingerprint: str) -> None:
         metadata = table.schema.metadata or {}
-        model, template = (metadata.get(k, b"?").decode() for k in (b"fingerprint", b"template"))
+        found = (metadata.get(k, b"?") for k in (b"fingerprint", b"template"))
+        model, template = (value.decode(errors="replace") for value in found)
         if model != fingerprint:
             raise EmbeddingError(
                 f"{self.folder}: holds embeddings of model {model}, not of {fingerprint}; "
@@ -218,6 +263,32 @@ class EmbeddingStore:
             raise EmbeddingError(
                 f"{self.folder}: was made with template {template}, not {TEMPLATE}; choose another folder"
             )
+
+
+def _checked(data: bytes, where: str) -> pa.Table:
+    """A shard, with all the columns that it must have and nothing in them that cannot be computed with."""
+    table = read_parquet_bytes(data, where, EmbeddingError)
+    vectors = [p for p in POOLINGS if p in table.column_names]
+    kinds = {f.name: f.type for f in table.schema}
+    wrong = [name for name, kind in _COLUMNS.items() if kinds.get(name) != kind]
+    wrong += [p for p in vectors if not _is_vector(kinds[p])]
+    if wrong or not vectors:
+        raise EmbeddingError(f"{where}: damaged: no column {[*wrong, *POOLINGS][0]!r} of its type")
+    for name in (*_COLUMNS, *vectors):
+        column = table[name]
+        if column.null_count:
+            raise EmbeddingError(f"{where}: damaged: column {name!r} lacks values")
+        for chunk in column.chunks if name in vectors or name == "letter_logprob" else []:
+            values = (chunk.flatten() if name in vectors else chunk).to_numpy(zero_copy_only=False)
+            if not (np.isfinite(values) | ((values < 0) & (name == "letter_logprob"))).all():
+                raise EmbeddingError(f"{where}: damaged: column {name!r} holds a value that is not finite")
+    return table
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_fixed_size_list(kind) and kind.list_size > 0 and pa.types.is_floating(kind.value_type)
+    )
 
 
 def _has_readings(table: pa.Table) -> bool:

@@ -10,9 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+from pydantic import TypeAdapter, ValidationError
 from tqdm.auto import tqdm
+from typing_extensions import TypedDict
 
 from gpo_ray import __version__
+from gpo_ray.documents import parse_json
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocol import MODELS, EvaluationPlan, evaluate_split
@@ -29,6 +32,22 @@ from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
 from gpo_ray.threads import physical_cores, use_threads
 
 IDENTITY = "evaluation.json"
+
+
+class _Row(TypedDict):
+    """What every row of a scored split has, among other values."""
+
+    method: str
+    protocol: str
+    group_id: str
+    fraction: float
+    seed: int
+    context: int
+    curve: bool
+    alignment: float | None
+
+
+_ROWS = TypeAdapter(list[_Row])
 
 
 def evaluate(
@@ -78,19 +97,24 @@ def evaluate(
     arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), plan.poolings())
     folder = Folder(out, ConfigError)
     sources = {"survey": dataset.fingerprint(), "embeddings": fingerprint}
-    scored = _begin(folder, plan, splits, sources)
-    with ray_session(address):
-        rows = _run(plan, arrays, splits, scored, progress_bar)
-    surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
-    title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
-    folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
-    result = _results(plan, rows)
-    folder.write("report.html", render_report(title, rows, result).encode())
-    result |= {"out": out, "report": folder.where("report.html")}
-    result["seconds"] = round(time.monotonic() - started, 3)
-    folder.write("results.json", json.dumps(result, indent=1, allow_nan=False).encode())
-    scored.remove_all()
+    with folder.writing():
+        scored = _begin(folder, plan, splits, sources)
+        with ray_session(address):
+            rows = _run(plan, arrays, splits, scored, progress_bar)
+        surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
+        title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
+        result = _results(plan, rows) | {"out": out, "report": folder.where("report.html")}
+        result["seconds"] = round(time.monotonic() - started, 3)
+        _write(folder, title, rows, result)
+        scored.remove_all()
     return result
+
+
+def _write(folder: Folder, title: dict[str, Any], rows: list[dict[str, Any]], result: dict[str, Any]) -> None:
+    """The tables and the report, ``results.json`` last."""
+    folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
+    folder.write("report.html", render_report(title, rows, result).encode())
+    folder.write("results.json", json.dumps(result, indent=1, allow_nan=False).encode())
 
 
 def _load(
@@ -183,10 +207,13 @@ def _file(number: int) -> str:
 
 
 def _read(scored: Folder, name: str) -> list[dict[str, Any]]:
+    where, advice = f"{scored.where(name)}: damaged", "; delete it, and that split is scored again"
+    rows = parse_json(scored.read(name), where, ConfigError, advice)
     try:
-        return list(json.loads(scored.read(name)))
-    except ValueError as e:
-        raise ConfigError(f"{scored.where(name)}: damaged; delete it, and that split is scored again") from e
+        _ROWS.validate_python(rows, strict=True)
+    except ValidationError as e:
+        raise ConfigError(f"{where}{advice}") from e
+    return list(rows)
 
 
 def _split_task(

@@ -50,6 +50,7 @@ PREFERENCES = pa.schema(
 PREFERENCE_FILE = "preferences"
 """Followed by ``.parquet``, or by a number where there are several."""
 SCHEMAS = {"questions": QUESTIONS, "groups": GROUPS, "preferences": PREFERENCES}
+DROPPED = pa.schema([pa.field("where", pa.string()), pa.field("reason", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class PreferenceDataset:
         manifest = folder.read_manifest(KIND, hint="make it with: gpo survey import")
         tables = {}
         for name in ("questions", "groups", "dropped"):
-            tables[name] = _read(folder, manifest, f"{name}.parquet", SCHEMAS.get(name))
+            tables[name] = _read(folder, manifest, f"{name}.parquet", SCHEMAS.get(name, DROPPED))
         parts = []
         for file in answer_files(manifest):
             if answers:
@@ -239,8 +240,8 @@ class PreferenceDataset:
         self._raise_at(np.logical_or.reduceat(values < 0, starts), "share is negative", where)
         total = np.add.reduceat(values, starts)
         self._raise_at(np.abs(total - 1) > SHARE_TOLERANCE, "share does not sum to 1", where)
-        n = p["n"].to_numpy(zero_copy_only=False)
-        self._raise_at((n <= 0) | np.isinf(n), "n must be a positive number", where)
+        n = pc.fill_null(p["n"], 1.0).to_numpy()
+        self._raise_at(~np.isfinite(n) | (n <= 0), "n must be a positive number, or missing", where)
         return group, question
 
     def _raise_at(self, bad: NDArray[np.bool_], problem: str, where: str) -> None:
@@ -333,9 +334,9 @@ class PreferenceDataset:
         return digest.hexdigest()[:16]
 
 
-def _read(folder: Folder, manifest: dict[str, Any], file: str, schema: pa.Schema | None) -> pa.Table:
+def _read(folder: Folder, manifest: dict[str, Any], file: str, schema: pa.Schema) -> pa.Table:
     table = read_parquet_bytes(folder.read_checked(file, manifest), folder.where(file), DataError)
-    return table if schema is None else as_schema(table, schema, folder.where(file))
+    return as_schema(table, schema, folder.where(file))
 
 
 def as_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
@@ -346,7 +347,7 @@ def as_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
     """
     try:
         return table.select(schema.names).cast(schema)
-    except (KeyError, ValueError, pa.ArrowInvalid) as e:
+    except (KeyError, ValueError, pa.ArrowException) as e:
         raise DataError(f"{where}: columns must be {schema.names}: {e}") from e
 
 
@@ -418,7 +419,7 @@ def _check_question(q: Question, where: str) -> None:
     if q.ordinal is not None:
         if len(q.ordinal) != len(q.responses):
             raise DataError(f"{where}: {len(q.ordinal)} scale values for {len(q.responses)} responses")
-        if not np.isfinite(q.ordinal).all():
+        if not all(v is not None and np.isfinite(v) for v in q.ordinal):
             raise DataError(f"{where}: a scale value is not finite")
 
 

@@ -44,7 +44,7 @@ def sort_answers(survey: str, out: Folder) -> None:
     """
     out.probe()
     folder = Folder(survey, DataError)
-    manifest = folder.read_manifest(SURVEY)
+    manifest = folder.read_manifest(SURVEY, fields={"preferences": int})
     files = answer_files(manifest)
     dataset = PreferenceDataset.load(survey, answers=False)
     # on the disk that they are for, where they are moved without a copy

@@ -69,17 +69,22 @@ def write_survey(
     """
     survey = PreferenceDataset.build(questions, groups, None)
     folder = Folder(uri, DataError)
+    with folder.writing():
+        _write_survey(folder, survey, answers)
+
+
+def _write_survey(folder: Folder, survey: PreferenceDataset, answers: Iterable[pa.Table]) -> None:
     folder.begin(SURVEY)
     tables = {"questions": survey.questions, "groups": survey.groups, "dropped": survey.dropped}
     files = {f"{n}.parquet": folder.write(f"{n}.parquet", parquet_bytes(t)) for n, t in tables.items()}
     rows = 0
     for i, table in enumerate(answers):
         name = f"{PREFERENCE_FILE}-{i:05}.parquet"
-        table = as_schema(table, PREFERENCES, f"{uri}: answers, batch {i}")
+        table = as_schema(table, PREFERENCES, f"{folder}: answers, batch {i}")
         files[name] = folder.write(name, parquet_bytes(table))
         rows += table.num_rows
     if not rows:
-        raise DataError(f"{uri}: no answers were given, so that nothing complete is written")
+        raise DataError(f"{folder}: no answers were given, so that nothing complete is written")
     counts = {"questions": survey.questions.num_rows, "groups": survey.groups.num_rows, "preferences": rows}
     folder.write_manifest(SURVEY, files, **counts, dropped={})
 
@@ -90,8 +95,10 @@ def is_large(survey: str) -> bool:
     Raises:
         DataError: if no complete survey is there.
     """
-    manifest = Folder(survey, DataError).read_manifest(SURVEY, hint="make it with: gpo survey import")
-    return int(manifest.get("preferences", 0)) >= LARGE
+    manifest = Folder(survey, DataError).read_manifest(
+        SURVEY, hint="make it with: gpo survey import", fields={"preferences": int}
+    )
+    return bool(manifest["preferences"] >= LARGE)
 
 
 def contents_id(survey: str) -> str:

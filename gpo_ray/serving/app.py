@@ -6,11 +6,11 @@ import os
 from functools import partial
 from typing import Any
 
-import yaml
 from ray import serve
 from ray.serve import Application
 
 from gpo_ray.config import parse
+from gpo_ray.documents import parse_yaml
 from gpo_ray.errors import ConfigError
 from gpo_ray.predicting import bundle_language_model
 from gpo_ray.preferences.dataset import PreferenceDataset
@@ -104,7 +104,4 @@ def app_from_environment() -> Application:
 def _value(name: str, text: str) -> Any:
     if not text.startswith("{"):
         return text
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as e:
-        raise ConfigError(f"environment: {name}: not valid YAML: {' '.join(str(e).split())}") from e
+    return parse_yaml(text, f"environment: {name}", ConfigError)[0]

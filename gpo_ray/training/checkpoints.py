@@ -2,15 +2,63 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
+import safetensors
+
+from gpo_ray.errors import ConfigError
 from gpo_ray.storage import MANIFEST, Folder
 from gpo_ray.training.loop import Save
+from gpo_ray.training.progress import Progress
 
 KIND, PREFIX = "checkpoint", "checkpoint-"
+
+
+RESTART = "--restart forgets the run"
+
+_NOT_OURS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    OSError,
+    pickle.UnpicklingError,
+    safetensors.SafetensorError,
+)
+"""What torch, DeepSpeed and safetensors raise for contents that do not fit."""
+
+
+class Loads(Protocol):
+    """An engine that can go on."""
+
+    def load(self, folder: Path) -> None:
+        """Take in what it saved there."""
+
+
+def resume(engine: Loads, folder: Path, where: str) -> Progress:
+    """Load an engine's state from a checkpoint, and how far the run had come.
+
+    Args:
+        engine: whose state to set.
+        folder: the checkpoint.
+        where: what to call it in a message.
+
+    Raises:
+        ConfigError: if the checkpoint is not one of this run's, or a file in it cannot be understood.
+    """
+    try:
+        engine.load(folder)
+        return Progress.load(folder)
+    except (*_NOT_OURS, ConfigError) as e:
+        reason = " ".join(str(e).split())[:300]
+        raise ConfigError(f"{where}: a checkpoint that cannot be understood: {reason}; {RESTART}") from e
 
 
 class Checkpoints:
@@ -37,7 +85,7 @@ class Checkpoints:
         if found is None:
             yield None
             return
-        manifest = found.read_manifest(KIND, hint="--restart forgets the run")
+        manifest = found.read_manifest(KIND, hint=RESTART)
         with tempfile.TemporaryDirectory() as copy:
             for name in manifest["files"]:
                 Path(copy, name).write_bytes(found.read_checked(name, manifest))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from gpo_ray.model.predict import Forward, episode_loss
 from gpo_ray.model.transformer import GPOTransformer
 
 TAG = "state"
+FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+"""Torch's switch that a caller's ``weights_only=False`` does not undo."""
 
 
 def deepspeed_config(config: TrainConfig, zero_stage: int) -> dict[str, Any]:
@@ -110,5 +114,32 @@ class DeepSpeedEngine:
         self._engine.save_checkpoint(str(folder), tag=TAG)
 
     def load(self, folder: Path) -> None:
-        """The inverse of :meth:`save`."""
-        self._engine.load_checkpoint(str(folder), tag=TAG)
+        """The inverse of :meth:`save`; runs no code that a checkpoint may hold.
+
+        Raises:
+            pickle.UnpicklingError: if a file holds anything but tensors, plain values and DeepSpeed's own.
+        """
+        with only_tensors():
+            self._engine.load_checkpoint(str(folder), tag=TAG)
+
+
+@contextlib.contextmanager
+def only_tensors() -> Iterator[None]:
+    """Have torch load tensors, plain values and the classes of DeepSpeed's checkpoints, and nothing else.
+
+    DeepSpeed itself asks for any pickle, which may run any code; torch's own switch has the last word.
+    """
+    from deepspeed.runtime.fp16.loss_scaler import LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    before = os.environ.get(FORCE)
+    os.environ[FORCE] = "1"
+    try:
+        with torch.serialization.safe_globals([LossScaler, ZeroStageEnum, fragment_address]):
+            yield
+    finally:
+        if before is None:
+            del os.environ[FORCE]
+        else:
+            os.environ[FORCE] = before

@@ -17,17 +17,22 @@ import ray.util
 import torch.distributed
 from tqdm.auto import tqdm
 
+from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError, ResourceError
+from gpo_ray.manifests import require_file_name
 from gpo_ray.ray_session import ray_session, require, user_error, worker_threads
 from gpo_ray.resources import train_need
 from gpo_ray.storage import Folder
 from gpo_ray.threads import use_threads
+from gpo_ray.training.checkpoints import RESTART, resume
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
 from gpo_ray.training.run import METRICS, RunLog, TrainJob, finish, prepare, sort_first
 
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""Ray Train's record of a run's checkpoints."""
 MAX_FAILURES = 3
 """Lost workers after which a run gives up; the same command then goes on from its last checkpoint."""
 MAX_STARTS = 30
@@ -56,6 +61,19 @@ def train_distributed(
     if zero_stage not in (0, 1, 2, 3):
         raise ConfigError(f"zero stage {zero_stage} is not one of 0, 1, 2, 3")
     job = dataclasses.replace(job, engine=f"deepspeed, {workers} workers, ZeRO {zero_stage}")
+    with job.writing():
+        return _train(job, workers, zero_stage, gpus_per_worker, address, progress_bar, restart)
+
+
+def _train(
+    job: TrainJob,
+    workers: int,
+    zero_stage: int,
+    gpus_per_worker: float,
+    address: str | None,
+    progress_bar: bool,
+    restart: bool,
+) -> dict[str, Any]:
     sort_first(job, address)
     prepared = prepare(job)
     groups = min(len(prepared.data.train_groups), job.config.episodes.groups)
@@ -66,6 +84,7 @@ def train_distributed(
     with ray_session(address):
         require(train_need(workers, gpus_per_worker))
         job.claim(prepared, restart)
+        check_snapshot(job.run_folder)
         trainer = ray.train.torch.TorchTrainer(
             _worker,
             train_loop_config={"job": job, "zero_stage": zero_stage, "threads": worker_threads(workers)},
@@ -90,6 +109,26 @@ def train_distributed(
             progress = Progress.load(Path(folder))
     prepared = prepared.trained()
     return finish(job, prepared, progress)
+
+
+def check_snapshot(run: Folder) -> None:
+    """Check Ray's record of a run's checkpoints, which it would load, and remove, wherever it says they are.
+
+    Raises:
+        ConfigError: if it names anything but a folder in the run's.
+    """
+    if not run.exists(SNAPSHOT):
+        return
+    where = run.where(SNAPSHOT)
+    pending = [parse_json(run.read(SNAPSHOT), where, ConfigError, f"; {RESTART}")]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            for name in (v for k, v in value.items() if "checkpoint_dir_name" in k):
+                for one in name if isinstance(name, list) else [name]:
+                    require_file_name(one, where, ConfigError, f"; {RESTART}")
+        if isinstance(value, dict | list):
+            pending += value.values() if isinstance(value, dict) else value
 
 
 def _run_config(job: TrainJob) -> ray.train.RunConfig:
@@ -155,8 +194,7 @@ def _worker(settings: dict[str, Any]) -> None:
     last = ray.train.get_checkpoint()
     if last is not None:
         with last.as_directory() as folder:
-            engine.load(Path(folder))
-            progress = Progress.load(Path(folder))
+            progress = resume(engine, Path(folder), str(job.run_folder))
             progress.note_resumption(job.config.steps)
             torch.distributed.barrier()  # before any worker lets go of the folder
     log = RunLog(job.run_folder, progress.history) if engine.rank == 0 else None

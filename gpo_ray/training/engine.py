@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gpo_ray.config import TrainConfig
+from gpo_ray.documents import read_json
+from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import Episode
 from gpo_ray.model.predict import Forward, episode_loss
 from gpo_ray.model.transformer import GPOTransformer
@@ -78,5 +80,5 @@ class LocalEngine:
         for name, tensor in load_file(folder / "optimizer.safetensors").items():
             number, key = name.split(".", 1)
             state.setdefault(int(number), {})[key] = tensor
-        groups = json.loads((folder / "optimizer.json").read_text())
+        groups = read_json(folder / "optimizer.json", "optimizer.json", ConfigError)
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})

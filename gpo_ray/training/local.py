@@ -8,7 +8,7 @@ import torch
 from tqdm.auto import tqdm
 
 from gpo_ray.errors import ResourceError
-from gpo_ray.training.checkpoints import Checkpoints
+from gpo_ray.training.checkpoints import Checkpoints, resume
 from gpo_ray.training.engine import LocalEngine, new_model
 from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
@@ -34,6 +34,13 @@ def train_local(
     """
     if device != "cpu" and not torch.cuda.is_available():
         raise ResourceError("--gpus-per-worker: this machine has no GPU; leave it out to train on the CPU")
+    with job.writing():
+        return _train(job, progress_bar, device, restart, address)
+
+
+def _train(
+    job: TrainJob, progress_bar: bool, device: str, restart: bool, address: str | None
+) -> dict[str, Any]:
     sort_first(job, address)
     prepared = prepare(job)
     job.claim(prepared, restart)
@@ -42,8 +49,7 @@ def train_local(
     checkpoints = Checkpoints(job.run_folder)
     with checkpoints.newest() as last:
         if last is not None:
-            engine.load(last)
-            progress = Progress.load(last)
+            progress = resume(engine, last, str(job.run_folder))
             progress.note_resumption(job.config.steps)
     log = RunLog(job.run_folder, progress.history)
 

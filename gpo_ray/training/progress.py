@@ -8,8 +8,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict, NonNegativeInt, TypeAdapter
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from typing_extensions import TypedDict
+
+from gpo_ray.documents import read_json
+from gpo_ray.errors import ConfigError
+
+
+class _State(TypedDict):
+    """What ``progress.json`` holds: the fields of :class:`Progress` but the weights."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    step: NonNegativeInt
+    best_alignment: float
+    best_score: float
+    best_step: NonNegativeInt
+    stale: NonNegativeInt
+    leading: float
+    prior_alignment: float | None
+    seconds: float
+    resumed: list[int]
+    history: list[dict[str, Any]]
+    log_weights: list[float]
+
+
+_STATE = TypeAdapter(_State)
 
 
 @dataclass
@@ -81,6 +107,14 @@ class Progress:
 
     @classmethod
     def load(cls, folder: Path) -> Progress:
-        """The inverse of :meth:`save`."""
-        values = json.loads((folder / "progress.json").read_text())
+        """The inverse of :meth:`save`.
+
+        Raises:
+            ConfigError: if ``progress.json`` is no JSON.
+            ValueError: if it holds something else.
+            OSError: if a file is missing.
+            safetensors.SafetensorError: if the weights cannot be read.
+        """
+        values = read_json(folder / "progress.json", "progress.json", ConfigError)
+        _STATE.validate_python(values, strict=True)
         return cls(**values, best_weights=load_file(folder / "best.safetensors"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -71,6 +72,16 @@ class TrainJob:
         """Where the survey's answers lie sorted, for all runs that leave them on disk."""
         return Folder(self.storage, DataError).child(f"answers-{contents_id(self.survey)}")
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only one that trains this run, or into ``out``, while the block lasts.
+
+        Raises:
+            ConfigError: if another process does.
+        """
+        with Folder(self.out, BundleError).writing(), self.run_folder.writing():
+            yield
+
     def claim(self, prepared: Prepared, restart: bool = False) -> None:
         """Claim the run folder for these settings, and see that the bundle can be written.
 
@@ -130,10 +141,13 @@ def sort_first(job: TrainJob, address: str | None) -> None:
         return
     Folder(job.out, BundleError).claim(BUNDLE)
     EmbeddingStore(job.embeddings).folder.read_manifest("embeddings")
-    with joined(address), ray_session(address):  # the first names what to install where Ray is missing
-        from gpo_ray.preferences.job import sort_answers
+    with answers.writing(wait=True):
+        if answers.exists(MANIFEST):  # another run has sorted them meanwhile
+            return
+        with joined(address), ray_session(address):  # the first names what to install where Ray is missing
+            from gpo_ray.preferences.job import sort_answers
 
-        sort_answers(job.survey, answers)
+            sort_answers(job.survey, answers)
 
 
 def prepare(job: TrainJob) -> Prepared:
@@ -147,7 +161,7 @@ def prepare(job: TrainJob) -> Prepared:
         answers = SortedAnswers.open(job.answers_folder, dataset.slate_sizes())
     store = EmbeddingStore(job.embeddings)
     embeddings = store.load(dataset, job.config.model.pooling)
-    made = store.folder.read_manifest("embeddings")
+    made = store.folder.read_manifest("embeddings", fields={"model": str, "dtype": str})
     raw = arrays = PreferenceArrays.build(dataset, embeddings, answers)
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     if job.config.standardize:

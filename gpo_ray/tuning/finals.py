@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 import ray
+from pydantic import TypeAdapter, ValidationError
 from tqdm.auto import tqdm
+from typing_extensions import TypedDict
 
 from gpo_ray.config import TrainConfig
+from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocol import evaluate_config
 from gpo_ray.evaluation.statistics import compare
@@ -35,6 +38,21 @@ AGAINST = "against"
 
 Final = dict[str, Any]
 """``name, protocol, rows, validation_alignment``, and for one that failed ``reason``."""
+
+
+AGAIN = "delete it, and that final is made again"
+
+
+class _Final(TypedDict):
+    """What is read of a final."""
+
+    name: str
+    protocol: str
+    rows: list[dict[str, Any]]
+    validation_alignment: float | None
+
+
+_FINAL = TypeAdapter(_Final)
 
 
 def run_finals(
@@ -103,10 +121,20 @@ def _ended(
             for name in sorted(candidates, key=lambda n: n != AGAINST):
                 file = _file(name, protocol, seed)
                 if folder.exists(file):
-                    results.append(json.loads(folder.read(file)))
+                    results.append(_read(folder, file))
                 else:
                     left.append((name, protocol, seed))
     return results, left
+
+
+def _read(folder: Folder, file: str) -> Final:
+    where = folder.where(file)
+    found = parse_json(folder.read(file), where, ConfigError, f"; {AGAIN}")
+    try:
+        _FINAL.validate_python(found, strict=True)
+    except ValidationError as e:
+        raise ConfigError(f"{where}: damaged; {AGAIN}") from e
+    return dict(found)
 
 
 def _file(name: str, protocol: str, seed: int) -> str:

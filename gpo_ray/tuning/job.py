@@ -12,6 +12,7 @@ import pyarrow as pa
 import yaml
 
 from gpo_ray.config import TrainConfig, load_train_config
+from gpo_ray.documents import parse_json
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import PreferenceArrays
@@ -84,19 +85,22 @@ def run_search(
     started = time.monotonic()
     folder = Folder(out, ConfigError)
     sources = _load(search, space, survey, embeddings)
-    _claim(folder, search, space, sources, restart)
-    ledger = Ledger(folder.child("trials"))
-    if folder.exists(MANIFEST) and len(ledger.ended()) >= search.trials:
-        return dict(json.loads(folder.read_checked("result.json", folder.read_manifest(KIND))))
-    log = None if search.mlflow is None else MlflowLog(search.mlflow, f"gpo tune {folder.absolute}", space)
-    with ray_session(address):
-        require(tune_need(search))
-        candidates, finals = _run(search, space, sources, ledger, folder, log, progress_bar)
-    best = candidates[finals["winner"]]
-    _write_bundle(folder, sources, best, finals["winner"])
-    result = _result(ledger, space, finals) | {"bundle": folder.where("bundle"), "out": out}
-    result["seconds"] = round(time.monotonic() - started, 3)
-    _publish(folder, ledger, space, best, result)
+    with folder.writing():
+        _claim(folder, search, space, sources, restart)
+        ledger = Ledger(folder.child("trials"))
+        if folder.exists(MANIFEST) and len(ledger.ended()) >= search.trials:
+            data = folder.read_checked("result.json", folder.read_manifest(KIND))
+            return dict(parse_json(data, folder.where("result.json"), ConfigError))
+        name = f"gpo tune {folder.absolute}"
+        log = None if search.mlflow is None else MlflowLog(search.mlflow, name, space)
+        with ray_session(address):
+            require(tune_need(search))
+            candidates, finals = _run(search, space, sources, ledger, folder, log, progress_bar)
+        best = candidates[finals["winner"]]
+        _write_bundle(folder, sources, best, finals["winner"])
+        result = _result(ledger, space, finals) | {"bundle": folder.where("bundle"), "out": out}
+        result["seconds"] = round(time.monotonic() - started, 3)
+        _publish(folder, ledger, space, best, result)
     return result
 
 

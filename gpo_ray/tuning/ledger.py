@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError
 from gpo_ray.storage import Folder
 from gpo_ray.tuning.space import Sample
 
+FORGET = "--restart forgets this search"
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 
 
@@ -29,6 +34,11 @@ class TrialRecord:
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     """What was reported: :data:`gpo_ray.tuning.trial.REPORTED`."""
+
+    @property
+    def file(self) -> str:
+        """Its name in the ledger."""
+        return f"{self.number:05d}.json"
 
     @property
     def steps(self) -> int:
@@ -54,6 +64,31 @@ class TrialRecord:
         return float(self.history[-1][key])
 
 
+class _Report(TypedDict):
+    """What is read of a report, among other values."""
+
+    step: int
+    best_alignment: float
+    trained_alignment: float
+
+
+class _Record(TypedDict):
+    """A record as it is written."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    number: NonNegativeInt
+    sample: Sample
+    status: Literal["running", "finished", "stopped", "failed"]
+    reason: str
+    lost: int
+    seconds: float
+    history: list[_Report]
+
+
+_RECORD = TypeAdapter(_Record)
+
+
 class Ledger:
     """The trials of one search, by number.
 
@@ -65,10 +100,15 @@ class Ledger:
         self._folder = folder
         self.records: dict[int, TrialRecord] = {}
         for name in folder.names():
+            where = f"{folder.where(name)}: damaged"
+            values = parse_json(folder.read(name), where, ConfigError, f"; {FORGET}")
             try:
-                record = TrialRecord(**json.loads(folder.read(name)))
-            except (ValueError, TypeError) as e:
-                raise ConfigError(f"{folder.where(name)}: damaged; --restart forgets this search") from e
+                _RECORD.validate_python(values, strict=True)
+            except ValidationError as e:
+                raise ConfigError(f"{where}; {FORGET}") from e
+            record = TrialRecord(**values)
+            if name != record.file:
+                raise ConfigError(f"{where}: holds trial {record.number}; {FORGET}")
             self.records[record.number] = record
 
     def __iter__(self) -> Iterator[TrialRecord]:
@@ -97,4 +137,4 @@ class Ledger:
 
     def write(self, record: TrialRecord) -> None:
         """Keep what a record says now."""
-        self._folder.write(f"{record.number:05d}.json", json.dumps(asdict(record)).encode())
+        self._folder.write(record.file, json.dumps(asdict(record)).encode())

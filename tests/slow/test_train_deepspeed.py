@@ -3,12 +3,20 @@
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from safetensors.torch import load_file
 from synthetic import survey, write_store
+
+from gpo_ray.errors import ConfigError
+from gpo_ray.storage import Folder
+from gpo_ray.training.driver import SNAPSHOT, check_snapshot
 
 pytestmark = pytest.mark.slow
 WIDTH = 6
@@ -108,3 +116,28 @@ def test_killed_worker_resumes_within_two_reports_and_ends_with_the_same_weights
     assert (tmp_path / "calm" / "model.safetensors").read_bytes() == finished
     assert again["best_step"] == first["best_step"]
     assert len(losses(tmp_path, "calm")) == STEPS
+
+
+def test_checkpoint_runs_no_code(tmp_path):
+    """Every ZeRO stage's is loaded; other pickles in any of its files are an error, and do nothing."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    program = Path(__file__).parent.parent / "deepspeed_checkpoints.py"
+    command = [sys.executable, program, tmp_path, str(port)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.endswith("all right\n")
+
+
+@pytest.mark.parametrize("name", ["../../victim", "/victim", "..", "a\0b"])
+def test_rays_record_names_no_other_folder(tmp_path, name):
+    result = {"version": 0, "checkpoint_dir_name": name, "metrics": {}}
+    for record in (
+        {"checkpoint_results": [result]},
+        {"latest_checkpoint_result": result},
+        {"validated_checkpoint_dir_names": ["checkpoint_1", name]},
+    ):
+        (tmp_path / SNAPSHOT).write_text(json.dumps(record))
+        with pytest.raises(ConfigError, match="not the name of a file"):
+            check_snapshot(Folder(tmp_path))

@@ -5,13 +5,14 @@ import json
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import flip_byte, survey, truncate
 
 from gpo_ray.errors import DataError, UnknownGroupError
-from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
+from gpo_ray.preferences.dataset import SCHEMAS, Group, PreferenceDataset, Question
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
 
 Q2 = Question("two", "test", "Yes or no?", ("Yes", "No"), "a topic", (0.0, 1.0))
@@ -329,3 +330,61 @@ def test_interrupted_save_is_never_taken_for_a_whole_one(saved, monkeypatch, don
         new.save(saved.parent / "new")
     with pytest.raises(DataError, match=r"no such folder|no manifest"):
         PreferenceDataset.load(saved.parent / "new")
+
+
+def rewritten(folder, name, change):
+    """A saved survey of which one table was changed, and its hash with it."""
+    survey().save(folder)
+    file = f"{name}.parquet"
+    where = Folder(folder, DataError)
+    manifest = where.read_manifest("preferences")
+    manifest["files"][file] = where.write(file, parquet_bytes(change(pq.read_table(folder / file))))
+    where.write(MANIFEST, json.dumps(manifest).encode())
+
+
+COLUMNS = [(t, c) for t, schema in SCHEMAS.items() for c in schema.names]
+COLUMNS += [("dropped", "where"), ("dropped", "reason")]
+MAY_BE_NULL = {"topic", "ordinal", "description", "n", "choice", "where", "reason"}
+
+
+@pytest.mark.parametrize(("table", "column"), COLUMNS)
+def test_saved_column_that_is_missing_or_null_or_something_else(tmp_path, table, column):
+    rewritten(tmp_path, table, lambda t: t.drop_columns([column]))
+    with pytest.raises(DataError, match=f"{table}.*{column}"):
+        PreferenceDataset.load(tmp_path)
+
+    def with_values(values):
+        return lambda t: t.set_column(t.column_names.index(column), column, values(t))
+
+    objects = pa.struct({"a": pa.int8()})
+    rewritten(tmp_path, table, with_values(lambda t: pa.array([{"a": 1}] * t.num_rows, objects)))
+    with pytest.raises(DataError, match=table):
+        PreferenceDataset.load(tmp_path)
+    rewritten(tmp_path, table, with_values(lambda t: pa.nulls(t.num_rows, t[column].type)))
+    if column in MAY_BE_NULL:
+        PreferenceDataset.load(tmp_path).dropped_by_reason()
+    else:
+        with pytest.raises(DataError, match=table):
+            PreferenceDataset.load(tmp_path)
+
+
+@pytest.mark.parametrize("n", [float("nan"), float("inf"), -1.0, 0.0])
+def test_saved_n_that_is_no_number_of_people(tmp_path, n):
+    def change(t):
+        return t.set_column(4, "n", [pa.array([n] + [None] * (t.num_rows - 1), pa.float64())])
+
+    rewritten(tmp_path, "preferences", change)
+    with pytest.raises(DataError, match="preferences row 0: n must be a positive number"):
+        PreferenceDataset.load(tmp_path)
+
+
+@pytest.mark.parametrize(("column", "value"), [("responses", ["a", None]), ("ordinal", [None, 1.0])])
+def test_saved_list_that_lacks_an_element(tmp_path, column, value):
+    def change(t):
+        rows = t.to_pylist()
+        rows[0] |= {"responses": ["a", "b"], "ordinal": None, column: value}
+        return pa.Table.from_pylist(rows, schema=t.schema)
+
+    rewritten(tmp_path, "questions", change)
+    with pytest.raises(DataError, match="questions row 0"):
+        PreferenceDataset.load(tmp_path)

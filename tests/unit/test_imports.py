@@ -25,7 +25,7 @@ MAY_IMPORT_RAY = (
 )
 TIERS = (
     {"errors", "config", "locations", "storage", "resources", "ray_session", "threads"}
-    | {"memory_left", "strict_json", "terminal_text"},
+    | {"memory_left", "strict_json", "terminal_text", "documents", "locks", "manifests", "tables"},
     {"preferences"},
     {"embedding"},
     {"model"},

@@ -88,7 +88,7 @@ def test_a_job_is_identified(folder):
     assert folder.identify("job.json", {"a": 1, "b": 2}, "start anew") == []
     assert folder.identify("job.json", {"a": 1, "b": 3}, "start anew") == ["b"]
     folder.write("job.json", b"{")
-    with pytest.raises(DataError, match=r"job.json.*: damaged; start anew"):
+    with pytest.raises(DataError, match=r"job.json.*: damaged.*; start anew"):
         folder.identify("job.json", {}, "start anew")
 
 

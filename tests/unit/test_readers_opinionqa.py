@@ -341,7 +341,7 @@ def test_weights_that_overflow(wave):
 
 def test_half_a_character(wave):
     write_counts(wave, {"GUN_W26": {"\ud800": {"No": 1}}})
-    with pytest.raises(DataError, match="human_resp: a text holds half a character"):
+    with pytest.raises(DataError, match=r"SEX_data\.json: .*a text holds half a character"):
         read(wave)
 
 

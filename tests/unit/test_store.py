@@ -4,14 +4,16 @@ import dataclasses
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import synthetic
 from synthetic import FINGERPRINT, encoded, flip_byte, questions, truncate, write_store
 
 from gpo_ray.embedding.encoder import POOLINGS
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
-from gpo_ray.storage import MANIFEST, Folder
+from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
 
 ASKED = questions(7)
 
@@ -239,3 +241,50 @@ def test_repeating_a_shard_replaces_it(store):
     before = [p.name for p in shards(store)]
     store.write_shard(ASKED[0::3], encoded(ASKED)[0::3], FINGERPRINT)
     assert [p.name for p in shards(store)] == before
+
+
+def shard_with(folder, change):
+    """A complete store of one shard that was changed, and its hash with it."""
+    store = write_store(folder, questions(8), shards=1)
+    (name,) = store.manifest()["files"]
+    table = pq.read_table(folder / name)
+    changed = change(table).replace_schema_metadata(table.schema.metadata)
+    store.commit(FINGERPRINT, {name: store.folder.write(name, parquet_bytes(changed))})
+    return store
+
+
+def replaced(table, name, values):
+    return table.set_column(table.column_names.index(name), name, [values])
+
+
+def vectors(table, value):
+    return pa.FixedSizeListArray.from_arrays(pa.array([value] * (6 * table.num_rows), pa.float32()), 6)
+
+
+BAD_SHARDS = {
+    **{
+        f"no {c}": lambda t, c=c: t.drop_columns([c])
+        for c in ("question_key", "question_id", "response_index")
+    },
+    "no letters": lambda t: t.drop_columns(["letter_logprob"]),
+    "no vectors": lambda t: t.drop_columns(["mean", "answer_mean", "last", "opinion", "person"]),
+    "null keys": lambda t: replaced(t, "question_key", pa.nulls(t.num_rows, pa.string())),
+    "null index": lambda t: replaced(t, "response_index", pa.nulls(t.num_rows, pa.int32())),
+    "null vectors": lambda t: replaced(t, "mean", pa.nulls(t.num_rows, pa.list_(pa.float32(), 6))),
+    "texts for vectors": lambda t: replaced(t, "mean", pa.array(["x"] * t.num_rows)),
+    "numbers for vectors": lambda t: replaced(t, "mean", pa.array([1.0] * t.num_rows)),
+    "NaN": lambda t: replaced(t, "mean", vectors(t, float("nan"))),
+    "infinity": lambda t: replaced(t, "mean", vectors(t, float("inf"))),
+    "a missing number": lambda t: replaced(t, "mean", vectors(t, None)),
+    "NaN letters": lambda t: replaced(t, "letter_logprob", pa.array([np.nan] * t.num_rows, pa.float32())),
+}
+
+
+@pytest.mark.parametrize("change", BAD_SHARDS.values(), ids=BAD_SHARDS)
+def test_shard_of_columns_that_cannot_be_used(tmp_path, change):
+    store = shard_with(tmp_path, change)
+    for pooling in ("mean", "last+mean"):
+        with pytest.raises(EmbeddingError, match=r"shard-.*\.parquet: damaged"):
+            store.load(synthetic.survey(count=8), pooling)
+    (name,) = store.manifest()["files"]
+    assert name in store.contents(FINGERPRINT).damaged  # gpo embed makes it again

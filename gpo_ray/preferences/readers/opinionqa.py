@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import defaultdict
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpo_ray.documents import read_json
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.preferences.readers.common import (
@@ -19,7 +19,6 @@ from gpo_ray.preferences.readers.common import (
     NO_COUNTS,
     REPEATED_QUESTION,
     UNKNOWN_QUESTION,
-    UNREADABLE,
     Collector,
     finite_number,
     normal_text,
@@ -173,11 +172,8 @@ def _collect_counts(
 
 def _load_counts(path: Path) -> dict[str, list[tuple[str, dict[str, float]]]]:
     """Levels and their counts by question key, checked."""
-    try:
-        require_file(path)
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (*UNREADABLE, OSError) as e:
-        raise DataError(f"{path}: not a readable JSON file: {e}; restore the publisher's file") from e
+    require_file(path)
+    content = read_json(path, str(path), DataError, "; restore the publisher's file")
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected an object of question keys")
     found = {}

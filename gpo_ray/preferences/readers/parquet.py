@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyarrow import types
 
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.readers.common import require_columns, require_file
+from gpo_ray.tables import ParquetSource
 
 Accepts = Callable[[pa.DataType], bool]
 
@@ -64,17 +64,13 @@ def read_parquet(path: Path, expected: Columns, optional: Columns | None = None)
         DataError: if the file is missing, empty or not Parquet, a column is missing, there twice, or
             of another type, or a value does not fit into the type it is read as.
     """
-    try:
-        require_file(path)
-        with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-            require_columns(path, schema.names, expected)
-            wanted = dict(expected) | {c: t for c, t in (optional or {}).items() if c in schema.names}
-            _require_types(path, schema, wanted)
-            table = file.read(columns=list(wanted))
-        table.validate(full=True)
-    except (OSError, pa.ArrowException) as e:
-        raise DataError(f"{path}: not a readable Parquet file: {e}") from e
+    require_file(path)
+    file = ParquetSource(path, str(path), DataError)
+    schema = file.schema()
+    require_columns(path, schema.names, expected)
+    wanted = dict(expected) | {c: t for c, t in (optional or {}).items() if c in schema.names}
+    _require_types(path, schema, wanted)
+    table = file.read(list(wanted))
     if table.num_rows == 0:
         raise DataError(f"{path}: the file has no rows")
     return pa.table({c: _cast(table[c], t, f"{path}: column {c!r}") for c, t in wanted.items()})
