@@ -20,6 +20,11 @@ from gpo_ray.model.posterior import Common, Conditioned, MemoryView, Posterior, 
 from gpo_ray.model.scales import PriorScales
 from gpo_ray.model.traits import Traits
 
+PREFERRED = PriorScales(noise=0.003, semantic=0.02, evidence=0.0)
+"""Scales that serve small surveys of all kinds well, from which few answers should not lead far away."""
+CAUTION = 16.0
+"""What the logarithm of the squared error must fall by, for each step of a grid away from there, times the
+meta-train groups' answers: chance moves it by so much where there are few."""
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 SEMANTICS = (0.0, 0.02, 0.1, 0.3, 1.0, 3.0, 10.0)
 EVIDENCES = (0.0, 0.3, 1.0, 3.0)
@@ -134,11 +139,12 @@ def calibrated(
     if len(weights) > 1:  # loadings fitted to those who are tried would know their answers
         others = ~np.isin(memory.groups, [t.group for t in trials])
         view = replace(view, memory=replace(memory, traits=Traits.fit(memory.shares[others], memory.sizes)))
-    search = _Search(view, trials)
+    answers = sum(len(np.intersect1d(arrays.answered[g], questions)) for g in memory.groups)
+    search = _Search(view, trials, CAUTION / max(1, answers))
     start = PriorScales(semantic=SEMANTICS[1])
     best = search.together([search.apart(replace(start, threshold=t), "noise", NOISES) for t in thresholds])
     best = search.apart(best, "semantic", SEMANTICS)
-    best = search.together([replace(best, evidence=e) for e in EVIDENCES])
+    best = search.together([replace(best, evidence=e) for e in EVIDENCES], search.caution)
     if mixed:
         best = search.together([replace(best, stretch=s) for s in STRETCHES])
     best = search.apart(best, "noise", NOISES)
@@ -217,6 +223,8 @@ class _Search:
 
     view: MemoryView
     trials: Sequence[_Trial]
+    caution: float
+    """As :data:`CAUTION`, for one step."""
     kept: dict[PriorScales, list[_Ready]] = field(default_factory=dict)
     """What was made ready last."""
 
@@ -232,14 +240,20 @@ class _Search:
             self.kept[same] = [t.ready(view) for t in self.trials]
         return self.kept[same]
 
-    def together(self, choices: Sequence[PriorScales]) -> PriorScales:
-        """The best by the product of the errors on known and on new questions: the latter are larger."""
+    def together(self, choices: Sequence[PriorScales], caution: float = 0.0) -> PriorScales:
+        """The best by the product of the errors on known and on new questions: the latter are larger.
+
+        Args:
+            choices: in order, the preferred one first.
+            caution: of a step from one to the next.
+        """
         if len(choices) == 1:
             return choices[0]
-        return min(choices, key=lambda scales: float(np.prod(self._errors(scales))))
+        errors = [float(np.log(self._errors(scales)).sum()) + i * caution for i, scales in enumerate(choices)]
+        return choices[int(np.argmin(errors))]
 
     def apart(
-        self, scales: PriorScales, name: Literal["noise", "semantic"], values: Sequence[float]
+        self, scales: PriorScales, name: Literal["noise", "semantic"], values: tuple[float, ...]
     ) -> PriorScales:
         """With the value of one scale that is best for known questions, and that for new ones."""
 
@@ -247,7 +261,8 @@ class _Search:
             changed: dict[str, Any] = {name: known, f"new_{name}": new}
             return replace(scales, **changed)
 
-        errors = [self._errors(having(v, v)) for v in values]
+        away = np.abs(np.arange(len(values)) - values.index(getattr(PREFERRED, name)))
+        errors = np.log([self._errors(having(v, v)) for v in values]) + self.caution * away[:, None]
         known, new = (values[int(i)] for i in np.argmin(errors, axis=0))
         return having(known, new)
 
