@@ -96,7 +96,8 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    text = " ".join(message.split()).encode(errors="backslashreplace").decode()  # a path may be no text
+    print(f"error: {text}", file=sys.stderr)
     sys.exit(code)
 
 
