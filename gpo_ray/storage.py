@@ -53,7 +53,13 @@ class Folder:
         try:
             self._fs, self._path = locate(self.uri)
         except (ValueError, OSError) as e:
-            raise error(f"{without_password(self.uri)}: not a usable location: {e}") from e
+            raise error(f"{_shown(self.uri)}: not a usable location: {e}") from e
+        try:
+            f"{self.uri}{self._path}".encode()
+        except UnicodeEncodeError as e:  # Python's stand-ins for bytes that are no text
+            raise error(f"{self.uri!a}: a path that is not UTF-8; give another name") from e
+        if "\0" in self.uri:
+            raise error(f"{self.uri!a}: not a path; give another name")
         self.is_local = isinstance(self._fs, fs.LocalFileSystem)
 
     def __str__(self) -> str:
@@ -373,6 +379,11 @@ def _read_regular(path: str, most: int | None) -> tuple[int, bytes]:
         if most is not None and found.st_size > most:
             return found.st_size, b""
         return found.st_size, f.readall()
+
+
+def _shown(uri: str) -> str:
+    """A location as a message may show it."""
+    return without_password(uri).encode(errors="backslashreplace").decode()
 
 
 @contextlib.contextmanager

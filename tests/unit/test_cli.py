@@ -77,6 +77,29 @@ def test_failed_import_leaves_an_earlier_result_whole(gpo, fails, tmp_path):
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("survey", "show", "{bad}"),
+        ("survey", "import", "table", "--from", "{t}", "--out", "{bad}"),
+        ("survey", "import", "table", "--from", "{bad}", "--out", "{out}"),
+        ("survey", "merge", "{bad}", "{bad}", "--out", "{out}"),
+        ("bundle", "inspect", "{bad}"),
+        ("cluster", "render", "--profile", "local", "--out", "{bad}"),
+        ("cluster", "render", "--profile", "{bad}", "--out", "{out}"),
+        ("train", "--survey", "{bad}", "--embeddings", "{bad}", "--out", "{bad}"),
+        ("train", "--survey", "{bad}", "--embeddings", "{bad}", "--out", "{out}", "--config", "{bad}"),
+        ("predict", "--bundle", "{bad}", "--context", "{bad}", "--questions", "{bad}"),
+    ],
+    ids=lambda c: " ".join(c[:2]),
+)
+def test_path_that_is_not_utf_8(fails, tmp_path, command):
+    (tmp_path / "t.csv").write_text(GOOD)
+    places = {"bad": f"{tmp_path}/b\udcff", "t": tmp_path / "t.csv", "out": tmp_path / "out"}
+    fails(*(c.format(**places) for c in command), words=[])
+    assert not (tmp_path / "out").exists()
+
+
 def test_import_ends_with_one_json_object(gpo, tmp_path):
     (tmp_path / "t.csv").write_text(GOOD)
     code, out, _ = gpo(

@@ -71,6 +71,20 @@ def test_nothing_is_written_into_a_jobs_working_folder(tmp_path):
     assert not copy.exists()
 
 
+@pytest.mark.parametrize("name", [os.fsdecode(b"b\xff"), "a\0b", "s3://bucket/" + os.fsdecode(b"b\xff")])
+def test_path_that_is_no_text(name, tmp_path):
+    with pytest.raises(DataError) as e:
+        Folder(name if "://" in name else f"{tmp_path}/{name}", DataError)
+    assert str(e.value).isascii()
+
+
+def test_path_in_a_working_folder_that_is_no_text(tmp_path, monkeypatch):
+    (tmp_path / os.fsdecode(b"b\xff")).mkdir()
+    monkeypatch.chdir(tmp_path / os.fsdecode(b"b\xff"))
+    with pytest.raises(DataError, match="not UTF-8"):
+        Folder("out", DataError)
+
+
 def test_temporary_files_of_a_crash_are_not_listed(folder):
     folder.write("a", b"")
     (folder.local_path / ".tmp-123").write_bytes(b"half")
