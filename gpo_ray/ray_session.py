@@ -9,8 +9,10 @@ import socket
 import warnings
 from collections.abc import Callable, Iterator
 
+from gpo_ray import signals
 from gpo_ray.errors import ConfigError, GPOError, ResourceError
 from gpo_ray.resources import Capacity, Need, Node
+from gpo_ray.terminal import Steps, is_verbose, without_lines
 from gpo_ray.threads import environment_of_workers, threads_each
 
 Versions = dict[str, str | None]
@@ -35,13 +37,15 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
         return
     target = _target(address)
-    options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    speak = is_verbose()
+    level = logging.INFO if speak else logging.ERROR
+    options: dict[str, object] = {"log_to_driver": speak, "logging_level": level}
     if target is None:
         options |= {"num_cpus": _local_cpus(), "include_dashboard": False}
     else:
         _check_reachable(target)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), without_lines("Set ray log level from environment variable"):
             warnings.simplefilter("ignore", FutureWarning)  # of a Ray default that does not concern us
             with environment_of_workers():
                 ray.init(address=target or "local", **options)
@@ -55,10 +59,26 @@ def ray_session(address: str | None = None) -> Iterator[None]:
             f"no Ray cluster answers at {target or 'local'}: {reason[:200]}; "
             "check --address or RAY_ADDRESS, or leave both out to start a local cluster"
         ) from e
+    signals.install()  # Ray's own handler of SIGTERM leaves no time to clean up
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def told_session(steps: Steps, address: str | None = None) -> Iterator[None]:
+    """:func:`ray_session`, whose start on this machine, of some ten seconds, is a step of its own."""
+    import ray
+
+    with contextlib.ExitStack() as stack:
+        if ray.is_initialized() or _target(address) is not None:
+            stack.enter_context(ray_session(address))
+            steps.skip("Ray is running")
+        else:
+            with steps.step("start Ray on this machine"):
+                stack.enter_context(ray_session(address))
+        yield
 
 
 def _target(address: str | None) -> str | None:
@@ -210,8 +230,11 @@ def _looker() -> Callable[[], Versions]:
 
 
 def quiet_ray_data() -> None:
-    """Have Ray Data, in this process, say nothing of its own."""
+    """Have Ray Data, in this process, say nothing of its own, unless that was asked for."""
     import ray.data
+
+    if is_verbose():
+        return
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

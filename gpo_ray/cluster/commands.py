@@ -8,10 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gpo_ray.cluster.profile import load_profile
-from gpo_ray.cluster.render import render
 from gpo_ray.errors import ConfigError
-from gpo_ray.storage import Folder
 
 cluster_app = typer.Typer(no_args_is_help=True, help="Files for clusters: write them, check them.")
 Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")]
@@ -24,6 +21,10 @@ def cluster_render(
     as_json: Json = False,
 ) -> None:
     """Write all manifests and `ray up` files of a profile."""
+    from gpo_ray.cluster.profile import load_profile
+    from gpo_ray.cluster.render import render
+    from gpo_ray.storage import Folder
+
     files = render(load_profile(profile))
     folder = Folder(out, ConfigError)
     for place, text in files.items():

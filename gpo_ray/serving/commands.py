@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.ray_session import joined
-from gpo_ray.serving.settings import DEFAULT_DATABASE, load_settings
 
 if TYPE_CHECKING:  # the database's packages load only when a command needs them
     from gpo_ray.serving.keys import Key, KeyRing
@@ -24,6 +19,9 @@ if TYPE_CHECKING:  # the database's packages load only when a command needs them
 serve_app = typer.Typer(no_args_is_help=True, invoke_without_command=True)
 key_app = typer.Typer(no_args_is_help=True, help="API keys of the service.")
 serve_app.add_typer(key_app, name="key")
+
+DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
+"""As :data:`gpo_ray.serving.settings.DEFAULT_DATABASE`, which takes longer to import."""
 
 Database = Annotated[
     str,
@@ -61,6 +59,9 @@ def serve(
     """Serve a bundle over HTTP until interrupted, or manage API keys (gpo serve key)."""
     if context.invoked_subcommand is not None:
         return
+    from gpo_ray.ray_session import joined
+    from gpo_ray.serving.settings import load_settings
+
     given = {
         "bundle": bundle,
         "model": model,
@@ -103,6 +104,10 @@ def key_list(database: Database = DEFAULT_DATABASE, as_json: Json = False) -> No
     if as_json:
         print(json.dumps({"keys": found}))
         return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table()
     for column in ("id", "name", "tenant", "scopes", "created", "revoked"):
         table.add_column(column, no_wrap=column == "id")

@@ -24,7 +24,17 @@ MAY_IMPORT_RAY = (
     "cluster/ray_schemas.py",
 )
 TIERS = (
-    {"errors", "config", "locations", "storage", "resources", "ray_session", "threads"},
+    {
+        "errors",
+        "config",
+        "locations",
+        "storage",
+        "resources",
+        "ray_session",
+        "signals",
+        "terminal",
+        "threads",
+    },
     {"preferences"},
     {"embedding"},
     {"model"},
