@@ -6,8 +6,11 @@ import contextlib
 import logging
 import os
 import socket
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TypeVar
 
 from gpo_ray import signals
 from gpo_ray.errors import ConfigError, GPOError, ResourceError
@@ -15,6 +18,7 @@ from gpo_ray.resources import Capacity, Need, Node
 from gpo_ray.terminal import Steps, is_verbose, without_lines
 from gpo_ray.threads import environment_of_workers, threads_each
 
+T = TypeVar("T")
 Versions = dict[str, str | None]
 
 MIN_LOCAL_CPUS = 4
@@ -49,6 +53,9 @@ def ray_session(address: str | None = None) -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)  # of a Ray default that does not concern us
             with environment_of_workers():
                 ray.init(address=target or "local", **options)
+    except KeyboardInterrupt:
+        ray.shutdown()  # of what it had started
+        raise
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as e:
         reason = " ".join(str(e).split())
         if reason.startswith("Version mismatch"):
@@ -64,6 +71,24 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def interruptibly(work: Callable[[], T]) -> T:
+    """Call ``work`` in a thread, and wait: Ray's libraries take signals over, but only in the main thread.
+
+    Raises:
+        BaseException: what ``work`` raises, or a signal does meanwhile; nobody then waits for ``work``.
+    """
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as e:  # noqa: BLE001 - raised again by whoever waits
+            result.set_exception(e)
+
+    threading.Thread(target=run, daemon=True).start()
+    return result.result()
 
 
 @contextlib.contextmanager

@@ -221,8 +221,10 @@ def _bar(step: Step, stream: TextIO, ended: threading.Event) -> None:
     from tqdm import tqdm
 
     drawn = "{desc} {percentage:3.0f}%|{bar:20}|{postfix}" if step.total else "{desc}{postfix}"
-    options = {"bar_format": drawn, "leave": False, "desc": step.title, "dynamic_ncols": True}
-    with tqdm(total=step.total, file=stream, **options) as bar:
+    bar = tqdm(
+        desc=step.title, total=step.total, file=stream, bar_format=drawn, leave=False, dynamic_ncols=True
+    )
+    with bar:
         while True:
             bar.n = min(step.done, step.total) if step.total else step.done
             bar.set_postfix_str(str(step))
