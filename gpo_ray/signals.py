@@ -35,6 +35,7 @@ class Noted:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        """Which."""
 
     @property
     def told(self) -> str:
@@ -116,4 +117,5 @@ def _watch(receiver: int, found: Noted) -> None:
 
 
 def _end(found: Noted) -> None:
-    found.leave()
+    if found in _all:
+        found.leave()

@@ -219,8 +219,10 @@ def resumed(progress: Progress) -> str:
 
 def outcome(progress: Progress, most: int) -> str:
     """What to say of a run that ended."""
-    early = f", as validation got no better: at most {most}" if progress.step < most else ""
-    return f"{progress.step} steps{early}; best validation alignment {progress.best_alignment:.4f}"
+    taken = f"{progress.step} steps"
+    if progress.step < most:
+        taken = f"stopped at step {progress.step} of {most}, as validation got no better"
+    return f"{taken}; best validation alignment {progress.best_alignment:.4f}"
 
 
 class RunLog:
