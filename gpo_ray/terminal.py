@@ -216,16 +216,24 @@ def _lines(step: Step, stream: TextIO, ended: threading.Event) -> None:
         _say(f"{step.title}: {step}", stream)
 
 
+def _width(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
 def _bar(step: Step, stream: TextIO, ended: threading.Event) -> None:
     """Redrawn often enough that the time does not seem to stand still."""
     from tqdm import tqdm
 
     drawn = "{desc} {percentage:3.0f}%|{bar:20}|{postfix}" if step.total else "{desc}{postfix}"
     bar = tqdm(
-        desc=step.title, total=step.total, file=stream, bar_format=drawn, leave=False, dynamic_ncols=True
+        desc=step.title, total=step.total, file=stream, bar_format=drawn, leave=False, ncols=_width(stream)
     )
     with bar:
         while True:
+            bar.ncols = _width(stream)
             bar.n = min(step.done, step.total) if step.total else step.done
             bar.set_postfix_str(str(step))
             if ended.wait(0.5):

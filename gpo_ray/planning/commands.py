@@ -105,34 +105,31 @@ def _show(stages: list[Stage], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    # a column for each stage, as there are three: a line for each would not fit 80 columns
     table = Table(title=title, title_justify="left")
-    for column in (
-        "stage",
-        "tokens",
-        "operations",
-        "workers",
-        "memory each",
-        "written",
-        "time",
-        "cost",
-        "bottleneck",
-    ):
-        table.add_column(column)
-    for s in stages:
-        table.add_row(
-            s.name,
-            _amount(s.tokens),
-            _amount(s.flops),
-            f"{s.workers}" if s.processors == s.workers else f"{s.workers} on {s.processors}",
-            f"{s.memory:,.1f} GiB",
-            f"{s.stored:,.1f} GiB" if s.stored else "",
-            *_time_and_cost(s),
-            "" if s.name == "serve" else s.bottleneck,
-        )
+    for column in ("", *(s.name for s in stages)):
+        table.add_column(column, overflow="fold")
+    shown = [_shown(s) for s in stages]
+    for what in shown[0]:
+        table.add_row(what, *(one[what] for one in shown))
     Console().print(table)
     for s in stages:
         for problem in s.problems:
             print(f"{s.name} is not possible: {problem}")
+
+
+def _shown(s: Stage) -> dict[str, str]:
+    time, cost = _time_and_cost(s)
+    return {
+        "tokens": _amount(s.tokens),
+        "operations": _amount(s.flops),
+        "workers": f"{s.workers}" if s.processors == s.workers else f"{s.workers} on {s.processors}",
+        "memory each": f"{s.memory:,.1f} GiB",
+        "written": f"{s.stored:,.1f} GiB" if s.stored else "",
+        "time": time,
+        "cost": cost,
+        "bottleneck": "" if s.name == "serve" else s.bottleneck,
+    }
 
 
 def _time_and_cost(stage: Stage) -> tuple[str, str]:

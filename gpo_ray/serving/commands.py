@@ -110,7 +110,7 @@ def key_list(database: Database = DEFAULT_DATABASE, as_json: Json = False) -> No
 
     table = Table()
     for column in ("id", "name", "tenant", "scopes", "created", "revoked"):
-        table.add_column(column, no_wrap=column == "id")
+        table.add_column(column, no_wrap=column == "id", overflow="fold")
     for key in found:
         cells = (" ".join(v) if isinstance(v, list) else v or "" for v in key.values())
         table.add_row(*(Text(cell) for cell in cells))
