@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from gpo_ray.documents import read_json
 from gpo_ray.embedding.encoder import Encoder, needs_readings
 from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
+from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.embedding.template import TEMPLATE
-from gpo_ray.errors import BundleError, DataError
+from gpo_ray.errors import BundleError, DataError, EmbeddingError
 from gpo_ray.locations import local_copy
 from gpo_ray.model.bundle import BundleConfig
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.preferences.dataset import question_key
+from gpo_ray.terminal import Steps
+
+Vectors = dict[str, NDArray[np.float32]]
+"""Of questions, by :func:`~gpo_ray.preferences.dataset.question_key`: their responses' vectors (R, E)."""
+READ_TOGETHER = 64
+"""Questions that the language model reads between two looks at the progress."""
 
 
 class Slate(BaseModel):
@@ -62,7 +72,14 @@ class Answer(Slate):
         return np.asarray(self.share) if self.share is not None else np.eye(len(self.responses))[self.choice]
 
 
-def predict_file(bundle: str, context: str, questions: str, model: str | None = None) -> dict[str, Any]:
+def predict_file(
+    bundle: str,
+    context: str,
+    questions: str,
+    model: str | None = None,
+    embeddings: str | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
     """Predict a group's preferences.
 
     Args:
@@ -70,36 +87,96 @@ def predict_file(bundle: str, context: str, questions: str, model: str | None = 
         context: JSON file, a list of :class:`Answer`.
         questions: JSON file, a list of :class:`Slate`.
         model: the language model, by default the one the bundle was trained with.
+        embeddings: folder or URI of an embedding store; where it holds all questions, no language model is
+            loaded.
+        progress: whether to show progress.
 
     Returns:
-        ``predictions``: a list of ``{prompt, responses, share, interval}``; ``interval`` holds the ends of
-        a 90 % interval for each response, None for a model without a prior.
+        ``predictions``: a list of ``{prompt, responses, share, interval, seen}``; ``interval`` holds the ends
+        of a 90 % interval for each response, ``seen`` whether meta-train groups answered the question; both
+        None for a model without a prior.
 
     Raises:
-        GPOError: if a file is malformed, or the language model is not the bundle's.
+        GPOError: if a file is malformed, or the language model or the store is not the bundle's.
     """
     estimator = GroupPreferenceModel.load(bundle)
     answers = _read(context, TypeAdapter(list[Answer]))
     slates = _read(questions, TypeAdapter(list[Slate]))
-    config = estimator.config
-    source = bundle_language_model(config, model, bundle)
-    encoder = Encoder(source, config.embedding_dtype, readings=needs_readings(config.model.pooling))
-    encoded = encoder.encode([(s.prompt, s.responses) for s in [*answers, *slates]])
-    vectors = [e.pooled(config.model.pooling) for e in encoded]
-    keys = [question_key(s.prompt, s.responses) for s in [*answers, *slates]]
-    known = [(v, a.shares()) for v, a in zip(vectors, answers, strict=False)]
+    asked = [*answers, *slates]
+    keys = [question_key(s.prompt, s.responses) for s in asked]
+    vectors = {} if embeddings is None else stored_vectors(embeddings, estimator.config, keys)
+    missing = {k: s for k, s in zip(keys, asked, strict=True) if k not in vectors}
+    if missing:
+        source = bundle_language_model(estimator.config, model, bundle)
+        vectors |= _encoded(missing, source, estimator.config, Steps("predict", 2, progress))
+    known = [(vectors[k], a.shares()) for k, a in zip(keys, answers, strict=False)]
+    new = keys[len(answers) :]
     group = estimator.adapt(known, keys[: len(answers)])
-    asked, asked_keys = vectors[len(answers) :], keys[len(answers) :]
-    shares = group.predict(asked, asked_keys)
+    shares = group.predict([vectors[k] for k in new], new)
     ends: list[Any] = [None] * len(slates)
-    if config.model.prior != "none":
-        ends = [e.tolist() for e in group.intervals(asked, asked_keys)]
+    if estimator.config.model.prior != "none":
+        ends = [e.tolist() for e in group.intervals([vectors[k] for k in new], new)]
+    seen = estimator.seen(new, [len(s.responses) for s in slates])
     return {
         "predictions": [
-            {"prompt": s.prompt, "responses": list(s.responses), "share": p.tolist(), "interval": e}
-            for s, p, e in zip(slates, shares, ends, strict=True)
+            {
+                "prompt": s.prompt,
+                "responses": list(s.responses),
+                "share": p.tolist(),
+                "interval": e,
+                "seen": None if seen is None else seen[i],
+            }
+            for i, (s, p, e) in enumerate(zip(slates, shares, ends, strict=True))
         ]
     }
+
+
+def _encoded(slates: Mapping[str, Slate], source: ModelSource, config: BundleConfig, steps: Steps) -> Vectors:
+    """What the language model makes of questions, by key."""
+    with steps.step(f"load the language model {source.name}"):
+        encoder = Encoder(source, config.embedding_dtype, readings=needs_readings(config.model.pooling))
+    found: Vectors = {}
+    with steps.step(f"read {len(slates)} questions", len(slates), "questions") as step:
+        # what they begin with alike is read once, so not one by one
+        keys = list(slates)
+        for some in (keys[i : i + READ_TOGETHER] for i in range(0, len(keys), READ_TOGETHER)):
+            encoded = encoder.encode([(slates[k].prompt, slates[k].responses) for k in some])
+            found |= {k: e.pooled(config.model.pooling) for k, e in zip(some, encoded, strict=True)}
+            step.advance(len(some))
+    return found
+
+
+def stored_vectors(embeddings: str, config: BundleConfig, keys: Sequence[str]) -> Vectors:
+    """Vectors (R, E), by key, of those questions that an embedding store holds.
+
+    Raises:
+        EmbeddingError: if the store is incomplete, damaged or not of what the bundle was trained with.
+    """
+    store = EmbeddingStore(embeddings)
+    manifest = store.manifest()
+    for what, mine in (
+        ("fingerprint", config.embedding_fingerprint),
+        ("template", config.embedding_template),
+    ):
+        if manifest.get(what) != mine:
+            raise EmbeddingError(
+                f"{store.folder}: holds embeddings of {what} {manifest.get(what)}, the bundle needs {mine}; "
+                "leave --embeddings out, or make others with: gpo embed"
+            )
+    wanted = set(keys)
+    found: Vectors = {}
+    for name in manifest["files"]:
+        if wanted <= found.keys():
+            break
+        some = store.read_shard(name, manifest, config.model.pooling, pa.array(sorted(wanted), pa.string()))
+        found |= {k: vectors for k, (vectors, _) in some.items()}
+    for vectors in found.values():
+        if vectors.shape[1] != config.embedding_width:
+            raise EmbeddingError(
+                f"{store.folder}: embeddings have width {vectors.shape[1]}, the bundle needs "
+                f"{config.embedding_width}"
+            )
+    return found
 
 
 def bundle_language_model(config: BundleConfig, model: str | None, bundle: str) -> ModelSource:

@@ -6,17 +6,16 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gpo_ray.errors import ConfigError, GPOError, ResourceError
 from gpo_ray.ray_session import Versions, joined, node_versions, unused, versions
 from gpo_ray.resources import Capacity, Need, Node, evaluate_need, train_need, tune_need
-from gpo_ray.storage import Folder
+
+if TYPE_CHECKING:
+    from gpo_ray.storage import Folder
 
 Options = dict[str, Any]
 OPTIONS = {
@@ -83,6 +82,8 @@ def examine(
     Raises:
         GPOError: if no cluster answers, or ``storage`` is not a location.
     """
+    from gpo_ray.storage import Folder
+
     place = None if storage is None else Folder(storage)
     with joined(address) as capacity:
         is_cluster = capacity.is_cluster
@@ -188,6 +189,8 @@ def _release(version: str | None) -> str | None:
 
 def _storage(folder: Folder) -> dict[str, Any]:
     """Whether a folder, or the nearest above one yet to be made, can be written; free bytes if local."""
+    from gpo_ray.storage import Folder
+
     path = folder.local_path
     while path is not None and not path.exists():
         path = path.parent
@@ -208,6 +211,10 @@ def _cuda() -> bool:
 
 
 def _show(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     console = Console()
     nodes = Table(title=f"Nodes of {result['where']}", title_justify="left")
     for column in ("node", "alive", "CPU", "GPU", "memory", "object store", "versions"):

@@ -6,13 +6,19 @@ import contextlib
 import logging
 import os
 import socket
+import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import TypeVar
 
+from gpo_ray import signals
 from gpo_ray.errors import ConfigError, GPOError, ResourceError
 from gpo_ray.resources import Capacity, Need, Node
+from gpo_ray.terminal import Steps, is_verbose, without_lines
 from gpo_ray.threads import environment_of_workers, threads_each
 
+T = TypeVar("T")
 Versions = dict[str, str | None]
 
 MIN_LOCAL_CPUS = 4
@@ -35,16 +41,21 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
         return
     target = _target(address)
-    options: dict[str, object] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    speak = is_verbose()
+    level = logging.INFO if speak else logging.ERROR
+    options: dict[str, object] = {"log_to_driver": speak, "logging_level": level}
     if target is None:
         options |= {"num_cpus": _local_cpus(), "include_dashboard": False}
     else:
         _check_reachable(target)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), without_lines("Set ray log level from environment variable"):
             warnings.simplefilter("ignore", FutureWarning)  # of a Ray default that does not concern us
             with environment_of_workers():
                 ray.init(address=target or "local", **options)
+    except KeyboardInterrupt:
+        ray.shutdown()  # of what it had started
+        raise
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as e:
         reason = " ".join(str(e).split())
         if reason.startswith("Version mismatch"):
@@ -55,10 +66,44 @@ def ray_session(address: str | None = None) -> Iterator[None]:
             f"no Ray cluster answers at {target or 'local'}: {reason[:200]}; "
             "check --address or RAY_ADDRESS, or leave both out to start a local cluster"
         ) from e
+    signals.install()  # Ray's own handler of SIGTERM leaves no time to clean up
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def interruptibly(work: Callable[[], T]) -> T:
+    """Call ``work`` in a thread, and wait: Ray's libraries take signals over, but only in the main thread.
+
+    Raises:
+        BaseException: what ``work`` raises, or a signal does meanwhile; nobody then waits for ``work``.
+    """
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as e:  # noqa: BLE001 - raised again by whoever waits
+            result.set_exception(e)
+
+    threading.Thread(target=run, daemon=True).start()
+    return result.result()
+
+
+@contextlib.contextmanager
+def told_session(steps: Steps, address: str | None = None) -> Iterator[None]:
+    """:func:`ray_session`, whose start on this machine, of some ten seconds, is a step of its own."""
+    import ray
+
+    with contextlib.ExitStack() as stack:
+        if ray.is_initialized() or _target(address) is not None:
+            stack.enter_context(ray_session(address))
+            steps.skip("Ray is running")
+        else:
+            with steps.step("start Ray on this machine"):
+                stack.enter_context(ray_session(address))
+        yield
 
 
 def _target(address: str | None) -> str | None:
@@ -210,8 +255,11 @@ def _looker() -> Callable[[], Versions]:
 
 
 def quiet_ray_data() -> None:
-    """Have Ray Data, in this process, say nothing of its own."""
+    """Have Ray Data, in this process, say nothing of its own, unless that was asked for."""
     import ray.data
+
+    if is_verbose():
+        return
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

@@ -8,10 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gpo_ray.cluster.profile import load_profile
-from gpo_ray.cluster.render import render
 from gpo_ray.errors import ConfigError
-from gpo_ray.storage import Folder
 from gpo_ray.terminal_text import one_line
 
 cluster_app = typer.Typer(no_args_is_help=True, help="Files for clusters: write them, check them.")
@@ -25,6 +22,10 @@ def cluster_render(
     as_json: Json = False,
 ) -> None:
     """Write all manifests and `ray up` files of a profile."""
+    from gpo_ray.cluster.profile import load_profile
+    from gpo_ray.cluster.render import render
+    from gpo_ray.storage import Folder
+
     files = render(load_profile(profile))
     folder = Folder(out, ConfigError)
     with folder.writing():

@@ -15,15 +15,15 @@ import pyarrow as pa
 import ray
 import ray.data
 from pydantic import BaseModel, ConfigDict, Field
-from tqdm.auto import tqdm
 
 from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
 from gpo_ray.embedding.store import KIND, EmbeddingStore
 from gpo_ray.errors import EmbeddingError, GPOError, ResourceError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
-from gpo_ray.ray_session import cluster_capacity, quiet_ray_data, ray_session, stalled, worker_threads
+from gpo_ray.ray_session import cluster_capacity, quiet_ray_data, stalled, told_session, worker_threads
 from gpo_ray.resources import Bundle, Capacity, Need, embed_need
+from gpo_ray.terminal import Steps
 from gpo_ray.threads import physical_cores, use_threads
 
 logger = logging.getLogger(__name__)
@@ -165,15 +165,20 @@ def _embed(
     shards = dict(contents.shards)
     workers: dict[str, int] = {}
     units: list[dict[str, Any]] = []
+    steps, there = Steps("embed", 2, progress), _there(len(questions) - len(missing))
     if missing:
-        with ray_session(address):
+        with told_session(steps, address):
             capacity = cluster_capacity()
             capacity.check(config.need(capacity))
-            run = partial(_run, source, model_id, str(store.folder), progress)
-            for row in _run_to_the_end(missing, config, run):
-                shards[row["shard"]] = json.loads(row["entry"])
-                workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
-                units.append(row)
+            run = partial(_run, source, model_id, str(store.folder))
+            with steps.step(f"embed with {source.name}{there}", len(missing), "questions") as step:
+                for row in _run_to_the_end(missing, config, run):
+                    shards[row["shard"]] = json.loads(row["entry"])
+                    workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
+                    units.append(row)
+                    step.advance(len(row["ids"]))
+                    step.note = f"{rate(units):.0f} tokens/s"
+                step.outcome = f"{len(missing)} questions{there}, {rate(units):.0f} tokens/s"
     store.commit(model_id, shards, model=source.reference, dtype=config.dtype)
     return {
         "questions": len(questions),
@@ -187,6 +192,10 @@ def _embed(
         "tokens_per_second": steady_rate(units),
         "damaged": contents.damaged,
     }
+
+
+def _there(count: int) -> str:
+    return f"; {count} questions were there already" if count else ""
 
 
 def _run_to_the_end(
@@ -225,7 +234,6 @@ def _run(
     source: ModelSource,
     model_id: str,
     out: str,
-    progress: bool,
     questions: list[Question],
     config: EmbedConfig,
 ) -> Iterable[dict[str, Any]]:
@@ -258,18 +266,20 @@ def _run(
         )
         .iter_rows()
     )
-    bar = tqdm(total=len(questions), desc="embed", unit="question", disable=not progress)
-    begun, tokens = 0.0, 0
-    with bar:
-        for row in rows:
-            if row.get("error"):
-                raise EmbeddingError(row["error"])
-            bar.update(len(row["ids"]))
-            if begun:  # the first unit also waited for the model to load
-                tokens += row["tokens"]
-                bar.set_postfix_str(f"{tokens / (time.monotonic() - begun):.0f} tokens/s")
-            begun = begun or time.monotonic()
-            yield row
+    for row in rows:
+        if row.get("error"):
+            raise EmbeddingError(row["error"])
+        yield row
+
+
+def rate(units: Sequence[Mapping[str, Any]]) -> float:
+    """Tokens per second so far, by the workers' clocks: loading the model is no part of it.
+
+    Args:
+        units: as for :func:`steady_rate`, at least one.
+    """
+    seconds = max(u["ended"] for u in units) - min(u["began"] for u in units)
+    return float(sum(u["tokens"] for u in units) / max(seconds, 1e-3))
 
 
 def steady_rate(units: Sequence[Mapping[str, Any]]) -> float | None:

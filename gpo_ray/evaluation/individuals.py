@@ -23,19 +23,15 @@ def accuracy_table(cells: Iterable[dict[str, Any]]) -> str:
     Args:
         cells: what :func:`gpo_ray.evaluation.summary.cells` returned.
     """
+    from gpo_ray.evaluation.summary import blocks_of
+
     by: dict[tuple[str, float], list[dict[str, Any]]] = defaultdict(list)
     for cell in cells:
         by[cell["method"], cell["fraction"]].append(cell)
     fractions = sorted({f for _, f in by})
-    head = "method".ljust(16) + "".join(f"{f:>10.0%} of people  alignment" for f in fractions)
-    lines = [head, "-" * len(head)]
-    for method in dict.fromkeys(m for m, _ in by):
-        line = method.ljust(16)
-        for fraction in fractions:
-            mine = by.get((method, fraction), [])
-            values = [c["topic_accuracy"] for c in mine]
-            aligned = [c["alignment"] for c in mine]
-            text = f"{np.mean(values):.4f} ±{np.std(values):.3f}  {np.mean(aligned):9.4f}" if mine else ""
-            line += text.rjust(31)
-        lines.append(line)
-    return "\n".join(lines)
+    found = {}
+    for key, mine in by.items():
+        values, aligned = [c["topic_accuracy"] for c in mine], [c["alignment"] for c in mine]
+        found[key] = f"{np.mean(values):.4f} ±{np.std(values):.3f}  {np.mean(aligned):9.4f}"
+    heads = {f: f"{f:.0%} of people  alignment" for f in fractions}
+    return blocks_of(list(dict.fromkeys(m for m, _ in by)), fractions, heads, found, 17)

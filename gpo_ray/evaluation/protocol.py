@@ -32,6 +32,9 @@ Memories = tuple[MemoryView | None, MemoryView | None]
 """Answers to a split's training questions as a prior, of the training groups and of all meta-train groups:
 for meta-training and for test groups. None is fitted where it is needed."""
 
+Tell = Callable[[str, float], object]
+"""Told a method and the share of its work on a split that is done, from 0 to 1."""
+
 Predictor = Callable[[Sequence[Task]], list[NDArray[np.float64]] | None]
 
 
@@ -70,7 +73,10 @@ class EvaluationPlan:
 
 
 def evaluate_split(
-    plan: EvaluationPlan, arrays: Mapping[str, PreferenceArrays], split: Split
+    plan: EvaluationPlan,
+    arrays: Mapping[str, PreferenceArrays],
+    split: Split,
+    tell: Tell = lambda *_: None,
 ) -> list[dict[str, Any]]:
     """Score every method on one split.
 
@@ -78,6 +84,7 @@ def evaluate_split(
         plan: methods and context size.
         arrays: the data by pooling.
         split: the division shared by all methods.
+        tell: called as the work goes on.
 
     Returns:
         A row for each method, test group and context size: ``method, protocol, fraction, seed,
@@ -97,9 +104,11 @@ def evaluate_split(
     )
     rows: list[dict[str, Any]] = []
     for name in plan.methods:
-        method = _method(name, plan, arrays, split, train)
+        tell(name, 0.0)
+        method = _method(name, plan, arrays, split, train, tell)
         for size, tasks, is_curve in [(plan.context, main, False), *((n, t, True) for n, t in curve)]:
             rows += _rows(name, method, split, size, tasks, is_curve)
+        tell(name, 1.0)
     return rows
 
 
@@ -210,10 +219,12 @@ def _method(
     arrays: Mapping[str, PreferenceArrays],
     split: Split,
     train: MetaTrain,
+    tell: Tell,
 ) -> _Method:
     if name in MODELS:
         config = plan.train_config(name, split.seed)
-        return _meta_trained(arrays[config.model.pooling], split, config)
+        arrays_read = arrays[config.model.pooling]
+        return _meta_trained(arrays_read, split, config, tick=lambda n: tell(name, n / (config.steps + 1)))
 
     def predict(tasks: Sequence[Task]) -> list[NDArray[np.float64]] | None:
         answers = [answer(BASELINES[name], train, t) for t in tasks]
@@ -230,6 +241,7 @@ def _meta_trained(
     config: TrainConfig,
     memories: Memories = (None, None),
     device: str = "cpu",
+    tick: Callable[[int], object] = lambda _: None,
 ) -> _Method:
     arrays = source
     questions = source.question_numbers(split.question_order)
@@ -237,7 +249,7 @@ def _meta_trained(
         arrays = source.standardized(questions)[0]
     engine = LocalEngine(new_model(arrays.x.shape[1], config), config, device)
     data = MetaTrainingData.build(arrays, split, config, memories[0])
-    progress = meta_train(engine, data, config, lambda *_: None)
+    progress = meta_train(engine, data, config, lambda *_: None, tick=tick)
     best = new_model(arrays.x.shape[1], config).to(device)
     best.load_state_dict(progress.best_weights)
     view = None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pyarrow as pa
 import ray
 from pydantic import TypeAdapter, ValidationError
-from tqdm.auto import tqdm
 from typing_extensions import TypedDict
 
 from gpo_ray import __version__
@@ -26,12 +27,15 @@ from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import OtherSurvey, join_surveys
 from gpo_ray.preferences.splits import Protocol, Split, draw_split
-from gpo_ray.ray_session import ray_session, require, user_error, worker_threads
+from gpo_ray.ray_session import require, told_session, user_error, worker_threads
 from gpo_ray.resources import evaluate_need
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
+from gpo_ray.terminal import Steps
 from gpo_ray.threads import physical_cores, use_threads
 
 IDENTITY = "evaluation.json"
+TELL_EVERY = 1.0
+"""Seconds between two words of a split's task on how far it is."""
 
 
 class _Row(TypedDict):
@@ -97,10 +101,11 @@ def evaluate(
     arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), plan.poolings())
     folder = Folder(out, ConfigError)
     sources = {"survey": dataset.fingerprint(), "embeddings": fingerprint}
+    steps = Steps("evaluate", 2, progress_bar)
     with folder.writing():
         scored = _begin(folder, plan, splits, sources)
-        with ray_session(address):
-            rows = _run(plan, arrays, splits, scored, progress_bar)
+        with told_session(steps, address):
+            rows = _run(plan, arrays, splits, scored, steps)
         surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
         title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
         result = _results(plan, rows) | {"out": out, "report": folder.where("report.html")}
@@ -174,31 +179,44 @@ def _run(
     arrays: dict[str, PreferenceArrays],
     splits: list[Split],
     scored: Folder,
-    progress_bar: bool,
+    steps: Steps,
 ) -> list[dict[str, Any]]:
     """Rows of all splits, in the splits' order; what was scored before is not scored again."""
     cpus = _cpus_per_task()
     require(evaluate_need(cpus))
     shared = ray.put(arrays)
-    task = ray.remote(num_cpus=cpus)(_split_task)
+    task = ray.remote(num_cpus=cpus, num_returns="streaming")(_split_task)
     rows = {i: _read(scored, _file(i)) for i in range(len(splits)) if scored.exists(_file(i))}
     left = [i for i in range(len(splits)) if i not in rows]
     threads = worker_threads(min(len(left), physical_cores()))
     number = {task.remote(plan, shared, splits[i], threads): i for i in left}
     pending = list(number)
-    with tqdm(total=len(pending), desc="evaluate", unit="split", disable=not progress_bar) as bar:
+    found: dict[int, list[dict[str, Any]]] = {}
+    before = f"; {len(rows)} of {len(splits)} splits were scored before" if rows else ""
+    total = len(pending) * len(plan.methods)
+    what = f"score {len(plan.methods)} methods on {len(pending)} splits{before}"
+    with steps.step(what, total, "fits") as step:
+        done = dict.fromkeys(number.values(), 0.0)
         while pending:
-            (done,), pending = ray.wait(pending, num_returns=1)
+            (ready,), pending = ray.wait(pending, num_returns=1, fetch_local=False)
+            i = number[ready]
             try:
-                found = ray.get(done)
+                told = ray.get(next(ready))
+            except StopIteration:
+                scored.write(_file(i), json.dumps(found[i]).encode())
+                rows[i] = found[i]
+                continue
             except ray.exceptions.RayTaskError as e:
                 known = user_error(e)
                 if known is not None:
                     raise known from e
                 raise
-            scored.write(_file(number[done]), json.dumps(found).encode())
-            rows[number[done]] = found
-            bar.update(1)
+            pending.append(ready)
+            if isinstance(told, list):
+                found[i] = told
+            else:
+                done[i], step.note = told
+                step.reach(sum(done.values()))
     return [row for i in range(len(splits)) for row in rows[i]]
 
 
@@ -218,9 +236,25 @@ def _read(scored: Folder, name: str) -> list[dict[str, Any]]:
 
 def _split_task(
     plan: EvaluationPlan, arrays: dict[str, PreferenceArrays], split: Split, threads: int
-) -> list[dict[str, Any]]:
-    use_threads(threads)
-    return evaluate_split(plan, arrays, split)
+) -> Iterator[list[dict[str, Any]] | tuple[float, str]]:
+    """Yields, once a second or so, how many methods are done and what goes on; and at the end the rows."""
+    told: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
+
+    def score() -> list[dict[str, Any]]:
+        use_threads(threads)  # some libraries have a number for each thread
+        return evaluate_split(plan, arrays, split, lambda *values: told.put(values))
+
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(score)
+        while not work.done():
+            wait([work], timeout=TELL_EVERY)
+            last = None
+            while not told.empty():
+                last = told.get()
+            if last is not None:
+                name, share = last
+                yield plan.methods.index(name) + share, name
+    yield work.result()
 
 
 def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:

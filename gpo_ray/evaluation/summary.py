@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from gpo_ray.evaluation.individuals import topic_accuracy
 
+COLUMNS = 80
+"""Of a terminal, at least."""
 Row = dict[str, Any]
 
 
@@ -103,23 +106,45 @@ def text_table(results: list[Row], statistics: Row | None = None) -> str:
             if given, lines on gpo against the best baseline follow the table.
     """
     rows = table(results)
-    width = max([16, *(len(r["method"]) + 2 for r in rows)])
-    fractions = sorted({r["fraction"] for r in rows})
     methods = list(dict.fromkeys(r["method"] for r in rows))
-    found = {(r["method"], r["fraction"]): r for r in rows}
-    head = "method".ljust(width) + "".join(f"{f:>8.0%} of groups  worst" for f in fractions)
-    lines = [head, "-" * len(head)]
-    for method in methods:
-        line = method.ljust(width)
-        for fraction in fractions:
-            r = found.get((method, fraction))
-            line += (
-                f"{r['alignment']:.4f} ±{r['spread']:.3f}  {r['worst_group']:.3f}".rjust(24)
-                if r
-                else " " * 24
-            )
-        lines.append(line)
-    return "\n".join(lines + (_against_best(statistics) if statistics else []))
+    width = max([16, *(len(m) for m in methods)]) + 1
+    fractions = sorted({r["fraction"] for r in rows})
+    found = {
+        (r["method"], r["fraction"]): f"{r['alignment']:.4f} ±{r['spread']:.3f}  {r['worst_group']:.3f}"
+        for r in rows
+    }
+    heads = {f: f"{f:.0%} of groups  worst" for f in fractions}
+    blocks = blocks_of(methods, fractions, heads, found, width)
+    return "\n".join([blocks, *(_against_best(statistics) if statistics else [])])
+
+
+def blocks_of(
+    methods: Sequence[str],
+    fractions: Sequence[float],
+    heads: Mapping[float, str],
+    found: Mapping[tuple[str, float], str],
+    width: int,
+) -> str:
+    """A table for a terminal, in as many blocks beneath one another as it takes to fit 80 columns.
+
+    Args:
+        methods: its lines.
+        fractions: its columns.
+        heads: of each column.
+        found: of each line and column, the cell; none is blank.
+        width: of the methods' column.
+    """
+    column = 1 + max(len(text) for text in (*heads.values(), *found.values()))
+    most = max(1, (COLUMNS - width) // column)
+    lines: list[str] = []
+    for i in range(0, len(fractions), most):
+        some = fractions[i : i + most]
+        head = "method".ljust(width) + "".join(heads[f].rjust(column) for f in some)
+        lines += [""] * bool(lines) + [head, "-" * len(head)]
+        lines += [
+            m.ljust(width) + "".join(found.get((m, f), "").rjust(column) for f in some) for m in methods
+        ]
+    return "\n".join(lines)
 
 
 def _against_best(statistics: Row) -> list[str]:
@@ -130,9 +155,11 @@ def _against_best(statistics: Row) -> list[str]:
         fraction = c["fraction"]
         if c["method"] == "gpo" and c["metric"] == "alignment" and c["against"] == best.get(fraction):
             gained = skill[fraction, "gpo"]
-            lines.append(
+            lines += wrap(
                 f"{fraction:.0%} of groups: gpo {c['difference']:+.4f} against {c['against']}, the best "
                 f"plain baseline (95 % interval {c['low']:+.4f} to {c['high']:+.4f}"
-                + (f", skill {gained:+.1%})" if gained is not None else ")")
+                + (f", skill {gained:+.1%})" if gained is not None else ")"),
+                COLUMNS - 1,
+                subsequent_indent="  ",
             )
     return ["", *lines] if lines else []

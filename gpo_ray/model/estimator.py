@@ -110,6 +110,17 @@ class GroupPreferenceModel:
             sides = [*self._memory.sides(x, sizes, keys or [None] * len(arrays))]
         return [PreparedQuestion(*values) for values in zip(sizes, projected, sides, strict=True)]
 
+    def seen(self, keys: Sequence[str | None], sizes: Sequence[int]) -> list[bool] | None:
+        """Whether meta-train groups answered each question; None for a model without a prior.
+
+        Args:
+            keys: of the questions, as in :meth:`adapt`.
+            sizes: how many responses each has.
+        """
+        if self._memory is None:
+            return None
+        return [bool(place >= 0) for place in self._memory.place(keys, sizes)]
+
     def adapt_prepared(
         self, questions: Sequence[PreparedQuestion], shares: Sequence[Sequence[float] | Floats]
     ) -> AdaptedGroup:

@@ -7,18 +7,16 @@ import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from gpo_ray.config import parse
 from gpo_ray.errors import ConfigError
-from gpo_ray.planning.hardware import PROCESSORS, Processor
-from gpo_ray.planning.language_model import shape_of
 
 if TYPE_CHECKING:
+    from gpo_ray.planning.hardware import Processor
     from gpo_ray.planning.stages import Stage
 
 LEAST, MOST = 1e7, 2e11
+NAMES = "h200, h100, a100, a10g, l4, t4, cpu"
+"""Of :data:`gpo_ray.planning.hardware.PROCESSORS`, which takes longer to import."""
 UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 
 
@@ -33,7 +31,7 @@ def plan(
         int | None,
         typer.Option(help="Questions each answered; by default all, 100 where there are over 10,000 groups."),
     ] = None,
-    gpu: Annotated[str, typer.Option(help=f"One of: {', '.join(PROCESSORS)} (a core).")] = "h100",
+    gpu: Annotated[str, typer.Option(help=f"One of: {NAMES} (a core).")] = "h100",
     count: Annotated[int, typer.Option(min=1, help="GPUs, or cores, for embedding.")] = 1,
     train_workers: Annotated[int, typer.Option(min=1, help="Cores for training.")] = 1,
     config: Annotated[str, typer.Option(help="Training preset (gpo, paper) or YAML file.")] = "gpo",
@@ -48,7 +46,8 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")] = False,
 ) -> None:
     """Estimate tokens, operations, memory, time and cost of every stage, and what limits it."""
-    # here, so that other commands need not wait for torch
+    from gpo_ray.config import parse
+    from gpo_ray.planning.language_model import shape_of
     from gpo_ray.planning.stages import Workload, embed_stage, serve_stage, train_stage
 
     values = {
@@ -86,6 +85,8 @@ def _parameters(text: str) -> float:
 
 
 def _processor(name: str, price: float | None) -> Processor:
+    from gpo_ray.planning.hardware import PROCESSORS
+
     if name not in PROCESSORS:
         raise ConfigError(f"--gpu {name!r} is not one of {', '.join(PROCESSORS)}")
     found = PROCESSORS[name]
@@ -101,34 +102,34 @@ def _described(stage: Stage) -> dict[str, Any]:
 
 
 def _show(stages: list[Stage], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    # a column for each stage, as there are three: a line for each would not fit 80 columns
     table = Table(title=title, title_justify="left")
-    for column in (
-        "stage",
-        "tokens",
-        "operations",
-        "workers",
-        "memory each",
-        "written",
-        "time",
-        "cost",
-        "bottleneck",
-    ):
-        table.add_column(column)
-    for s in stages:
-        table.add_row(
-            s.name,
-            _amount(s.tokens),
-            _amount(s.flops),
-            f"{s.workers}" if s.processors == s.workers else f"{s.workers} on {s.processors}",
-            f"{s.memory:,.1f} GiB",
-            f"{s.stored:,.1f} GiB" if s.stored else "",
-            *_time_and_cost(s),
-            "" if s.name == "serve" else s.bottleneck,
-        )
+    for column in ("", *(s.name for s in stages)):
+        table.add_column(column, overflow="fold")
+    shown = [_shown(s) for s in stages]
+    for what in shown[0]:
+        table.add_row(what, *(one[what] for one in shown))
     Console().print(table)
     for s in stages:
         for problem in s.problems:
             print(f"{s.name} is not possible: {problem}")
+
+
+def _shown(s: Stage) -> dict[str, str]:
+    time, cost = _time_and_cost(s)
+    return {
+        "tokens": _amount(s.tokens),
+        "operations": _amount(s.flops),
+        "workers": f"{s.workers}" if s.processors == s.workers else f"{s.workers} on {s.processors}",
+        "memory each": f"{s.memory:,.1f} GiB",
+        "written": f"{s.stored:,.1f} GiB" if s.stored else "",
+        "time": time,
+        "cost": cost,
+        "bottleneck": "" if s.name == "serve" else s.bottleneck,
+    }
 
 
 def _time_and_cost(stage: Stage) -> tuple[str, str]:

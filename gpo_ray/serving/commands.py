@@ -10,13 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.ray_session import joined
-from gpo_ray.serving.settings import DEFAULT_DATABASE, PUBLIC, load_settings
-from gpo_ray.terminal_text import ShownText as Text
 from gpo_ray.terminal_text import shown
 
 if TYPE_CHECKING:  # the database's packages load only when a command needs them
@@ -27,6 +22,9 @@ _MOST_TENANTS = 10
 serve_app = typer.Typer(no_args_is_help=True, invoke_without_command=True)
 key_app = typer.Typer(no_args_is_help=True, help="API keys of the service.")
 serve_app.add_typer(key_app, name="key")
+
+DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
+"""As :data:`gpo_ray.serving.settings.DEFAULT_DATABASE`, which takes longer to import."""
 
 Database = Annotated[
     str,
@@ -64,6 +62,9 @@ def serve(
     """Serve a bundle over HTTP until interrupted, or manage API keys (gpo serve key)."""
     if context.invoked_subcommand is not None:
         return
+    from gpo_ray.ray_session import joined
+    from gpo_ray.serving.settings import load_settings
+
     given = {
         "bundle": bundle,
         "model": model,
@@ -115,9 +116,14 @@ def key_list(database: Database = DEFAULT_DATABASE, as_json: Json = False) -> No
     if as_json:
         print(json.dumps({"keys": found}))
         return
+    from rich.console import Console
+    from rich.table import Table
+
+    from gpo_ray.terminal_text import ShownText as Text
+
     table = Table()
     for column in ("id", "name", "tenant", "scopes", "created", "revoked"):
-        table.add_column(column, no_wrap=column == "id")
+        table.add_column(column, no_wrap=column == "id", overflow="fold")
     for key in found:
         cells = (" ".join(v) if isinstance(v, list) else v or "" for v in key.values())
         table.add_row(*(Text(cell) for cell in cells))
@@ -138,6 +144,8 @@ def key_revoke(
 
 def _whose(tenant: str, held: dict[str, int]) -> str:
     """What to know of a key whose tenant has no groups where others have some."""
+    from gpo_ray.serving.settings import PUBLIC
+
     some = [f"{name} ({count})" for name, count in list(held.items())[:_MOST_TENANTS]]
     more = [f"{len(held) - _MOST_TENANTS} more"] if len(held) > _MOST_TENANTS else []
     other = PUBLIC if PUBLIC in held else next(iter(held))

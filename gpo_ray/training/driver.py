@@ -15,21 +15,21 @@ import ray.train
 import ray.train.torch
 import ray.util
 import torch.distributed
-from tqdm.auto import tqdm
 
 from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.manifests import require_file_name
-from gpo_ray.ray_session import ray_session, require, user_error, worker_threads
+from gpo_ray.ray_session import interruptibly, require, told_session, user_error, worker_threads
 from gpo_ray.resources import train_need
 from gpo_ray.storage import Folder
+from gpo_ray.terminal import Step, Steps
 from gpo_ray.threads import use_threads
 from gpo_ray.training.checkpoints import RESTART, resume
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
-from gpo_ray.training.run import METRICS, RunLog, TrainJob, finish, prepare, sort_first
+from gpo_ray.training.run import METRICS, RunLog, TrainJob, finish, outcome, prepare, sort_first
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Ray Train's record of a run's checkpoints."""
@@ -75,13 +75,15 @@ def _train(
     restart: bool,
 ) -> dict[str, Any]:
     sort_first(job, address)
-    prepared = prepare(job)
+    steps = Steps("train", 4, progress_bar)
+    with steps.step("read the survey and its embeddings"):
+        prepared = prepare(job)
     groups = min(len(prepared.data.train_groups), job.config.episodes.groups)
     if workers > groups:
         raise ConfigError(
             f"{workers} workers for {groups} groups a step: use at most as many workers as groups"
         )
-    with ray_session(address):
+    with told_session(steps, address):
         require(train_need(workers, gpus_per_worker))
         job.claim(prepared, restart)
         check_snapshot(job.run_folder)
@@ -96,19 +98,22 @@ def _train(
             ),
             run_config=_run_config(job),
         )
-        with _ProgressBar(job, progress_bar):
+        with steps.step(f"meta-train with {workers} workers", job.config.steps, "steps") as step:
             try:
-                result = trainer.fit()
+                with _Follower(job, step):
+                    result = interruptibly(trainer.fit)
             except ray.train.TrainingFailedError as e:
                 raise user_error(e) or ResourceError(
                     f"training stopped: {_why(e)}; the same command goes on from the last checkpoint"
                 ) from e
-        if result.checkpoint is None:
-            raise ResourceError("training ended without a checkpoint; run the same command again")
-        with result.checkpoint.as_directory() as folder:
-            progress = Progress.load(Path(folder))
-    prepared = prepared.trained()
-    return finish(job, prepared, progress)
+            if result.checkpoint is None:
+                raise ResourceError("training ended without a checkpoint; run the same command again")
+            with result.checkpoint.as_directory() as folder:
+                progress = Progress.load(Path(folder))
+            step.outcome = outcome(progress, job.config.steps)
+    with steps.step("write the bundle"):
+        prepared = prepared.trained()
+        return finish(job, prepared, progress)
 
 
 def check_snapshot(run: Folder) -> None:
@@ -212,30 +217,25 @@ def _worker(settings: dict[str, Any]) -> None:
         log.close()
 
 
-class _ProgressBar:
+class _Follower:
     """Follows a run's metrics file, since the steps are taken in other processes."""
 
-    def __init__(self, job: TrainJob, enabled: bool) -> None:
-        self._job = job
-        self._enabled = enabled
-        self._done = threading.Event()
+    def __init__(self, job: TrainJob, step: Step) -> None:
+        self._folder, self._step = job.run_folder, step
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> None:
-        if self._enabled:
-            self._thread.start()
+        self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        self._done.set()
-        if self._enabled:
-            self._thread.join()
+        self._ended.set()
+        self._thread.join()
 
     def _follow(self) -> None:
-        folder = self._job.run_folder
-        with tqdm(total=self._job.config.steps, desc="train", unit="step") as bar:
-            while not self._done.wait(1.0):
-                if folder.exists(METRICS):
-                    bar.update(max(0, _last_step(folder.read(METRICS)) - bar.n))
+        while not self._ended.wait(1.0):
+            if self._folder.exists(METRICS):
+                self._step.reach(_last_step(self._folder.read(METRICS)))
 
 
 def _last_step(lines: bytes) -> int:

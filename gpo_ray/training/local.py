@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from gpo_ray.errors import ResourceError
+from gpo_ray.terminal import Steps
 from gpo_ray.training.checkpoints import Checkpoints, resume
 from gpo_ray.training.engine import LocalEngine, new_model
 from gpo_ray.training.loop import Save, meta_train
 from gpo_ray.training.progress import Progress
-from gpo_ray.training.run import RunLog, TrainJob, finish, prepare, sort_first
+from gpo_ray.training.run import RunLog, TrainJob, finish, outcome, prepare, resumed, sort_first
 
 
 def train_local(
@@ -42,7 +42,9 @@ def _train(
     job: TrainJob, progress_bar: bool, device: str, restart: bool, address: str | None
 ) -> dict[str, Any]:
     sort_first(job, address)
-    prepared = prepare(job)
+    steps = Steps("train", 3, progress_bar)
+    with steps.step("read the survey and its embeddings"):
+        prepared = prepare(job)
     job.claim(prepared, restart)
     engine = LocalEngine(new_model(prepared.bundle_config.embedding_width, job.config), job.config, device)
     progress = Progress()
@@ -53,16 +55,16 @@ def _train(
             progress.note_resumption(job.config.steps)
     log = RunLog(job.run_folder, progress.history)
 
-    def report(metrics: dict[str, Any], save: Save) -> None:
-        checkpoints.write(metrics["step"], save)
-        log.write(progress.history)
-        bar.set_postfix_str(f"validation alignment {metrics['validation_alignment']:.4f}")
+    with steps.step(f"meta-train{resumed(progress)}", job.config.steps, "steps", progress.step) as step:
 
-    bar = tqdm(
-        total=job.config.steps, initial=progress.step, desc="train", unit="step", disable=not progress_bar
-    )
-    with bar:
-        progress = meta_train(engine, prepared.data, job.config, report, progress, lambda _: bar.update(1))
+        def report(metrics: dict[str, Any], save: Save) -> None:
+            checkpoints.write(metrics["step"], save)
+            log.write(progress.history)
+            step.note = f"validation alignment {metrics['validation_alignment']:.4f}"
+
+        progress = meta_train(engine, prepared.data, job.config, report, progress, step.reach)
+        step.outcome = outcome(progress, job.config.steps)
     log.close()
-    prepared = prepared.trained()
-    return finish(job, prepared, progress)
+    with steps.step("write the bundle"):
+        prepared = prepared.trained()
+        return finish(job, prepared, progress)

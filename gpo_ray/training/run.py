@@ -229,6 +229,19 @@ def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, A
     }
 
 
+def resumed(progress: Progress) -> str:
+    """What to say of the steps that an earlier call took."""
+    return f"; {progress.step} steps were taken already" if progress.step else ""
+
+
+def outcome(progress: Progress, most: int) -> str:
+    """What to say of a run that ended."""
+    taken = f"{progress.step} steps"
+    if progress.step < most:
+        taken = f"stopped at step {progress.step} of {most}, as validation got no better"
+    return f"{taken}; best validation alignment {progress.best_alignment:.4f}"
+
+
 class RunLog:
     """Metrics of one run: ``metrics.jsonl`` and, on a local path, TensorBoard events beside it."""
 

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import ray
 from pydantic import TypeAdapter, ValidationError
-from tqdm.auto import tqdm
 from typing_extensions import TypedDict
 
 from gpo_ray.config import TrainConfig
@@ -28,6 +27,7 @@ from gpo_ray.model.posterior import MemoryView
 from gpo_ray.preferences.splits import NEW_QUESTION_FRACTION, Split
 from gpo_ray.ray_session import worker_threads
 from gpo_ray.storage import Folder
+from gpo_ray.terminal import Steps
 from gpo_ray.threads import use_threads
 from gpo_ray.tuning.failures import reason
 from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors, shared_arrays
@@ -61,7 +61,7 @@ def run_finals(
     shared: Shared,
     split: Split,
     folder: Folder,
-    progress_bar: bool = False,
+    steps: Steps | None = None,
 ) -> dict[str, Any]:
     """Meta-train every candidate in every protocol with every seed; what ended before is not done again.
 
@@ -71,7 +71,7 @@ def run_finals(
         shared: the data.
         split: the search's.
         folder: where each of them leaves its scores.
-        progress_bar: whether to show progress.
+        steps: where the finals are told as one, if not in silence.
 
     Returns:
         ``winner``: the candidate, other than :data:`AGAINST`, with the best mean validation alignment;
@@ -86,7 +86,9 @@ def run_finals(
     results, left = _ended(candidates, search, folder)
     start = _starter(candidates, search, shared, split)
     pending: dict[ray.ObjectRef, tuple[str, str, int]] = {}
-    with tqdm(total=len(left), desc="finals", unit="fit", disable=not progress_bar) as bar:
+    there = f"; {len(results)} fits were there already" if results else ""
+    what = f"finals: {len(candidates)} configurations anew{there}"
+    with (steps or Steps("tune", 1, shown=False)).step(what, len(left), "fits") as step:
         while left or pending:
             while left and len(pending) < search.concurrent:
                 following = left.pop(0)
@@ -100,7 +102,7 @@ def run_finals(
                 found |= {"rows": [], "validation_alignment": None, "reason": reason(e)}
             folder.write(_file(name, protocol, seed), json.dumps(found).encode())
             results.append(found)
-            bar.update(1)
+            step.advance()
     return _judge(results, list(candidates), search.finals_protocols) | {
         "questions_seen": not split.new_questions
     }

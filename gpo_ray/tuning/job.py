@@ -18,9 +18,10 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split, draw_split
-from gpo_ray.ray_session import ray_session, require
+from gpo_ray.ray_session import require, told_session
 from gpo_ray.resources import tune_need
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
+from gpo_ray.terminal import Steps
 from gpo_ray.training.local import train_local
 from gpo_ray.training.run import TrainJob
 from gpo_ray.tuning.finals import AGAINST, everything, run_finals
@@ -93,11 +94,13 @@ def run_search(
             return dict(parse_json(data, folder.where("result.json"), ConfigError))
         name = f"gpo tune {folder.absolute}"
         log = None if search.mlflow is None else MlflowLog(search.mlflow, name, space)
-        with ray_session(address):
+        steps = Steps("tune", 4, progress_bar)
+        with told_session(steps, address):
             require(tune_need(search))
-            candidates, finals = _run(search, space, sources, ledger, folder, log, progress_bar)
+            candidates, finals = _run(search, space, sources, ledger, folder, log, steps)
         best = candidates[finals["winner"]]
-        _write_bundle(folder, sources, best, finals["winner"])
+        with steps.step(f"meta-train {finals['winner']}'s bundle"):
+            _write_bundle(folder, sources, best, finals["winner"])
         result = _result(ledger, space, finals) | {"bundle": folder.where("bundle"), "out": out}
         result["seconds"] = round(time.monotonic() - started, 3)
         _publish(folder, ledger, space, best, result)
@@ -143,16 +146,16 @@ def _run(
     ledger: Ledger,
     folder: Folder,
     log: MlflowLog | None,
-    progress_bar: bool,
+    steps: Steps,
 ) -> tuple[dict[str, TrainConfig], dict[str, Any]]:
     """The trials that are left, and the finals; returns the finalists and what came of them."""
     shared = share(sources.arrays)
-    run_trials(search, space, shared, sources.split, ledger, folder.child("tune"), log, progress_bar)
+    run_trials(search, space, shared, sources.split, ledger, folder.child("tune"), log, steps)
     if not ledger.ranked():
         reasons = Counter(r.reason for r in ledger if r.status == FAILED).most_common(1)
         raise ConfigError(f"{folder}: all {len(ledger.ended())} trials failed; most often: {reasons[0][0]}")
     candidates = _candidates(search, space, ledger)
-    finals = run_finals(candidates, search, shared, sources.split, folder.child("finals"), progress_bar)
+    finals = run_finals(candidates, search, shared, sources.split, folder.child("finals"), steps)
     return candidates, finals
 
 

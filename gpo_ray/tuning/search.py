@@ -26,8 +26,9 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.hyperopt import HyperOptSearch
 
 from gpo_ray.preferences.splits import Split
-from gpo_ray.ray_session import user_error, worker_threads
+from gpo_ray.ray_session import interruptibly, user_error, worker_threads
 from gpo_ray.storage import Folder
+from gpo_ray.terminal import Step, Steps, is_verbose
 from gpo_ray.tuning.failures import one_line, reason, was_lost
 from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors
@@ -49,7 +50,7 @@ def run_trials(
     ledger: Ledger,
     logs: Folder,
     log: MlflowLog | None = None,
-    progress_bar: bool = False,
+    steps: Steps | None = None,
 ) -> None:
     """Run the trials that are left; every one ends in the ledger, failed ones with their reason.
 
@@ -61,33 +62,39 @@ def run_trials(
         ledger: the trials so far.
         logs: where Tune keeps its logs, and TensorBoard events.
         log: where trials are tracked besides.
-        progress_bar: whether to show Tune's table.
+        steps: where the trials are told as one, if not in silence.
     """
     if log is not None:
         log.write(ledger)
-    if not progress_bar:
+    if not is_verbose():
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told from the ledger
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the older reporter is quiet at verbose=0
-    while (left := search.trials - len(ledger.ended())) > 0:
-        tuner = tune.Tuner(
-            _trainable(search, space, shared, split, logs),
-            tune_config=tune.TuneConfig(
-                search_alg=_searcher(search, space, ledger),
-                scheduler=_scheduler(search, space, ledger),
-                num_samples=left,
-                max_concurrent_trials=_at_a_time(search),
-                reuse_actors=search.workers == 1,  # the next trial finds everything imported
-            ),
-            run_config=_run_config(logs, _Recorder(ledger, log), progress_bar),
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Tune's: what a user can do something about is in the ledger
-            tuner.fit()
-        if not any(r.lost for r in ledger.interrupted()):  # those run again until each ends or fails
-            return
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would go on to the finals with what there is
+    ended = len(ledger.ended())
+    there = f"; {ended} had ended before" if ended else ""
+    with (steps or Steps("tune", 1, shown=False)).step("try", search.trials, "trials", ended) as step:
+        while (left := search.trials - len(ledger.ended())) > 0:
+            tuner = tune.Tuner(
+                _trainable(search, space, shared, split, logs),
+                tune_config=tune.TuneConfig(
+                    search_alg=_searcher(search, space, ledger),
+                    scheduler=_scheduler(search, space, ledger),
+                    num_samples=left,
+                    max_concurrent_trials=_at_a_time(search),
+                    reuse_actors=search.workers == 1,  # the next trial finds everything imported
+                ),
+                run_config=_run_config(logs, _Recorder(ledger, log, step)),
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of Tune's: what a user can mend is in the ledger
+                interruptibly(tuner.fit)
+            if not any(r.lost for r in ledger.interrupted()):  # those run again until each ends or fails
+                break
+        failed = sum(r.status == FAILED for r in ledger.ended())
+        step.outcome = f"{len(ledger.ended())} trials, {failed} failed{there}"
 
 
-def _run_config(logs: Folder, recorder: _Recorder, progress_bar: bool) -> tune.RunConfig:
+def _run_config(logs: Folder, recorder: _Recorder) -> tune.RunConfig:
     """Where Tune keeps its logs, and who is told."""
     filesystem, place = logs.location
     return tune.RunConfig(
@@ -96,7 +103,7 @@ def _run_config(logs: Folder, recorder: _Recorder, progress_bar: bool) -> tune.R
         storage_filesystem=filesystem,
         callbacks=[recorder],
         failure_config=tune.FailureConfig(max_failures=0),
-        verbose=1 if progress_bar else 0,
+        verbose=1 if is_verbose() else 0,
     )
 
 
@@ -203,8 +210,8 @@ def _scheduler(search: SearchConfig, space: Space, ledger: Ledger) -> TrialSched
 class _Recorder(tune.Callback):  # type: ignore[misc]
     """Enters every trial into the ledger, as it starts and as it ends."""
 
-    def __init__(self, ledger: Ledger, log: MlflowLog | None = None) -> None:
-        self._ledger, self._log = ledger, log
+    def __init__(self, ledger: Ledger, log: MlflowLog | None = None, step: Step | None = None) -> None:
+        self._ledger, self._log, self._step = ledger, log, step
         self._waiting = ledger.interrupted()
         self._records: dict[str, TrialRecord] = {}
 
@@ -250,6 +257,11 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
     def _end(self, trial: Any, record: TrialRecord, status: str, reason: str = "") -> None:
         record.status, record.reason = status, reason
         self._ledger.write(record)
+        if self._step is not None:
+            ended = self._ledger.ended()
+            self._step.reach(len(ended))
+            best = max((r.alignment for r in ended if r.alignment is not None), default=None)
+            self._step.note = "" if best is None else f"best validation alignment {best:.4f}"
         if self._log is not None:
             self._log.write(self._ledger)
         held = (trial.last_result or {}).get(PLACEMENT_GROUP)

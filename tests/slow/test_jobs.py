@@ -65,7 +65,7 @@ def test_jobs_get_code_and_configuration_and_no_data(cluster, clone, data):
     done = cluster.submit("files", clone, "find", ".", "-type", "f")
     assert done.returncode == 0, done.stdout + done.stderr
     found = {line for line in cluster.logs("files").splitlines() if line.startswith("./")}
-    assert {"./gpo_ray/cli.py", "./gpo_ray/presets/gpo.yaml", "./train.yaml", "./search.yaml"} <= found
+    assert {"./gpo_ray/cli/stages.py", "./gpo_ray/presets/gpo.yaml", "./train.yaml", "./search.yaml"} <= found
     assert not [f for f in found if "not for the cluster" in (clone / f).read_text()]
 
 

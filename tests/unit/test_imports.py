@@ -24,7 +24,7 @@ MAY_IMPORT_RAY = (
     "cluster/ray_schemas.py",
 )
 TIERS = (
-    {"errors", "config", "locations", "storage", "resources", "ray_session", "threads"}
+    {"errors", "config", "locations", "storage", "resources", "ray_session", "threads", "signals", "terminal"}
     | {"memory_left", "strict_json", "terminal_text", "documents", "locks", "manifests", "tables"},
     {"preferences"},
     {"embedding"},

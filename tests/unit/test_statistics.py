@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gpo_ray.evaluation.individuals import accuracy_table
 from gpo_ray.evaluation.report import render_report
 from gpo_ray.evaluation.statistics import compare, interval, statistics
 from gpo_ray.evaluation.summary import cells, table, text_table
@@ -125,12 +126,31 @@ def test_spread_over_groups_is_that_of_a_split():
 
 def test_text_table_ends_with_the_difference_to_the_best_baseline():
     lines = text_table(cells(ROWS), statistics(ROWS)).splitlines()
-    assert lines[-1].startswith("60% of groups: gpo +0.0")
-    assert "against ridge-mix" in lines[-1]
-    assert "interval +" in lines[-1]
+    assert max(map(len, lines)) <= 80
+    last = " ".join(" ".join(lines[lines.index("") :]).split())
+    assert last.startswith("60% of groups: gpo +0.0")
+    assert "against ridge-mix" in last
+    assert "interval +" in last
     plain = scores({"uniform": 0.0, "gaussian-process": 0.1})
     assert "interval" not in text_table(cells(plain), statistics(plain))
     assert text_table(cells(ROWS)).count("\n") == 6
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7])
+def test_tables_of_any_number_of_fractions_fit_eighty_columns(count):
+    rows = [
+        r | {"fraction": (i + 1) / 10, "method": m}
+        for r in ROWS
+        for i in range(count)
+        for m in ("gaussian-process", "nearest-question")
+    ]
+    text = text_table(cells(rows))
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(text.count(f"{10 * (i + 1)}% of groups") == 1 for i in range(count))
+    assert text.count("±") == 2 * count
+    people = accuracy_table(cells(rows))
+    assert max(map(len, people.splitlines())) <= 80
+    assert people.count("±") == 2 * count
 
 
 def test_report_shows_skills_and_comparisons():

@@ -1,0 +1,96 @@
+"""The command line: ``gpo COMMAND``; every command with ``--json`` ends with one JSON object.
+
+What a command computes with is imported by the command itself, so that others, and every ``--help``, start at
+once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from gpo_ray import __version__, signals, terminal
+from gpo_ray.cli.bundles import bundle_app, predict
+from gpo_ray.cli.stages import stages_app
+from gpo_ray.cli.survey import survey_app
+from gpo_ray.cluster.commands import cluster_app
+from gpo_ray.embedding.commands import cache_app
+from gpo_ray.errors import GPOError
+from gpo_ray.planning.commands import plan
+from gpo_ray.preflight import preflight
+from gpo_ray.serving.commands import serve_app
+from gpo_ray.terminal_text import one_line
+from gpo_ray.threads import settle
+
+VERBOSE = "--verbose"
+
+app = typer.Typer(
+    name="gpo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Group Preference Optimization on Ray.",
+)
+app.add_typer(survey_app, name="survey")
+app.add_typer(bundle_app, name="bundle")
+app.add_typer(cache_app, name="cache")
+app.add_typer(serve_app, name="serve")
+app.command()(preflight)
+app.add_typer(cluster_app, name="cluster")
+app.command()(plan)
+app.add_typer(stages_app)
+app.command()(predict)
+UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of click and does not export it
+
+
+def main() -> None:
+    """Entry point: errors of the user's become one line on stderr and an exit code."""
+    arguments = sys.argv[1:]
+    terminal.set_up(verbose=VERBOSE in arguments)
+    with signals.noted() as noted:
+        try:
+            # taken out here, so that it may stand anywhere
+            code = _run([a for a in arguments if a != VERBOSE])
+        except BaseException:
+            if noted.number is None:
+                raise
+            code = None  # Ray and Tune have handlers of their own, that end in exceptions of any kind
+        if noted.number is not None:
+            noted.leave()
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run a command; its exit code."""
+    try:
+        settle()  # before any library that computes is loaded
+        code = app(arguments, standalone_mode=False)
+    except GPOError as e:
+        _fail(str(e), e.exit_code)
+    except UsageError as e:
+        if type(e).__name__ == "NoArgsIsHelpError":
+            print(e.format_message())
+            return 2
+        _fail(f"{e.format_message()} (see --help)", 2)
+    except typer.Abort:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    verbose: Annotated[  # noqa: ARG001 - main took it already
+        bool, typer.Option(VERBOSE, help="Of any command: show what Ray, DeepSpeed and torch say too.")
+    ] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit

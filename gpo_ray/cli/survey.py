@@ -1,0 +1,168 @@
+"""The commands ``gpo survey ...``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gpo_ray.cli.options import Json, Out
+from gpo_ray.cli.output import print_json
+from gpo_ray.terminal_text import shown
+
+if TYPE_CHECKING:
+    from gpo_ray.preferences.dataset import PreferenceDataset
+
+survey_app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
+KINDS = "gss, opinionqa, globalopinionqa, opinionqa-individuals, gss-panel, table"
+"""Names of :data:`gpo_ray.preferences.readers.READERS`, which takes long to import."""
+CELL = 60
+"""Characters of a text shown in a table at most."""
+
+
+@survey_app.command("import")
+def survey_import(
+    kind: Annotated[str, typer.Argument(help=f"One of: {KINDS}.")],
+    out: Out,
+    source: Annotated[str | None, typer.Option("--from", help="File or folder; none for gss.")] = None,
+    units: Annotated[str, typer.Option(help="groups or individuals (gss, gss-panel).")] = "groups",
+    groups: Annotated[str, typer.Option(help="all or paper (opinionqa, globalopinionqa).")] = "all",
+    min_respondents: Annotated[float, typer.Option(help="Fewest respondents behind a share.")] = 50,
+    min_questions: Annotated[int, typer.Option(help="Fewest questions a group must have answered.")] = 1,
+    contentious: Annotated[bool, typer.Option(help="Only contentious questions (opinionqa).")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read a survey source and write it as a PreferenceDataset folder."""
+    from gpo_ray.config import parse
+    from gpo_ray.preferences.readers import ReadOptions, read_survey
+    from gpo_ray.storage import Folder
+
+    values = {
+        "units": units,
+        "groups": groups,
+        "min_respondents": min_respondents,
+        "min_questions": min_questions,
+        "contentious": contentious,
+    }
+    options = parse(ReadOptions, values, "survey import")
+    with Folder(out).writing():
+        dataset = read_survey(kind, source, options)
+        dataset.save(out)
+    result = _counts(dataset) | {"out": out}
+    if as_json:
+        print_json(result)
+    else:
+        _show(dataset, out)
+
+
+@survey_app.command("merge")
+def survey_merge(
+    first: Annotated[str, typer.Argument(help="Survey folder, which keeps its ids and topics.")],
+    second: Annotated[str, typer.Argument(help="Survey folder to add to it.")],
+    out: Out,
+    as_json: Json = False,
+) -> None:
+    """Unite two surveys; a question that both ask, in the same words, becomes one."""
+    from gpo_ray.preferences.dataset import PreferenceDataset
+    from gpo_ray.preferences.join import merge_surveys
+    from gpo_ray.storage import Folder
+
+    with Folder(out).writing():
+        surveys = [PreferenceDataset.load(folder) for folder in (first, second)]
+        merged = merge_surveys(*surveys)
+        merged.save(out)
+    same = sum(s.questions.num_rows for s in surveys) - merged.questions.num_rows
+    if as_json:
+        print_json(_counts(merged) | {"same_questions": same, "out": out})
+    else:
+        _show(merged, out)
+        print(shown(f"{same} questions of {second} are the same as in {first}"))
+
+
+@survey_app.command("show")
+def survey_show(folder: Annotated[str, typer.Argument(help="Survey folder.")], as_json: Json = False) -> None:
+    """Show counts, a sample, and what was dropped and why."""
+    with _pyarrow_alone():
+        from gpo_ray.preferences.dataset import PreferenceDataset
+
+        dataset = PreferenceDataset.load(folder)
+        if as_json:
+            print_json(_counts(dataset) | {"out": folder})
+        else:
+            _show(dataset, folder)
+
+
+@contextlib.contextmanager
+def _pyarrow_alone() -> Iterator[None]:
+    """Keep pyarrow from importing pandas, as it does with the first array it makes.
+
+    Where pyarrow or anybody else has imported it already, nothing changes.
+    """
+    sys.meta_path.insert(0, _NoPandas)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_NoPandas)
+
+
+class _NoPandas:
+    """Finds that pandas is not there."""
+
+    @classmethod
+    def find_spec(cls, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
+def _counts(dataset: PreferenceDataset) -> dict[str, Any]:
+    return {
+        "questions": dataset.questions.num_rows,
+        "groups": dataset.groups.num_rows,
+        "preferences": dataset.preferences.num_rows,
+        "dropped": dataset.dropped_by_reason(),
+    }
+
+
+def _show(dataset: PreferenceDataset, where: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from gpo_ray.terminal_text import ShownText as Text
+
+    console, counts = Console(), _counts(dataset)
+    print(
+        f"{shown(where)}: {counts['questions']} questions, {counts['groups']} groups, "
+        f"{counts['preferences']} preferences"
+    )
+    question = next(iter(dataset.iter_questions()))
+    values, offsets = dataset.shares()
+    ids = dataset.preferences["question_id"].to_pylist()
+    rows = [i for i, q in enumerate(ids) if q == question.question_id][:5]
+    # a row for each response: their number is any, and so is the length of their text
+    sample = Table(title=Text(question.prompt), title_justify="left")
+    sample.add_column("response", overflow="fold")
+    for i in rows:
+        sample.add_column(Text(_short(dataset.preferences["group_id"][i].as_py(), 24)), justify="right")
+    for r, response in enumerate(question.responses):
+        shares = (f"{values[offsets[i] + r]:.3f}" for i in rows)
+        sample.add_row(Text(_short(response)), *shares)
+    console.print(sample)
+    drops = Table(title="dropped", title_justify="left")
+    for column in ("reason", "rows", "for example"):
+        drops.add_column(column, overflow="fold", no_wrap=column == "rows")
+    log = dataset.dropped.to_pylist()
+    for reason, count in counts["dropped"].items():
+        example = next(d["where"] for d in log if d["reason"] == reason)
+        drops.add_row(Text(reason), str(count), Text(example))
+    if log:
+        console.print(drops)
+        print(f"every dropped row is in {shown(where)}/dropped.parquet")
+    else:
+        print("nothing was dropped")
+
+
+def _short(text: str, most: int = CELL) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,121 @@
+"""Ending a command by a signal: in order, within seconds, with an exit code that says which.
+
+SIGINT (Ctrl-C) and SIGTERM become :class:`Interrupted` in the main thread, so that what was begun is cleaned
+up, Ray processes that this one started included. Libraries set handlers of their own (Ray, its Train, its
+Tune); so a signal is also noted as it arrives, on a file descriptor, by a thread that sees to it that the
+process ends in time whatever the main thread does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 8.0
+"""Seconds to clean up before the process ends all the same."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked this process to end."""
+
+
+_all: list[Noted] = []
+"""Where signals are noted at the moment."""
+
+
+class Noted:
+    """The signal that asked this process to end, if one did."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        """Which."""
+
+    @property
+    def told(self) -> str:
+        """What the user should know."""
+        return "interrupted; the same command goes on from what is complete"
+
+    def leave(self) -> NoReturn:
+        """Say so, and end this process as a shell expects of one that a signal ended, and at once.
+
+        Nothing is left to do: an interpreter that is taken down while threads of Ray's are at work may abort.
+        """
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"{self.told}\n")
+            sys.stdout.flush()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(128 + (self.number or 0))
+
+
+@contextlib.contextmanager
+def noted() -> Iterator[Noted]:
+    """Within this, signals raise :class:`Interrupted` and are noted; only for the main thread."""
+    found = Noted()
+    if threading.current_thread() is not threading.main_thread():
+        yield found
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    _all.append(found)
+    receiver, sender = os.pipe()
+    os.set_blocking(sender, False)
+    previous = signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(receiver, found), name="gpo-signals", daemon=True).start()
+    install()
+    try:
+        yield found
+    finally:
+        signal.set_wakeup_fd(previous)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _all.remove(found)
+        os.close(sender)  # which ends the thread
+
+
+def install() -> None:
+    """Handle signals here again, after a library took them; nothing outside :func:`noted`."""
+    if _all and threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    for other in SIGNALS:  # the clean-up shall not be interrupted; the thread bounds it
+        signal.signal(other, _ignore)
+    for found in _all:
+        found.number = found.number or number
+    raise Interrupted(signal.Signals(number).name)
+
+
+def _ignore(*_: object) -> None:
+    """Unlike SIG_IGN this leaves a note, and processes that are started meanwhile do not inherit it."""
+
+
+def _watch(receiver: int, found: Noted) -> None:
+    """Note signals; at the second end the process, or some seconds after the first."""
+    came = 0
+    while numbers := os.read(receiver, 64):
+        for number in numbers:
+            if number not in SIGNALS:
+                continue
+            came += 1
+            found.number = found.number or number
+            if came == 1:
+                timer = threading.Timer(PATIENCE, _end, args=(found,))
+                timer.daemon = True
+                timer.start()
+            else:
+                _end(found)
+    os.close(receiver)
+
+
+def _end(found: Noted) -> None:
+    if found in _all:
+        found.leave()
