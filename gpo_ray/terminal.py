@@ -231,10 +231,10 @@ def _bar(step: Step, stream: TextIO, ended: threading.Event) -> None:
     """Redrawn often enough that the time does not seem to stand still."""
     from tqdm import tqdm
 
-    drawn = "{desc} {percentage:3.0f}%|{bar:20}|{postfix}" if step.total else "{desc}{postfix}"
-    bar = tqdm(
-        desc=step.title, total=step.total, file=stream, bar_format=drawn, leave=False, ncols=_width(stream)
-    )
+    # the numbers say what is done; what the step is called stands in the line at its end
+    drawn = "{desc} {percentage:3.0f}%|{bar}|{postfix}" if step.total else "{desc}{postfix}"
+    name = step.title.partition(":")[0] if step.total else step.title
+    bar = tqdm(desc=name, total=step.total, file=stream, bar_format=drawn, leave=False, ncols=_width(stream))
     with bar:
         while True:
             bar.ncols = _width(stream)
