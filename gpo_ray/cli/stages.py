@@ -134,7 +134,7 @@ def train(
     report(
         result | {"out": out},
         as_json,
-        "best validation alignment {validation_alignment:.4f} at step {best_step} of {steps}: {out}",
+        "validation alignment {validation_alignment:.4f} ({kept}, step {best_step} of {steps}): {out}",
     )
 
 

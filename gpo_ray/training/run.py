@@ -239,7 +239,12 @@ def outcome(progress: Progress, most: int) -> str:
     taken = f"{progress.step} steps"
     if progress.step < most:
         taken = f"stopped at step {progress.step} of {most}, as validation got no better"
-    return f"{taken}; best validation alignment {progress.best_alignment:.4f}"
+    if progress.prior_alignment is None:
+        return f"{taken}; best validation alignment {progress.best_alignment:.4f}"
+    prior = f"the prior alone has validation alignment {progress.prior_alignment:.4f}"
+    if progress.kept == "prior":
+        return f"{taken}; {prior} and is kept: no gain over it was beyond chance"
+    return f"{taken}; {prior}, with the transformer {progress.best_alignment:.4f}"
 
 
 class RunLog:
