@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -288,5 +289,7 @@ def _show_scores(result: dict[str, Any], protocol: str) -> None:
 
     cells = result["cells"]
     print(shown(accuracy_table(cells) if protocol == "individuals" else text_table(cells, result)))
+    if result["note"]:
+        print(fill(f"Note: {result['note']}.", 80))
     if result["cannot_answer"]:
         print(shown(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}"))

@@ -25,13 +25,13 @@ _PAGE = jinja2.Environment(
 ).get_template("report.html.j2")
 
 
-def render_report(title: dict[str, Any], rows: list[Row], statistics: dict[str, list[Row]]) -> str:
+def render_report(title: dict[str, Any], rows: list[Row], statistics: dict[str, Any]) -> str:
     """The report as one HTML page.
 
     Args:
         title: ``survey, embeddings, protocol, context``, shown at the top.
         rows: what :func:`gpo_ray.evaluation.protocol.evaluate_split` returned for all splits.
-        statistics: what :func:`gpo_ray.evaluation.statistics.statistics` makes of the rows.
+        statistics: what :func:`gpo_ray.evaluation.statistics.statistics` makes of the rows, and a ``note``.
     """
     results = table(cells(rows))
     fractions = sorted({r["fraction"] for r in results})
@@ -52,6 +52,7 @@ def render_report(title: dict[str, Any], rows: list[Row], statistics: dict[str, 
         skills={(s["method"], s["fraction"]): s for s in statistics["skills"]},
         pairs=_pairs(statistics["comparisons"]),
         percent=lambda x: "-" if x is None else f"{x:+.1%}",
+        caution=statistics.get("note"),
         version=__version__,
     )
 

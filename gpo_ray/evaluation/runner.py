@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray
 from pydantic import TypeAdapter, ValidationError
@@ -90,7 +91,8 @@ def evaluate(
         ``cells``: a list of ``{method, protocol, fraction, seed, alignment, worst_group, ...}``;
         ``best_baseline``, ``skills``, ``comparisons``: see :mod:`gpo_ray.evaluation.statistics`;
         ``cannot_answer``: methods that can say nothing under this protocol; ``context_sizes``: those of
-        the curve, as far as the test groups' answers allowed; ``out``; ``report``; ``seconds``.
+        the curve, as far as the test groups' answers allowed; ``note``, where too little was scored,
+        what to do about it, else None; ``out``; ``report``; ``seconds``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.
@@ -264,7 +266,20 @@ def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]
         **statistics(rows),
         "cannot_answer": [m for m in plan.methods if m not in {c["method"] for c in scored}],
         "context_sizes": sorted({r["context"] for r in rows if r["curve"]}),
+        "note": _note(plan.context, rows),
     }
+
+
+def _note(context: int, rows: list[dict[str, Any]]) -> str | None:
+    """What to do where the context leaves little to score, for those who took the default's word for it."""
+    told = [r for r in rows if not r["curve"] and r["protocol"] not in ("new-questions", "new-survey")]
+    scored = int(np.median([r["questions"] for r in told])) if told else context
+    if scored >= context:
+        return None
+    return (
+        f"{context} of a group's answers are context, so that only {scored} are scored and chance counts for "
+        f"much; --context {(context + scored) // 2} would score {(context + scored + 1) // 2}"
+    )
 
 
 def _cpus_per_task() -> float:

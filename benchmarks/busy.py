@@ -1,0 +1,90 @@
+"""What commands take beside a process that keeps a core busy, and alone.
+
+    python benchmarks/busy.py [--survey DIR --embeddings DIR] [--commands evaluate,train,tune,quickstart]
+
+Each command runs alone and beside the spinning process, turn by turn, as a user would start it; the ratio
+of the two says how much it minds. Without --survey and --embeddings those of a quickstart are used, which
+runs first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SPIN = "while True: pass"
+SEARCH = Path(__file__).parents[1] / "tune_configs" / "smoke.yaml"
+
+
+@contextmanager
+def spinning(processes: int) -> Iterator[None]:
+    """So many processes that do nothing else than to take a core's time."""
+    started = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def seconds(arguments: list[str]) -> float:
+    """Wall-clock time of a command, from start to end."""
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "gpo_ray", *arguments, "--json"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"gpo {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return time.monotonic() - begun
+
+
+def command(name: str, survey: str, embeddings: str, out: Path) -> list[str]:
+    """Arguments of a command that begins anew."""
+    if name == "quickstart":
+        return ["quickstart", "--out", str(out)]
+    places = ["--survey", survey, "--embeddings", embeddings, "--out", str(out)]
+    return [name, *places] + {
+        "evaluate": ["--fractions", "0.6", "--seeds", "2"],
+        "train": ["--fraction", "0.6"],
+        "tune": ["--config", str(SEARCH)],
+    }[name]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--survey")
+    parser.add_argument("--embeddings")
+    parser.add_argument("--commands", default="quickstart,evaluate,train,tune")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--spinning", type=int, default=1, help="processes beside")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        where, survey, embeddings = Path(folder), options.survey, options.embeddings
+        if survey is None or embeddings is None:
+            seconds(["quickstart", "--out", str(where / "first")])
+            survey, embeddings = str(where / "first" / "survey"), str(where / "first" / "embeddings")
+        print(f"{os.cpu_count()} cores, {options.spinning} spinning; seconds, medians of {options.rounds}")
+        for name in options.commands.split(","):
+            taken: dict[int, list[float]] = {0: [], options.spinning: []}
+            for round_ in range(options.rounds):
+                for beside in taken:
+                    with spinning(beside):
+                        out = where / f"{name}-{round_}-{beside}"
+                        taken[beside].append(seconds(command(name, survey, embeddings, out)))
+            alone, beside = (round(statistics.median(t), 1) for t in taken.values())
+            found = {"command": name, "alone": alone, "beside": beside, "ratio": round(beside / alone, 2)}
+            print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
