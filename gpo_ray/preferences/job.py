@@ -15,6 +15,7 @@ import ray.data
 import ray.exceptions
 
 from gpo_ray.errors import ConfigError, DataError, ResourceError
+from gpo_ray.locks import TEMPORARY, temporary_held
 from gpo_ray.preferences.dataset import KIND as SURVEY
 from gpo_ray.preferences.dataset import PREFERENCES, PreferenceDataset, answer_files
 from gpo_ray.preferences.large import COLUMNS, KIND
@@ -48,7 +49,10 @@ def sort_answers(survey: str, out: Folder) -> None:
     files = answer_files(manifest)
     dataset = PreferenceDataset.load(survey, answers=False)
     # on the disk that they are for, where they are moved without a copy
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=out.local_path) as made:
+    with (
+        tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=out.local_path) as made,
+        temporary_held(Path(made)),
+    ):
         try:
             answers = _write(_in_order(folder, files, dataset), dataset, Path(made), survey)
         except OSError as e:
