@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -61,6 +64,30 @@ class Guard:
         self._keys = keys
         self._known: TTLCache[bytes, Key | None] = TTLCache(_KEYS, KEY_SECONDS)
         self._limit = RateLimit(settings)
+        self._most_at_once = settings.limits.requests_at_once
+        self._at_once: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, request: Request) -> Iterator[None]:
+        """Hold one of the places that a request's key has, for as long as the request takes.
+
+        Raises:
+            Refused: 429 if the key has none left.
+        """
+        who = caller_of(request)
+        if self._at_once[who] >= self._most_at_once:
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"the key has {self._most_at_once} requests under way already",
+                headers={"Retry-After": "1"},
+            )
+        self._at_once[who] += 1
+        try:
+            yield
+        finally:
+            self._at_once[who] -= 1
+            if not self._at_once[who]:
+                del self._at_once[who]
 
     async def admit(self, request: Request) -> None:
         """Let a request in and note whose it is.
@@ -76,7 +103,7 @@ class Guard:
             if key is None:
                 raise _unauthorized()
         trace.tenant, trace.key_id = (key.tenant, key.key_id) if key else (PUBLIC, None)
-        self._count(trace.key_id or PUBLIC)
+        self._count(caller_of(request))
         scope: Scope = "write" if request.method in _WRITING else "read"
         if key is not None and not key.may(scope):
             challenge = f'Bearer realm="gpo", error="insufficient_scope", scope="{scope}"'
@@ -101,6 +128,11 @@ class Guard:
                 "the key has sent too many requests",
                 headers={"Retry-After": str(wait)},
             )
+
+
+def caller_of(request: Request) -> str:
+    """Who sends a request that was let in: the id of the key, or :data:`PUBLIC`."""
+    return trace_of(request.scope).key_id or PUBLIC
 
 
 def _secret(request: Request) -> str:

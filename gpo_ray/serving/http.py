@@ -21,8 +21,9 @@ from fastapi import FastAPI, Header, Path, Query, Request, Response
 from gpo_ray import __version__
 from gpo_ray.errors import UnknownGroupError
 from gpo_ray.predicting import Slate
-from gpo_ray.serving.access import Guard
+from gpo_ray.serving.access import Guard, caller_of
 from gpo_ray.serving.backend import Backend, Predicted
+from gpo_ray.serving.budget import Bounded, check_context
 from gpo_ray.serving.documentation import BEARER, DescribedAPI, problem_reply, problems
 from gpo_ray.serving.middleware import API_POLICY, Gate
 from gpo_ray.serving.problems import Reason, Refused, answer_with_problems, problem_response, trace_of
@@ -45,7 +46,7 @@ from gpo_ray.serving.schemas import (
     Readiness,
     group_from,
 )
-from gpo_ray.serving.settings import ServeSettings
+from gpo_ray.serving.settings import Limits, ServeSettings
 
 if TYPE_CHECKING:
     from gpo_ray.serving.keys import KeyRing
@@ -97,12 +98,13 @@ def create_api(
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    service = Service(backend, registry)
+    service = Service(Bounded(backend, settings.limits), registry, settings.limits)
     api.state.guard = Guard(settings, keys)
     answer_with_problems(api, on_refusal)
     api.add_middleware(
         Gate,
         body_bytes=settings.limits.body_bytes,
+        body_seconds=settings.limits.body_seconds,
         page_policy=page_policy,
         local=not settings.require_keys,
     )
@@ -115,9 +117,10 @@ def create_api(
 class Service:
     """The registry, with the groups that were asked for lately in memory, and the model."""
 
-    def __init__(self, backend: Backend, registry: Registry) -> None:
+    def __init__(self, backend: Backend, registry: Registry, limits: Limits) -> None:
         self.backend = backend
         self.registry = registry
+        self.limits = limits
         self._groups: LRUCache[tuple[str, str], StoredGroup] = LRUCache(_CACHED_CHARACTERS, _characters)
 
     async def group(self, tenant: str, group_id: str) -> StoredGroup:
@@ -206,6 +209,7 @@ def _add_groups(api: FastAPI, service: Service) -> None:
     ) -> Group:
         """Register a group by its answers, or replace them."""
         tenant = _tenant(request)
+        check_context(body.context, service.limits)
         if if_none_match is not None and if_none_match.strip() != "*":
             raise Refused(HTTPStatus.BAD_REQUEST, "If-None-Match must be *")
         expected = await service.expected_version(tenant, group_id, if_match)
@@ -239,7 +243,7 @@ def _add_groups(api: FastAPI, service: Service) -> None:
     tagged: dict[int | str, Any] = {200: {"description": "The group", "headers": _ETAG}}
     created = {201: {"description": "The group, which is new", "headers": _ETAG, "model": Group}}
     path = "/v1/groups/{group_id}"
-    _route(api, "PUT", path, put_group, problems(400, 409, 415) | tagged | created)
+    _route(api, "PUT", path, put_group, problems(400, 408, 409, 415) | tagged | created)
     _route(api, "GET", path, get_group, problems(404) | tagged)
     _route(api, "DELETE", path, delete_group, problems(400, 404, 409), status_code=204)
     _route(api, "GET", "/v1/groups", list_groups, problems())
@@ -251,22 +255,24 @@ def _add_predictions(api: FastAPI, service: Service) -> None:
     async def predict_group(request: Request, group_id: GroupIdPath, body: PredictRequest) -> Predictions:
         """A registered group's preferences over the responses of some questions."""
         group = await service.group(_tenant(request), group_id)
-        made = await backend.predict(group.context, body.questions)
+        made = await backend.predict(group.context, body.questions, caller_of(request))
         return _predictions(body.questions, made, group)
 
-    async def predict_inline(body: InlinePredictRequest) -> Predictions:
+    async def predict_inline(request: Request, body: InlinePredictRequest) -> Predictions:
         """Preferences of a group that is not registered, given its answers."""
-        return _predictions(body.questions, await backend.predict(body.context, body.questions))
+        made = await backend.predict(body.context, body.questions, caller_of(request))
+        return _predictions(body.questions, made)
 
     async def rank_responses(request: Request, group_id: GroupIdPath, body: RankRequest) -> Ranking:
         """Responses sorted by a registered group's preference, the most preferred one first."""
         group = await service.group(_tenant(request), group_id)
-        return _ranking(body, await backend.predict(group.context, [body]), group)
+        made = await backend.predict(group.context, [body], caller_of(request))
+        return _ranking(body, made, group)
 
-    bodies = (400, 415)
-    _route(api, "POST", "/v1/groups/{group_id}/predict", predict_group, problems(404, *bodies))
-    _route(api, "POST", "/v1/predict", predict_inline, problems(*bodies))
-    _route(api, "POST", "/v1/groups/{group_id}/rank", rank_responses, problems(404, *bodies))
+    bodies = (400, 408, 415)
+    _route(api, "POST", "/v1/groups/{group_id}/predict", predict_group, problems(404, 504, *bodies))
+    _route(api, "POST", "/v1/predict", predict_inline, problems(504, *bodies))
+    _route(api, "POST", "/v1/groups/{group_id}/rank", rank_responses, problems(404, 504, *bodies))
 
 
 def _route(

@@ -1,0 +1,162 @@
+"""What one request, one key and one client may take of the service; more is refused, with numbers."""
+
+import asyncio
+import time
+
+import httpx
+import pytest
+from asgi_lifespan import LifespanManager
+from serving_backend import LocalBackend, answer, make_service, question
+
+from gpo_ray.errors import DataError, QuestionTooLongError
+from gpo_ray.serving.encoding import check_tokens, chunks
+from gpo_ray.serving.settings import Limits
+
+ASK = {"questions": [question()]}
+INLINE = {"context": [answer(0)], "questions": [question()]}
+
+
+class SlowBackend(LocalBackend):
+    """One that takes its time."""
+
+    seconds = 0.0
+
+    async def predict(self, context, questions, caller=""):
+        await asyncio.sleep(self.seconds)
+        return await super().predict(context, questions, caller)
+
+
+@pytest.fixture(scope="module")
+def backend(tiny_language_model):
+    return SlowBackend(tiny_language_model)
+
+
+@pytest.fixture
+def start(tmp_path, backend):
+    """A service with some limits, and how slow it predicts."""
+
+    def make(seconds=0.0, **limits):
+        backend.seconds = seconds
+        return make_service(tmp_path, backend, limits=limits)
+
+    yield make
+    backend.seconds = 0.0
+
+
+def together(service, *requests, stagger=0.05):
+    """Send requests (key, method, path, body) at the same time; their responses."""
+
+    async def send(client, i, key, method, path, body):
+        await asyncio.sleep(i * stagger)
+        return await client.request(method, path, json=body, headers=service.headers(key), timeout=30)
+
+    async def main():
+        async with LifespanManager(service.api) as running:
+            transport = httpx.ASGITransport(running.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return await asyncio.gather(*(send(client, i, *r) for i, r in enumerate(requests)))
+
+    return asyncio.run(main())
+
+
+def refused(response, status, *words):
+    assert response.status_code == status, response.text
+    for word in words:
+        assert word in response.json()["detail"]
+
+
+def test_too_many_responses_are_refused_with_their_number_and_the_limit(start):
+    service = start(context_responses=9, question_responses=6)
+    four, three = [answer(i) for i in range(4)], [answer(i) for i in range(3)]
+    put, put_less, inline, asked, ranked = together(
+        service,
+        ("admin", "PUT", "/v1/groups/g", {"context": four}),
+        ("admin", "PUT", "/v1/groups/g", {"context": three}),
+        ("admin", "POST", "/v1/predict", {"context": four, "questions": [question()]}),
+        ("admin", "POST", "/v1/groups/g/predict", {"questions": [question(i) for i in range(3)]}),
+        ("admin", "POST", "/v1/groups/g/rank", question(0, responses=[str(i) for i in range(7)])),
+    )
+    assert put_less.status_code == 201
+    refused(
+        put, 422, "the group's answers have 12 responses together, the limit is 9 (limits.context_responses)"
+    )
+    refused(inline, 422, "12 responses", "9")
+    refused(asked, 422, "the questions have 9 responses together, the limit is 6 (limits.question_responses)")
+    refused(ranked, 422, "7 responses", "6")
+
+
+def test_a_prediction_that_takes_too_long_is_given_up(start):
+    service = start(seconds=20, request_seconds=0.2)
+    began = time.monotonic()
+    (response,) = together(service, ("admin", "POST", "/v1/predict", INLINE))
+    refused(response, 504, "ask again")
+    assert response.headers["retry-after"] == "1"
+    assert time.monotonic() - began < 10
+
+
+def test_a_key_has_so_many_requests_under_way_and_others_have_theirs(start):
+    service = start(seconds=1.0, requests_at_once=2)
+    busy = [("admin", "POST", "/v1/predict", INLINE)] * 3
+    first, second, third, other = together(service, *busy, ("stranger", "POST", "/v1/predict", INLINE))
+    assert [r.status_code for r in (first, second, other)] == [200, 200, 200]
+    refused(third, 429, "2 requests under way")
+    assert third.headers["retry-after"] == "1"
+    again = together(service, *busy[:2])  # places are given back
+    assert [r.status_code for r in again] == [200, 200]
+
+
+@pytest.mark.parametrize("sent", [b"", b'{"questions": ['])
+def test_a_body_that_does_not_arrive_is_not_waited_for(start, sent):
+    service = start(body_seconds=0.3)
+    messages, replies = [{"type": "http.request", "body": sent, "more_body": True}], []
+
+    async def receive():
+        if messages:
+            return messages.pop()
+        return await asyncio.Event().wait()
+
+    async def send(message):
+        replies.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/predict",
+        "query_string": b"",
+        "headers": [
+            (b"host", b"localhost"),
+            (b"content-type", b"application/json"),
+            (b"authorization", service.headers("admin")["Authorization"].encode()),
+        ],
+    }
+    asyncio.run(asyncio.wait_for(service.api(scope, receive, send), 20))
+    assert replies[0]["status"] == 408
+    assert b"0.3 seconds" in replies[1]["body"]
+    assert (b"connection", b"close") in replies[0]["headers"]
+
+
+def test_tokens_are_counted_before_the_language_model_reads(backend):
+    encoder = backend.encoder
+    slates = [("Why?", ("yes", "no")), ("word " * 50, ("yes", "no", "perhaps"))]
+    counts = [encoder.count_tokens(s) for s in slates]
+    assert counts[1] > counts[0] + 50
+    # alone, a question shares nothing but what its responses have in common
+    for slate, count in zip(slates, counts, strict=True):
+        assert 0.7 * count <= encoder.encode([slate])[0].tokens <= count
+
+
+def test_too_many_tokens_are_refused_with_their_number_and_the_limit():
+    questions = [("a", ("b", "c")), ("d", ("e", "f"))]
+    limits = Limits(question_tokens=10, request_tokens=15)
+    check_tokens(questions, [10, 5], limits)
+    with pytest.raises(
+        QuestionTooLongError, match=r"11 tokens .* the limit is 10 \(limits.question_tokens\)"
+    ):
+        check_tokens(questions, [5, 11], limits)
+    with pytest.raises(DataError, match=r"16 tokens .* the limit is 15 \(limits.request_tokens\)"):
+        check_tokens(questions, [8, 8], limits)
+
+
+def test_questions_go_to_the_language_model_in_chunks():
+    assert chunks("abcde", [3, 3, 9, 2, 4], 6) == [(["a", "b"], 6), (["c"], 9), (["d", "e"], 6)]
+    assert chunks("", [], 6) == []
