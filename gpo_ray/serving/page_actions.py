@@ -19,15 +19,13 @@ from gpo_ray.serving.backend import Backend, Overloaded, SlatePrediction
 from gpo_ray.serving.budget import Bounded, check_context
 from gpo_ray.serving.keys import KeyRing, Scope
 from gpo_ray.serving.registry import Registry, StoredGroup
-from gpo_ray.serving.schemas import GROUP_ID_WORDS, GroupId, GroupPut, PredictRequest, Question
+from gpo_ray.serving.schemas import GROUP_ID_WORDS, QUESTIONS, GroupId, GroupPut, PredictRequest, Question
 from gpo_ray.serving.settings import PUBLIC, ServeSettings
 
 M = TypeVar("M", bound=BaseModel)
 
 MOST_GROUPS = 2_000
 """Groups offered for choice."""
-MOST_QUESTIONS = 20
-"""Questions of one prediction."""
 
 
 class RefusedError(GPOError):
@@ -230,8 +228,8 @@ class PageActions:
         tenant = await self._tenant(secret, "read")
         if not group_ids:
             raise DataError("Choose a group.")
-        if not 0 < len(slates) <= MOST_QUESTIONS:
-            raise DataError(f"Choose 1 to {MOST_QUESTIONS} questions.")
+        if not 0 < len(slates) <= QUESTIONS:
+            raise DataError(f"Choose 1 to {QUESTIONS} questions.")
         slates = taken(PredictRequest, {"questions": [s.model_dump() for s in slates]}).questions
         groups = [await asyncio.to_thread(self._registry.get, tenant, g) for g in dict.fromkeys(group_ids)]
         predicted = await asyncio.gather(*(self._backend.predict(g.context, slates, tenant) for g in groups))

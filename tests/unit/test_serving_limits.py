@@ -1,15 +1,21 @@
 """What one request, one key and one client may take of the service; more is refused, with numbers."""
 
 import asyncio
+import contextlib
 import time
 
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
 from serving_backend import LocalBackend, answer, make_service, question
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocketDisconnect
 
 from gpo_ray.errors import DataError, QuestionTooLongError
 from gpo_ray.serving.encoding import check_tokens, chunks
+from gpo_ray.serving.page_places import Places
 from gpo_ray.serving.settings import Limits
 
 ASK = {"questions": [question()]}
@@ -160,3 +166,82 @@ def test_too_many_tokens_are_refused_with_their_number_and_the_limit():
 def test_questions_go_to_the_language_model_in_chunks():
     assert chunks("abcde", [3, 3, 9, 2, 4], 6) == [(["a", "b"], 6), (["c"], 9), (["d", "e"], 6)]
     assert chunks("", [], 6) == []
+
+
+async def held(websocket):
+    """Keep a connection until the other side ends it."""
+    await websocket.accept()
+    with contextlib.suppress(WebSocketDisconnect):
+        await websocket.receive_text()
+
+
+class Visitor:
+    """Somebody at an address who opens sockets and pages."""
+
+    def __init__(self, app, address):
+        self.app, self.address, self.open = app, address, []
+
+    async def connect(self):
+        """Whether a socket was accepted; it stays open."""
+        inbox, replies = asyncio.Queue(), asyncio.Queue()
+        inbox.put_nowait({"type": "websocket.connect"})
+        scope = {"type": "websocket", "path": "/_nicegui_ws/socket.io/", "client": (self.address, 1)}
+        task = asyncio.create_task(self.app(scope | {"headers": []}, inbox.get, replies.put))
+        accepted = (await replies.get())["type"] == "websocket.accept"
+        if accepted:
+            self.open.append((task, inbox))
+        else:
+            await task
+        return accepted
+
+    async def leave(self):
+        task, inbox = self.open.pop()
+        inbox.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        await task
+
+    async def get(self, path):
+        transport = httpx.ASGITransport(self.app, client=(self.address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get(path)
+
+
+def page(**limits):
+    answer = Route("/{path:path}", lambda _: PlainTextResponse("here"))
+    return Places(Starlette(routes=[WebSocketRoute("/{path:path}", held), answer]), Limits(**limits))
+
+
+def test_pages_hold_so_many_sockets_in_all_and_of_each_address():
+    async def main():
+        app = page(page_sockets=5, page_sockets_each=2)
+        a, b, c = (Visitor(app, name) for name in "abc")
+        assert [await v.connect() for v in (a, a, a, b, c, c, b)] == [
+            True,
+            True,
+            False,
+            True,
+            True,
+            True,
+            False,
+        ]
+        await a.leave()
+        assert [await b.connect(), await a.connect()] == [True, False]
+        for v in (a, b, b, c, c):
+            await v.leave()
+        assert not app._taken
+
+    asyncio.run(main())
+
+
+def test_an_address_may_ask_for_so_many_pages_a_minute():
+    async def main():
+        app = page(page_requests_per_minute=50)
+        visitor, other = Visitor(app, "a"), Visitor(app, "b")
+        statuses = [(await visitor.get("/")).status_code for _ in range(4)]
+        assert statuses == [200, 200, 429, 429]
+        assert [(await visitor.get("/x.js")).status_code for _ in range(11)].count(200) == 10
+        refusal = await visitor.get("/")
+        assert refusal.headers["retry-after"] == "60"
+        assert (await other.get("/")).status_code == 200
+        assert not await visitor.connect()
+
+    asyncio.run(main())
