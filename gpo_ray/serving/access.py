@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 from fastapi import Request
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from gpo_ray.serving.problems import Refused, trace_of
 from gpo_ray.serving.settings import PUBLIC
@@ -36,19 +33,30 @@ class RateLimit:
     """Requests that each caller may make in any minute, counted in this process.
 
     Args:
-        settings: of these ``limits`` count.
+        most: requests.
     """
 
-    def __init__(self, settings: ServeSettings) -> None:
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._limit = RateLimitItemPerMinute(settings.limits.requests_per_minute)
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._sent: LRUCache[str, deque[float]] = LRUCache(_KEYS)
 
-    def wait(self, who: str) -> int:
-        """Count one request; whole seconds after which to come back, 0 if it may be made now."""
-        if self._limiter.hit(self._limit, who):
-            return 0
-        free = self._limiter.get_window_stats(self._limit, who).reset_time
-        return max(1, math.ceil(free - time.time()))
+    def wait(self, who: str, count: int = 1) -> int:
+        """Count a request, or what is as good as several.
+
+        Returns:
+            Whole seconds after which to come back; 0 if it may be made now.
+        """
+        now, count = time.monotonic(), min(count, self._most)
+        sent = self._sent.get(who)
+        if sent is None:
+            sent = self._sent[who] = deque()
+        while sent and sent[0] <= now - 60:
+            sent.popleft()
+        too_many = len(sent) + count - self._most
+        if too_many > 0:
+            return max(1, math.ceil(sent[too_many - 1] + 60 - now))
+        sent.extend([now] * count)
+        return 0
 
 
 class Guard:
@@ -63,7 +71,7 @@ class Guard:
         self._required = settings.require_keys
         self._keys = keys
         self._known: TTLCache[bytes, Key | None] = TTLCache(_KEYS, KEY_SECONDS)
-        self._limit = RateLimit(settings)
+        self._limit = RateLimit(settings.limits.requests_per_minute)
         self._most_at_once = settings.limits.requests_at_once
         self._at_once: Counter[str] = Counter()
 

@@ -25,6 +25,7 @@ from gpo_ray.serving.access import Guard, caller_of
 from gpo_ray.serving.backend import Backend, Predicted
 from gpo_ray.serving.budget import Bounded, check_context
 from gpo_ray.serving.documentation import BEARER, DescribedAPI, problem_reply, problems
+from gpo_ray.serving.joined import Joined
 from gpo_ray.serving.middleware import API_POLICY, Gate
 from gpo_ray.serving.problems import Reason, Refused, answer_with_problems, problem_response, trace_of
 from gpo_ray.serving.requests import GuardedRoute
@@ -56,6 +57,7 @@ PAGE = 100
 """Groups on one page of the list at most."""
 DOCUMENT = FilePath(__file__).with_name("openapi.json")
 _CACHED_CHARACTERS = 64_000_000
+_READ_TOGETHER = 100  # versions of groups
 _TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
 _ETAG = {"ETag": {"description": "What If-Match takes.", "schema": {"type": "string"}}}
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
@@ -122,6 +124,7 @@ class Service:
         self.registry = registry
         self.limits = limits
         self._groups: LRUCache[tuple[str, str], StoredGroup] = LRUCache(_CACHED_CHARACTERS, _characters)
+        self._versions: Joined[tuple[str, str], str | None] = Joined(self._ask_versions, _READ_TOGETHER, 1)
 
     async def group(self, tenant: str, group_id: str) -> StoredGroup:
         """A group as it is now.
@@ -130,7 +133,7 @@ class Service:
             UnknownGroupError: if the tenant has no such group.
             RegistryUnavailable: if the database cannot be reached.
         """
-        etag = await to_thread.run_sync(self.registry.version, tenant, group_id)
+        etag = await self._versions.ask((tenant, group_id))
         if etag is None:
             raise UnknownGroupError(group_id)
         cached = self._groups.get((tenant, group_id))
@@ -140,6 +143,9 @@ class Service:
         with suppress(ValueError):  # larger than all of the cache
             self._groups[tenant, group_id] = group
         return group
+
+    async def _ask_versions(self, wanted: list[tuple[str, str]]) -> list[str | None]:
+        return await to_thread.run_sync(self.registry.versions, wanted)
 
     async def expected_version(self, tenant: str, group_id: str, if_match: str | None) -> int | None:
         """The version that a group must have for ``If-Match`` to hold; None without that header.
@@ -252,16 +258,16 @@ def _add_groups(api: FastAPI, service: Service) -> None:
 def _add_predictions(api: FastAPI, service: Service) -> None:
     backend = service.backend
 
-    async def predict_group(request: Request, group_id: GroupIdPath, body: PredictRequest) -> Predictions:
+    async def predict_group(request: Request, group_id: GroupIdPath, body: PredictRequest) -> Any:
         """A registered group's preferences over the responses of some questions."""
         group = await service.group(_tenant(request), group_id)
         made = await backend.predict(group.context, body.questions, caller_of(request))
-        return _predictions(body.questions, made, group)
+        return _reply(_predictions(body.questions, made, group))
 
-    async def predict_inline(request: Request, body: InlinePredictRequest) -> Predictions:
+    async def predict_inline(request: Request, body: InlinePredictRequest) -> Any:
         """Preferences of a group that is not registered, given its answers."""
         made = await backend.predict(body.context, body.questions, caller_of(request))
-        return _predictions(body.questions, made)
+        return _reply(_predictions(body.questions, made))
 
     async def rank_responses(request: Request, group_id: GroupIdPath, body: RankRequest) -> Ranking:
         """Responses sorted by a registered group's preference, the most preferred one first."""
@@ -270,8 +276,15 @@ def _add_predictions(api: FastAPI, service: Service) -> None:
         return _ranking(body, made, group)
 
     bodies = (400, 408, 415)
-    _route(api, "POST", "/v1/groups/{group_id}/predict", predict_group, problems(404, 504, *bodies))
-    _route(api, "POST", "/v1/predict", predict_inline, problems(504, *bodies))
+    _route(
+        api,
+        "POST",
+        "/v1/groups/{group_id}/predict",
+        predict_group,
+        problems(404, 504, *bodies),
+        response_model=Predictions,
+    )
+    _route(api, "POST", "/v1/predict", predict_inline, problems(504, *bodies), response_model=Predictions)
     _route(api, "POST", "/v1/groups/{group_id}/rank", rank_responses, problems(404, 504, *bodies))
 
 
@@ -315,6 +328,11 @@ def _predictions(
         for q, p in zip(questions, made.predictions, strict=True)
     )
     return Predictions(predictions=predictions, bundle=made.bundle, **_name(group))
+
+
+def _reply(body: Predictions) -> Response:
+    """As FastAPI would answer, which validates what is valid and goes through plain Python values."""
+    return Response(body.model_dump_json(), media_type="application/json")
 
 
 def _ranking(question: Slate, made: Predicted, group: StoredGroup) -> Ranking:

@@ -173,7 +173,7 @@ class PageActions:
         self._limits = settings.limits
         self._backend = Bounded(backend, settings.limits)
         self._registry, self._keys = registry, keys
-        self._limit = RateLimit(settings)
+        self._limit = RateLimit(settings.limits.requests_per_minute)
 
     async def groups(self, secret: str | None) -> dict[str, str]:
         """Ids of the visitor's groups, with what to call them."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from http import HTTPStatus
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gpo_ray.serving.access import RateLimit
 from gpo_ray.serving.problems import route_path
 from gpo_ray.serving.settings import Limits
 
@@ -33,9 +31,8 @@ class Places:
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app, self._limits = app, limits
         self._taken: Counter[str] = Counter()
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
         each = limits.page_requests_per_minute
-        self._each, self._all = RateLimitItemPerMinute(each), RateLimitItemPerMinute(ADDRESSES * each)
+        self._each, self._all = RateLimit(each), RateLimit(ADDRESSES * each)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or say that it is too much."""
@@ -52,7 +49,7 @@ class Places:
 
     def _may_ask(self, address: str, path: str) -> bool:
         cost = OPENING_COST if path in ("", "/") else 1
-        return self._limiter.hit(self._each, address, cost=cost) and self._limiter.hit(self._all, cost=cost)
+        return not (self._each.wait(address, cost) or self._all.wait("all", cost))
 
     async def _connect(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
         limits = self._limits

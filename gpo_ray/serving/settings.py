@@ -49,7 +49,7 @@ class Limits(StrictConfig):
     """Responses of the questions that a group answered, together; with more, 422."""
     question_responses: int = Field(default=4_000, ge=2)
     """Responses of the questions of one request, together; with more, 422."""
-    question_tokens: int = Field(default=3_000, ge=1)
+    question_tokens: int = Field(default=2_000, ge=1)
     """That the language model reads for one new question; with more, 422."""
     request_tokens: int = Field(default=40_000, ge=1)
     """That it reads for the new questions of one request, answered ones included; with more, 422."""

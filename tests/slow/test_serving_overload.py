@@ -23,8 +23,8 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory, tiny_language_model):
-    """The service as it is by default, with its page; gives the address."""
+def started(tmp_path_factory, tiny_language_model):
+    """The service as it is by default, with its page; its command, and its address."""
     folder = tmp_path_factory.mktemp("service")
     bundle = write_service_bundle(folder / "bundle", tiny_language_model)
     port = free_port()
@@ -42,8 +42,19 @@ def service(tmp_path_factory, tiny_language_model):
     run.wait_until(lambda: ready(url), 180, "ready")
     httpx.put(f"{url}/v1/groups/g", json={"context": [answer(i) for i in range(4)]}, timeout=60)
     predict(url)
-    yield url
+    yield run, url
     run.kill_all()
+
+
+@pytest.fixture(scope="module")
+def service(started):
+    return started[1]
+
+
+@pytest.fixture(scope="module")
+def encoder(started):
+    """The encoder's process."""
+    return started[0].workers("ray::ServeReplica:gpo:Encoder")[0]
 
 
 def ready(url):
@@ -97,13 +108,19 @@ def test_small_requests_and_probes_are_answered_while_a_large_one_is_under_way(s
     assert max(waits) < 5
 
 
-def test_the_encoder_is_free_again_after_the_caller_has_left(service):
+def test_the_encoder_reads_no_more_after_the_caller_has_left(service, encoder):
+    def worked(seconds):
+        before = encoder.cpu_times().user
+        time.sleep(seconds)
+        return encoder.cpu_times().user - before
+
+    begun = worked(0)
     with pytest.raises(httpx.ReadTimeout):
-        predict(service, {"questions": new_questions(200, words=80)}, timeout=1)
-    time.sleep(1)
-    began = time.monotonic()
+        predict(service, {"questions": new_questions(200, words=55)}, timeout=2)
+    assert encoder.cpu_times().user > begun
+    time.sleep(2)  # what it reads in one turn
+    assert worked(3) < 0.3
     predict(service, {"questions": new_questions(1)})
-    assert time.monotonic() - began < 10
 
 
 def test_slow_bodies_do_not_stop_others_and_are_given_up(service):

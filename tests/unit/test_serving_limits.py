@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 
 import httpx
@@ -14,6 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 from gpo_ray.errors import DataError, QuestionTooLongError
+from gpo_ray.serving import access
 from gpo_ray.serving.encoding import check_tokens, chunks
 from gpo_ray.serving.page_places import Places
 from gpo_ray.serving.settings import Limits
@@ -245,3 +247,33 @@ def test_an_address_may_ask_for_so_many_pages_a_minute():
         assert not await visitor.connect()
 
     asyncio.run(main())
+
+
+def test_a_caller_may_ask_so_often_in_any_minute(monkeypatch):
+    now, threads = 1000.0, threading.active_count()
+    monkeypatch.setattr(access.time, "monotonic", lambda: now)
+    limit = access.RateLimit(4)
+    assert [limit.wait("a"), limit.wait("a", 2), limit.wait("b", 9)] == [0, 0, 0]
+    now += 30
+    assert [limit.wait("a"), limit.wait("a"), limit.wait("a", 2), limit.wait("b")] == [0, 30, 30, 30]
+    now += 30
+    assert [limit.wait("a", 3), limit.wait("a"), limit.wait("b")] == [0, 30, 0]
+    assert threading.active_count() == threads  # none for each request
+
+
+def test_versions_asked_at_the_same_time_are_read_together(start, monkeypatch):
+    service = start()
+    together(service, ("admin", "PUT", "/v1/groups/g", {"context": [answer(0)]}))
+    reads = []
+    versions = service.registry.versions
+
+    def slowly(wanted):
+        reads.append(len(wanted))
+        time.sleep(0.3)
+        return versions(wanted)
+
+    monkeypatch.setattr(service.registry, "versions", slowly)
+    answers = together(service, *[("admin", "POST", "/v1/groups/g/predict", ASK)] * 6, stagger=0)
+    assert [r.status_code for r in answers] == [200] * 6
+    assert sum(reads) == 6
+    assert len(reads) < 6
