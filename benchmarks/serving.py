@@ -2,8 +2,9 @@
 
     python benchmarks/serving.py --bundle DIR --survey DIR --embeddings DIR [--clients 1,8,32] [--seconds 10]
 
-All run in one Ray cluster, turn by turn, so that the ratios are of one machine in one state. The last line
-is a JSON object. The no-op is this service's own ingress (HTTP, validation, keys, registry) with a
+All run in one Ray cluster, turn by turn, so that the ratios are of one machine in one state: medians of the
+turns' own. ``cpu_ms`` is the time of all cores, of the clients too, which other processes do not change. The
+last line is a JSON object. The no-op is this service's own ingress (HTTP, validation, keys, registry) with a
 deployment behind it that answers at once; ``plain`` is a FastAPI route on Serve with nothing behind it.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import statistics
 import tempfile
@@ -19,6 +21,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+import psutil
 import ray
 from fastapi import FastAPI
 from ray import serve
@@ -28,6 +31,7 @@ from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.serving.app import build_app
 from gpo_ray.serving.backend import Predicted, Readiness, SlatePrediction
+from gpo_ray.serving.calls import Call
 from gpo_ray.serving.deployments import Ingress, options
 from gpo_ray.serving.settings import ServeSettings
 
@@ -39,14 +43,12 @@ ROUNDS = 3
 class NoOp:
     """Answers at once with predictions of the right shape."""
 
-    async def predict(self, context: Any, questions: Any, sent: float) -> Predicted:
-        found = [
-            SlatePrediction(
-                [1 / len(q.responses)] * len(q.responses), None, [1 / len(q.responses)] * len(q.responses)
-            )
-            for q in questions
-        ]
-        return Predicted(found, "none")
+    async def predict_quickly(self, calls: list[Call]) -> list[Predicted]:
+        return [Predicted([self._share(len(r)) for _, r in c.questions], "none") for c in calls]
+
+    @staticmethod
+    def _share(count: int) -> SlatePrediction:
+        return SlatePrediction([1 / count] * count, None, [1 / count] * count)
 
     async def ready(self) -> Readiness:
         return Readiness(True, "none")
@@ -81,16 +83,27 @@ async def load(url: str, body: dict[str, Any], clients: int, seconds: float) -> 
 
     connector = aiohttp.TCPConnector(limit=clients)
     async with aiohttp.ClientSession(connector=connector) as session:
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), cpu_seconds()
         await asyncio.gather(*(client(session) for _ in range(clients)))
-        elapsed = time.perf_counter() - begun
+        elapsed, used = time.perf_counter() - begun, cpu_seconds() - used
     cuts = statistics.quantiles(latencies, n=100)
     return {
         "requests_per_second": len(latencies) / elapsed,
         "p50_ms": 1000 * cuts[49],
         "p99_ms": 1000 * cuts[98],
+        "cpu_ms": 1000 * used / len(latencies),
         "failed": failed,
     }
+
+
+def cpu_seconds() -> float:
+    """That this process, the cluster's and their clients have used."""
+    total = 0.0
+    for process in [me := psutil.Process(), *me.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def bodies(survey: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -182,9 +195,9 @@ def measure(
             row[name] = {k: round(statistics.median(r[k] for r in runs), 2) for k in runs[0]}
             row[name]["failed"] = sum(r["failed"] for r in runs)
         for other in ("noop", "plain"):
-            row[f"service_over_{other}"] = round(
-                row["service"]["requests_per_second"] / row[other]["requests_per_second"], 3
-            )
+            pairs = zip(found["service"], found[other], strict=True)
+            ratios = [s["requests_per_second"] / o["requests_per_second"] for s, o in pairs]
+            row[f"service_over_{other}"] = round(statistics.median(ratios), 3)
         print(json.dumps(row), flush=True)
         rows.append(row)
     bare = estimator_rate(options_.bundle, options_.survey, options_.embeddings, options_.seconds)

@@ -81,7 +81,7 @@ class InProcessBackend:
         source = find_model(model.config.embedding_model)
         return cls(model, Encoder(source, model.config.embedding_dtype, "cpu"), "small")
 
-    async def predict(self, context, questions):
+    async def predict(self, context, questions, caller=""):
         return await asyncio.to_thread(self._predict, context, questions)
 
     def _predict(self, context, questions):

@@ -47,10 +47,10 @@ class LocalBackend(InProcessBackend):
         """Vectors of slates, as the model pools them."""
         return [e.pooled(CONFIG.model.pooling) for e in self.encoder.encode(slates)]
 
-    async def predict(self, context, questions):
+    async def predict(self, context, questions, caller=""):
         if self.fails is not None:
             raise self.fails
-        return await super().predict(context, questions)
+        return await super().predict(context, questions, caller)
 
     async def ready(self):
         return Readiness(self.problem is None, self.name, self.problem)

@@ -137,6 +137,15 @@ class Encoder:
         endings = [opinion_ending(r, reading) for reading in READINGS for r in slate[1]]
         return Text([int(i) for i in stem], self._plain_tokens(endings))
 
+    def count_tokens(self, slate: Slate) -> int:
+        """Tokens that the model reads for a question alone."""
+        texts = [Text(self.prompt_tokens(slate), self.response_tokens(slate))]
+        if self._readings:
+            texts.append(self.opinion_tokens(slate))
+        if self._alone:
+            return sum(len(t.prompt) + len(r) for t in texts for r in t.responses)
+        return sum(len(t.prompt) + sum(map(len, t.responses)) for t in texts)
+
     def _plain_tokens(self, texts: list[str]) -> list[list[int]]:
         return [
             [int(i) for i in ids] for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]

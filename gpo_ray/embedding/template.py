@@ -9,9 +9,9 @@ TEMPLATE = "survey-v1"
 
 
 def letter(index: int) -> str:
-    """The option letter of a response: A to Z, then AA, AB, ..."""
-    first, second = divmod(index, 26)
-    return (string.ascii_uppercase[first - 1] if first else "") + string.ascii_uppercase[second]
+    """The option letter of a response: A to Z, then AA, AB, ..., then AAA and so on."""
+    before, last = divmod(index, 26)
+    return (letter(before - 1) if before else "") + string.ascii_uppercase[last]
 
 
 def instruction(prompt: str, responses: Sequence[str]) -> str:

@@ -259,6 +259,13 @@ class AdaptedGroup:
         self.conditioned = conditioned
 
     @property
+    def size(self) -> int:
+        """Responses of the answered questions, C."""
+        if self.conditioned is not None:
+            return len(self.conditioned.surprise)
+        return self.cache.layers[0][0].shape[2] if self.cache is not None else 0
+
+    @property
     def nbytes(self) -> int:
         """Memory that it takes, to within small change."""
         tensors = sum(t.nbytes for layer in self.cache.layers for t in layer) if self.cache else 0

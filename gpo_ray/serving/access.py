@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 from fastapi import Request
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
 from gpo_ray.serving.problems import Refused, trace_of
 from gpo_ray.serving.settings import PUBLIC
@@ -33,19 +33,30 @@ class RateLimit:
     """Requests that each caller may make in any minute, counted in this process.
 
     Args:
-        settings: of these ``limits`` count.
+        most: requests.
     """
 
-    def __init__(self, settings: ServeSettings) -> None:
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._limit = RateLimitItemPerMinute(settings.limits.requests_per_minute)
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._sent: LRUCache[str, deque[float]] = LRUCache(_KEYS)
 
-    def wait(self, who: str) -> int:
-        """Count one request; whole seconds after which to come back, 0 if it may be made now."""
-        if self._limiter.hit(self._limit, who):
-            return 0
-        free = self._limiter.get_window_stats(self._limit, who).reset_time
-        return max(1, math.ceil(free - time.time()))
+    def wait(self, who: str, count: int = 1) -> int:
+        """Count a request, or what is as good as several.
+
+        Returns:
+            Whole seconds after which to come back; 0 if it may be made now.
+        """
+        now, count = time.monotonic(), min(count, self._most)
+        sent = self._sent.get(who)
+        if sent is None:
+            sent = self._sent[who] = deque()
+        while sent and sent[0] <= now - 60:
+            sent.popleft()
+        too_many = len(sent) + count - self._most
+        if too_many > 0:
+            return max(1, math.ceil(sent[too_many - 1] + 60 - now))
+        sent.extend([now] * count)
+        return 0
 
 
 class Guard:
@@ -60,7 +71,31 @@ class Guard:
         self._required = settings.require_keys
         self._keys = keys
         self._known: TTLCache[bytes, Key | None] = TTLCache(_KEYS, KEY_SECONDS)
-        self._limit = RateLimit(settings)
+        self._limit = RateLimit(settings.limits.requests_per_minute)
+        self._most_at_once = settings.limits.requests_at_once
+        self._at_once: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, request: Request) -> Iterator[None]:
+        """Hold one of the places that a request's key has, for as long as the request takes.
+
+        Raises:
+            Refused: 429 if the key has none left.
+        """
+        who = caller_of(request)
+        if self._at_once[who] >= self._most_at_once:
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"the key has {self._most_at_once} requests under way already",
+                headers={"Retry-After": "1"},
+            )
+        self._at_once[who] += 1
+        try:
+            yield
+        finally:
+            self._at_once[who] -= 1
+            if not self._at_once[who]:
+                del self._at_once[who]
 
     async def admit(self, request: Request) -> None:
         """Let a request in and note whose it is.
@@ -76,7 +111,7 @@ class Guard:
             if key is None:
                 raise _unauthorized()
         trace.tenant, trace.key_id = (key.tenant, key.key_id) if key else (PUBLIC, None)
-        self._count(trace.key_id or PUBLIC)
+        self._count(caller_of(request))
         scope: Scope = "write" if request.method in _WRITING else "read"
         if key is not None and not key.may(scope):
             challenge = f'Bearer realm="gpo", error="insufficient_scope", scope="{scope}"'
@@ -101,6 +136,11 @@ class Guard:
                 "the key has sent too many requests",
                 headers={"Retry-After": str(wait)},
             )
+
+
+def caller_of(request: Request) -> str:
+    """Who sends a request that was let in: the id of the key, or :data:`PUBLIC`."""
+    return trace_of(request.scope).key_id or PUBLIC
 
 
 def _secret(request: Request) -> str:

@@ -23,6 +23,8 @@ from gpo_ray.serving.predictor import BatchPredictor
 from gpo_ray.serving.reach import check_reach
 from gpo_ray.serving.settings import ServeSettings
 
+KEYS_AT_ONCE = 4
+"""Keys that may each use all that they may at once before any of them takes another's place."""
 ENVIRONMENT = "GPO_SERVE_"
 """Prefix of environment variables from which the bound ``app`` takes its settings."""
 
@@ -56,13 +58,15 @@ def assemble(settings: ServeSettings, patience: float = 20) -> Application:
         patience: seconds that requests in flight have when replicas are told to stop.
     """
     options = partial(deployment_options, patience=patience)
-    encoder = serve.deployment(Encoder, name="Encoder").options(**options(settings.encoder, ongoing=64))
+    # the requests of several keys at once, and then some; who waits there takes memory only
+    places = KEYS_AT_ONCE * settings.limits.requests_at_once
+    encoder = serve.deployment(Encoder, name="Encoder").options(**options(settings.encoder, places))
     predictor = serve.deployment(Predictor, name="Predictor").options(
-        **options(
-            settings.predictor, ongoing=2 * settings.batch_size, user_config={"bundle": settings.bundle}
-        )
+        **options(settings.predictor, places, user_config={"bundle": settings.bundle})
     )
-    ingress = serve.deployment(Ingress, name="Ingress").options(**options(settings.ingress, ongoing=64))
+    ingress = serve.deployment(Ingress, name="Ingress").options(
+        **options(settings.ingress, places + settings.limits.page_sockets)
+    )
     return ingress.bind(settings, predictor.bind(settings, encoder.bind(settings)))
 
 

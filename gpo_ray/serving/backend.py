@@ -48,15 +48,25 @@ class Unavailable(Exception):  # noqa: N818
     """Nothing predicts at the moment, as what did has died; the same request may succeed later."""
 
 
+class TooSlow(Exception):  # noqa: N818
+    """The deadline passed; what was embedded and prepared until then is kept, so that asking again helps."""
+
+
 class Backend(Protocol):
     """The model side."""
 
-    async def predict(self, context: Sequence[Answer], questions: Sequence[Slate]) -> Predicted:
+    async def predict(self, context: Sequence[Answer], questions: Sequence[Slate], caller: str) -> Predicted:
         """A group's preferences, given its answers.
+
+        Args:
+            context: the group's answers.
+            questions: what to predict.
+            caller: who asks; callers take turns.
 
         Raises:
             Overloaded: if too many requests wait already.
             Unavailable: if what predicts has died and is not back yet.
+            TooSlow: if it takes too long.
             GPOError: if something in the request cannot be predicted; the message is for the caller.
         """
 

@@ -1,7 +1,8 @@
 """The three Ray Serve deployments: HTTP ingress, predictor, language-model encoder.
 
 A request passes through one handle only, from ingress to predictor, as long as its questions have been
-embedded before; what is new goes on to the encoder.
+embedded before; what is new goes on to the encoder, in chunks. Small requests that come at the same time
+share a call. Predictor and encoder compute in a worker thread, in turns of bounded length.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from ray import serve
 from ray.exceptions import RayActorError
@@ -20,62 +22,55 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from gpo_ray.config import StrictConfig, parse
-from gpo_ray.errors import DataError, GPOError, QuestionTooLongError
+from gpo_ray.errors import GPOError
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import question_key
-from gpo_ray.serving.backend import Overloaded, Predicted, Readiness, Unavailable
-from gpo_ray.serving.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder
+from gpo_ray.serving.backend import Overloaded, Predicted, Readiness, TooSlow, Unavailable
+from gpo_ray.serving.calls import Call, Context, Failure, Packer, Text, answer, ask, texts
+from gpo_ray.serving.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder, check_tokens, chunks
+from gpo_ray.serving.joined import Joined
 from gpo_ray.serving.metrics import IngressMetrics, Metrics
-from gpo_ray.serving.predictor import BatchPredictor, PredictRequest
+from gpo_ray.serving.prediction_job import PredictionJob, PredictRequest
+from gpo_ray.serving.predictor import TURN_COST, BatchPredictor
 from gpo_ray.serving.settings import Replicas, ServeSettings
 from gpo_ray.terminal_text import one_line
+from gpo_ray.serving.turns import Turns
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-R = TypeVar("R")
-
-ATTEMPTS = 3
-"""Times a replica is asked when replicas die: nothing here changes anything, so that asking again is safe."""
 WARM_UP_SECONDS = 60
 ENCODE_BATCH = 16
-"""Questions from different requests that are embedded together at most."""
+"""Requests of which a chunk of questions each is embedded together at most."""
+TURN_TOKENS = 512
+"""That the language model reads in one turn, unless one question has more."""
+QUICK_RESPONSES = 256
+"""Of a request's questions: larger ones do not share a call."""
+QUICK_COST = 50.0
+"""Of a request that is predicted while others that share its call wait."""
+READY_SECONDS = 5
+TARGET_ONGOING = 32
+"""Requests of each copy that more copies are started for."""
 
 
 @dataclass(frozen=True)
-class Failure:
-    """What went wrong, as a value.
+class EncodeJob:
+    """A chunk of questions; done in one turn."""
 
-    Ray would wrap an exception in its own and log its traceback, and takes a replica that passes on
-    another one's death for dead itself.
-    """
+    slates: Sequence[Slate]
+    tokens: int
+    found: list[EncodedSlate | Failure]
 
-    error: GPOError | Overloaded | Unavailable
+    @property
+    def cost(self) -> float:
+        """See :class:`~gpo_ray.serving.turns.Job`."""
+        return 0 if self.found else self.tokens
 
-
-async def ask(call: Callable[[], Awaitable[R | Failure]]) -> R:
-    """Call a replica, and another one if it dies.
-
-    Raises:
-        Overloaded: if too many requests wait for a replica already.
-        Unavailable: if one replica after the other died, or none can be started.
-        DataError: if the replica says so.
-    """
-    for attempt in range(ATTEMPTS):
-        try:
-            found = await call()
-        except BackPressureError as e:
-            raise Overloaded from e
-        except (RayActorError, DeploymentUnavailableError) as e:
-            if attempt == ATTEMPTS - 1:
-                raise Unavailable from e
-            await asyncio.sleep(0.05 * (attempt + 1))
-        else:
-            break
-    if isinstance(found, Failure):
-        raise found.error
-    return found
+    @property
+    def last(self) -> bool:
+        """See :class:`~gpo_ray.serving.turns.Job`."""
+        return True
 
 
 class Encoder:
@@ -83,14 +78,48 @@ class Encoder:
 
     def __init__(self, settings: ServeSettings) -> None:
         config = read_bundle(settings.bundle).config
+        self._limits = settings.limits
         self._encoder = LoadedEncoder(settings.model, config, settings.bundle, gpus=settings.encoder.gpus)
         self._encoder.encode([Slate(prompt="?", responses=("yes", "no"))])  # the first time takes seconds
+        self._turns: Turns[EncodeJob] = Turns(self._turn, TURN_TOKENS, ENCODE_BATCH)
 
-    @serve.batch(max_batch_size=ENCODE_BATCH, batch_wait_timeout_s=0.005)  # type: ignore[untyped-decorator]
-    async def encode(self, slates: list[Slate]) -> list[EncodedSlate | Failure]:
-        """Embeddings of questions, each with its own failure."""
-        found = await asyncio.to_thread(self._encoder.encode, slates)
-        return [_failure(e) if isinstance(e, GPOError) else e for e in found]
+    async def measure(self, questions: Sequence[Text]) -> list[int] | Failure:
+        """Tokens that the language model would read for each question, if they are not too many."""
+        try:
+            tokens = await asyncio.to_thread(self._encoder.tokens, _slates(questions))
+            check_tokens(questions, tokens, self._limits)
+        except GPOError as e:
+            return Failure.of(e)
+        return tokens
+
+    async def encode(
+        self, questions: Sequence[Text], tokens: int, caller: str, deadline: float
+    ) -> list[EncodedSlate | Failure] | Failure:
+        """Embeddings of a chunk of one request's questions, each with its own failure.
+
+        Args:
+            questions: of :meth:`measure`.
+            tokens: of all of them.
+            caller: who asks; callers take turns.
+            deadline: time at which it is given up, in seconds since the epoch.
+        """
+        job = EncodeJob(_slates(questions), tokens, [])
+        try:
+            await self._turns.run(job, caller, deadline)
+        except TooSlow as e:
+            return Failure.of(e)
+        return job.found
+
+    def _turn(self, jobs: list[EncodeJob]) -> None:
+        found = iter(self._encoder.encode([s for job in jobs for s in job.slates]))
+        for job in jobs:
+            job.found.extend(
+                Failure.of(e) if isinstance(e, GPOError) else e for e in islice(found, len(job.slates))
+            )
+
+
+def _slates(questions: Sequence[Text]) -> list[Slate]:
+    return [Slate.model_construct(prompt=p, responses=r) for p, r in questions]
 
 
 class SwapConfig(StrictConfig):
@@ -109,10 +138,12 @@ class Predictor:
         self._serving = settings.bundle
         self._problem: str | None = None
         self._encoder = encoder
+        self._encoders = settings.encoder.max
         self._metrics = Metrics()
         self._warm = False
-        self._predict_batch.set_max_batch_size(settings.batch_size)
-        self._predict_batch.set_batch_wait_timeout_s(settings.batch_wait_seconds)
+        self._turns: Turns[PredictionJob] = Turns(
+            self._turn, TURN_COST, settings.batch_size, settings.batch_wait_seconds
+        )
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Take another bundle; one that cannot be used leaves the old one serving, and the reason here."""
@@ -137,64 +168,123 @@ class Predictor:
         if self._warm:
             return
         with contextlib.suppress(Exception):  # real requests say what is wrong, one by one
-            answer = Answer(prompt="?", responses=("yes", "no"), choice=0)
-            await asyncio.wait_for(self.predict([answer], [answer], time.time()), WARM_UP_SECONDS)
+            first = Answer(prompt="?", responses=("yes", "no"), choice=0)
+            await self.predict(Call(Context.of([first]), texts([first]), "", time.time() + WARM_UP_SECONDS))
         self._warm = True
 
     async def ready(self) -> Readiness:
         """The bundle that serves, and why another one does not."""
         return Readiness(ready=True, bundle=self._predictor.bundle_id, problem=self._problem)
 
-    async def predict(
-        self, context: Sequence[Answer], questions: Sequence[Slate], sent: float
-    ) -> Predicted | Failure:
-        """Predict a group's preferences; see :class:`~gpo_ray.serving.backend.Backend`.
-
-        Args:
-            context: the group's answers.
-            questions: what to predict.
-            sent: time at which the ingress asked, in seconds since the epoch.
-        """
+    async def predict(self, call: Call) -> Predicted | Failure:
+        """Predict a group's preferences; see :class:`~gpo_ray.serving.backend.Backend`."""
         begun = time.time()
         try:
-            encoded = await self._embedded([*context, *questions])
-            embedded = time.time()
-            answered = [(e, a.shares()) for e, a in zip(encoded, context, strict=False)]
-            found = await self._predict_batch(PredictRequest(answered, encoded[len(context) :]))
-        except GPOError as e:
-            return _failure(e)
-        except (Overloaded, Unavailable) as e:
-            return Failure(type(e)())  # without its cause, which need not be picklable
-        if isinstance(found, Failure):
-            return found
+            async with asyncio.timeout(call.deadline - begun):
+                return await self._predict(call, begun)
+        except TimeoutError:
+            return Failure(TooSlow())
+        except (GPOError, Overloaded, Unavailable, TooSlow) as e:
+            return Failure.of(e)
+
+    async def predict_quickly(self, calls: Sequence[Call]) -> list[Predicted | Failure | None]:
+        """Predict those of some requests that take little: None for all others, to be asked by themselves."""
+        return await asyncio.gather(*(self._predict_quickly(call) for call in calls))
+
+    async def _predict(self, call: Call, begun: float) -> Predicted:
+        adapted = self._predictor.adapted(call.context.id)
+        answers = [] if adapted else call.context.answers
+        slates = [*texts(answers), *call.questions]
+        keys = [question_key(*s) for s in slates]
+        known = self._cache.in_memory(keys)
+        if len(known) < len(set(keys)):
+            known |= await self._embedded(dict(zip(keys, slates, strict=True)), known, call)
+        else:
+            self._metrics.embeddings(hits=len(known), misses=0)
+        encoded = [known[k] for k in keys]
+        embedded = time.time()
+        answered = [(e, a.shares()) for e, a in zip(encoded, answers, strict=False)]
+        job = self._predictor.start(
+            PredictRequest(answered, encoded[len(answers) :], call.context.id), adapted
+        )
+        return await self._finish(job, call, begun, embedded)
+
+    async def _predict_quickly(self, call: Call) -> Predicted | Failure | None:
+        begun = time.time()
+        adapted = self._predictor.adapted(call.context.id)
+        if adapted is None:
+            return None
+        keys = [question_key(*q) for q in call.questions]
+        known = self._cache.in_memory(keys)
+        if not all(k in known for k in keys):
+            return None
+        job = self._predictor.start(PredictRequest((), [known[k] for k in keys], call.context.id), adapted)
+        if not job.last or job.cost > QUICK_COST:
+            return None
+        self._metrics.embeddings(hits=len(known), misses=0)
+        try:
+            return await self._finish(job, call, begun, begun)
+        except (GPOError, TooSlow) as e:
+            return Failure.of(e)
+
+    async def _finish(self, job: PredictionJob, call: Call, begun: float, embedded: float) -> Predicted:
+        # those that end in one turn do not wait for the caller's long ones
+        await self._turns.run(job, (call.caller, job.last), call.deadline)
+        outcome = job.outcome
+        if isinstance(outcome, GPOError):
+            raise outcome
         self._metrics.predicted(
-            queued=begun - sent,
+            queued=begun - call.sent,
             embedded=embedded - begun,
             predicted=time.time() - embedded,
-            context=len(context),
+            context=call.context.size,
         )
+        return outcome
+
+    def _turn(self, jobs: list[PredictionJob]) -> None:
+        self._metrics.batch(len(jobs))
+        self._predictor.turn(jobs)
+
+    async def _embedded(
+        self, asked: dict[str, Text], known: dict[str, EncodedSlate], call: Call
+    ) -> dict[str, EncodedSlate]:
+        """The questions that are not in memory, from the store or the language model.
+
+        Each chunk is kept as soon as it is there, so that the same request is done sooner the next time.
+        """
+        found = await asyncio.to_thread(self._cache.get_many, asked.keys() - known.keys())
+        missing = [s for k, s in asked.items() if k not in known and k not in found]
+        self._metrics.embeddings(hits=len(known) + len(found), misses=len(missing))
+        if not missing:
+            return found
+        tokens = await ask(partial(self._measure, missing))
+        todo = chunks(missing, tokens, TURN_TOKENS)
+        for start in range(0, len(todo), self._encoders):
+            some = [ask(partial(self._encode, *c, call)) for c in todo[start : start + self._encoders]]
+            problems: list[BaseException] = []
+            for made in await asyncio.gather(*some, return_exceptions=True):
+                if isinstance(made, BaseException):
+                    problems.append(made)
+                    continue
+                good = [e for e in made if isinstance(e, EncodedSlate)]
+                self._cache.put(good)
+                found |= {e.key: e for e in good}
+                problems += [e.error for e in made if isinstance(e, Failure)]
+            if problems:
+                raise problems[0]
         return found
 
-    @serve.batch(max_batch_size=32, batch_wait_timeout_s=0.002)  # type: ignore[untyped-decorator]
-    async def _predict_batch(self, requests: list[PredictRequest]) -> list[Predicted | Failure]:
-        self._metrics.batch(len(requests))
-        found = self._predictor.predict(requests)
-        return [_failure(e) if isinstance(e, GPOError) else e for e in found]
+    async def _measure(self, questions: list[Text]) -> list[int] | Failure:
+        found: list[int] | Failure = await answer(self._encoder.measure.remote(questions))
+        return found
 
-    async def _embedded(self, slates: Sequence[Slate]) -> list[EncodedSlate]:
-        keys = [question_key(s.prompt, s.responses) for s in slates]
-        found = self._cache.get_many(keys)
-        missing = {k: s for k, s in zip(keys, slates, strict=True) if k not in found}
-        self._metrics.embeddings(hits=len(found), misses=len(missing))
-        if missing:
-            plain = [Slate(prompt=s.prompt, responses=s.responses) for s in missing.values()]
-            for encoded in await asyncio.gather(*(ask(partial(self._encode, s)) for s in plain)):
-                self._cache.put([encoded])
-                found[encoded.key] = encoded
-        return [found[k] for k in keys]
-
-    async def _encode(self, slate: Slate) -> EncodedSlate | Failure:
-        return await self._encoder.encode.remote(slate)
+    async def _encode(
+        self, questions: list[Text], tokens: int, call: Call
+    ) -> list[EncodedSlate | Failure] | Failure:
+        found: list[EncodedSlate | Failure] | Failure = await answer(
+            self._encoder.encode.remote(questions, tokens, call.caller, call.deadline)
+        )
+        return found
 
 
 def _in_words(error: BaseException) -> str:
@@ -203,33 +293,59 @@ def _in_words(error: BaseException) -> str:
     return f"the bundle was not taken: {one_line(words)[:500]}"
 
 
-def _failure(error: GPOError) -> Failure:
-    return Failure(error if isinstance(error, QuestionTooLongError) else DataError(str(error)))
-
-
 class ServeBackend:
     """The model side as seen from the ingress."""
 
-    def __init__(self, predictor: DeploymentHandle) -> None:
+    def __init__(self, predictor: DeploymentHandle, settings: ServeSettings) -> None:
         self._predictor = predictor
+        self._seconds = settings.limits.request_seconds
+        self._packer = Packer()
+        replicas = settings.predictor.max
+        self._quick: Joined[Call, Predicted | Failure | None] = Joined(
+            self._predict_quickly, settings.batch_size, 2 * replicas
+        )
+        self._readiness: Joined[None, Readiness] = Joined(self._ready, 1000, 1)
 
-    async def predict(self, context: Sequence[Answer], questions: Sequence[Slate]) -> Predicted:
+    async def predict(self, context: Sequence[Answer], questions: Sequence[Slate], caller: str) -> Predicted:
         """See :class:`~gpo_ray.serving.backend.Backend`."""
+        deadline = time.time() + self._seconds
+        call = Call(self._packer.pack(context), texts(questions), caller, deadline)
+        if sum(len(q.responses) for q in questions) <= QUICK_RESPONSES:
+            found = await self._quick.ask(call)
+            if isinstance(found, Failure):
+                raise found.error
+            if found is not None:
+                return found
 
         async def predict() -> Predicted | Failure:
-            return await self._predictor.predict.remote(tuple(context), tuple(questions), time.time())
+            made: Predicted | Failure = await answer(self._predictor.predict.remote(call))
+            return made
+
+        return await ask(predict)
+
+    async def _predict_quickly(self, calls: list[Call]) -> list[Predicted | Failure | None]:
+        # the answers of a group that is adapted already are not read there
+        light = [replace(c, context=replace(c.context, packed=b"")) for c in calls]
+
+        async def predict() -> list[Predicted | Failure | None]:
+            made: list[Predicted | Failure | None] = await answer(
+                self._predictor.predict_quickly.remote(light)
+            )
+            return made
 
         return await ask(predict)
 
     async def ready(self) -> Readiness:
         """See :class:`~gpo_ray.serving.backend.Backend`."""
-        try:
-            return await asyncio.wait_for(self._ask_ready(), timeout=5)
-        except (TimeoutError, RayActorError, BackPressureError, DeploymentUnavailableError) as e:
-            return Readiness(ready=False, bundle=None, problem=f"the predictor does not answer: {e!r}"[:300])
+        return await self._readiness.ask(None)
 
-    async def _ask_ready(self) -> Readiness:
-        return await self._predictor.ready.remote()
+    async def _ready(self, asked: list[None]) -> list[Readiness]:
+        try:
+            found = await asyncio.wait_for(answer(self._predictor.ready.remote()), READY_SECONDS)
+        except (TimeoutError, RayActorError, BackPressureError, DeploymentUnavailableError) as e:
+            problem = f"the predictor does not answer: {e!r}"[:300]
+            found = Readiness(ready=False, bundle=None, problem=problem)
+        return [found] * len(asked)
 
 
 @serve.ingress()
@@ -238,7 +354,7 @@ class Ingress:
 
     def __init__(self, settings: ServeSettings, predictor: DeploymentHandle) -> None:
         self._settings = settings
-        self._backend = ServeBackend(predictor)
+        self._backend = ServeBackend(predictor, settings)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """The HTTP application, made in the replica since it holds connections."""
@@ -280,7 +396,7 @@ def options(
         found["autoscaling_config"] = {
             "min_replicas": replicas.min,
             "max_replicas": replicas.max,
-            "target_ongoing_requests": max(1, ongoing // 2),
+            "target_ongoing_requests": min(TARGET_ONGOING, max(1, ongoing // 2)),
         }
     else:
         found["num_replicas"] = replicas.min

@@ -20,6 +20,7 @@ _HEADERS: dict[int, dict[str, Any]] = {
     403: {"WWW-Authenticate": {"description": "The scope that is missing.", **_TEXT}},
     429: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
     503: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
+    504: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
 }
 
 

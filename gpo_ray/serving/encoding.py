@@ -6,10 +6,12 @@ Shapes: R responses of a question, E embedding width.
 from __future__ import annotations
 
 import os
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from logging import getLogger
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +19,14 @@ from numpy.typing import NDArray
 
 from gpo_ray.embedding.encoder import Encoder, needs_readings
 from gpo_ray.embedding.store import EmbeddingStore
-from gpo_ray.errors import EmbeddingError
+from gpo_ray.errors import DataError, EmbeddingError, QuestionTooLongError
 from gpo_ray.model.bundle import BundleConfig
 from gpo_ray.predicting import Slate, bundle_language_model
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.serving.caching import CACHED_BYTES, Cache, bounded, has_room, keep
+from gpo_ray.serving.settings import Limits
 
+T = TypeVar("T")
 log = getLogger(__name__)
 
 
@@ -93,9 +97,55 @@ class LoadedEncoder:
                 self.encoded += 1
         return [result[k] for k in keys]
 
+    def tokens(self, slates: Sequence[Slate]) -> list[int]:
+        """Tokens that the model reads for each question alone; may run in another thread meanwhile."""
+        return [self._encoder.count_tokens((s.prompt, s.responses)) for s in slates]
+
+
+def check_tokens(
+    questions: Sequence[tuple[str, Sequence[str]]], tokens: Sequence[int], limits: Limits
+) -> None:
+    """Check that the language model is not asked to read too much.
+
+    Args:
+        questions: of one request, prompts and responses.
+        tokens: of each.
+        limits: of these those of tokens count.
+
+    Raises:
+        QuestionTooLongError: if one question has too many tokens, naming the number and the limit.
+        DataError: likewise, if all of them together have.
+    """
+    for (prompt, _), count in zip(questions, tokens, strict=True):
+        if count > limits.question_tokens:
+            most = f"the limit is {limits.question_tokens} (limits.question_tokens)"
+            raise QuestionTooLongError(prompt, f"{count} tokens for the language model, {most}")
+    total = sum(tokens)
+    if total > limits.request_tokens:
+        raise DataError(
+            f"the request's new questions have {total} tokens for the language model together, the limit is "
+            f"{limits.request_tokens} (limits.request_tokens)"
+        )
+
+
+def chunks(items: Sequence[T], tokens: Sequence[int], most: int) -> list[tuple[list[T], int]]:
+    """Items in their order, in chunks of ``most`` tokens each, but for single ones that have more.
+
+    Returns:
+        The chunks, each with its number of tokens.
+    """
+    found: list[tuple[list[T], int]] = []
+    for item, count in zip(items, tokens, strict=True):
+        if found and found[-1][1] + count <= most:
+            some, total = found[-1]
+            found[-1] = [*some, item], total + count
+        else:
+            found.append(([item], count))
+    return found
+
 
 class EmbeddingCache:
-    """The questions used last, before a store on disk; not for several threads at once.
+    """The questions used last, before a store on disk; for any number of threads.
 
     On opening, each shard of the store is read once and checked, and questions are kept until ``capacity``
     is reached. Of the others only the key and the shard's name stay in memory (some 200 bytes each); they
@@ -119,6 +169,7 @@ class EmbeddingCache:
         size: int = CACHED_BYTES,
     ) -> None:
         self._known: Cache[EncodedSlate] = bounded(capacity, size)
+        self._lock = threading.Lock()
         self._config = config
         self._shard: dict[str, str] = {}
         self.hits = 0
@@ -136,16 +187,12 @@ class EmbeddingCache:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, EncodedSlate]:
         """The questions that are known, by key."""
-        found: dict[str, EncodedSlate] = {}
-        elsewhere: dict[str, list[str]] = defaultdict(list)
         distinct = dict.fromkeys(keys)
-        for key in distinct:
-            slate = self._known.get(key)
-            if slate is not None:
-                found[key] = slate
-            elif key in self._shard:
-                elsewhere[self._shard[key]].append(key)
-        self.hits += len(found)
+        found = self.in_memory(distinct)
+        elsewhere: dict[str, list[str]] = defaultdict(list)
+        for key in distinct.keys() - found.keys():
+            if (name := self._shard.get(key)) is not None:
+                elsewhere[name].append(key)
         for name, wanted in elsewhere.items():
             read = self._read(name, wanted)
             self.store_hits += len(read)
@@ -154,10 +201,18 @@ class EmbeddingCache:
         self.misses += len(distinct) - len(found)
         return found
 
+    def in_memory(self, keys: Iterable[str]) -> dict[str, EncodedSlate]:
+        """The questions that are in memory, by key; reads no file."""
+        with self._lock:
+            found = {k: slate for k in keys if (slate := self._known.get(k)) is not None}
+            self.hits += len(found)
+        return found
+
     def put(self, slates: Iterable[EncodedSlate]) -> None:
         """Keep some questions, in the place of those that were not used for longest."""
-        for slate in slates:
-            keep(self._known, slate.key, slate)
+        with self._lock:
+            for slate in slates:
+                keep(self._known, slate.key, slate)
 
     def _check_origin(self) -> None:
         for what, mine in (

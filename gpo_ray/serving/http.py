@@ -21,9 +21,11 @@ from fastapi import FastAPI, Header, Path, Query, Request, Response
 from gpo_ray import __version__
 from gpo_ray.errors import UnknownGroupError
 from gpo_ray.predicting import Slate
-from gpo_ray.serving.access import Guard
+from gpo_ray.serving.access import Guard, caller_of
 from gpo_ray.serving.backend import Backend, Predicted
+from gpo_ray.serving.budget import Bounded, check_context
 from gpo_ray.serving.documentation import BEARER, DescribedAPI, problem_reply, problems
+from gpo_ray.serving.joined import Joined
 from gpo_ray.serving.middleware import API_POLICY, Gate
 from gpo_ray.serving.problems import Reason, Refused, answer_with_problems, problem_response, trace_of
 from gpo_ray.serving.requests import GuardedRoute
@@ -45,7 +47,7 @@ from gpo_ray.serving.schemas import (
     Readiness,
     group_from,
 )
-from gpo_ray.serving.settings import ServeSettings
+from gpo_ray.serving.settings import Limits, ServeSettings
 
 if TYPE_CHECKING:
     from gpo_ray.serving.keys import KeyRing
@@ -55,6 +57,7 @@ PAGE = 100
 """Groups on one page of the list at most."""
 DOCUMENT = FilePath(__file__).with_name("openapi.json")
 _CACHED_CHARACTERS = 64_000_000
+_READ_TOGETHER = 100  # versions of groups
 _TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
 _ETAG = {"ETag": {"description": "What If-Match takes.", "schema": {"type": "string"}}}
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
@@ -97,12 +100,13 @@ def create_api(
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    service = Service(backend, registry)
+    service = Service(Bounded(backend, settings.limits), registry, settings.limits)
     api.state.guard = Guard(settings, keys)
     answer_with_problems(api, on_refusal)
     api.add_middleware(
         Gate,
         body_bytes=settings.limits.body_bytes,
+        body_seconds=settings.limits.body_seconds,
         page_policy=page_policy,
         local=not settings.require_keys,
     )
@@ -115,10 +119,12 @@ def create_api(
 class Service:
     """The registry, with the groups that were asked for lately in memory, and the model."""
 
-    def __init__(self, backend: Backend, registry: Registry) -> None:
+    def __init__(self, backend: Backend, registry: Registry, limits: Limits) -> None:
         self.backend = backend
         self.registry = registry
+        self.limits = limits
         self._groups: LRUCache[tuple[str, str], StoredGroup] = LRUCache(_CACHED_CHARACTERS, _characters)
+        self._versions: Joined[tuple[str, str], str | None] = Joined(self._ask_versions, _READ_TOGETHER, 1)
 
     async def group(self, tenant: str, group_id: str) -> StoredGroup:
         """A group as it is now.
@@ -127,7 +133,7 @@ class Service:
             UnknownGroupError: if the tenant has no such group.
             RegistryUnavailable: if the database cannot be reached.
         """
-        etag = await to_thread.run_sync(self.registry.version, tenant, group_id)
+        etag = await self._versions.ask((tenant, group_id))
         if etag is None:
             raise UnknownGroupError(group_id)
         cached = self._groups.get((tenant, group_id))
@@ -137,6 +143,9 @@ class Service:
         with suppress(ValueError):  # larger than all of the cache
             self._groups[tenant, group_id] = group
         return group
+
+    async def _ask_versions(self, wanted: list[tuple[str, str]]) -> list[str | None]:
+        return await to_thread.run_sync(self.registry.versions, wanted)
 
     async def expected_version(self, tenant: str, group_id: str, if_match: str | None) -> int | None:
         """The version that a group must have for ``If-Match`` to hold; None without that header.
@@ -206,6 +215,7 @@ def _add_groups(api: FastAPI, service: Service) -> None:
     ) -> Group:
         """Register a group by its answers, or replace them."""
         tenant = _tenant(request)
+        check_context(body.context, service.limits)
         if if_none_match is not None and if_none_match.strip() != "*":
             raise Refused(HTTPStatus.BAD_REQUEST, "If-None-Match must be *")
         expected = await service.expected_version(tenant, group_id, if_match)
@@ -239,7 +249,7 @@ def _add_groups(api: FastAPI, service: Service) -> None:
     tagged: dict[int | str, Any] = {200: {"description": "The group", "headers": _ETAG}}
     created = {201: {"description": "The group, which is new", "headers": _ETAG, "model": Group}}
     path = "/v1/groups/{group_id}"
-    _route(api, "PUT", path, put_group, problems(400, 409, 415) | tagged | created)
+    _route(api, "PUT", path, put_group, problems(400, 408, 409, 415) | tagged | created)
     _route(api, "GET", path, get_group, problems(404) | tagged)
     _route(api, "DELETE", path, delete_group, problems(400, 404, 409), status_code=204)
     _route(api, "GET", "/v1/groups", list_groups, problems())
@@ -248,25 +258,34 @@ def _add_groups(api: FastAPI, service: Service) -> None:
 def _add_predictions(api: FastAPI, service: Service) -> None:
     backend = service.backend
 
-    async def predict_group(request: Request, group_id: GroupIdPath, body: PredictRequest) -> Predictions:
+    async def predict_group(request: Request, group_id: GroupIdPath, body: PredictRequest) -> Any:
         """A registered group's preferences over the responses of some questions."""
         group = await service.group(_tenant(request), group_id)
-        made = await backend.predict(group.context, body.questions)
-        return _predictions(body.questions, made, group)
+        made = await backend.predict(group.context, body.questions, caller_of(request))
+        return _reply(_predictions(body.questions, made, group))
 
-    async def predict_inline(body: InlinePredictRequest) -> Predictions:
+    async def predict_inline(request: Request, body: InlinePredictRequest) -> Any:
         """Preferences of a group that is not registered, given its answers."""
-        return _predictions(body.questions, await backend.predict(body.context, body.questions))
+        made = await backend.predict(body.context, body.questions, caller_of(request))
+        return _reply(_predictions(body.questions, made))
 
     async def rank_responses(request: Request, group_id: GroupIdPath, body: RankRequest) -> Ranking:
         """Responses sorted by a registered group's preference, the most preferred one first."""
         group = await service.group(_tenant(request), group_id)
-        return _ranking(body, await backend.predict(group.context, [body]), group)
+        made = await backend.predict(group.context, [body], caller_of(request))
+        return _ranking(body, made, group)
 
-    bodies = (400, 415)
-    _route(api, "POST", "/v1/groups/{group_id}/predict", predict_group, problems(404, *bodies))
-    _route(api, "POST", "/v1/predict", predict_inline, problems(*bodies))
-    _route(api, "POST", "/v1/groups/{group_id}/rank", rank_responses, problems(404, *bodies))
+    bodies = (400, 408, 415)
+    _route(
+        api,
+        "POST",
+        "/v1/groups/{group_id}/predict",
+        predict_group,
+        problems(404, 504, *bodies),
+        response_model=Predictions,
+    )
+    _route(api, "POST", "/v1/predict", predict_inline, problems(504, *bodies), response_model=Predictions)
+    _route(api, "POST", "/v1/groups/{group_id}/rank", rank_responses, problems(404, 504, *bodies))
 
 
 def _route(
@@ -309,6 +328,11 @@ def _predictions(
         for q, p in zip(questions, made.predictions, strict=True)
     )
     return Predictions(predictions=predictions, bundle=made.bundle, **_name(group))
+
+
+def _reply(body: Predictions) -> Response:
+    """As FastAPI would answer, which validates what is valid and goes through plain Python values."""
+    return Response(body.model_dump_json(), media_type="application/json")
 
 
 def _ranking(question: Slate, made: Predicted, group: StoredGroup) -> Ranking:

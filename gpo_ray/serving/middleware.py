@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import traceback
@@ -43,15 +44,22 @@ class Gate:
     Args:
         app: the application.
         body_bytes: longest body of a request; longer ones get 413 as soon as that is known.
+        body_seconds: time for it to arrive; slower ones get 408.
         page_policy: Content-Security-Policy of what is not under /v1 and sets none itself.
         local: whether only this machine may ask, and by its own names: without API keys, a website whose
             name is made to point here (DNS rebinding) could ask in its visitor's place.
     """
 
     def __init__(
-        self, app: ASGIApp, body_bytes: int, page_policy: str = API_POLICY, local: bool = False
+        self,
+        app: ASGIApp,
+        body_bytes: int,
+        body_seconds: float,
+        page_policy: str = API_POLICY,
+        local: bool = False,
     ) -> None:
         self._app = app
+        self._body_seconds = body_seconds
         self._local = local
         self._body_bytes = body_bytes
         self._page_policy = page_policy
@@ -89,18 +97,24 @@ class Gate:
             _log_access(scope, trace, status, perf_counter() - began)
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application, which cannot read more than the longest body."""
+        """Run the application, which cannot read more than the longest body, nor wait for it for long."""
         refused = self._refuse_foreign(scope) or self._refuse_declared(scope)
         if refused is not None:
             await problem(scope, refused.status_code, refused.detail, headers=refused.headers)(
                 scope, receive, send
             )
             return
-        taken = 0
+        taken, arriving = 0, True
+        deadline = asyncio.get_running_loop().time() + self._body_seconds
 
         async def receive_bounded() -> Message:
-            nonlocal taken
-            message = await receive()
+            nonlocal taken, arriving
+            try:
+                async with asyncio.timeout_at(deadline if arriving else None):
+                    message = await receive()
+            except TimeoutError:
+                raise self._too_slow() from None
+            arriving = message.get("more_body", False)
             taken += len(message.get("body", b""))
             if taken > self._body_bytes:
                 raise self._too_long()
@@ -131,6 +145,13 @@ class Gate:
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"the body is longer than {self._body_bytes} bytes",
             {"Connection": "close"},  # the rest is not read
+        )
+
+    def _too_slow(self) -> Refused:
+        return Refused(
+            HTTPStatus.REQUEST_TIMEOUT,
+            f"the body did not arrive within {self._body_seconds:g} seconds",
+            {"Connection": "close"},
         )
 
     def _add_headers(self, path: str, request_id: str, headers: MutableHeaders) -> None:

@@ -10,7 +10,8 @@ strings are as confidential as the pages that are open.
 Serve does not send a visitor to the same replica twice. So the page needs an ingress of one replica,
 which :func:`mount_page` checks. For more, serve the API with ``page: false``, and the page beside it as an
 application of one replica with a route prefix of its own. Behind a load balancer over several such
-services, sessions must stick to one. Each open page holds one of the ingress's queue places.
+services, sessions must stick to one. Each open page holds one of the ingress's places, of which pages may
+take a part only (:mod:`gpo_ray.serving.page_places`).
 
 **Lifespan.** NiceGUI starts and stops with the application's lifespan, which Serve runs in the replica. Its
 state is one per process: several applications may mount the page, but those that run at the same time must
@@ -34,6 +35,7 @@ from gpo_ray.serving.backend import Backend
 from gpo_ray.serving.keys import KeyRing
 from gpo_ray.serving.page_actions import PageActions
 from gpo_ray.serving.page_log import keep_log_closed, log_failure
+from gpo_ray.serving.page_places import Places
 from gpo_ray.serving.page_views import PageView
 from gpo_ray.serving.registry import Registry
 from gpo_ray.serving.settings import ServeSettings
@@ -99,6 +101,7 @@ def mount_page(
     if settings.require_keys and keys is None:
         raise ConfigError("page: require_keys is on and there are no keys")
     host = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    host.add_middleware(Places, limits=settings.limits)
     host.add_middleware(_Surroundings, actions=PageActions(settings, backend, registry, keys))
     # a server that has started refuses new middleware; another application in this process begins afresh
     core.app.user_middleware.clear()

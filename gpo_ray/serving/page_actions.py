@@ -16,17 +16,16 @@ from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import PreferenceDataset, question_key
 from gpo_ray.serving.access import RateLimit
 from gpo_ray.serving.backend import Backend, Overloaded, SlatePrediction
+from gpo_ray.serving.budget import Bounded, check_context
 from gpo_ray.serving.keys import KeyRing, Scope
 from gpo_ray.serving.registry import Registry, StoredGroup
-from gpo_ray.serving.schemas import GROUP_ID_WORDS, GroupId, GroupPut, PredictRequest, Question
+from gpo_ray.serving.schemas import GROUP_ID_WORDS, QUESTIONS, GroupId, GroupPut, PredictRequest, Question
 from gpo_ray.serving.settings import PUBLIC, ServeSettings
 
 M = TypeVar("M", bound=BaseModel)
 
 MOST_GROUPS = 2_000
 """Groups offered for choice."""
-MOST_QUESTIONS = 20
-"""Questions of one prediction."""
 
 
 class RefusedError(GPOError):
@@ -171,8 +170,10 @@ class PageActions:
     ) -> None:
         self.requires_key = settings.require_keys
         self.survey = Survey(PreferenceDataset.load(settings.survey)) if settings.survey else None
-        self._backend, self._registry, self._keys = backend, registry, keys
-        self._limit = RateLimit(settings)
+        self._limits = settings.limits
+        self._backend = Bounded(backend, settings.limits)
+        self._registry, self._keys = registry, keys
+        self._limit = RateLimit(settings.limits.requests_per_minute)
 
     async def groups(self, secret: str | None) -> dict[str, str]:
         """Ids of the visitor's groups, with what to call them."""
@@ -203,6 +204,7 @@ class PageActions:
         wanted = taken(_GroupId, {"group_id": wanted}).group_id
         context = [a.model_dump(exclude_none=True) for a in answers]
         group = taken(GroupPut, {"description": description.strip(), "context": context})
+        check_context(answers, self._limits)
         await asyncio.to_thread(
             self._registry.put,
             tenant,
@@ -226,11 +228,11 @@ class PageActions:
         tenant = await self._tenant(secret, "read")
         if not group_ids:
             raise DataError("Choose a group.")
-        if not 0 < len(slates) <= MOST_QUESTIONS:
-            raise DataError(f"Choose 1 to {MOST_QUESTIONS} questions.")
+        if not 0 < len(slates) <= QUESTIONS:
+            raise DataError(f"Choose 1 to {QUESTIONS} questions.")
         slates = taken(PredictRequest, {"questions": [s.model_dump() for s in slates]}).questions
         groups = [await asyncio.to_thread(self._registry.get, tenant, g) for g in dict.fromkeys(group_ids)]
-        predicted = await asyncio.gather(*(self._backend.predict(g.context, slates) for g in groups))
+        predicted = await asyncio.gather(*(self._backend.predict(g.context, slates, tenant) for g in groups))
         shown = []
         for i, slate in enumerate(slates):
             found: list[Distribution] = []

@@ -10,7 +10,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from gpo_ray.errors import GPOError
 from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import question_key
-from gpo_ray.serving.backend import Overloaded, Unavailable
+from gpo_ray.serving.backend import Overloaded, TooSlow, Unavailable
 from gpo_ray.serving.page_actions import (
     Distribution,
     PageActions,
@@ -83,7 +83,7 @@ class Submit:
             await self._action(self)
         except GPOError as e:
             problem = str(e)
-        except (Overloaded, Unavailable):
+        except (Overloaded, TooSlow, Unavailable):
             problem = "The service is busy. Try again in a moment."
         except Exception as e:  # noqa: BLE001 -- a visitor must not end the page
             log_failure(e)

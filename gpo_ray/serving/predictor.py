@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import threading
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpo_ray.errors import BundleError, DataError, GPOError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
@@ -18,45 +16,18 @@ from gpo_ray.model.estimator import Predicted as Shares
 from gpo_ray.serving.backend import Predicted, SlatePrediction
 from gpo_ray.serving.caching import CACHED_BYTES, Cache, bounded, keep
 from gpo_ray.serving.encoding import EncodedSlate
+from gpo_ray.serving.prediction_job import PredictionJob, PredictRequest
 
 MOST_POINTS = 8192
 """Responses in one pass through the transformer, padding included, unless one request has more."""
-
-Answered = tuple[EncodedSlate, NDArray[np.float64]]
-"""A question and the group's shares (R,) over its responses."""
-
-
-def context_id(answers: Iterable[tuple[str, Sequence[float] | NDArray[np.float64]]]) -> str:
-    """Content hash of a group's answers: of each the question's key and the shares, in their order."""
-    digest = hashlib.sha256()
-    for key, share in answers:
-        y = np.asarray(share, np.float64)
-        digest.update(f"{len(key)}:{key}{y.shape}".encode() + y.tobytes())
-    return digest.hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class PredictRequest:
-    """Questions to a group that gave some answers."""
-
-    context: Sequence[Answered]
-    targets: Sequence[EncodedSlate]
-
-    @cached_property
-    def context_id(self) -> str:
-        """As in :func:`context_id`."""
-        return context_id((slate.key, share) for slate, share in self.context)
-
-    @property
-    def points(self) -> int:
-        """Number of responses."""
-        return sum(len(s.vectors) for s in (*self.targets, *(slate for slate, _ in self.context)))
+TURN_COST = 250.0
+"""Of the requests that have a turn together. A unit is about a millisecond of one core at published sizes."""
 
 
 class BatchPredictor:
     """A bundle that predicts many requests together, each as if it were alone.
 
-    :meth:`predict` is for one thread at a time; :meth:`swap` may run in another meanwhile.
+    :meth:`predict` and :meth:`turn` are for one thread at a time; all else may run in others meanwhile.
 
     Args:
         bundle: folder or URI, or a bundle that was read already.
@@ -99,7 +70,35 @@ class BatchPredictor:
             For each request the predictions of its targets, or why it cannot be predicted, which does not
             disturb the others.
         """
-        return self._serving.predict(requests)
+        jobs = [self.start(r) for r in requests]
+        while left := [job for job in jobs if job.cost]:
+            self.turn(left)
+        return [job.outcome for job in jobs]
+
+    def start(self, request: PredictRequest, adapted: Adapted | None = None) -> PredictionJob:
+        """A request as a job that :meth:`turn` does piece by piece; all of it by one bundle.
+
+        Args:
+            request: what to predict.
+            adapted: its group, from :meth:`adapted`; the request's context is then not needed.
+        """
+        serving, group = adapted or (self._serving, None)
+        return serving.start(request, group)
+
+    def adapted(self, context: str) -> Adapted | None:
+        """The group whose context has an id, and the bundle that it is adapted with, if that is kept."""
+        serving = self._serving
+        group = serving.group(context)
+        return None if group is None else (serving, group)
+
+    @staticmethod
+    def turn(jobs: Sequence[PredictionJob]) -> None:
+        """Do a bounded piece of each of some jobs, together."""
+        by_bundle: dict[int, list[PredictionJob]] = {}
+        for job in jobs:
+            by_bundle.setdefault(id(job.serving), []).append(job)
+        for some in by_bundle.values():
+            some[0].serving.turn(some)
 
     def swap(self, bundle: str | os.PathLike[str]) -> str:
         """Serve another bundle from the next batch on.
@@ -124,8 +123,8 @@ class BatchPredictor:
             self._serving = self._start(found)
         return self.bundle_id
 
-    def _start(self, bundle: Bundle) -> _Serving:
-        serving = _Serving(bundle, self._device, *self._limits)
+    def _start(self, bundle: Bundle) -> Serving:
+        serving = Serving(bundle, self._device, *self._limits)
         serving.try_out()
         return serving
 
@@ -139,7 +138,7 @@ def _embeddings(config: BundleConfig) -> tuple[str, str, str, int]:
     )
 
 
-class _Serving:
+class Serving:
     """One bundle with its caches, so that nothing of it outlives it."""
 
     def __init__(self, bundle: Bundle, device: str, contexts: int, questions: int, size: int) -> None:
@@ -147,6 +146,7 @@ class _Serving:
         self.model = GroupPreferenceModel(bundle, device)
         self._groups: Cache[AdaptedGroup] = bounded(contexts, size)
         self._questions: Cache[PreparedQuestion] = bounded(questions, size)
+        self._lock = threading.Lock()  # of the two caches
 
     def try_out(self) -> None:
         """Predict something, which also computes what all predictions share."""
@@ -158,55 +158,59 @@ class _Serving:
         if not np.isfinite(shares).all():
             raise BundleError(f"bundle {self.id}: predicts shares that are not finite")
 
-    def predict(self, requests: Sequence[PredictRequest]) -> list[Predicted | GPOError]:
-        results: dict[int, Predicted | GPOError] = {}
-        groups = {r.context_id: self._groups.get(r.context_id) for r in requests}
-        prepared = self._prepare(
-            slate
-            for r in requests
-            for slate in (*r.targets, *(s for s, _ in r.context if groups[r.context_id] is None))
-        )
+    def group(self, context: str) -> AdaptedGroup | None:
+        """The group whose context has an id, if that is kept."""
+        with self._lock:
+            return self._groups.get(context)
+
+    def start(self, request: PredictRequest, group: AdaptedGroup | None) -> PredictionJob:
+        """A request as a job, with what is known of its group and questions."""
+        group = group or self.group(request.context_id)
+        job = PredictionJob(self, request, group)
+        slates = [*(s for s, _ in (request.context if group is None else ())), *request.targets]
+        with self._lock:
+            job.take({s.key: q for s in slates if (q := self._questions.get(s.key)) is not None})
+        return job
+
+    def turn(self, jobs: Sequence[PredictionJob]) -> None:
+        """Prepare some questions of each job, or predict some; see :meth:`BatchPredictor.turn`."""
+        self._prepare(jobs)
         ready: list[_Ready] = []
-        for i, request in enumerate(requests):
+        for job in jobs:
             try:
-                if not request.targets:
-                    raise DataError("no question was asked")
-                group = groups[request.context_id]
-                if group is None:
-                    group = groups[request.context_id] = self._adapt(request, prepared)
-                ready.append((i, request, group, _all(prepared, request.targets)))
+                if job.group is None and job.context_prepared:
+                    job.adapt(self._adapt(job))
+                if job.group is not None and (chunk := job.chunk()):
+                    ready.append((job, job.group, chunk))
             except GPOError as e:
-                results[i] = e
+                job.error = e
         for batch in _batches(ready):
-            together = self.model.predict_prepared([(group, targets) for _, _, group, targets in batch])
-            for (i, request, _, _), shares in zip(batch, together, strict=True):
-                results[i] = Predicted(_predictions(request.targets, shares), self.id)
-        return [results[i] for i in range(len(requests))]
+            asked = [(group, [job.prepared(s) for s in chunk]) for job, group, chunk in batch]
+            for (job, _, chunk), found in zip(batch, self.model.predict_prepared(asked), strict=True):
+                job.add(_predictions(chunk, found))
 
-    def _adapt(self, request: PredictRequest, prepared: _Prepared) -> AdaptedGroup:
-        questions = _all(prepared, [slate for slate, _ in request.context])
-        try:
-            group = self.model.adapt_prepared(questions, [share for _, share in request.context])
-        except np.linalg.LinAlgError as e:
-            raise DataError(f"the group's answers together cannot be taken in: {e}") from e
-        keep(self._groups, request.context_id, group)
+    def _prepare(self, jobs: Sequence[PredictionJob]) -> None:
+        unmet = {slate.key: slate for job in jobs for slate in job.unmet()}
+        found = dict(zip(unmet, self._prepare_each(list(unmet.values())), strict=True))
+        with self._lock:
+            for key, question in found.items():
+                if not isinstance(question, GPOError):
+                    keep(self._questions, key, question)
+        for job in jobs:
+            job.take({s.key: found[s.key] for s in job.unmet()})
+
+    def _adapt(self, job: PredictionJob) -> AdaptedGroup:
+        request = job.request
+        group = self.group(request.context_id)
+        if group is None:
+            questions = [job.prepared(slate) for slate, _ in request.context]
+            try:
+                group = self.model.adapt_prepared(questions, [share for _, share in request.context])
+            except np.linalg.LinAlgError as e:
+                raise DataError(f"the group's answers together cannot be taken in: {e}") from e
+            with self._lock:
+                keep(self._groups, request.context_id, group)
         return group
-
-    def _prepare(self, slates: Iterable[EncodedSlate]) -> _Prepared:
-        """All questions by key, those not met lately together."""
-        result: _Prepared = {}
-        unmet: dict[str, EncodedSlate] = {}
-        for slate in slates:
-            question = self._questions.get(slate.key)
-            if question is None:
-                unmet[slate.key] = slate
-            else:
-                result[slate.key] = question
-        for key, found in zip(unmet, self._prepare_each(list(unmet.values())), strict=True):
-            result[key] = found
-            if not isinstance(found, GPOError):
-                keep(self._questions, key, found)
-        return result
 
     def _prepare_each(self, slates: list[EncodedSlate]) -> list[PreparedQuestion | GPOError]:
         try:
@@ -215,25 +219,18 @@ class _Serving:
             return [e] if len(slates) == 1 else [p for s in slates for p in self._prepare_each([s])]
 
 
-_Prepared = dict[str, PreparedQuestion | GPOError]
-_Ready = tuple[int, PredictRequest, AdaptedGroup, list[PreparedQuestion]]
+Adapted = tuple[Serving, AdaptedGroup]
+"""A group, and the bundle with which it is adapted."""
 
 
-def _all(prepared: _Prepared, slates: Sequence[EncodedSlate]) -> list[PreparedQuestion]:
-    questions = []
-    for slate in slates:
-        question = prepared[slate.key]
-        if isinstance(question, GPOError):
-            raise question
-        questions.append(question)
-    return questions
+_Ready = tuple[PredictionJob, AdaptedGroup, list[EncodedSlate]]
 
 
 def _batches(ready: list[_Ready]) -> Iterator[list[_Ready]]:
     """Requests of similar length together, so that little is padded and memory is bounded."""
     batch: list[_Ready] = []
-    for item in sorted(ready, key=lambda item: item[1].points):
-        if batch and (len(batch) + 1) * item[1].points > MOST_POINTS:
+    for points, item in sorted(((job.points(c), (job, g, c)) for job, g, c in ready), key=itemgetter(0)):
+        if batch and (len(batch) + 1) * points > MOST_POINTS:
             yield batch
             batch = []
         batch.append(item)

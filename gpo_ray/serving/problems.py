@@ -13,15 +13,15 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Scope
 
 from gpo_ray.errors import GPOError, QuestionTooLongError, UnknownGroupError
-from gpo_ray.serving.backend import Overloaded, Unavailable
+from gpo_ray.serving.backend import Overloaded, TooSlow, Unavailable
 from gpo_ray.serving.database import RegistryUnavailable
 from gpo_ray.serving.registry import VersionConflict
 from gpo_ray.serving.schemas import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
-Reason = Literal["unknown_group", "overloaded", "unavailable", "registry"]
+Reason = Literal["unknown_group", "overloaded", "unavailable", "registry", "too_slow"]
 """Why a request that is well-formed was not carried out: no such group, too many requests wait, nothing
-predicts now, or the database does not answer."""
+predicts now, the database does not answer, or it took too long."""
 _TRACE = "gpo_ray.trace"
 _LONGEST_FIELD = 200
 _MOST_ERRORS = 20
@@ -105,6 +105,7 @@ def answer_with_problems(api: FastAPI, on_refusal: Callable[[Reason], None] | No
     api.add_exception_handler(UnknownGroupError, _unknown_group)
     api.add_exception_handler(VersionConflict, _conflict)
     api.add_exception_handler(Overloaded, _overloaded)
+    api.add_exception_handler(TooSlow, _too_slow)
     api.add_exception_handler(Unavailable, _unavailable)
     api.add_exception_handler(RegistryUnavailable, _unavailable)
 
@@ -171,6 +172,16 @@ def _overloaded(request: Request, _: Exception) -> Response:
         request.scope,
         HTTPStatus.TOO_MANY_REQUESTS,
         "too many requests are waiting already",
+        headers={"Retry-After": "1"},
+    )
+
+
+def _too_slow(request: Request, _: Exception) -> Response:
+    _tell(request, "too_slow")
+    return problem(
+        request.scope,
+        HTTPStatus.GATEWAY_TIMEOUT,
+        "the prediction takes too long; what was done is kept: ask again, or for less",
         headers={"Retry-After": "1"},
     )
 

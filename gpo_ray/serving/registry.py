@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gpo_ray.errors import DataError, GPOError, UnknownGroupError
@@ -140,6 +141,22 @@ class Registry:
         """The etag of a group as it is now, None if the tenant has no such group; cheap."""
         with transaction(self._reader) as connection:
             return connection.scalar(select(groups.c.etag).where(_key(tenant, group_id), _LIVE))
+
+    def versions(self, wanted: Sequence[tuple[str, str]]) -> list[str | None]:
+        """The etags of several groups, each given as tenant and id, in one statement; see :meth:`version`.
+
+        Raises:
+            DataError: if the name of one cannot be one.
+        """
+        for tenant, group_id in wanted:
+            _key(tenant, group_id)
+        if len(wanted) == 1:  # as most are
+            return [self.version(*wanted[0])]
+        names = (groups.c.tenant, groups.c.group_id)
+        some = select(*names, groups.c.etag).where(tuple_(*names).in_(sorted(set(wanted))), _LIVE)
+        with transaction(self._reader) as connection:
+            found = {(tenant, group_id): etag for tenant, group_id, etag in connection.execute(some)}
+        return [found.get(each) for each in wanted]
 
     def delete(self, tenant: str, group_id: str, expected_version: int | str | None = None) -> None:
         """Forget a group's description and answers; of its id, the last version is kept.

@@ -39,11 +39,13 @@ class GuardedRoute(APIRoute):
         known = {parameter.alias for parameter in self.dependant.query_params}
 
         async def guarded(request: Request) -> Response:
-            await request.app.state.guard.admit(request)
+            guard = request.app.state.guard
+            await guard.admit(request)
             _check_query(request, known)
             if takes_body:
                 _check_content_type(request)
-            return await serve(StrictRequest(request.scope, request.receive))
+            with guard.place(request):
+                return await serve(StrictRequest(request.scope, request.receive))
 
         return guarded
 

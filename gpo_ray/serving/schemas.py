@@ -9,6 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Strin
 
 from gpo_ray.predicting import Answer, Slate
 
+RESPONSES = 500
+"""Responses of a question at most."""
+ANSWERS = 500
+"""Answers of a group at most."""
+QUESTIONS = 200
+"""Questions of a request at most."""
 GROUP_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=:-]{0,199}$"
 GROUP_ID_WORDS = "1 to 200 letters, digits and . _ = : -, the first a letter or digit"
 """The pattern in words."""
@@ -19,9 +25,9 @@ Description = Annotated[str, StringConstraints(max_length=1_000, pattern=_NO_NUL
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4_000, pattern=_NO_NUL)]
 Option = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=_NO_NUL)]
 Options = Annotated[
-    tuple[Option, ...], Field(min_length=2, max_length=26, json_schema_extra={"uniqueItems": True})
+    tuple[Option, ...], Field(min_length=2, max_length=RESPONSES, json_schema_extra={"uniqueItems": True})
 ]
-Shares = Annotated[tuple[Annotated[StrictFloat, Field(ge=0)], ...], Field(min_length=2, max_length=26)]
+Shares = Annotated[tuple[Annotated[StrictFloat, Field(ge=0)], ...], Field(min_length=2, max_length=RESPONSES)]
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -48,12 +54,12 @@ class GroupAnswer(Answer):
     """What can be answered; no two the same."""
     share: Shares | None = None
     """The group's shares over the responses, summing to 1."""
-    choice: Annotated[StrictInt, Field(ge=0, le=25)] | None = None
+    choice: Annotated[StrictInt, Field(ge=0, le=RESPONSES - 1)] | None = None
     """Index of the one response given."""
 
 
-Context = Annotated[tuple[GroupAnswer, ...], Field(min_length=1, max_length=500)]
-Questions = Annotated[tuple[Question, ...], Field(min_length=1, max_length=200)]
+Context = Annotated[tuple[GroupAnswer, ...], Field(min_length=1, max_length=ANSWERS)]
+Questions = Annotated[tuple[Question, ...], Field(min_length=1, max_length=QUESTIONS)]
 
 
 class _Request(BaseModel):

@@ -37,8 +37,29 @@ class Limits(StrictConfig):
 
     body_bytes: int = Field(default=1_000_000, ge=1_000)
     """Longest body of a request; longer ones get 413."""
+    body_seconds: float = Field(default=20, gt=0)
+    """Time for a body to arrive; slower ones get 408."""
     requests_per_minute: int = Field(default=6_000, ge=1)
     """For each key, and for all requests together where no keys are needed; more get 429."""
+    requests_at_once: int = Field(default=64, ge=1)
+    """Likewise, requests that are not answered yet; more get 429."""
+    request_seconds: float = Field(default=60, gt=0)
+    """Time for a prediction; one that takes longer gets 504. What was embedded until then is kept."""
+    context_responses: int = Field(default=2_000, ge=2)
+    """Responses of the questions that a group answered, together; with more, 422."""
+    question_responses: int = Field(default=4_000, ge=2)
+    """Responses of the questions of one request, together; with more, 422."""
+    question_tokens: int = Field(default=2_000, ge=1)
+    """That the language model reads for one new question; with more, 422."""
+    request_tokens: int = Field(default=40_000, ge=1)
+    """That it reads for the new questions of one request, answered ones included; with more, 422."""
+    page_sockets: int = Field(default=32, ge=1)
+    """Pages that are open at once, each of which holds a connection."""
+    page_sockets_each: int = Field(default=8, ge=1)
+    """Likewise, of one client address."""
+    page_requests_per_minute: int = Field(default=1_200, ge=1)
+    """Requests for the page and its parts of one client address, of which a page that is opened counts as 20;
+    more get 429."""
 
 
 class ServeSettings(StrictConfig):

@@ -38,10 +38,10 @@ class FaultyBackend:
     def __init__(self, inner):
         self.inner, self.fault = inner, None
 
-    async def predict(self, context, questions):
+    async def predict(self, context, questions, caller=""):
         if self.fault:
             raise self.fault
-        return await self.inner.predict(context, questions)
+        return await self.inner.predict(context, questions, caller)
 
     async def ready(self):
         return await self.inner.ready()

@@ -192,6 +192,20 @@ def test_vectors_are_float32_of_the_models_width(encoder, encoded):
         np.testing.assert_allclose(np.exp(e.letter_logprob).sum(), 1, rtol=1e-5)
 
 
+def test_every_option_has_a_letter_of_its_own():
+    letters = [letter(i) for i in range(20_000)]
+    assert len(set(letters)) == len(letters)
+    assert [letters[i] for i in (0, 25, 26, 701, 702, 18277, 18278)] == [
+        "A",
+        "Z",
+        "AA",
+        "ZZ",
+        "AAA",
+        "ZZZ",
+        "AAAA",
+    ]
+
+
 @pytest.mark.parametrize("softcap", [None, 0.05])
 def test_letters_are_the_same_whether_the_whole_vocabulary_is_asked_or_they_alone(
     encoder, encoded, monkeypatch, softcap

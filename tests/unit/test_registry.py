@@ -82,6 +82,21 @@ def test_an_expected_version_of_no_group(registry):
     assert registry.put("t", "g", "d", (TEA,), must_be_new=True)[1]
 
 
+def test_versions_of_several_groups_are_those_of_each(registry):
+    for tenant, group_id in (("a", "x"), ("a", "y"), ("b", "x"), ("a", "gone")):
+        registry.put(tenant, group_id, tenant + group_id, (TEA,))
+    registry.delete("a", "gone")
+    wanted = [("a", "y"), ("b", "x"), ("a", "x"), ("b", "y"), ("a", "gone"), ("a", "y"), ("c", "x")]
+    found = registry.versions(wanted)
+    assert found == [registry.version(*w) for w in wanted]
+    assert [f is None for f in found] == [False, False, False, True, True, False, True]
+    assert registry.versions([("a", "x")]) == [found[2]]
+    registry.put("a", "y", "changed", (TEA,))
+    assert registry.versions(wanted)[0] == registry.version("a", "y") != found[0]
+    with pytest.raises(DataError):
+        registry.versions([("a", "x"), ("a", "")])
+
+
 def test_unknown_groups(registry):
     registry.put("t", "g", "d", (TEA,))
     for group in ("h", "G", "g ", "g%"):

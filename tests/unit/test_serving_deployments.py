@@ -8,9 +8,9 @@ from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
 
 from gpo_ray.errors import DataError
-from gpo_ray.serving import deployments
+from gpo_ray.serving import calls
 from gpo_ray.serving.backend import Overloaded, Unavailable
-from gpo_ray.serving.deployments import ATTEMPTS, Failure, ask
+from gpo_ray.serving.calls import ATTEMPTS, Failure, ask
 
 
 def asked(*outcomes):
@@ -35,7 +35,7 @@ def _no_waiting(monkeypatch):
     async def sleep(_):
         pass
 
-    monkeypatch.setattr(deployments.asyncio, "sleep", sleep)
+    monkeypatch.setattr(calls.asyncio, "sleep", sleep)
 
 
 def test_another_replica_is_asked_when_one_dies():

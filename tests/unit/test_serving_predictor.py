@@ -18,9 +18,11 @@ from gpo_ray.model.memory import QuestionMemory, remember
 from gpo_ray.model.scales import PriorScales
 from gpo_ray.model.traits import Traits
 from gpo_ray.model.transformer import GPOTransformer
+from gpo_ray.serving import prediction_job as job_module
 from gpo_ray.serving import predictor as predictor_module
 from gpo_ray.serving.encoding import EncodedSlate
-from gpo_ray.serving.predictor import BatchPredictor, PredictRequest, context_id
+from gpo_ray.serving.prediction_job import PredictRequest, context_id
+from gpo_ray.serving.predictor import BatchPredictor
 from gpo_ray.training.engine import new_model
 
 SURVEY = survey(groups=8, count=16, answered=0.8)
@@ -297,3 +299,49 @@ def test_a_damaged_bundle_is_not_started_with(tmp_path):
     flip_byte(saved(tmp_path) / "model.safetensors")
     with pytest.raises(GPOError, match="does not match its manifest"):
         BatchPredictor(tmp_path)
+
+
+def test_a_large_request_is_done_in_pieces_between_which_others_are_done(monkeypatch):
+    monkeypatch.setattr(job_module, "MOST_NEW", 12)
+    monkeypatch.setattr(job_module, "TARGETS_COST", 2.0)
+    large, small = Case(1, list(range(12)), [*range(16), *range(16)]), Case(2, [3], [4])
+    predictor = BatchPredictor(BUNDLES["memory"])
+    job = predictor.start(large.request())
+    turns = 0
+    while job.cost:
+        predictor.turn([job])
+        turns += 1
+        if turns == 3:
+            other = predictor.start(small.request())
+            predictor.turn([other, job])
+            assert_as_alone([other.outcome], [small], ESTIMATORS["memory"])
+    assert turns > 6
+    assert_as_alone([job.outcome], [large], ESTIMATORS["memory"])
+    assert not job._prepared
+
+
+def test_a_request_that_was_begun_is_finished_by_its_bundle(tmp_path, monkeypatch):
+    monkeypatch.setattr(job_module, "TARGETS_COST", 1.0)
+    case = Case(1, [0, 1], list(range(16)))
+    predictor = BatchPredictor(saved(tmp_path / "a"))
+    first = predictor.bundle_id
+    job = predictor.start(case.request())
+    predictor.turn([job])
+    assert job.cost
+    predictor.swap(saved(tmp_path / "b", seed=1))
+    fresh = predictor.start(case.request())
+    while job.cost or fresh.cost:
+        predictor.turn([j for j in (job, fresh) if j.cost])
+    assert (job.outcome.bundle, fresh.outcome.bundle) == (first, predictor.bundle_id)
+    assert_as_alone([job.outcome], [case], GroupPreferenceModel.load(tmp_path / "a"))
+    assert_as_alone([fresh.outcome], [case], GroupPreferenceModel.load(tmp_path / "b"))
+
+
+def test_an_adapted_group_needs_its_answers_no_more():
+    predictor, case = BatchPredictor(BUNDLES["memory"]), Case(1, [0, 1], [5, 6])
+    request = replace(case.request(), id="known")
+    assert predictor.adapted("known") is None
+    predictor.predict([request])
+    job = predictor.start(replace(request, context=()), predictor.adapted("known"))
+    predictor.turn([job])
+    assert_as_alone([job.outcome], [case], ESTIMATORS["memory"])

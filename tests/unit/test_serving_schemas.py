@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 from serving_backend import answer, question
@@ -26,6 +27,15 @@ def test_an_answer_and_a_question_are_those_that_the_model_side_takes():
     assert GroupAnswer.model_validate(answer(choice=1)).shares().tolist() == [0, 1, 0]
 
 
+@pytest.mark.parametrize("count", [27, 172, 500])
+def test_questions_with_as_many_responses_as_surveys_have_are_taken(count):
+    responses = [str(i) for i in range(count)]
+    assert len(Question.model_validate(question(responses=responses)).responses) == count
+    shares = GroupAnswer.model_validate(answer(responses=responses, share=[1 / count] * count)).shares()
+    np.testing.assert_allclose(shares, 1 / count)
+    assert GroupAnswer.model_validate(answer(responses=responses, choice=count - 1)).shares()[-1] == 1
+
+
 def test_whole_numbers_are_shares_too():
     assert GroupAnswer.model_validate(answer(share=[0, 1, 0])).share == (0.0, 1.0, 0.0)
 
@@ -40,7 +50,7 @@ ANSWERS = {
     "half a pair": answer(prompt="\ud800"),
     "a number as prompt": answer(prompt=3),
     "one response": answer(responses=["a"], share=[1.0]),
-    "27 responses": answer(responses=[str(i) for i in range(27)], choice=0),
+    "501 responses": answer(responses=[str(i) for i in range(501)], choice=0),
     "same responses": answer(responses=["a", "a", "b"]),
     "empty response": answer(responses=["a", "", "b"]),
     "long response": answer(responses=["a", "b", "x" * 1001]),

@@ -1,0 +1,65 @@
+"""What is asked at the same time, asked in one call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Joined(Generic[K, V]):
+    """Asks at once while few calls are under way, and what comes meanwhile in one call after them.
+
+    Nothing joins a call that has begun, so that each answer is of a moment after its question.
+
+    Args:
+        call: answers several in their order; what it raises, all of them raise.
+        most: asked in one call.
+        under_way: calls at the same time.
+    """
+
+    def __init__(self, call: Callable[[list[K]], Awaitable[Sequence[V]]], most: int, under_way: int) -> None:
+        self._call, self._most, self._free = call, most, under_way
+        self._waiting: deque[tuple[K, asyncio.Future[V]]] = deque()
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def ask(self, item: K) -> V:
+        """The answer to one."""
+        answer: asyncio.Future[V] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        self._begin()
+        return await answer
+
+    def _begin(self) -> None:
+        while self._waiting and self._free:
+            several = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            asked = [(item, answer) for item, answer in several if not answer.done()]
+            if asked:
+                self._free -= 1
+                task = asyncio.get_running_loop().create_task(self._run(asked))
+                self._calls.add(task)  # else nothing refers to it while it runs
+                task.add_done_callback(self._calls.discard)
+
+    async def _run(self, asked: list[tuple[K, asyncio.Future[V]]]) -> None:
+        try:
+            found = await self._call([item for item, _ in asked])
+            for (_, answer), value in zip(asked, found, strict=True):
+                if not answer.done():
+                    answer.set_result(value)
+        except BaseException as e:
+            for _, answer in asked:
+                if answer.done():
+                    continue
+                if isinstance(e, Exception):
+                    answer.set_exception(e)
+                else:
+                    answer.cancel()
+            if not isinstance(e, Exception):
+                raise
+        finally:
+            self._free += 1
+            self._begin()

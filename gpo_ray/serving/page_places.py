@@ -1,0 +1,76 @@
+"""How much of the service the page's visitors may take: anybody who reaches the port is one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from http import HTTPStatus
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gpo_ray.serving.access import RateLimit
+from gpo_ray.serving.problems import route_path
+from gpo_ray.serving.settings import Limits
+
+OPENING_COST = 20
+"""Requests that one for the page itself counts as: the service keeps what the visitor sees."""
+ADDRESSES = 4
+"""Client addresses that may each ask as much as they may before any of them takes another's share."""
+TRY_AGAIN = 1013
+"""Websocket's code for a server that has too much to do."""
+
+
+class Places:
+    """ASGI middleware around the page: bounds its connections and requests, in all and of each address.
+
+    Args:
+        app: the page.
+        limits: of these those of the page count.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app, self._limits = app, limits
+        self._taken: Counter[str] = Counter()
+        each = limits.page_requests_per_minute
+        self._each, self._all = RateLimit(each), RateLimit(ADDRESSES * each)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or say that it is too much."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        address = scope["client"][0] if scope.get("client") else "unknown"
+        if not self._may_ask(address, route_path(scope)):
+            await _refuse(scope, receive, send)
+        elif scope["type"] == "websocket" or "/_nicegui_ws/" in scope["path"]:  # which may poll instead
+            await self._connect(address, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _may_ask(self, address: str, path: str) -> bool:
+        cost = OPENING_COST if path in ("", "/") else 1
+        return not (self._each.wait(address, cost) or self._all.wait("all", cost))
+
+    async def _connect(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
+        limits = self._limits
+        if self._taken.total() >= limits.page_sockets or self._taken[address] >= limits.page_sockets_each:
+            await _refuse(scope, receive, send)
+            return
+        self._taken[address] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._taken[address] -= 1
+            if not self._taken[address]:
+                del self._taken[address]
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": TRY_AGAIN})
+        return
+    response = PlainTextResponse(
+        "Too many requests; try again in a minute.", HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": "60"}
+    )
+    await response(scope, receive, send)
