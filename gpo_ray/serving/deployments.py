@@ -34,8 +34,8 @@ from gpo_ray.serving.metrics import IngressMetrics, Metrics
 from gpo_ray.serving.prediction_job import PredictionJob, PredictRequest
 from gpo_ray.serving.predictor import TURN_COST, BatchPredictor
 from gpo_ray.serving.settings import Replicas, ServeSettings
-from gpo_ray.terminal_text import one_line
 from gpo_ray.serving.turns import Turns
+from gpo_ray.terminal_text import one_line
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
