@@ -26,6 +26,7 @@ from gpo_ray.errors import GPOError
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import question_key
+from gpo_ray.ray_session import worker_threads
 from gpo_ray.serving.backend import Overloaded, Predicted, Readiness, TooSlow, Unavailable
 from gpo_ray.serving.calls import Call, Context, Failure, Packer, Text, answer, ask, texts
 from gpo_ray.serving.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder, check_tokens, chunks
@@ -36,6 +37,7 @@ from gpo_ray.serving.predictor import TURN_COST, BatchPredictor
 from gpo_ray.serving.settings import Replicas, ServeSettings
 from gpo_ray.serving.turns import Turns
 from gpo_ray.terminal_text import one_line
+from gpo_ray.threads import use_threads
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -77,6 +79,7 @@ class Encoder:
     """Holds the language model; embeds questions that nobody asked about before."""
 
     def __init__(self, settings: ServeSettings) -> None:
+        use_threads(worker_threads(settings.processes, settings.encoder.cpus))
         config = read_bundle(settings.bundle).config
         self._limits = settings.limits
         self._encoder = LoadedEncoder(settings.model, config, settings.bundle, gpus=settings.encoder.gpus)
@@ -133,6 +136,7 @@ class Predictor:
     """Holds the bundle; predicts questions of many groups together."""
 
     def __init__(self, settings: ServeSettings, encoder: DeploymentHandle) -> None:
+        use_threads(worker_threads(settings.processes, settings.predictor.cpus))
         self._predictor = BatchPredictor(settings.bundle, settings.cached_contexts, settings.cached_questions)
         self._cache = EmbeddingCache(settings.embeddings, self._predictor.config, settings.cached_questions)
         self._serving = settings.bundle

@@ -107,6 +107,11 @@ class ServeSettings(StrictConfig):
         least: dict[str, Replicas] = {name: getattr(self, name) for name in names}
         return serve_need({name: (r.min, r.cpus, r.gpus) for name, r in least.items()})
 
+    @property
+    def processes(self) -> int:
+        """Replicas that there may be at a time, of all deployments."""
+        return self.ingress.max + self.predictor.max + self.encoder.max
+
     def check_page(self) -> None:
         """Check that the page can be served with these settings.
 
