@@ -337,7 +337,7 @@ MISTAKES = {
     "a job's environment that sends data": (
         "jobs/runtime_env.yaml",
         "excludes:",
-        "env_vars: {}\npy_modules:",
+        "py_modules:",
         "excludes",
     ),
     "excludes of a job's environment that are no texts": (
