@@ -18,6 +18,8 @@ from types import FrameType
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+READ = 0
+"""Written by this process itself, to learn that all before it was read."""
 PATIENCE = 8.0
 """Seconds to clean up before the process ends all the same."""
 
@@ -36,6 +38,25 @@ class Noted:
     def __init__(self) -> None:
         self.number: int | None = None
         """Which."""
+        self.repeated = 0
+        """Signals of our own making that are still to come."""
+        self._sender: int | None = None
+        self._read = threading.Event()
+
+    def settle(self) -> None:
+        """Wait until what came before is noted, which happens in another thread."""
+        if self._sender is not None:
+            self._read.clear()
+            os.write(self._sender, bytes([READ]))
+            self._read.wait(1.0)
+
+    def all_read(self) -> None:
+        """Called by that thread."""
+        self._read.set()
+
+    def listen(self, sender: int | None) -> None:
+        """Where signals are written as they arrive."""
+        self._sender = sender
 
     @property
     def told(self) -> str:
@@ -67,6 +88,8 @@ def noted() -> Iterator[Noted]:
     receiver, sender = os.pipe()
     os.set_blocking(sender, False)
     previous = signal.set_wakeup_fd(sender, warn_on_full_buffer=False)
+    found.listen(sender)
+    hook, sys.unraisablehook = sys.unraisablehook, _unraisable
     threading.Thread(target=_watch, args=(receiver, found), name="gpo-signals", daemon=True).start()
     install()
     try:
@@ -75,7 +98,9 @@ def noted() -> Iterator[Noted]:
         signal.set_wakeup_fd(previous)
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
         _all.remove(found)
+        found.listen(None)
         os.close(sender)  # which ends the thread
 
 
@@ -94,6 +119,19 @@ def _interrupt(number: int, _: FrameType | None) -> None:
     raise Interrupted(signal.Signals(number).name)
 
 
+def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Where the interpreter drops :class:`Interrupted`, as in a destructor: raise it again a moment later."""
+    if not isinstance(unraisable.exc_value, Interrupted):
+        sys.__unraisablehook__(unraisable)
+        return
+    install()
+    for found in _all:
+        if found.number is not None:
+            threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, found.number)).start()
+            found.repeated += 1
+            return
+
+
 def _ignore(*_: object) -> None:
     """Unlike SIG_IGN this leaves a note, and processes that are started meanwhile do not inherit it."""
 
@@ -103,7 +141,12 @@ def _watch(receiver: int, found: Noted) -> None:
     came = 0
     while numbers := os.read(receiver, 64):
         for number in numbers:
+            if number == READ:
+                found.all_read()
             if number not in SIGNALS:
+                continue
+            if found.repeated:
+                found.repeated -= 1
                 continue
             came += 1
             found.number = found.number or number

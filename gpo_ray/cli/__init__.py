@@ -54,6 +54,7 @@ def main() -> None:
             # taken out here, so that it may stand anywhere
             code = _run([a for a in arguments if a != VERBOSE])
         except BaseException:
+            noted.settle()
             if noted.number is None:
                 raise
             code = None  # Ray and Tune have handlers of their own, that end in exceptions of any kind
