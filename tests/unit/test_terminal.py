@@ -178,6 +178,7 @@ def test_libraries_are_quiet_but_for_errors_and_ours_are_not():
     assert err == [
         "ERROR: error of DeepSpeed",
         "ERROR: error of transformers",
+        "INFO: info of gpo_ray",
         "WARNING: warning of gpo_ray",
         "ERROR: error of gpo_ray",
     ]
@@ -205,7 +206,7 @@ def test_quickstart_says_what_it_found_whichever_way(gpo, said):
     assert text.startswith("From 10 answers of a group that training never saw, gpo predicts")
     assert f"alignment {gpo:.3f}; the best plain baseline (ridge-mix) reaches 0.931, {said}; " in text
     assert text.endswith("gives 0.790.")
-    assert text.count(".") == text.count("0.") + 1
+    assert ". " not in text  # one sentence
 
 
 def test_nothing_is_set_for_users_of_the_library():
