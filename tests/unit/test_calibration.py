@@ -8,7 +8,7 @@ from synthetic import arrays, survey
 from test_memory import changed
 
 from gpo_ray.model import calibration
-from gpo_ray.model.calibration import NOISES, SEMANTICS, fit_memory
+from gpo_ray.model.calibration import NOISES, PREFERRED, SEMANTICS, fit_memory
 from gpo_ray.model.scales import PriorScales
 
 QUESTIONS = np.arange(24)
@@ -44,10 +44,9 @@ def test_noise_is_small_where_there_is_none_and_large_where_there_is_much():
     assert exact < some < much
 
 
-def test_scales_are_the_best_of_all_on_the_left_out_groups():
+def test_scales_are_the_best_of_all_on_the_left_out_groups(monkeypatch):
     """By hand, with the same groups and contexts: no other choice has smaller errors, known and new apart."""
-    from gpo_ray.model import calibration
-
+    monkeypatch.setattr(calibration, "CAUTION", 0.0)
     data = mixtures(12, 20)
     view = fit_memory(data, range(12), QUESTIONS, 6)
     trials = calibration._trials(data, range(12), QUESTIONS, 6, 0)
@@ -141,3 +140,20 @@ def test_groups_with_a_single_answer_leave_the_scales_as_they_are():
     one = np.arange(1)
     data = replace(data, answered=(one,) * 4, shares=tuple(s[: data.offsets[1]] for s in data.shares))
     assert scales(data, 4) == PriorScales()
+
+
+def test_few_answers_do_not_lead_far_from_the_preferred_scales_and_many_do(monkeypatch):
+    def chosen(questions, caution):
+        monkeypatch.setattr(calibration, "CAUTION", caution)
+        found = [scales(mixtures(8, 30, seed), 8, 4, np.arange(questions)) for seed in range(4)]
+        return [(s.noise, s.semantic, s.evidence) for s in found]
+
+    preferred = (PREFERRED.noise, PREFERRED.semantic, PREFERRED.evidence)
+    assert set(chosen(6, 1e9)) == {preferred}
+    few = sum(s != preferred for s in chosen(6, calibration.CAUTION))
+    assert chosen(6, 0.0) != chosen(6, 1e9), "errors alone choose the same; the test would prove nothing"
+    assert few < len(chosen(6, 0.0))
+
+
+def test_what_many_answers_say_is_followed():
+    assert scales(mixtures(20, 3)).noise > PREFERRED.noise
