@@ -11,14 +11,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ray import serve
-from ray.exceptions import RayActorError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from gpo_ray.config import StrictConfig, parse
@@ -28,9 +26,9 @@ from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.ray_session import worker_threads
 from gpo_ray.serving.backend import Overloaded, Predicted, Readiness, TooSlow, Unavailable
-from gpo_ray.serving.calls import Call, Context, Failure, Packer, Text, answer, ask, texts
+from gpo_ray.serving.calls import Call, Context, Failure, Text, answer, ask, texts
 from gpo_ray.serving.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder, check_tokens, chunks
-from gpo_ray.serving.joined import Joined
+from gpo_ray.serving.handles import ServeBackend
 from gpo_ray.serving.metrics import IngressMetrics, Metrics
 from gpo_ray.serving.prediction_job import PredictionJob, PredictRequest
 from gpo_ray.serving.predictor import TURN_COST, BatchPredictor
@@ -47,11 +45,8 @@ ENCODE_BATCH = 16
 """Requests of which a chunk of questions each is embedded together at most."""
 TURN_TOKENS = 512
 """That the language model reads in one turn, unless one question has more."""
-QUICK_RESPONSES = 256
-"""Of a request's questions: larger ones do not share a call."""
 QUICK_COST = 50.0
 """Of a request that is predicted while others that share its call wait."""
-READY_SECONDS = 5
 TARGET_ONGOING = 32
 """Requests of each copy that more copies are started for."""
 
@@ -193,7 +188,9 @@ class Predictor:
 
     async def predict_quickly(self, calls: Sequence[Call]) -> list[Predicted | Failure | None]:
         """Predict those of some requests that take little: None for all others, to be asked by themselves."""
-        return await asyncio.gather(*(self._predict_quickly(call) for call in calls))
+        found = await asyncio.gather(*(self._predict_quickly(c) for c in calls), return_exceptions=True)
+        # what goes wrong for other reasons does so again by itself, not for those that share the call
+        return [None if isinstance(f, BaseException) else f for f in found]
 
     async def _predict(self, call: Call, begun: float) -> Predicted:
         adapted = self._predictor.adapted(call.context.id)
@@ -295,61 +292,6 @@ def _in_words(error: BaseException) -> str:
     """Why a bundle was not taken; of errors that are not ours, which may say anything, with their kind."""
     words = str(error) if isinstance(error, GPOError) else f"{type(error).__name__}: {error}"
     return f"the bundle was not taken: {one_line(words)[:500]}"
-
-
-class ServeBackend:
-    """The model side as seen from the ingress."""
-
-    def __init__(self, predictor: DeploymentHandle, settings: ServeSettings) -> None:
-        self._predictor = predictor
-        self._seconds = settings.limits.request_seconds
-        self._packer = Packer()
-        replicas = settings.predictor.max
-        self._quick: Joined[Call, Predicted | Failure | None] = Joined(
-            self._predict_quickly, settings.batch_size, 2 * replicas
-        )
-        self._readiness: Joined[None, Readiness] = Joined(self._ready, 1000, 1)
-
-    async def predict(self, context: Sequence[Answer], questions: Sequence[Slate], caller: str) -> Predicted:
-        """See :class:`~gpo_ray.serving.backend.Backend`."""
-        deadline = time.time() + self._seconds
-        call = Call(self._packer.pack(context), texts(questions), caller, deadline)
-        if sum(len(q.responses) for q in questions) <= QUICK_RESPONSES:
-            found = await self._quick.ask(call)
-            if isinstance(found, Failure):
-                raise found.error
-            if found is not None:
-                return found
-
-        async def predict() -> Predicted | Failure:
-            made: Predicted | Failure = await answer(self._predictor.predict.remote(call))
-            return made
-
-        return await ask(predict)
-
-    async def _predict_quickly(self, calls: list[Call]) -> list[Predicted | Failure | None]:
-        # the answers of a group that is adapted already are not read there
-        light = [replace(c, context=replace(c.context, packed=b"")) for c in calls]
-
-        async def predict() -> list[Predicted | Failure | None]:
-            made: list[Predicted | Failure | None] = await answer(
-                self._predictor.predict_quickly.remote(light)
-            )
-            return made
-
-        return await ask(predict)
-
-    async def ready(self) -> Readiness:
-        """See :class:`~gpo_ray.serving.backend.Backend`."""
-        return await self._readiness.ask(None)
-
-    async def _ready(self, asked: list[None]) -> list[Readiness]:
-        try:
-            found = await asyncio.wait_for(answer(self._predictor.ready.remote()), READY_SECONDS)
-        except (TimeoutError, RayActorError, BackPressureError, DeploymentUnavailableError) as e:
-            problem = f"the predictor does not answer: {e!r}"[:300]
-            found = Readiness(ready=False, bundle=None, problem=problem)
-        return [found] * len(asked)
 
 
 @serve.ingress()

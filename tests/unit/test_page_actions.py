@@ -14,7 +14,7 @@ from gpo_ray.serving.backend import Predicted, SlatePrediction
 from gpo_ray.serving.database import open_database
 from gpo_ray.serving.page_actions import PageActions, parse_slate
 from gpo_ray.serving.registry import Registry
-from gpo_ray.serving.schemas import RESPONSES, GroupId, GroupPut, PredictRequest
+from gpo_ray.serving.schemas import GroupId, GroupPut, PredictRequest
 from gpo_ray.serving.settings import ServeSettings
 
 ANSWER = Answer(**answer())
@@ -23,7 +23,7 @@ ANSWER = Answer(**answer())
 class Even:
     """Predicts equal shares."""
 
-    async def predict(self, context, questions, who):
+    async def predict(self, context, questions, caller=""):
         even = [[1 / len(q.responses)] * len(q.responses) for q in questions]
         return Predicted([SlatePrediction(share, None, share) for share in even], "even")
 
@@ -55,7 +55,7 @@ GROUPS = {
     "long description": ("g", "d" * 1_001, [ANSWER]),
     "description with NUL": ("g", "a\0b", [ANSWER]),
     "5,000 responses": ("g", "", [choice_of(responses=options(5_000))]),
-    "one response too many": ("g", "", [choice_of(responses=options(RESPONSES + 1))]),
+    "501 responses": ("g", "", [choice_of(responses=options(501))]),
     "long response": ("g", "", [choice_of(responses=("a", "b" * 1_001))]),
     "long prompt": ("g", "", [choice_of(prompt="p" * 4_001)]),
     "501 answers": ("g", "", [ANSWER] * 501),
@@ -92,16 +92,16 @@ def test_mistakes_are_said_in_words(actions):
 
     assert said(*GROUPS["id with blanks and a slash"]).startswith("The id must be 1 to 200 letters, digits")
     assert said(*GROUPS["long description"]) == "The description has more than 1,000 characters."
-    assert said(*GROUPS["one response too many"]) == f"There are more than {RESPONSES} responses."
+    assert said(*GROUPS["501 responses"]) == "There are more than 500 responses."
     assert said(*GROUPS["long response"]) == "The answer 1 response 2 has more than 1,000 characters."
     assert said(*GROUPS["501 answers"]) == "There are more than 500 answers."
-    with pytest.raises(DataError, match=f"more than {RESPONSES} responses"):
+    with pytest.raises(DataError, match="more than 500 responses"):
         parse_slate("q", "\n".join(options(5_000)))
     with pytest.raises(DataError, match="The prompt has more than 4,000 characters"):
         parse_slate("q" * 4_001, "a\nb")
 
 
-@pytest.mark.parametrize("responses", [options(RESPONSES + 1), ("a", "b" * 1_001)], ids=["many", "long"])
+@pytest.mark.parametrize("responses", [options(501), ("a", "b" * 1_001)], ids=["many", "long"])
 def test_a_question_is_predicted_by_the_page_if_the_api_would(actions, responses):
     slate = Slate(prompt="p", responses=responses)
     asyncio.run(actions.register(None, "g", "", [ANSWER]))
@@ -110,13 +110,13 @@ def test_a_question_is_predicted_by_the_page_if_the_api_would(actions, responses
     for predicting in (actions.predict(None, ["g"], [slate]), actions.rank(None, "g", slate)):
         with pytest.raises(DataError, match="more than"):
             asyncio.run(predicting)
-    fits = Slate(prompt="p", responses=options(RESPONSES))
+    fits = Slate(prompt="p", responses=options(500))
     assert len(asyncio.run(actions.predict(None, ["g"], [fits]))[0].distributions) == 2
 
 
 def test_questions_that_no_request_may_hold_are_not_offered(tmp_path):
     small = small_survey()
-    many = Question("many", "small", "Which of these?", options(RESPONSES + 1))
+    many = Question("many", "small", "Which of these?", options(501))
     long = Question("long", "small", "p" * 4_001, ("a", "b"))
     questions = [*small.iter_questions(), many, long]
     columns = {c: small.preferences[c].to_pylist() for c in ("group_id", "question_id", "share")}
