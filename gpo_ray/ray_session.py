@@ -173,13 +173,15 @@ def worker_threads(processes: int, cpus: float = 1) -> int:
     """Threads of each of some processes that compute at the same time on the connected cluster.
 
     One machine's cores are shared out among them, whatever it says it has; of several machines each process
-    has the CPUs that it asks for.
+    has the CPUs that it asks for. Where nothing is connected, this machine counts.
 
     Args:
         processes: of all machines.
         cpus: that each asks for.
     """
-    if len(cluster_capacity().alive) == 1:
+    import ray
+
+    if not ray.is_initialized() or len(cluster_capacity().alive) == 1:
         return max(int(cpus), threads_each(processes))
     return max(1, int(cpus))
 
