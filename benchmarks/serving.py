@@ -146,6 +146,9 @@ def main() -> None:
         parser.add_argument(name, required=True)
     parser.add_argument("--clients", default="1,8,32")
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument(
+        "--separate", action="store_true", help="ingress and predictor in processes of their own"
+    )
     options_ = parser.parse_args()
     context, targets = bodies(options_.survey)
     ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, logging_level="error")
@@ -168,12 +171,14 @@ def measure(
         require_keys=False,
         page=False,
         limits={"requests_per_minute": 10_000_000},
+        one_process=not options_.separate,
     )
     serve.start(http_options={"port": PORT})
     serve.run(build_app(settings), name="gpo", route_prefix="/gpo")
     noop = serve.deployment(NoOp, name="NoOp").options(**options(settings.predictor, ongoing=64))
     same = serve.deployment(Ingress, name="Ingress").options(**options(settings.ingress, ongoing=64))
-    serve.run(same.bind(settings, noop.bind()), name="noop", route_prefix="/noop")
+    apart = settings.model_copy(update={"one_process": False})
+    serve.run(same.bind(apart, noop.bind()), name="noop", route_prefix="/noop")
     serve.run(Plain.bind(), name="plain", route_prefix="/plain")
     url = f"http://127.0.0.1:{PORT}"
     asyncio.run(register(f"{url}/gpo/v1/groups/bench", context))

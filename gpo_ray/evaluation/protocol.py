@@ -219,7 +219,7 @@ def _method(
     arrays: Mapping[str, PreferenceArrays],
     split: Split,
     train: MetaTrain,
-    tell: Tell,
+    tell: Tell = lambda *_: None,
 ) -> _Method:
     if name in MODELS:
         config = plan.train_config(name, split.seed)

@@ -61,13 +61,17 @@ def assemble(settings: ServeSettings, patience: float = 20) -> Application:
     # the requests of several keys at once, and then some; who waits there takes memory only
     places = KEYS_AT_ONCE * settings.limits.requests_at_once
     encoder = serve.deployment(Encoder, name="Encoder").options(**options(settings.encoder, places))
+    serving = {"bundle": settings.bundle}
+    outside = places + settings.limits.page_sockets
+    ingress = serve.deployment(Ingress, name="Ingress")
+    if settings.one_process:
+        made = ingress.options(**options(settings.ingress, outside, user_config=serving))
+        return made.bind(settings, encoder.bind(settings))
     predictor = serve.deployment(Predictor, name="Predictor").options(
-        **options(settings.predictor, places, user_config={"bundle": settings.bundle})
+        **options(settings.predictor, places, user_config=serving)
     )
-    ingress = serve.deployment(Ingress, name="Ingress").options(
-        **options(settings.ingress, places + settings.limits.page_sockets)
-    )
-    return ingress.bind(settings, predictor.bind(settings, encoder.bind(settings)))
+    made = ingress.options(**options(settings.ingress, outside))
+    return made.bind(settings, predictor.bind(settings, encoder.bind(settings)))
 
 
 def check(settings: ServeSettings) -> None:

@@ -8,6 +8,7 @@ import pickle
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from cachetools import LRUCache
@@ -71,13 +72,24 @@ async def ask(call: Callable[[], Awaitable[R | Failure]]) -> R:
     return found
 
 
-async def answer(response: DeploymentResponse) -> Any:
+async def answer(response: DeploymentResponse | Awaitable[Any]) -> Any:
     """What a replica answers; it is told to stop when nobody waits for it any more."""
     try:
         return await response
     except asyncio.CancelledError:
-        response.cancel()
+        if isinstance(response, DeploymentResponse):
+            response.cancel()
         raise
+
+
+class InProcess:
+    """An object's methods as a deployment's handle gives them, ``.NAME.remote(...)``, without a hop."""
+
+    def __init__(self, target: object) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace(remote=getattr(self._target, name))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.ray_session import worker_threads
 from gpo_ray.serving.backend import Overloaded, Predicted, Readiness, TooSlow, Unavailable
-from gpo_ray.serving.calls import Call, Context, Failure, Text, answer, ask, texts
+from gpo_ray.serving.calls import Call, Context, Failure, InProcess, Text, answer, ask, texts
 from gpo_ray.serving.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder, check_tokens, chunks
 from gpo_ray.serving.handles import ServeBackend
 from gpo_ray.serving.metrics import IngressMetrics, Metrics
@@ -296,11 +296,28 @@ def _in_words(error: BaseException) -> str:
 
 @serve.ingress()
 class Ingress:
-    """Speaks HTTP; knows the groups and who may do what."""
+    """Speaks HTTP; knows the groups and who may do what.
 
-    def __init__(self, settings: ServeSettings, predictor: DeploymentHandle) -> None:
+    Args:
+        settings: of the service.
+        behind: the predictor, or the encoder where the predictor is in this process.
+    """
+
+    def __init__(self, settings: ServeSettings, behind: DeploymentHandle) -> None:
         self._settings = settings
+        self._predictor = Predictor(settings, behind) if settings.one_process else None
+        predictor = behind if self._predictor is None else InProcess(self._predictor)
         self._backend = ServeBackend(predictor, settings)
+
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """See :class:`Predictor`."""
+        if self._predictor is not None:
+            await self._predictor.reconfigure(user_config)
+
+    async def check_health(self) -> None:
+        """See :class:`Predictor`."""
+        if self._predictor is not None:
+            await self._predictor.check_health()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """The HTTP application, made in the replica since it holds connections."""

@@ -13,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from gpo_ray.predicting import Answer, Slate
 from gpo_ray.serving.backend import Predicted, Readiness
-from gpo_ray.serving.calls import Call, Failure, Packer, answer, ask, texts
+from gpo_ray.serving.calls import Call, Failure, InProcess, Packer, answer, ask, texts
 from gpo_ray.serving.joined import Joined
 from gpo_ray.serving.settings import ServeSettings
 
@@ -25,7 +25,7 @@ READY_SECONDS = 5
 class ServeBackend:
     """The model side as seen from the ingress."""
 
-    def __init__(self, predictor: DeploymentHandle, settings: ServeSettings) -> None:
+    def __init__(self, predictor: DeploymentHandle | InProcess, settings: ServeSettings) -> None:
         self._predictor = predictor
         self._seconds = settings.limits.request_seconds
         self._packer = Packer()

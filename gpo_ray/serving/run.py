@@ -49,7 +49,10 @@ def run(
     """
     keyed = keys_needed(settings)
     check_reach(keyed, host, "--host")
-    settings = settings.model_copy(update={"require_keys": keyed})
+    together = settings.one_process
+    if "one_process" not in settings.model_fields_set:
+        together = settings.may_be_one_process
+    settings = settings.model_copy(update={"require_keys": keyed, "one_process": together})
     stop, alone = _Stop(), not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
     with suppress(_ToldToStop, KeyboardInterrupt):  # Ray makes the one of the other while it waits
         stop.listen()

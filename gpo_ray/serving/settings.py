@@ -81,6 +81,10 @@ class ServeSettings(StrictConfig):
     page: bool = True
     """Whether to show the page at /."""
     limits: Limits = Limits()
+    one_process: bool = False
+    """Whether ingress and predictor are one process, which saves each request a hop between them; only with
+    one replica of each. ``gpo serve`` sets it where that is so. A bundle is then swapped by the ingress's
+    ``user_config``, and what ends one ends both."""
     ingress: Replicas = Replicas(queue=256)
     predictor: Replicas = Replicas()
     encoder: Replicas = Replicas(queue=32)
@@ -101,16 +105,26 @@ class ServeSettings(StrictConfig):
             if replicas.max < replicas.min:
                 raise ValueError(f"{name}: max ({replicas.max}) is less than min ({replicas.min})")
 
+        if self.one_process and not self.may_be_one_process:
+            raise ValueError(
+                "one_process: needs ingress.max and predictor.max 1, and no GPU of the predictor's"
+            )
+
+    @property
+    def may_be_one_process(self) -> bool:
+        """Whether there is one ingress and one predictor, and neither a GPU."""
+        return self.ingress.max == self.predictor.max == 1 and not self.predictor.gpus
+
     def need(self) -> Need:
         """What has to run before the service answers."""
-        names = ("ingress", "predictor", "encoder")
+        names = [n for n in ("ingress", "predictor", "encoder") if n != "predictor" or not self.one_process]
         least: dict[str, Replicas] = {name: getattr(self, name) for name in names}
         return serve_need({name: (r.min, r.cpus, r.gpus) for name, r in least.items()})
 
     @property
     def processes(self) -> int:
         """Replicas that there may be at a time, of all deployments."""
-        return self.ingress.max + self.predictor.max + self.encoder.max
+        return self.ingress.max + (not self.one_process) * self.predictor.max + self.encoder.max
 
     def check_page(self) -> None:
         """Check that the page can be served with these settings.

@@ -165,7 +165,8 @@ cli.main()
 
 def spoken(*arguments):
     code = SPEAKING.replace("ARGUMENTS", repr(list(arguments)))
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"}
+    settled = {"PYTHONWARNINGS", terminal.VERBOSE, *terminal.QUIET}  # by commands run in this process
+    environment = {k: v for k, v in os.environ.items() if k not in settled}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
