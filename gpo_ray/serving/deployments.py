@@ -212,10 +212,17 @@ class Predictor:
 
     async def _predict_quickly(self, call: Call) -> Predicted | Failure | None:
         begun = time.time()
+        keys = [question_key(*q) for q in call.questions]
+        made = self._predictor.predicted(call.context.id, keys)
+        if made is not None:
+            self._metrics.embeddings(hits=len(keys), misses=0)
+            self._metrics.predicted(
+                queued=begun - call.sent, embedded=0.0, predicted=0.0, context=call.context.size
+            )
+            return made
         adapted = self._predictor.adapted(call.context.id)
         if adapted is None:
             return None
-        keys = [question_key(*q) for q in call.questions]
         known = self._cache.in_memory(keys)
         if not all(k in known for k in keys):
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from operator import itemgetter
 
 import numpy as np
@@ -20,6 +21,8 @@ from gpo_ray.serving.prediction_job import PredictionJob, PredictRequest
 
 MOST_POINTS = 8192
 """Responses in one pass through the transformer, padding included, unless one request has more."""
+MADE_BYTES = 1 << 26
+"""Memory for predictions that are kept."""
 TURN_COST = 250.0
 """Of the requests that have a turn together. A unit is about a millisecond of one core at published sizes."""
 
@@ -85,6 +88,10 @@ class BatchPredictor:
         serving, group = adapted or (self._serving, None)
         return serving.start(request, group)
 
+    def predicted(self, context: str, keys: Sequence[str]) -> Predicted | None:
+        """What was predicted lately for the answers with an id and for some questions, if that is kept."""
+        return self._serving.predicted(context, keys)
+
     def adapted(self, context: str) -> Adapted | None:
         """The group whose context has an id, and the bundle that it is adapted with, if that is kept."""
         serving = self._serving
@@ -146,7 +153,8 @@ class Serving:
         self.model = GroupPreferenceModel(bundle, device)
         self._groups: Cache[AdaptedGroup] = bounded(contexts, size)
         self._questions: Cache[PreparedQuestion] = bounded(questions, size)
-        self._lock = threading.Lock()  # of the two caches
+        self._predictions: Cache[_Made] = bounded(10 * questions, min(size, MADE_BYTES))
+        self._lock = threading.Lock()  # of the caches
 
     def try_out(self) -> None:
         """Predict something, which also computes what all predictions share."""
@@ -162,6 +170,18 @@ class Serving:
         """The group whose context has an id, if that is kept."""
         with self._lock:
             return self._groups.get(context)
+
+    def predicted(self, context: str, keys: Sequence[str]) -> Predicted | None:
+        """What was predicted lately for the same answers of a group and the same questions, if that is all.
+
+        Args:
+            context: id of the answers.
+            keys: of the questions.
+        """
+        with self._lock:
+            found = [self._predictions.get(f"{context}{key}") for key in keys]
+        made = [m.prediction for m in found if m is not None]
+        return Predicted(made, self.id) if len(made) == len(keys) else None
 
     def start(self, request: PredictRequest, group: AdaptedGroup | None) -> PredictionJob:
         """A request as a job, with what is known of its group and questions."""
@@ -187,7 +207,12 @@ class Serving:
         for batch in _batches(ready):
             asked = [(group, [job.prepared(s) for s in chunk]) for job, group, chunk in batch]
             for (job, _, chunk), found in zip(batch, self.model.predict_prepared(asked), strict=True):
-                job.add(_predictions(chunk, found))
+                made = _predictions(chunk, found)
+                job.add(made)
+                with self._lock:
+                    for slate, prediction in zip(chunk, made, strict=True):
+                        key = f"{job.request.context_id}{slate.key}"
+                        keep(self._predictions, key, _Made(prediction))
 
     def _prepare(self, jobs: Sequence[PredictionJob]) -> None:
         unmet = {slate.key: slate for job in jobs for slate in job.unmet()}
@@ -217,6 +242,18 @@ class Serving:
             return [*self.model.prepare([s.vectors for s in slates], [s.key for s in slates])]
         except GPOError as e:
             return [e] if len(slates) == 1 else [p for s in slates for p in self._prepare_each([s])]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A prediction that is kept."""
+
+    prediction: SlatePrediction
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes: some 40 bytes a number."""
+        return 400 + 200 * len(self.prediction.share)
 
 
 Adapted = tuple[Serving, AdaptedGroup]

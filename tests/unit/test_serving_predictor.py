@@ -345,3 +345,27 @@ def test_an_adapted_group_needs_its_answers_no_more():
     job = predictor.start(replace(request, context=()), predictor.adapted("known"))
     predictor.turn([job])
     assert_as_alone([job.outcome], [case], ESTIMATORS["memory"])
+
+
+def test_predictions_are_kept_by_answers_question_and_bundle():
+    predictor = BatchPredictor(BUNDLES["memory"])
+    case, other = Case(0, [0, 1, 13], [4, 14]), Case(1, [0, 1, 13], [4, 14])
+    request = case.request()
+    keys = [s.key for s in request.targets]
+    assert predictor.predicted(request.context_id, keys) is None
+    (made,) = predictor.predict([request])
+    assert predictor.predicted(request.context_id, keys) == made
+    assert predictor.predicted(request.context_id, keys[::-1]).predictions == made.predictions[::-1]
+    assert predictor.predicted(request.context_id, [*keys, "another question"]) is None
+    assert predictor.predicted(other.request().context_id, keys) is None  # another group's answers
+    predictor._serving = predictor._start(BUNDLES["memory"])  # as a swap does
+    assert predictor.predicted(request.context_id, keys) is None
+
+
+def test_kept_predictions_are_bounded(monkeypatch):
+    monkeypatch.setattr(predictor_module, "MADE_BYTES", 3000)
+    predictor = BatchPredictor(BUNDLES["memory"])
+    for group in range(4):
+        predictor.predict([Case(group, [0, 1], list(range(4, 9))).request()])
+    kept = predictor._serving._predictions
+    assert 0 < sum(m.nbytes for m in kept.values()) <= 3000
