@@ -21,9 +21,8 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from gpo_ray.errors import ConfigError
+from gpo_ray.locks import locked
 
 CACHE, BOUND = "GPO_CACHE", "GPO_CACHE_GIB"
 """Environment variables: the cache's folder, and how much it may hold."""
@@ -103,7 +102,7 @@ def clear_cache() -> list[CachedModel]:
         if not root.is_dir():
             continue
         try:
-            with _lock(root):
+            with locked(root, wait=True):
                 for folder in _folders(root, unfinished=True):
                     shutil.rmtree(folder)
         except OSError as e:
@@ -154,11 +153,9 @@ def _bound() -> int:
 def _convert_into(root: Path, key: str, name: str, convert: Convert) -> Path:
     root.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     root.mkdir(exist_ok=True)
-    with _lock(root):
+    with locked(root, wait=True):  # which also removes what killed conversions left
         if _record(root / key) is not None:  # by whoever held the lock before
             return _touched(root / key)
-        for left in root.glob(".tmp-*"):  # nobody else writes while the lock is held
-            shutil.rmtree(left)
         folder = root / f".tmp-{uuid.uuid4().hex}"
         folder.mkdir()
         try:
@@ -172,11 +169,6 @@ def _convert_into(root: Path, key: str, name: str, convert: Convert) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
         _evict(root, root / key)
     return root / key
-
-
-def _lock(root: Path) -> FileLock:
-    """Held while the cache changes; the system lets go of it when its holder dies."""
-    return FileLock(root / ".lock")
 
 
 def _finish(folder: Path, name: str) -> None:
