@@ -28,7 +28,7 @@ from gpo_ray.serving.documentation import BEARER, DescribedAPI, problem_reply, p
 from gpo_ray.serving.joined import Joined
 from gpo_ray.serving.middleware import API_POLICY, Gate
 from gpo_ray.serving.problems import Reason, Refused, answer_with_problems, problem_response, trace_of
-from gpo_ray.serving.requests import GuardedRoute
+from gpo_ray.serving.requests import GuardedRoute, most_values
 from gpo_ray.serving.schemas import (
     GROUP_ID_PATTERN,
     Group,
@@ -102,6 +102,7 @@ def create_api(
     )
     service = Service(Bounded(backend, settings.limits), registry, settings.limits)
     api.state.guard = Guard(settings, keys)
+    api.state.most_values = most_values(settings.limits)
     answer_with_problems(api, on_refusal)
     api.add_middleware(
         Gate,

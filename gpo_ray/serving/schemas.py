@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+)
+from pydantic_core import PydanticKnownError
 
 from gpo_ray.predicting import Answer, Slate
 
@@ -20,14 +29,31 @@ GROUP_ID_WORDS = "1 to 200 letters, digits and . _ = : -, the first a letter or 
 """The pattern in words."""
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL cannot store the character
 
+
+def _at_most(most: int) -> BeforeValidator:
+    """Refuses a longer list at once, not after a message for each of its items."""
+
+    def check(items: Any) -> Any:
+        if isinstance(items, (list, tuple)) and len(items) > most:
+            known = {"field_type": "Tuple", "max_length": most, "actual_length": len(items)}
+            raise PydanticKnownError("too_long", known)
+        return items
+
+    return BeforeValidator(check)
+
+
 GroupId = Annotated[str, StringConstraints(pattern=GROUP_ID_PATTERN)]
 Description = Annotated[str, StringConstraints(max_length=1_000, pattern=_NO_NUL)]
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4_000, pattern=_NO_NUL)]
 Option = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=_NO_NUL)]
 Options = Annotated[
-    tuple[Option, ...], Field(min_length=2, max_length=RESPONSES, json_schema_extra={"uniqueItems": True})
+    tuple[Option, ...],
+    Field(min_length=2, max_length=RESPONSES, fail_fast=True, json_schema_extra={"uniqueItems": True}),
 ]
-Shares = Annotated[tuple[Annotated[StrictFloat, Field(ge=0)], ...], Field(min_length=2, max_length=RESPONSES)]
+Shares = Annotated[
+    tuple[Annotated[StrictFloat, Field(ge=0)], ...],
+    Field(min_length=2, max_length=RESPONSES, fail_fast=True),
+]
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -58,8 +84,8 @@ class GroupAnswer(Answer):
     """Index of the one response given."""
 
 
-Context = Annotated[tuple[GroupAnswer, ...], Field(min_length=1, max_length=ANSWERS)]
-Questions = Annotated[tuple[Question, ...], Field(min_length=1, max_length=QUESTIONS)]
+Context = Annotated[tuple[GroupAnswer, ...], Field(min_length=1, max_length=ANSWERS), _at_most(ANSWERS)]
+Questions = Annotated[tuple[Question, ...], Field(min_length=1, max_length=QUESTIONS), _at_most(QUESTIONS)]
 
 
 class _Request(BaseModel):
