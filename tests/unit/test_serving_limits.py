@@ -249,6 +249,43 @@ def test_an_address_may_ask_for_so_many_pages_a_minute():
     asyncio.run(main())
 
 
+async def listening(websocket):
+    """Take whatever comes."""
+    await websocket.accept()
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            HEARD.append(await websocket.receive_text())
+            await websocket.send_text("heard")
+
+
+HEARD = []
+
+
+@pytest.mark.parametrize(("length", "heard"), [(1, 198), (10_000, 18), (250_000, 0)])
+def test_an_open_page_may_send_so_much_a_minute(length, heard):
+    """What it sent waits in queues without bounds for the ingress, which was eaten up by it."""
+    HEARD.clear()
+
+    async def main():
+        app = Places(
+            Starlette(routes=[WebSocketRoute("/{path:path}", listening)]), Limits(page_requests_per_minute=10)
+        )
+        visitor, other = Visitor(app, "a"), Visitor(app, "b")
+        assert await visitor.connect()
+        task, inbox = visitor.open[0]
+        for _ in range(250):
+            inbox.put_nowait({"type": "websocket.receive", "text": "x" * length})
+        await asyncio.wait_for(task, 10)
+        assert abs(len(HEARD) - heard) <= 1
+        assert not app._taken
+        if length == 1:
+            assert not await visitor.connect()
+        assert await other.connect()
+        await other.leave()
+
+    asyncio.run(main())
+
+
 def test_a_caller_may_ask_so_often_in_any_minute(monkeypatch):
     now, threads = 1000.0, threading.active_count()
     monkeypatch.setattr(access.time, "monotonic", lambda: now)
