@@ -55,8 +55,8 @@ def parse_json(
         most: values in it, all levels together; to make one takes far longer than to count it.
 
     Raises:
-        GPOError: of class ``error``, if it is too long or holds too much, is no JSON, nested too deeply, or holds an integer of
-            more than :data:`DIGITS` digits or half a surrogate pair.
+        GPOError: of class ``error``, if it is too long or holds too much, is no JSON, nested too deeply, or
+            holds an integer of more than :data:`DIGITS` digits or half a surrogate pair.
     """
     _check_length(data, JSON_BYTES, where, error)
     try:

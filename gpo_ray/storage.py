@@ -353,7 +353,7 @@ class Folder:
         """The value of a JSON file, checked as :meth:`read_checked` does.
 
         Raises:
-            GPOError: of class ``self.error``, also if it is not strict JSON, nested too deeply, or holds too much.
+            GPOError: of class ``self.error``, also if it is not strict JSON, too deep or too much.
         """
         data = self.read_checked(name, manifest, most)
         try:

@@ -36,9 +36,7 @@ def parse_json(body: bytes, most_values: int | None = None, most_keys: int | Non
         check_amount(body, most_values)
     make = partial(_object, most_keys)
     try:
-        value = json.loads(
-            body.decode(), object_pairs_hook=make, parse_constant=_refuse, parse_float=_finite
-        )
+        value = json.loads(body.decode(), object_pairs_hook=make, parse_constant=_refuse, parse_float=_finite)
         _check_depth(value)
         if b"\\ud" in body or b"\\uD" in body:
             json.dumps(value, ensure_ascii=False).encode()

@@ -28,7 +28,6 @@ def most_values(limits: Limits) -> int:
     return 2 * (shares_and_responses + 4 * ANSWERS + 3 * QUESTIONS)
 
 
-
 class StrictRequest(Request):
     """A request whose body is read by :func:`parse_json`."""
 

@@ -546,8 +546,7 @@ def test_an_object_of_many_keys_is_refused_at_once(call, count):
 def test_lists_do_not_have_a_message_for_each_item(call):
     bad = question(responses=[1] * 499)
     found = check_problem(call("POST", "/v1/predict", {"context": [answer()], "questions": [bad] * 4}), 422)
-    assert "body.questions.3.responses.0" in {e["field"] for e in found["errors"]}
-    assert len(found["errors"]) <= 8
+    assert [e["field"] for e in found["errors"]] == [f"body.questions.{i}.responses.0" for i in range(4)]
     found = check_problem(call("POST", "/v1/predict", {"context": [answer()], "questions": [1] * 201}), 422)
     assert [e["field"] for e in found["errors"]] == ["body.questions"]
 
