@@ -15,9 +15,12 @@ from typing import Any
 import yaml
 
 from gpo_ray.errors import GPOError
+from gpo_ray.strict_json import check_amount
 
 JSON_BYTES = 2**27
 """Most bytes of a JSON text; the splits of a million people take some 20 MB."""
+JSON_VALUES = 5_000_000
+"""Most values in one, all levels together; those of a million people take one or two each."""
 YAML_BYTES = 2**20
 """Most bytes of a YAML text."""
 DEPTH = 64
@@ -39,7 +42,9 @@ _UNREADABLE = (
 """What PyYAML raises for a text, or for a tag that does not fit its value, such as ``!!int ''``."""
 
 
-def parse_json(data: bytes, where: str, error: type[GPOError], advice: str = "") -> Any:
+def parse_json(
+    data: bytes, where: str, error: type[GPOError], advice: str = "", most: int = JSON_VALUES
+) -> Any:
     """The value of a JSON text in UTF-8, with NaN and infinities as Python writes them.
 
     Args:
@@ -47,13 +52,15 @@ def parse_json(data: bytes, where: str, error: type[GPOError], advice: str = "")
         where: what to call it in a message.
         error: the exception class that problems raise.
         advice: what to do about one, as messages end.
+        most: values in it, all levels together; to make one takes far longer than to count it.
 
     Raises:
-        GPOError: of class ``error``, if it is too long, no JSON, nested too deeply, or holds an integer of
-            more than :data:`DIGITS` digits or half a surrogate pair.
+        GPOError: of class ``error``, if it is too long or holds too much, is no JSON, nested too deeply, or
+            holds an integer of more than :data:`DIGITS` digits or half a surrogate pair.
     """
     _check_length(data, JSON_BYTES, where, error)
     try:
+        check_amount(data, most)
         value = json.loads(data.decode("utf-8-sig"), parse_int=_integer)
         _check_depth(value)
         if b"\\ud" in data or b"\\uD" in data:

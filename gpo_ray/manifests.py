@@ -13,6 +13,9 @@ MOST_FILES = 100_000
 MOST_BYTES = 2**26
 """Of a manifest itself."""
 
+MOST_VALUES = 1_000_000
+"""Likewise: to read more would hold up whatever else the process does."""
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -55,7 +58,7 @@ def parse_manifest(data: bytes, where: str, error: type[GPOError], advice: str =
     Raises:
         GPOError: of class ``error``, if it is anything else, or names a file that is not in its folder.
     """
-    manifest = parse_json(data, f"{where}: damaged", error, advice)
+    manifest = parse_json(data, f"{where}: damaged", error, advice, MOST_VALUES)
     if not isinstance(manifest, dict):
         raise error(f"{where}: damaged{advice}")
     require_fields(manifest, {"kind": str, "format": int, "files": dict}, where, error, advice)

@@ -33,6 +33,8 @@ from gpo_ray.tables import ParquetSource
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+JSON_VALUES = 3_000_000
+"""In a file of a result that a service may read: longer ones would hold up whatever else it does."""
 JOB_COPY = "/runtime_resources/working_dir_files/"
 """In the path of a job's working folder: Ray's copy of what was submitted."""
 
@@ -351,11 +353,11 @@ class Folder:
         """The value of a JSON file, checked as :meth:`read_checked` does.
 
         Raises:
-            GPOError: of class ``self.error``, also if it is not strict JSON or nested too deeply.
+            GPOError: of class ``self.error``, also if it is not strict JSON, too deep or too much.
         """
         data = self.read_checked(name, manifest, most)
         try:
-            return strict_json.parse_json(data)
+            return strict_json.parse_json(data, JSON_VALUES)
         except ValueError as e:
             raise self.error(f"{self.where(name)}: not JSON that can be understood: {e}") from e
 

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from functools import partial
 from typing import Any
 
 MOST_DEPTH = 64
 """Levels of lists and objects within one another; what is made here has less than ten."""
 
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
-def parse_json(body: bytes) -> Any:
+
+class TooMuchError(ValueError):
+    """A JSON text holds more than it may."""
+
+
+def parse_json(body: bytes, most_values: int | None = None, most_keys: int | None = None) -> Any:
     """The value of a JSON text (RFC 8259), without the liberties that Python's parser takes.
 
+    Args:
+        body: the text.
+        most_values: in it, all levels together; by default any number. To make a value takes far longer than
+            to count it, and nothing else of the process runs meanwhile.
+        most_keys: of each object, likewise.
+
     Raises:
+        TooMuchError: if there are more.
         ValueError: if it is not UTF-8 or not JSON, repeats a key, holds a number that a double cannot,
             half a surrogate pair, or is nested in more than ``MOST_DEPTH`` levels.
     """
+    if most_values is not None:
+        check_amount(body, most_values)
+    make = partial(_object, most_keys)
     try:
-        value = json.loads(
-            body.decode(), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite
-        )
+        value = json.loads(body.decode(), object_pairs_hook=make, parse_constant=_refuse, parse_float=_finite)
         _check_depth(value)
         if b"\\ud" in body or b"\\uD" in body:
             json.dumps(value, ensure_ascii=False).encode()
@@ -29,7 +45,23 @@ def parse_json(body: bytes) -> Any:
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def check_amount(body: bytes, most: int) -> None:
+    """Check that a JSON text holds no more than so many values, all levels together.
+
+    Raises:
+        TooMuchError: if it does.
+    """
+    if len(body) <= most:
+        return
+    bare = _STRING.sub(b"", body)
+    # each value but the outermost follows one of these
+    if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > most:
+        raise TooMuchError(f"more than {most:,} values")
+
+
+def _object(most_keys: int | None, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if most_keys is not None and len(pairs) > most_keys:
+        raise TooMuchError(f"an object of more than {most_keys} keys")
     made = dict(pairs)
     if len(made) < len(pairs):
         raise ValueError("a key is repeated")

@@ -40,7 +40,7 @@ KIND = "bundle"
 WEIGHTS, CONFIG, PROVENANCE = "model.safetensors", "config.json", "provenance.json"
 MEMORY, MEMORY_QUESTIONS = "memory.safetensors", "memory.json"
 MOST_FILES = 16
-MOST_BYTES = {CONFIG: 1_000_000, PROVENANCE: 256_000_000, MEMORY_QUESTIONS: 256_000_000}
+MOST_BYTES = {CONFIG: 1_000_000, PROVENANCE: 128_000_000, MEMORY_QUESTIONS: 64_000_000}
 HEADER = 1_000_000
 """Bytes of a file of tensors that are no tensors, at most."""
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +29,7 @@ from gpo_ray.serving.documentation import BEARER, DescribedAPI, problem_reply, p
 from gpo_ray.serving.joined import Joined
 from gpo_ray.serving.middleware import API_POLICY, Gate
 from gpo_ray.serving.problems import Reason, Refused, answer_with_problems, problem_response, trace_of
-from gpo_ray.serving.requests import GuardedRoute
+from gpo_ray.serving.requests import GuardedRoute, most_values
 from gpo_ray.serving.schemas import (
     GROUP_ID_PATTERN,
     Group,
@@ -48,6 +49,7 @@ from gpo_ray.serving.schemas import (
     group_from,
 )
 from gpo_ray.serving.settings import Limits, ServeSettings
+from gpo_ray.serving.writers import Writers
 
 if TYPE_CHECKING:
     from gpo_ray.serving.keys import KeyRing
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
 PAGE = 100
 """Groups on one page of the list at most."""
 DOCUMENT = FilePath(__file__).with_name("openapi.json")
-_CACHED_CHARACTERS = 64_000_000
+_CACHED_BYTES = 256_000_000
 _READ_TOGETHER = 100  # versions of groups
 _TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
 _ETAG = {"ETag": {"description": "What If-Match takes.", "schema": {"type": "string"}}}
@@ -102,6 +104,7 @@ def create_api(
     )
     service = Service(Bounded(backend, settings.limits), registry, settings.limits)
     api.state.guard = Guard(settings, keys)
+    api.state.most_values = most_values(settings.limits)
     answer_with_problems(api, on_refusal)
     api.add_middleware(
         Gate,
@@ -123,7 +126,8 @@ class Service:
         self.backend = backend
         self.registry = registry
         self.limits = limits
-        self._groups: LRUCache[tuple[str, str], StoredGroup] = LRUCache(_CACHED_CHARACTERS, _characters)
+        self.writers = Writers()
+        self._groups: LRUCache[tuple[str, str], StoredGroup] = LRUCache(_CACHED_BYTES, _size)
         self._versions: Joined[tuple[str, str], str | None] = Joined(self._ask_versions, _READ_TOGETHER, 1)
 
     async def group(self, tenant: str, group_id: str) -> StoredGroup:
@@ -167,8 +171,9 @@ class Service:
         return group.version
 
 
-def _characters(group: StoredGroup) -> int:
-    return sum(len(a.prompt) + sum(map(len, a.responses)) + 100 for a in group.context)
+def _size(group: StoredGroup) -> int:
+    """Bytes that a group takes in memory, or a little more: short texts take many times their length."""
+    return sum(600 + len(a.prompt) + sum(100 + len(r) for r in a.responses) for a in group.context)
 
 
 def _quoted(etag: str) -> str:
@@ -224,7 +229,7 @@ def _add_groups(api: FastAPI, service: Service) -> None:
         def put() -> tuple[StoredGroup, bool]:
             return registry.put(tenant, group_id, body.description, body.context, expected, must_be_new)
 
-        stored, created = await to_thread.run_sync(put)
+        stored, created = await service.writers.run(caller_of(request), put)
         response.status_code = HTTPStatus.CREATED if created else HTTPStatus.OK
         return _shown(stored, response)
 
@@ -236,7 +241,8 @@ def _add_groups(api: FastAPI, service: Service) -> None:
         """Forget a group."""
         tenant = _tenant(request)
         expected = await service.expected_version(tenant, group_id, if_match)
-        await to_thread.run_sync(registry.delete, tenant, group_id, expected)
+        delete = partial(registry.delete, tenant, group_id, expected)
+        await service.writers.run(caller_of(request), delete)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def list_groups(request: Request, limit: Limit = PAGE, after: After = None) -> GroupPage:

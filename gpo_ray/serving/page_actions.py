@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from gpo_ray.serving.keys import KeyRing, Scope
 from gpo_ray.serving.registry import Registry, StoredGroup
 from gpo_ray.serving.schemas import GROUP_ID_WORDS, QUESTIONS, GroupId, GroupPut, PredictRequest, Question
 from gpo_ray.serving.settings import PUBLIC, ServeSettings
+from gpo_ray.serving.writers import Writers
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -173,6 +175,7 @@ class PageActions:
         self._limits = settings.limits
         self._backend = Bounded(backend, settings.limits)
         self._registry, self._keys = registry, keys
+        self._writers = Writers()
         self._limit = RateLimit(settings.limits.requests_per_minute)
 
     async def groups(self, secret: str | None) -> dict[str, str]:
@@ -205,14 +208,8 @@ class PageActions:
         context = [a.model_dump(exclude_none=True) for a in answers]
         group = taken(GroupPut, {"description": description.strip(), "context": context})
         check_context(answers, self._limits)
-        await asyncio.to_thread(
-            self._registry.put,
-            tenant,
-            wanted,
-            group.description,
-            group.context,
-            must_be_new=not replace,
-        )
+        put = partial(self._registry.put, must_be_new=not replace)
+        await self._writers.run(tenant, partial(put, tenant, wanted, group.description, group.context))
         return wanted
 
     async def predict(

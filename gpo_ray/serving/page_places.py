@@ -6,7 +6,7 @@ from collections import Counter
 from http import HTTPStatus
 
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpo_ray.serving.access import RateLimit
 from gpo_ray.serving.problems import route_path
@@ -16,6 +16,9 @@ OPENING_COST = 20
 """Requests that one for the page itself counts as: the service keeps what the visitor sees."""
 ADDRESSES = 4
 """Client addresses that may each ask as much as they may before any of them takes another's share."""
+SENDING = 20
+"""Messages, or kilobytes of them, that an open page may send for each request that it may make: what is typed
+is sent again with each letter."""
 TRY_AGAIN = 1013
 """Websocket's code for a server that has too much to do."""
 
@@ -33,6 +36,7 @@ class Places:
         self._taken: Counter[str] = Counter()
         each = limits.page_requests_per_minute
         self._each, self._all = RateLimit(each), RateLimit(ADDRESSES * each)
+        self._sent, self._sent_by_all = RateLimit(SENDING * each), RateLimit(SENDING * ADDRESSES * each)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or say that it is too much."""
@@ -51,14 +55,37 @@ class Places:
         cost = OPENING_COST if path in ("", "/") else 1
         return not (self._each.wait(address, cost) or self._all.wait("all", cost))
 
+    def _may_send(self, address: str, message: Message) -> bool:
+        cost = 1 + (len(message.get("text") or "") + len(message.get("bytes") or b"")) // 1000
+        return not (self._sent.wait(address, cost) or self._sent_by_all.wait("all", cost))
+
     async def _connect(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
         limits = self._limits
         if self._taken.total() >= limits.page_sockets or self._taken[address] >= limits.page_sockets_each:
             await _refuse(scope, receive, send)
             return
         self._taken[address] += 1
+        cut = False
+
+        async def receive_bounded() -> Message:
+            """What the page sends, until it is too much: what waits to be read takes memory here."""
+            nonlocal cut
+            message = await receive()
+            if message["type"] == "websocket.receive" and not self._may_send(address, message):
+                cut = True
+                await send({"type": "websocket.close", "code": TRY_AGAIN})
+                return {"type": "websocket.disconnect", "code": TRY_AGAIN}
+            return message
+
+        async def send_unless_cut(message: Message) -> None:
+            if not cut:
+                await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            if not self._may_send(address, {}):
+                await _refuse(scope, receive, send)
+            else:
+                await self._app(scope, receive_bounded, send_unless_cut)
         finally:
             self._taken[address] -= 1
             if not self._taken[address]:

@@ -11,7 +11,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from gpo_ray.serving.problems import Refused
-from gpo_ray.strict_json import parse_json
+from gpo_ray.serving.schemas import ANSWERS, QUESTIONS
+from gpo_ray.serving.settings import Limits
+from gpo_ray.strict_json import TooMuchError, parse_json
+
+MOST_KEYS = 16
+"""Of an object in a body; those of the API have four at most."""
+
+
+def most_values(limits: Limits) -> int:
+    """Values in a body at most: twice those of the largest request that the limits allow.
+
+    What is wrong is told value by value, which takes far longer than to read them.
+    """
+    shares_and_responses = 2 * limits.context_responses + limits.question_responses
+    return 2 * (shares_and_responses + 4 * ANSWERS + 3 * QUESTIONS)
 
 
 class StrictRequest(Request):
@@ -21,10 +35,13 @@ class StrictRequest(Request):
         """The body's value.
 
         Raises:
-            Refused: if it is not strict JSON.
+            Refused: if it is not strict JSON, or holds far more than any request may.
         """
+        body, most = await self.body(), self.app.state.most_values
         try:
-            return parse_json(await self.body())
+            return parse_json(body, most, MOST_KEYS)
+        except TooMuchError as e:
+            raise Refused(422, f"the body holds {e}") from e
         except ValueError as e:  # its message may hold a piece of the body
             raise Refused(400, "the body is not strict JSON in UTF-8") from e
 

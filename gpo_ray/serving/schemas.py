@@ -5,7 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StringConstraints
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+)
+from pydantic_core import PydanticKnownError
 
 from gpo_ray.predicting import Answer, Slate
 
@@ -20,14 +29,38 @@ GROUP_ID_WORDS = "1 to 200 letters, digits and . _ = : -, the first a letter or 
 """The pattern in words."""
 _NO_NUL = r"^[^\x00]*$"  # PostgreSQL cannot store the character
 
+
+def _sized(least: int, most: int) -> BeforeValidator:
+    """Refuses a list of another length at once, not after a message for each of its items."""
+
+    def check(items: Any) -> Any:
+        if isinstance(items, (list, tuple)) and not least <= len(items) <= most:
+            kind, bound = (
+                ("too_long", {"max_length": most})
+                if len(items) > most
+                else ("too_short", {"min_length": least})
+            )
+            raise PydanticKnownError(kind, {"field_type": "Tuple", "actual_length": len(items), **bound})
+        return items
+
+    return BeforeValidator(check)
+
+
+_RESPONSES = {"minItems": 2, "maxItems": RESPONSES}
 GroupId = Annotated[str, StringConstraints(pattern=GROUP_ID_PATTERN)]
 Description = Annotated[str, StringConstraints(max_length=1_000, pattern=_NO_NUL)]
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4_000, pattern=_NO_NUL)]
 Option = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=_NO_NUL)]
 Options = Annotated[
-    tuple[Option, ...], Field(min_length=2, max_length=RESPONSES, json_schema_extra={"uniqueItems": True})
+    tuple[Option, ...],
+    Field(fail_fast=True, json_schema_extra={**_RESPONSES, "uniqueItems": True}),
+    _sized(2, RESPONSES),
 ]
-Shares = Annotated[tuple[Annotated[StrictFloat, Field(ge=0)], ...], Field(min_length=2, max_length=RESPONSES)]
+Shares = Annotated[
+    tuple[Annotated[StrictFloat, Field(ge=0)], ...],
+    Field(fail_fast=True, json_schema_extra={**_RESPONSES}),
+    _sized(2, RESPONSES),
+]
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -58,8 +91,16 @@ class GroupAnswer(Answer):
     """Index of the one response given."""
 
 
-Context = Annotated[tuple[GroupAnswer, ...], Field(min_length=1, max_length=ANSWERS)]
-Questions = Annotated[tuple[Question, ...], Field(min_length=1, max_length=QUESTIONS)]
+Context = Annotated[
+    tuple[GroupAnswer, ...],
+    Field(json_schema_extra={"minItems": 1, "maxItems": ANSWERS}),
+    _sized(1, ANSWERS),
+]
+Questions = Annotated[
+    tuple[Question, ...],
+    Field(json_schema_extra={"minItems": 1, "maxItems": QUESTIONS}),
+    _sized(1, QUESTIONS),
+]
 
 
 class _Request(BaseModel):

@@ -184,6 +184,16 @@ def test_what_does_not_fit_the_memory_that_is_left_is_not_begun(good, monkeypatc
         read_bundle(good)
 
 
+@pytest.mark.parametrize("name", [PROVENANCE, MEMORY_QUESTIONS, MANIFEST])
+def test_values_are_counted_before_they_are_made(bad, name):
+    """To make ten million lists holds up the whole process for half a minute: the old bundle with it."""
+    data = (bad / name).read_bytes()
+    data = data.rstrip()[:-1] + b', "more": [' + b"[]," * 3_000_000 + b"[]]}"
+    (bad / MANIFEST).write_bytes(data) if name == MANIFEST else rewrite(bad, name, data)
+    with pytest.raises(BundleError, match=r"more than [13],000,000 values"):
+        read_bundle(bad)
+
+
 class Panic(BaseException):
     """As extensions in Rust raise."""
 

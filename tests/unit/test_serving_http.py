@@ -23,10 +23,13 @@ from gpo_ray.serving import access
 from gpo_ray.serving.backend import Overloaded, Unavailable
 from gpo_ray.serving.database import RegistryUnavailable
 from gpo_ray.serving.http import DOCUMENT, create_api, document
-from gpo_ray.serving.settings import ServeSettings
+from gpo_ray.serving.requests import most_values
+from gpo_ray.serving.schemas import ANSWERS, QUESTIONS, RESPONSES
+from gpo_ray.serving.settings import Limits, ServeSettings
 
 FUZZ_CASES = int(os.environ.get("GPO_FUZZ_CASES", "15"))  # for each operation and each phase
 PROBLEM = "application/problem+json"
+JSON = {"Content-Type": "application/json"}
 GROUP = {"context": [answer(0), answer(1, choice=2)], "description": "those who rarely agree"}
 
 
@@ -510,13 +513,59 @@ def test_invalid_requests_are_told_where_without_the_value(call):
     assert "valid string" in errors["body.context.2.responses.1"]
 
 
+def listed(item, count):
+    return "[" + ",".join([item] * count) + "]"
+
+
+MANY_VALUES = {
+    "numbers": listed("1", 400_000),
+    "fractions": listed("0.5", 200_000),
+    "lists": listed("[]", 300_000),
+    "objects": listed("{}", 300_000),
+    "texts": listed('{"prompt":"p","responses":' + listed('""', 200) + "}", 500),
+    "keys": listed("{" + ",".join(f'"{i}":0' for i in range(200)) + "}", 500),
+}
+
+
+@pytest.mark.parametrize("values", MANY_VALUES.values(), ids=MANY_VALUES)
+def test_a_body_of_many_values_is_refused_before_each_is_looked_at(call, values):
+    for body in (f'{{"questions": {values}}}', f'{{"context": {values}, "questions": []}}'):
+        assert len(body) < 1_000_000
+        found = check_problem(call("POST", "/v1/predict", content=body.encode(), headers=JSON), 422)
+        assert found["detail"].startswith("the body holds more than ")
+        assert "errors" not in found
+
+
+@pytest.mark.parametrize("count", [17, 10_000])
+def test_an_object_of_many_keys_is_refused_at_once(call, count):
+    body = {"questions": [question()]} | {str(i): 0 for i in range(count)}
+    found = check_problem(call("POST", "/v1/groups/g/predict", body), 422)
+    assert found["detail"] == "the body holds an object of more than 16 keys"
+
+
+def test_lists_do_not_have_a_message_for_each_item(call):
+    bad = question(responses=[1] * 499)
+    found = check_problem(call("POST", "/v1/predict", {"context": [answer()], "questions": [bad] * 4}), 422)
+    assert [e["field"] for e in found["errors"]] == [f"body.questions.{i}.responses.0" for i in range(4)]
+    found = check_problem(call("POST", "/v1/predict", {"context": [answer()], "questions": [1] * 201}), 422)
+    assert [e["field"] for e in found["errors"]] == ["body.questions"]
+
+
+@pytest.mark.parametrize("amount", [{}, {"context_responses": 250_000, "question_responses": 100_000}])
+def test_bodies_of_documented_size_are_no_bodies_of_many_values(amount):
+    limits = Limits(**amount)
+    context = 4 * ANSWERS + 2 * min(limits.context_responses, ANSWERS * RESPONSES)
+    assert most_values(limits) > context + 3 * QUESTIONS + limits.question_responses + 10
+
+
 NASTY_BODIES = {
     "nothing": (b"", 422),
     "not UTF-8": (b'{"questions": "\xff"}', 400),
     "NaN": (b'{"questions": NaN}', 400),
     "Infinity": (b'{"questions": [-Infinity]}', 400),
     "repeated key": (b'{"questions": [], "questions": []}', 400),
-    "deep": (b"[" * 100_000, 400),
+    "deep": (b"[" * 20_000, 400),
+    "deeper": (b"[" * 100_000, 422),
     "deep and closed": (b'{"questions":' + b"[" * 900 + b"]" * 900 + b"}", 400),
     "large float": (b'{"questions": 1e999}', 400),
     "large integer": (b'{"questions": 1' + b"0" * 5000 + b"}", 400),

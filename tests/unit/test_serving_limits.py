@@ -18,6 +18,7 @@ from gpo_ray.errors import DataError, QuestionTooLongError
 from gpo_ray.serving import access
 from gpo_ray.serving.encoding import check_tokens, chunks
 from gpo_ray.serving.page_places import Places
+from gpo_ray.serving.registry import Registry
 from gpo_ray.serving.settings import Limits
 
 ASK = {"questions": [question()]}
@@ -249,6 +250,43 @@ def test_an_address_may_ask_for_so_many_pages_a_minute():
     asyncio.run(main())
 
 
+async def listening(websocket):
+    """Take whatever comes."""
+    await websocket.accept()
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            HEARD.append(await websocket.receive_text())
+            await websocket.send_text("heard")
+
+
+HEARD = []
+
+
+@pytest.mark.parametrize(("length", "heard"), [(1, 198), (10_000, 18), (250_000, 0)])
+def test_an_open_page_may_send_so_much_a_minute(length, heard):
+    """What it sent waits in queues without bounds for the ingress, which was eaten up by it."""
+    HEARD.clear()
+
+    async def main():
+        app = Places(
+            Starlette(routes=[WebSocketRoute("/{path:path}", listening)]), Limits(page_requests_per_minute=10)
+        )
+        visitor, other = Visitor(app, "a"), Visitor(app, "b")
+        assert await visitor.connect()
+        task, inbox = visitor.open[0]
+        for _ in range(250):
+            inbox.put_nowait({"type": "websocket.receive", "text": "x" * length})
+        await asyncio.wait_for(task, 10)
+        assert abs(len(HEARD) - heard) <= 1
+        assert not app._taken
+        if length == 1:
+            assert not await visitor.connect()
+        assert await other.connect()
+        await other.leave()
+
+    asyncio.run(main())
+
+
 def test_a_caller_may_ask_so_often_in_any_minute(monkeypatch):
     now, threads = 1000.0, threading.active_count()
     monkeypatch.setattr(access.time, "monotonic", lambda: now)
@@ -277,3 +315,41 @@ def test_versions_asked_at_the_same_time_are_read_together(start, monkeypatch):
     assert [r.status_code for r in answers] == [200] * 6
     assert sum(reads) == 6
     assert len(reads) < 6
+
+
+def test_changes_take_no_reader_s_thread_and_callers_take_turns(start, monkeypatch):
+    """Sixty changes of one key kept another one's prediction waiting for sixteen seconds."""
+    service, put, made = start(), Registry.put, []
+
+    def slowly(registry, tenant, *arguments):
+        time.sleep(0.1)
+        made.append(tenant)
+        return put(registry, tenant, *arguments)
+
+    monkeypatch.setattr(Registry, "put", slowly)
+    group = {"context": [answer(0)]}
+    many = [("admin", "PUT", f"/v1/groups/g{i}", group) for i in range(50)]
+    took = {}
+
+    async def main():
+        async with LifespanManager(service.api) as running:
+            transport = httpx.ASGITransport(running.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+
+                async def send(key, method, path, body=None):
+                    began = time.monotonic()
+                    headers = service.headers(key)
+                    response = await client.request(method, path, json=body, headers=headers, timeout=60)
+                    took[key] = time.monotonic() - began
+                    return response.status_code
+
+                under_way = [asyncio.create_task(send(*one)) for one in many]
+                await asyncio.sleep(0.5)
+                assert await send("stranger", "GET", "/v1/groups") == 200
+                assert took["stranger"] < 1
+                assert await send("stranger", "PUT", "/v1/groups/mine", group) == 201
+                assert not all(task.done() for task in under_way)
+                assert await asyncio.gather(*under_way) == [201] * len(many)
+
+    asyncio.run(main())
+    assert made.index("south") < 30
