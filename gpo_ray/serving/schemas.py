@@ -35,12 +35,10 @@ def _sized(least: int, most: int) -> BeforeValidator:
 
     def check(items: Any) -> Any:
         if isinstance(items, (list, tuple)) and not least <= len(items) <= most:
-            kind, bound = (
-                ("too_long", {"max_length": most})
-                if len(items) > most
-                else ("too_short", {"min_length": least})
-            )
-            raise PydanticKnownError(kind, {"field_type": "Tuple", "actual_length": len(items), **bound})
+            about = {"field_type": "Tuple", "actual_length": len(items)}
+            if len(items) > most:
+                raise PydanticKnownError("too_long", about | {"max_length": most})
+            raise PydanticKnownError("too_short", about | {"min_length": least})
         return items
 
     return BeforeValidator(check)
