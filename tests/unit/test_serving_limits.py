@@ -77,10 +77,13 @@ def refused(response, status, *words):
 def test_too_many_responses_are_refused_with_their_number_and_the_limit(start):
     service = start(context_responses=9, question_responses=6)
     four, three = [answer(i) for i in range(4)], [answer(i) for i in range(3)]
-    put, put_less, inline, asked, ranked = together(
+    put, put_less = together(
         service,
         ("admin", "PUT", "/v1/groups/g", {"context": four}),
         ("admin", "PUT", "/v1/groups/g", {"context": three}),
+    )
+    inline, asked, ranked = together(
+        service,
         ("admin", "POST", "/v1/predict", {"context": four, "questions": [question()]}),
         ("admin", "POST", "/v1/groups/g/predict", {"questions": [question(i) for i in range(3)]}),
         ("admin", "POST", "/v1/groups/g/rank", question(0, responses=[str(i) for i in range(7)])),
