@@ -6,6 +6,8 @@ once.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -77,7 +79,22 @@ def _run(arguments: list[str]) -> int:
         _fail(f"{e.format_message()} (see --help)", 2)
     except typer.Abort:
         return 130
+    except OSError as e:
+        if VERBOSE in sys.argv:
+            raise
+        _drop_output()
+        where = f"{e.filename}: " if e.filename else ""
+        _fail(f"{where}{e.strerror or e} (--verbose shows where)", 2)
     return code if isinstance(code, int) else 0
+
+
+def _drop_output() -> None:
+    """Have nothing more written to standard output if it takes nothing, as on a full disk."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError), open(os.devnull, "w") as nothing:  # noqa: PTH123
+            os.dup2(nothing.fileno(), 1)
 
 
 def _fail(message: str, code: int) -> NoReturn:

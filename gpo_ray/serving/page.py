@@ -22,11 +22,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from nicegui import core, ui
 from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -106,6 +108,8 @@ def mount_page(
     # a server that has started refuses new middleware; another application in this process begins afresh
     core.app.user_middleware.clear()
     core.app.middleware_stack = None
+    # NiceGUI would make a page, and keep it for a minute, for each address that is none
+    core.app.add_exception_handler(404, _not_found)
     ui.page("/", title="Group preferences", language="en-US", dark=None)(_show)
     ui.run_with(
         host, dark=None, tailwind=False, show_welcome_message=False, reconnect_timeout=RECONNECT_SECONDS
@@ -123,6 +127,10 @@ def mount_page(
 
 def _show(request: Request) -> None:
     PageView(request.scope[_ACTIONS]).build()
+
+
+def _not_found(request: Request, error: Exception) -> Response:  # noqa: ARG001 -- as Starlette asks
+    return PlainTextResponse("There is nothing here.", HTTPStatus.NOT_FOUND)
 
 
 class _PageMount(Mount):
