@@ -34,13 +34,12 @@ def _sized(least: int, most: int) -> BeforeValidator:
     """Refuses a list of another length at once, not after a message for each of its items."""
 
     def check(items: Any) -> Any:
-        if isinstance(items, (list, tuple)) and not least <= len(items) <= most:
-            kind, bound = (
-                ("too_long", {"max_length": most})
-                if len(items) > most
-                else ("too_short", {"min_length": least})
-            )
-            raise PydanticKnownError(kind, {"field_type": "Tuple", "actual_length": len(items), **bound})
+        count = len(items) if isinstance(items, (list, tuple)) else least
+        found = {"field_type": "Tuple", "actual_length": count}
+        if count > most:
+            raise PydanticKnownError("too_long", found | {"max_length": most})
+        if count < least:
+            raise PydanticKnownError("too_short", found | {"min_length": least})
         return items
 
     return BeforeValidator(check)
