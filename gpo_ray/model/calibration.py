@@ -22,7 +22,7 @@ from gpo_ray.model.traits import Traits
 
 PREFERRED = PriorScales(noise=0.003, semantic=0.02, evidence=0.0)
 """Scales that serve small surveys of all kinds well, from which few answers should not lead far away."""
-CAUTION = 16.0
+CAUTION = 8.0
 """What the logarithm of the squared error must fall by, for each step of a grid away from there, times the
 meta-train groups' answers: chance moves it by so much where there are few."""
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)

@@ -67,6 +67,8 @@ class TrialRecord:
 class _Report(TypedDict):
     """What is read of a report, among other values."""
 
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
     step: int
     best_alignment: float
     trained_alignment: float

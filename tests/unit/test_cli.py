@@ -1,6 +1,9 @@
 """The command line: bad input gives one line on stderr, exit code 2, and leaves nothing behind."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -518,3 +521,17 @@ def test_wrong_search_is_named_before_anything_is_read(fails, tmp_path):
     file.write_text("space: {model.width: {choice: [64]}}\n")
     fails("tune", "--config", file, *places, words=["no such folder"])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [["--help"], ["survey", "import", "--help"]])
+def test_output_that_nothing_takes_is_one_line(command):
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "gpo_ray", *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.stderr == "error: No space left on device (--verbose shows where)\n"
+    assert ended.returncode == 2

@@ -7,7 +7,7 @@ import logging
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
-from nicegui import core
+from nicegui import Client, core
 from serving_backend import LogLines, make_service
 
 from gpo_ray.serving.middleware import LOG
@@ -52,6 +52,14 @@ def visit(service, paths):
                 return [(await client.get(path)).status_code for path in paths]
 
     return asyncio.run(send())
+
+
+@pytest.mark.usefixtures("lines")
+def test_addresses_that_are_none_make_no_page(service):
+    """Each was a page kept for a minute, at the price of one request in the limit instead of twenty."""
+    before = len(Client.instances)
+    assert visit(service, ["/_nicegui/nothing", "/_nicegui/a/b", "/_nicegui_ws/x"] * 2) == [404] * 6
+    assert len(Client.instances) == before
 
 
 def test_addresses_that_are_asked_for(service, lines, capfd):
