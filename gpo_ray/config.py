@@ -24,13 +24,13 @@ class StrictConfig(BaseModel):
 class ModelConfig(StrictConfig):
     """The in-context transformer; the defaults are the published ones, the bounds only keep nonsense out."""
 
-    width: int = Field(default=128, ge=1, le=16_384)
+    width: int = Field(default=128, ge=1, le=2**24)
     """D, width of the tokens."""
     layers: int = Field(default=6, ge=1, le=256)
     """Encoder layers."""
     heads: int = Field(default=4, ge=1, le=1_024)
     """Attention heads; must divide ``width``."""
-    feedforward: int = Field(default=128, ge=1, le=65_536)
+    feedforward: int = Field(default=128, ge=1, le=2**24)
     """Hidden width of the encoder's and the head's feed-forward parts."""
     embedder_depth: int = Field(default=4, ge=2, le=64)
     """Linear layers from (x, y) to a token."""

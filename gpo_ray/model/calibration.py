@@ -22,9 +22,9 @@ from gpo_ray.model.traits import Traits
 
 PREFERRED = PriorScales(noise=0.003, semantic=0.02, evidence=0.0)
 """Scales that serve small surveys of all kinds well, from which few answers should not lead far away."""
-CAUTION = 8.0
-"""What the logarithm of the squared error must fall by for another value, times the meta-train groups'
-answers: chance moves it by so much where there are few."""
+CAUTION, FAR = 5.0, 2
+"""What the logarithm of the squared error must fall by, for each step of a grid away from there, ``FAR`` at
+most, times the meta-train groups' answers: chance moves it by so much where there are few."""
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 SEMANTICS = (0.0, 0.02, 0.1, 0.3, 1.0, 3.0, 10.0)
 EVIDENCES = (0.0, 0.3, 1.0, 3.0)
@@ -224,7 +224,7 @@ class _Search:
     view: MemoryView
     trials: Sequence[_Trial]
     caution: float
-    """As :data:`CAUTION`, for these answers."""
+    """As :data:`CAUTION`, for one step."""
     kept: dict[PriorScales, list[_Ready]] = field(default_factory=dict)
     """What was made ready last."""
 
@@ -245,11 +245,11 @@ class _Search:
 
         Args:
             choices: in order, the preferred one first.
-            caution: of any other.
+            caution: of a step from one to the next.
         """
         if len(choices) == 1:
             return choices[0]
-        errors = [float(np.log(self._errors(s)).sum()) + bool(i) * caution for i, s in enumerate(choices)]
+        errors = [float(np.log(self._errors(s)).sum()) + min(i, FAR) * caution for i, s in enumerate(choices)]
         return choices[int(np.argmin(errors))]
 
     def apart(
@@ -261,7 +261,8 @@ class _Search:
             changed: dict[str, Any] = {name: known, f"new_{name}": new}
             return replace(scales, **changed)
 
-        away = np.asarray(values) != getattr(PREFERRED, name)
+        steps = np.abs(np.arange(len(values)) - values.index(getattr(PREFERRED, name)))
+        away = np.minimum(steps, FAR)
         errors = np.log([self._errors(having(v, v)) for v in values]) + self.caution * away[:, None]
         known, new = (values[int(i)] for i in np.argmin(errors, axis=0))
         return having(known, new)
