@@ -23,7 +23,7 @@ from gpo_ray.training.run import TrainJob
 
 FRACTION = 0.6
 CONTEXT = 10
-STEPS = 60
+STEPS = 20
 WORKERS = 2
 SAME = 0.001
 """A difference in alignment that says nothing: other splits would turn it round."""
