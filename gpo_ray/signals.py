@@ -38,6 +38,8 @@ class Noted:
     def __init__(self) -> None:
         self.number: int | None = None
         """Which."""
+        self.serves = False
+        """Whether this process serves until a signal, so that one ends it as it should."""
         self.repeated = 0
         """Signals of our own making that are still to come."""
         self._sender: int | None = None
@@ -69,11 +71,12 @@ class Noted:
         Nothing is left to do: an interpreter that is taken down while threads of Ray's are at work may abort.
         """
         with contextlib.suppress(OSError, ValueError):
-            sys.stderr.write(f"{self.told}\n")
+            if not self.serves:
+                sys.stderr.write(f"{self.told}\n")
             sys.stdout.flush()
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.flush()
-        os._exit(128 + (self.number or 0))
+        os._exit(0 if self.serves else 128 + (self.number or 0))
 
 
 @contextlib.contextmanager
@@ -102,6 +105,12 @@ def noted() -> Iterator[Noted]:
         _all.remove(found)
         found.listen(None)
         os.close(sender)  # which ends the thread
+
+
+def serves() -> None:
+    """This process serves from now on until a signal: that is its end, with exit code 0."""
+    for found in _all:
+        found.serves = True
 
 
 def install() -> None:

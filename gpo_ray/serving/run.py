@@ -13,6 +13,7 @@ from contextlib import suppress
 import ray
 from ray import serve
 
+from gpo_ray import signals
 from gpo_ray.errors import ConfigError
 from gpo_ray.ray_session import ray_session, require
 from gpo_ray.serving.app import assemble, check
@@ -75,6 +76,7 @@ def run(
                 serve.run(application, name=NAME, logging_config=LOGGING)
                 where = f"http://{host}:{port}"
                 announce(f"serving {settings.bundle} at {where} (page: {where}/, API: {where}/v1)")
+                signals.serves()
                 if not keyed:
                     announce("no API keys: only this machine may ask, and everybody on it may do everything")
                 stop.wait()
