@@ -95,7 +95,9 @@ def test_shell_completion_knows_the_commands():
 
 
 def test_shell_completion_can_be_installed(tmp_path):
-    environment = os.environ | {"HOME": str(tmp_path), "SHELL": "/bin/bash"}
+    # else typer looks for a shell among the processes above, where there may be none
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    environment = os.environ | {"HOME": str(tmp_path), "SHELL": "/bin/bash"} | named
     code = (
         "import sys; sys.argv = ['gpo', '--install-completion', 'bash']; from gpo_ray.cli import main; main()"
     )
