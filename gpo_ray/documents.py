@@ -5,7 +5,6 @@ Whatever the bytes are, the result is a value or one error that names the file.
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 import yaml
 
 from gpo_ray.errors import GPOError
-from gpo_ray.strict_json import check_amount
+from gpo_ray.strict_json import MOST_DEPTH, check_amount, check_value
 
 JSON_BYTES = 2**27
 """Most bytes of a JSON text; the splits of a million people take some 20 MB."""
@@ -23,7 +22,7 @@ JSON_VALUES = 5_000_000
 """Most values in one, all levels together; those of a million people take one or two each."""
 YAML_BYTES = 2**20
 """Most bytes of a YAML text."""
-DEPTH = 64
+DEPTH = MOST_DEPTH
 """Most levels of lists and objects inside each other."""
 DIGITS = 1000
 """Most digits of a number."""
@@ -62,9 +61,7 @@ def parse_json(
     try:
         check_amount(data, most)
         value = json.loads(data.decode("utf-8-sig"), parse_int=_integer)
-        _check_depth(value)
-        if b"\\ud" in data or b"\\uD" in data:
-            _check_characters(value)
+        check_value(value, data)
     except (ValueError, RecursionError) as e:
         raise error(f"{where}: not a readable JSON file: {_reason(e)}{advice}") from e
     return value
@@ -137,23 +134,6 @@ def _integer(text: str) -> int:
     if len(text) > DIGITS:
         raise ValueError(f"a number of {len(text):,} digits")
     return int(text)
-
-
-def _check_depth(value: Any) -> None:
-    level = [value]
-    for _ in range(DEPTH + 1):
-        inside = (v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list))
-        level = [v for v in itertools.chain.from_iterable(inside) if isinstance(v, dict | list)]
-        if not level:
-            return
-    raise ValueError(f"nested more than {DEPTH} levels deep")
-
-
-def _check_characters(value: Any) -> None:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError as e:
-        raise ValueError(f"a text holds half a character ({e})") from e
 
 
 def _check_events(events: Iterator[yaml.Event]) -> None:

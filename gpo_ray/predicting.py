@@ -153,16 +153,7 @@ def stored_vectors(embeddings: str, config: BundleConfig, keys: Sequence[str]) -
         EmbeddingError: if the store is incomplete, damaged or not of what the bundle was trained with.
     """
     store = EmbeddingStore(embeddings)
-    manifest = store.manifest()
-    for what, mine in (
-        ("fingerprint", config.embedding_fingerprint),
-        ("template", config.embedding_template),
-    ):
-        if manifest.get(what) != mine:
-            raise EmbeddingError(
-                f"{store.folder}: holds embeddings of {what} {manifest.get(what)}, the bundle needs {mine}; "
-                "leave --embeddings out, or make others with: gpo embed"
-            )
+    manifest = manifest_for(store, config, "leave --embeddings out, or make others with: gpo embed")
     wanted = set(keys)
     found: Vectors = {}
     for name in manifest["files"]:
@@ -177,6 +168,26 @@ def stored_vectors(embeddings: str, config: BundleConfig, keys: Sequence[str]) -
                 f"{config.embedding_width}"
             )
     return found
+
+
+def manifest_for(store: EmbeddingStore, config: BundleConfig, advice: str) -> dict[str, Any]:
+    """The manifest of a store whose embeddings a bundle understands.
+
+    Raises:
+        EmbeddingError: if the store is incomplete, or of another language model or template; it ends with
+            ``advice``.
+    """
+    manifest = store.manifest()
+    for what, mine in (
+        ("fingerprint", config.embedding_fingerprint),
+        ("template", config.embedding_template),
+    ):
+        theirs = manifest.get(what)
+        if theirs != mine:
+            raise EmbeddingError(
+                f"{store.folder}: holds embeddings of {what} {theirs}, the bundle needs {mine}; {advice}"
+            )
+    return manifest
 
 
 def bundle_language_model(config: BundleConfig, model: str | None, bundle: str) -> ModelSource:

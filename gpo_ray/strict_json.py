@@ -37,9 +37,7 @@ def parse_json(body: bytes, most_values: int | None = None, most_keys: int | Non
     make = partial(_object, most_keys)
     try:
         value = json.loads(body.decode(), object_pairs_hook=make, parse_constant=_refuse, parse_float=_finite)
-        _check_depth(value)
-        if b"\\ud" in body or b"\\uD" in body:
-            json.dumps(value, ensure_ascii=False).encode()
+        check_value(value, body)
     except RecursionError as e:
         raise ValueError("nested too deeply") from e
     return value
@@ -57,6 +55,30 @@ def check_amount(body: bytes, most: int) -> None:
     # each value but the outermost follows one of these
     if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > most:
         raise TooMuchError(f"more than {most:,} values")
+
+
+def check_value(value: Any, body: bytes) -> None:
+    """Check what a parser made of a JSON text.
+
+    Args:
+        value: what it made.
+        body: the text.
+
+    Raises:
+        ValueError: if it is nested in more than ``MOST_DEPTH`` levels, or holds half a surrogate pair.
+    """
+    level, depth = [value], 0
+    while level:
+        level = [v for v in level if isinstance(v, (dict, list))]
+        depth += 1
+        if level and depth > MOST_DEPTH:
+            raise ValueError(f"nested in more than {MOST_DEPTH} levels")
+        level = [inner for v in level for inner in (v.values() if isinstance(v, dict) else v)]
+    if b"\\ud" in body or b"\\uD" in body:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as e:
+            raise ValueError(f"a text holds half a character ({e})") from e
 
 
 def _object(most_keys: int | None, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -77,13 +99,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError("a number is too large")
     return value
-
-
-def _check_depth(value: Any) -> None:
-    level, depth = [value], 0
-    while level:
-        level = [v for v in level if isinstance(v, (dict, list))]
-        depth += 1
-        if level and depth > MOST_DEPTH:
-            raise ValueError(f"nested in more than {MOST_DEPTH} levels")
-        level = [inner for v in level for inner in (v.values() if isinstance(v, dict) else v)]

@@ -15,10 +15,10 @@ import typer
 
 from gpo_ray import __version__, signals, terminal
 from gpo_ray.cli.bundles import bundle_app, predict
+from gpo_ray.cli.cache import cache_app
 from gpo_ray.cli.stages import stages_app
 from gpo_ray.cli.survey import survey_app
 from gpo_ray.cluster.commands import cluster_app
-from gpo_ray.embedding.commands import cache_app
 from gpo_ray.errors import GPOError
 from gpo_ray.planning.commands import plan
 from gpo_ray.preflight import preflight

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.locks import locked
+from gpo_ray.locks import TEMPORARY, locked
 
 CACHE, BOUND = "GPO_CACHE", "GPO_CACHE_GIB"
 """Environment variables: the cache's folder, and how much it may hold."""
@@ -102,8 +102,8 @@ def clear_cache() -> list[CachedModel]:
         if not root.is_dir():
             continue
         try:
-            with locked(root, wait=True):
-                for folder in _folders(root, unfinished=True):
+            with locked(root, wait=True):  # which also removes what killed conversions left
+                for folder in _folders(root):
                     shutil.rmtree(folder)
         except OSError as e:
             raise ConfigError(f"{root}: the cache cannot be cleared: {e}") from e
@@ -156,7 +156,7 @@ def _convert_into(root: Path, key: str, name: str, convert: Convert) -> Path:
     with locked(root, wait=True):  # which also removes what killed conversions left
         if _record(root / key) is not None:  # by whoever held the lock before
             return _touched(root / key)
-        folder = root / f".tmp-{uuid.uuid4().hex}"
+        folder = root / f"{TEMPORARY}{uuid.uuid4().hex}"
         folder.mkdir()
         try:
             convert(folder)
@@ -196,11 +196,9 @@ def _touched(folder: Path) -> Path:
     return folder
 
 
-def _folders(root: Path, unfinished: bool = False) -> Iterator[Path]:
+def _folders(root: Path) -> Iterator[Path]:
     if root.is_dir():
-        for folder in sorted(root.iterdir()):
-            if folder.is_dir() and (unfinished or not folder.name.startswith(".tmp-")):
-                yield folder
+        yield from (f for f in sorted(root.iterdir()) if f.is_dir() and not f.name.startswith(TEMPORARY))
 
 
 def _read(folder: Path) -> CachedModel | None:

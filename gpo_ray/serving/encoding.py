@@ -21,7 +21,7 @@ from gpo_ray.embedding.encoder import Encoder, needs_readings
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import DataError, EmbeddingError, QuestionTooLongError
 from gpo_ray.model.bundle import BundleConfig
-from gpo_ray.predicting import Slate, bundle_language_model
+from gpo_ray.predicting import Slate, bundle_language_model, manifest_for
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.serving.caching import CACHED_BYTES, Cache, bounded, has_room, keep
 from gpo_ray.serving.settings import Limits
@@ -180,8 +180,7 @@ class EmbeddingCache:
         """Questions found nowhere."""
         if store is not None:
             self._store = EmbeddingStore(store)
-            self._manifest = self._store.manifest()
-            self._check_origin()
+            self._manifest = manifest_for(self._store, config, "make others with: gpo embed")
             for name in self._manifest["files"]:
                 self._open(name)
 
@@ -213,18 +212,6 @@ class EmbeddingCache:
         with self._lock:
             for slate in slates:
                 keep(self._known, slate.key, slate)
-
-    def _check_origin(self) -> None:
-        for what, mine in (
-            ("fingerprint", self._config.embedding_fingerprint),
-            ("template", self._config.embedding_template),
-        ):
-            theirs = self._manifest.get(what)
-            if theirs != mine:
-                raise EmbeddingError(
-                    f"{self._store.folder}: holds embeddings of {what} {theirs}, the bundle needs {mine}; "
-                    "make others with: gpo embed"
-                )
 
     def _open(self, name: str) -> None:
         for key, slate in self._load(name).items():

@@ -166,33 +166,24 @@ def _conflict(request: Request, _: Exception) -> Response:
     return problem(request.scope, HTTPStatus.CONFLICT, "the group is not in the state that the request names")
 
 
+def _come_back(request: Request, reason: Reason, status: HTTPStatus, detail: str) -> Response:
+    _tell(request, reason)
+    return problem(request.scope, status, detail, headers={"Retry-After": "1"})
+
+
 def _overloaded(request: Request, _: Exception) -> Response:
-    _tell(request, "overloaded")
-    return problem(
-        request.scope,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        "too many requests are waiting already",
-        headers={"Retry-After": "1"},
-    )
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    return _come_back(request, "overloaded", status, "too many requests are waiting already")
 
 
 def _too_slow(request: Request, _: Exception) -> Response:
-    _tell(request, "too_slow")
-    return problem(
-        request.scope,
-        HTTPStatus.GATEWAY_TIMEOUT,
-        "the prediction takes too long; what was done is kept: ask again, or for less",
-        headers={"Retry-After": "1"},
-    )
+    detail = "the prediction takes too long; what was done is kept: ask again, or for less"
+    return _come_back(request, "too_slow", HTTPStatus.GATEWAY_TIMEOUT, detail)
 
 
 def _unavailable(request: Request, error: Exception) -> Response:
     trace_of(request.scope).error = type(error).__name__
-    registry = isinstance(error, RegistryUnavailable)
-    _tell(request, "registry" if registry else "unavailable")
-    return problem(
-        request.scope,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "the registry of groups cannot be reached" if registry else "predictions cannot be made now",
-        headers={"Retry-After": "1"},
-    )
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    if isinstance(error, RegistryUnavailable):
+        return _come_back(request, "registry", status, "the registry of groups cannot be reached")
+    return _come_back(request, "unavailable", status, "predictions cannot be made now")

@@ -227,7 +227,7 @@ def test_commands_show_and_clear_it(gguf, capsys):
     def gpo(*words):
         from typer.testing import CliRunner
 
-        from gpo_ray.embedding.commands import cache_app
+        from gpo_ray.cli.cache import cache_app
 
         done = CliRunner().invoke(cache_app, words, catch_exceptions=False)
         assert done.exit_code == 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from gpo_ray.cli.options import Json
+from gpo_ray.cli.output import print_json, report
+from gpo_ray.terminal_text import shown
+
 cache_app = typer.Typer(no_args_is_help=True, help="Language models converted for quick loading.")
-Json = Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")]
 
 
 @cache_app.command("list")
@@ -20,12 +22,12 @@ def cache_list(as_json: Json = False) -> None:
     models = cached_models()
     if as_json:
         rows = [{"name": m.name, "bytes": m.nbytes, "used": m.used, "out": str(m.folder)} for m in models]
-        _json({"models": rows, "out": str(cache_folder())})
+        print_json({"models": rows, "out": str(cache_folder())})
         return
     print(f"{len(models)} converted models in {cache_folder()}")
     for m in models:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(m.used))
-        print(f"  {m.nbytes / 2**20:8.1f} MiB  used {used}  {m.name}")
+        print(f"  {m.nbytes / 2**20:8.1f} MiB  used {used}  {shown(m.name)}")
 
 
 @cache_app.command("clear")
@@ -35,10 +37,7 @@ def cache_clear(as_json: Json = False) -> None:
 
     gone = clear_cache()
     result = {"deleted": len(gone), "bytes": sum(m.nbytes for m in gone), "out": str(cache_folder())}
-    if as_json:
-        _json(result)
-    else:
-        print("{deleted} converted models deleted ({bytes:,} bytes): {out}".format(**result))
+    report(result, as_json, "{deleted} converted models deleted ({bytes:,} bytes): {out}")
 
 
 @cache_app.command("add")
@@ -49,11 +48,4 @@ def cache_add(
     from gpo_ray.embedding.language_model import find_model, make_ready
 
     folder = make_ready(find_model(model))
-    if as_json:
-        _json({"model": model, "out": folder})
-    else:
-        print(f"{model} loads from {folder}")
-
-
-def _json(result: dict[str, Any]) -> None:
-    print(json.dumps(result, allow_nan=False), flush=True)
+    report({"model": model, "out": folder}, as_json, "{model} loads from {out}")
