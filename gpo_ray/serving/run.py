@@ -76,7 +76,6 @@ def run(
                 serve.run(application, name=NAME, logging_config=LOGGING)
                 where = f"http://{host}:{port}"
                 announce(f"serving {settings.bundle} at {where} (page: {where}/, API: {where}/v1)")
-                signals.serves()
                 if not keyed:
                     announce("no API keys: only this machine may ask, and everybody on it may do everything")
                 stop.wait()
@@ -125,7 +124,8 @@ class _Stop:
         self._starting = True
 
     def listen(self) -> None:
-        """Be told by SIGINT and SIGTERM from now on."""
+        """Be told by SIGINT and SIGTERM from now on, which end this process as it should."""
+        signals.serves()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._tell)
 
