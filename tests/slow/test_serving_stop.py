@@ -54,6 +54,9 @@ def stopped(run, number):
 def test_while_pages_are_open(started, number):
     run, port = started
     run.wait_until(lambda: ready(port), 120, "ready")
+    run.wait_until(
+        lambda: "no API keys" in run.log.read_text(), 30, "word of it"
+    )  # it answers before it says so
     url = f"http://127.0.0.1:{port}"
     assert httpx.put(f"{url}/v1/groups/g", json={"context": [answer()]}).status_code == 201
     with socket.create_connection(("127.0.0.1", port)) as page:
