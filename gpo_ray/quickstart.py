@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from textwrap import fill
 from typing import Any
 
-from gpo_ray.config import load_train_config
-from gpo_ray.embedding.job import EmbedConfig, embed
-from gpo_ray.evaluation.protocol import EvaluationPlan
-from gpo_ray.evaluation.runner import evaluate
-from gpo_ray.evaluation.summary import text_table
-from gpo_ray.preferences.dataset import PreferenceDataset
-from gpo_ray.preferences.readers import read_survey
-from gpo_ray.preferences.splits import draw_split
 from gpo_ray.ray_session import ray_session, require
 from gpo_ray.resources import train_need
 from gpo_ray.storage import Folder
-from gpo_ray.training.driver import train_distributed
-from gpo_ray.training.run import TrainJob
+from gpo_ray.threads import physical_cores, threads_each, use_threads
 
 FRACTION = 0.6
 CONTEXT = 10
 STEPS = 20
-WORKERS = 2
+MAX_WORKERS = 2
+HEAVY = ("torch", "scipy.linalg", "matplotlib.figure", "jinja2")
+"""Modules whose import takes as long as Ray takes to start."""
 SAME = 0.001
 """A difference in alignment that says nothing: other splits would turn it round."""
 METHODS = ("gpo", "uniform", "lm-base", "train-mean", "context-mean", "ridge-mix", "ridge")
@@ -51,6 +47,10 @@ def run(
     Returns:
         ``survey, model, methods, report, bundle, seconds``.
     """
+    from gpo_ray.preferences.dataset import PreferenceDataset
+    from gpo_ray.preferences.readers import read_survey
+    from gpo_ray.preferences.splits import draw_split
+
     say: Callable[..., None] = (lambda *_: None) if quiet else _say
     started = time.monotonic()
     folder = Folder(Folder(out).absolute)
@@ -63,19 +63,28 @@ def run(
     read_survey("gss").save(survey)
     dataset = PreferenceDataset.load(survey)
     say("", f"{dataset.questions.num_rows} questions, {dataset.groups.num_rows} groups")
-    with ray_session(address):
+    workers = max(1, min(MAX_WORKERS, physical_cores() // 2))  # to start one takes a core for ten seconds
+    with _session(address):
+        from gpo_ray.config import load_train_config
+        from gpo_ray.embedding.job import EmbedConfig, embed
+        from gpo_ray.evaluation.protocol import EvaluationPlan
+        from gpo_ray.evaluation.runner import evaluate
+        from gpo_ray.evaluation.summary import text_table
+        from gpo_ray.training.driver import train_distributed
+        from gpo_ray.training.run import TrainJob
+
         say("", "Ray is running")
-        require(train_need(WORKERS))
+        require(train_need(workers))
         say(2, "embed: SmolLM2-135M reads every question with every response (Ray Data)")
         embedded = embed(dataset, embeddings, EmbedConfig(), address, progress_bar)
         say("", f"{embedded['responses']} responses, {embedded['tokens']} tokens")
         say(
             3,
-            f"train: meta-training on {FRACTION:.0%} of the groups (Ray Train, DeepSpeed, {WORKERS} workers)",
+            f"train: meta-train on {FRACTION:.0%} of the groups (Ray Train, DeepSpeed; workers: {workers})",
         )
         config = load_train_config("gpo", steps=STEPS)
         job = TrainJob(survey, embeddings, bundle, runs, "bundle", config, draw_split(dataset, FRACTION, 0))
-        trained = train_distributed(job, WORKERS, 1, 0, address, progress_bar)
+        trained = train_distributed(job, workers, 1, 0, address, progress_bar)
         say("", f"validation alignment {trained['validation_alignment']:.4f} at step {trained['best_step']}")
         say(4, f"evaluate: groups never seen in training, {CONTEXT} answers of each as context, 2 splits")
         plan = EvaluationPlan(METHODS, CONTEXT, STEPS)
@@ -93,6 +102,17 @@ def run(
         "bundle": bundle,
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+@contextmanager
+def _session(address: str | None) -> Iterator[None]:
+    """A connection to Ray, which is waited for with something to do."""
+    ahead = threading.Thread(target=lambda: [importlib.import_module(m) for m in HEAVY], daemon=True)
+    ahead.start()
+    with ray_session(address):
+        ahead.join()
+        use_threads(threads_each(1))  # libraries that were loaded meanwhile counted as a worker's
+        yield
 
 
 def finding(cells: Sequence[dict[str, Any]], best: Sequence[dict[str, Any]], context: int) -> str:

@@ -40,6 +40,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _leave_signals_alone()
     target = _target(address)
     speak = is_verbose()
     level = logging.INFO if speak else logging.ERROR
@@ -71,6 +72,17 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _leave_signals_alone() -> None:
+    """Have Ray's core install no handler of its own in this process.
+
+    It takes SIGTERM over until the connection is there, prints where every thread is, and ends the process.
+    Ray reads its switch from the environment as it is imported, which workers would inherit: they keep it.
+    """
+    from ray._private import ray_constants
+
+    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True
 
 
 def interruptibly(work: Callable[[], T]) -> T:

@@ -91,6 +91,13 @@ def environment_of_workers() -> Iterator[None]:
     values: Mapping[str, str] = dict.fromkeys(COUNTS, str(_override() or 1)) | {
         k: os.environ.get(k, v) for k, v in WAITING.items()
     }
+    with environment(values):
+        yield
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Have these environment variables for a while."""
     before = {name: os.environ.get(name) for name in values}
     os.environ |= values
     try:

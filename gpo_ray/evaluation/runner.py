@@ -21,7 +21,6 @@ from gpo_ray.documents import parse_json
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocol import MODELS, EvaluationPlan, evaluate_split
-from gpo_ray.evaluation.report import render_report
 from gpo_ray.evaluation.statistics import statistics
 from gpo_ray.evaluation.summary import cells
 from gpo_ray.model.episodes import PreferenceArrays
@@ -118,6 +117,8 @@ def evaluate(
 
 
 def _write(folder: Folder, title: dict[str, Any], rows: list[dict[str, Any]], result: dict[str, Any]) -> None:
+    from gpo_ray.evaluation.report import render_report  # with what draws, which the workers do not need
+
     """The tables and the report, ``results.json`` last."""
     folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
     folder.write("report.html", render_report(title, rows, result).encode())

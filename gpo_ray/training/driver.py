@@ -19,11 +19,18 @@ import torch.distributed
 from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.manifests import require_file_name
-from gpo_ray.ray_session import interruptibly, require, told_session, user_error, worker_threads
+from gpo_ray.ray_session import (
+    cluster_capacity,
+    interruptibly,
+    require,
+    told_session,
+    user_error,
+    worker_threads,
+)
 from gpo_ray.resources import train_need
 from gpo_ray.storage import Folder
 from gpo_ray.terminal import Step, Steps
-from gpo_ray.threads import use_threads
+from gpo_ray.threads import environment, use_threads
 from gpo_ray.training.checkpoints import RESTART, resume
 from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
 from gpo_ray.training.engine import new_model
@@ -35,6 +42,10 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Ray Train's record of a run's checkpoints."""
 MAX_FAILURES = 3
 """Lost workers after which a run gives up; the same command then goes on from its last checkpoint."""
+TRAIN_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+"""Environment of Ray Train: its watcher, one more process, tells workers of hosts that are about to go."""
+ON_ONE_NODE = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
+"""Likewise where all workers are on one host: that they are done it learns by asking, every two seconds."""
 MAX_STARTS = 30
 """Attempts, of a minute each, to find room for all workers while a lost host is away."""
 
@@ -100,7 +111,7 @@ def _train(
         )
         with steps.step(f"meta-train with {workers} workers", job.config.steps, "steps") as step:
             try:
-                with _Follower(job, step):
+                with _Follower(job, step), environment(_train_settings()):
                     result = interruptibly(trainer.fit)
             except ray.train.TrainingFailedError as e:
                 raise user_error(e) or ResourceError(
@@ -149,6 +160,12 @@ def _run_config(job: TrainJob) -> ray.train.RunConfig:
         checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
         logging_config=ray.train.LoggingConfig(log_level="ERROR"),
     )
+
+
+def _train_settings() -> dict[str, str]:
+    """What the environment does not say already."""
+    settings = TRAIN_SETTINGS | (ON_ONE_NODE if len(cluster_capacity().alive) == 1 else {})
+    return {name: value for name, value in settings.items() if name not in os.environ}
 
 
 def _why(error: ray.train.TrainingFailedError) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import unwrap
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,20 @@ def new_model(embedding_width: int, config: TrainConfig) -> GPOTransformer:
         return GPOTransformer(embedding_width, config.model)
 
 
+class EagerAdamW(torch.optim.AdamW):
+    """torch's AdamW, step for step, for code that ``torch.compile`` never sees.
+
+    The methods that torch wraps for its compiler import the compiler with their first call: some three
+    seconds of every process that trains. What they wrap is called here.
+    """
+
+    state_dict = unwrap(torch.optim.Optimizer.state_dict)
+    load_state_dict = unwrap(torch.optim.Optimizer.load_state_dict)
+    zero_grad = unwrap(torch.optim.Optimizer.zero_grad)
+    add_param_group = unwrap(torch.optim.Optimizer.add_param_group)
+    step = torch.no_grad()(unwrap(torch.optim.AdamW.step))
+
+
 class LocalEngine:
     """An :class:`~gpo_ray.training.loop.Engine` of one process."""
 
@@ -36,7 +51,7 @@ class LocalEngine:
         self._model = model.to(device)
         self._config = config
         self.device = device
-        self._optimizer = torch.optim.AdamW(
+        self._optimizer = EagerAdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
 

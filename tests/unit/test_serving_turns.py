@@ -1,6 +1,7 @@
 """Who asks for much does not hold up the others, and what is asked at once shares a call."""
 
 import asyncio
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from gpo_ray.serving.backend import TooSlow
 from gpo_ray.serving.joined import Joined
 from gpo_ray.serving.turns import OPEN, Turns
 
-LATER = time.time() + 1000
+LATER = math.inf
 
 
 @dataclass(eq=False)
