@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from gpo_ray.documents import read_json
 from gpo_ray.embedding.encoder import Encoder, needs_readings
 from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
+from gpo_ray.embedding.question_cache import QuestionCache
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.errors import BundleError, DataError, EmbeddingError
@@ -108,7 +109,7 @@ def predict_file(
     missing = {k: s for k, s in zip(keys, asked, strict=True) if k not in vectors}
     if missing:
         source = bundle_language_model(estimator.config, model, bundle)
-        vectors |= _encoded(missing, source, estimator.config, Steps("predict", 2, progress))
+        vectors |= _encoded(missing, source, estimator.config, progress)
     known = [(vectors[k], a.shares()) for k, a in zip(keys, answers, strict=False)]
     new = keys[len(answers) :]
     group = estimator.adapt(known, keys[: len(answers)])
@@ -131,17 +132,28 @@ def predict_file(
     }
 
 
-def _encoded(slates: Mapping[str, Slate], source: ModelSource, config: BundleConfig, steps: Steps) -> Vectors:
-    """What the language model makes of questions, by key."""
+def _encoded(
+    slates: Mapping[str, Slate], source: ModelSource, config: BundleConfig, progress: bool
+) -> Vectors:
+    """What the language model makes of questions, by key; it is loaded only for those that are new to it."""
+    pooling = config.model.pooling
+    cache = QuestionCache(
+        config.embedding_fingerprint, config.embedding_dtype, config.embedding_template, pooling
+    )
+    found: Vectors = cache.get(list(slates))
+    keys = [k for k in slates if k not in found]  # together: what they begin with alike is read once
+    steps = Steps("predict", 2 if keys else 1, progress)
+    if not keys:
+        steps.skip(f"{source.name} has read these questions before")
+        return found
     with steps.step(f"load the language model {source.name}"):
-        encoder = Encoder(source, config.embedding_dtype, readings=needs_readings(config.model.pooling))
-    found: Vectors = {}
-    with steps.step(f"read {len(slates)} questions", len(slates), "questions") as step:
-        # what they begin with alike is read once, so not one by one
-        keys = list(slates)
+        encoder = Encoder(source, config.embedding_dtype, readings=needs_readings(pooling))
+    with steps.step(f"read {len(keys)} questions", len(keys), "questions") as step:
         for some in (keys[i : i + READ_TOGETHER] for i in range(0, len(keys), READ_TOGETHER)):
             encoded = encoder.encode([(slates[k].prompt, slates[k].responses) for k in some])
-            found |= {k: e.pooled(config.model.pooling) for k, e in zip(some, encoded, strict=True)}
+            read = {k: e.pooled(pooling) for k, e in zip(some, encoded, strict=True)}
+            cache.put(read)
+            found |= read
             step.advance(len(some))
     return found
 

@@ -1,7 +1,9 @@
 """Settings and fixtures of all tests."""
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,17 @@ import torch
 from hypothesis import settings
 from tiny_model import save_tiny_model
 
+from gpo_ray.embedding.model_cache import cache_folder
+
 settings.register_profile("unit", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("unit")
 torch.set_num_threads(1)
+
+_cache = tempfile.TemporaryDirectory(prefix="gpo_ray-tests-")
+"""What tests keep; the language models that were converted before, by the installation, serve them too."""
+if cache_folder().is_dir():
+    Path(_cache.name, "models").symlink_to(cache_folder())
+os.environ["GPO_CACHE"] = _cache.name
 
 
 def pytest_addoption(parser):

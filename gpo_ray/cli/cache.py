@@ -11,32 +11,41 @@ from gpo_ray.cli.options import Json
 from gpo_ray.cli.output import print_json, report
 from gpo_ray.terminal_text import shown
 
-cache_app = typer.Typer(no_args_is_help=True, help="Language models converted for quick loading.")
+cache_app = typer.Typer(no_args_is_help=True, help="What this machine keeps for quick predictions.")
 
 
 @cache_app.command("list")
 def cache_list(as_json: Json = False) -> None:
-    """Show which converted language models this machine keeps, and where (GPO_CACHE, GPO_CACHE_GIB)."""
+    """Show which converted language models, and how much of what they read, this machine keeps, and where.
+
+    GPO_CACHE is the folder, GPO_CACHE_GIB its bound.
+    """
     from gpo_ray.embedding.model_cache import cache_folder, cached_models
+    from gpo_ray.embedding.question_cache import question_cache_bytes
 
     models = cached_models()
     if as_json:
         rows = [{"name": m.name, "bytes": m.nbytes, "used": m.used, "out": str(m.folder)} for m in models]
-        print_json({"models": rows, "out": str(cache_folder())})
+        print_json({"models": rows, "question_bytes": question_cache_bytes(), "out": str(cache_folder())})
         return
     print(f"{len(models)} converted models in {cache_folder()}")
     for m in models:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(m.used))
         print(f"  {m.nbytes / 2**20:8.1f} MiB  used {used}  {shown(m.name)}")
+    print(f"  {question_cache_bytes() / 2**20:8.1f} MiB  of questions that were read")
 
 
 @cache_app.command("clear")
 def cache_clear(as_json: Json = False) -> None:
-    """Delete all converted language models; they are converted again when they are next loaded."""
+    """Delete all converted language models, and what they read; both are made again when next needed."""
     from gpo_ray.embedding.model_cache import cache_folder, clear_cache
+    from gpo_ray.embedding.question_cache import clear_question_cache, question_cache_bytes
 
+    nbytes = question_cache_bytes()
+    clear_question_cache()
     gone = clear_cache()
-    result = {"deleted": len(gone), "bytes": sum(m.nbytes for m in gone), "out": str(cache_folder())}
+    nbytes += sum(m.nbytes for m in gone)
+    result = {"deleted": len(gone), "bytes": nbytes, "out": str(cache_folder())}
     report(result, as_json, "{deleted} converted models deleted ({bytes:,} bytes): {out}")
 
 

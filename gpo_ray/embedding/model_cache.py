@@ -63,7 +63,7 @@ def converted(name: str, digest: str, convert: Convert) -> Path | None:
     Returns:
         None if it is in no cache and there is no room for it in any; the caller then does without.
     """
-    if _bound() == 0:
+    if cache_bytes() == 0:
         return None
     key, problem = _key(digest), None
     for root in _roots():
@@ -81,6 +81,22 @@ def converted(name: str, digest: str, convert: Convert) -> Path | None:
 def cache_folder() -> Path:
     """Where converted models are kept: GPO_CACHE, or ``gpo_ray`` in the user's cache folder."""
     return _roots()[0]
+
+
+def cache_bytes() -> int:
+    """Bytes that the cache may hold.
+
+    Raises:
+        ConfigError: if the environment says something else than a number.
+    """
+    text = os.environ.get(BOUND, str(DEFAULT_GIB))
+    try:
+        gib = float(text)
+    except ValueError:
+        gib = -1.0
+    if not 0 <= gib < 1e9:
+        raise ConfigError(f"{BOUND}={text!r}: give the cache's size in GiB, such as {DEFAULT_GIB:g}")
+    return int(gib * 2**30)
 
 
 def cached_models() -> list[CachedModel]:
@@ -134,22 +150,6 @@ def _is_own(folder: Path) -> bool:
     return found.st_uid == os.getuid() and stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o022
 
 
-def _bound() -> int:
-    """Bytes that the cache may hold.
-
-    Raises:
-        ConfigError: if the environment says something else than a number.
-    """
-    text = os.environ.get(BOUND, str(DEFAULT_GIB))
-    try:
-        gib = float(text)
-    except ValueError:
-        gib = -1.0
-    if not 0 <= gib < 1e9:
-        raise ConfigError(f"{BOUND}={text!r}: give the cache's size in GiB, such as {DEFAULT_GIB:g}")
-    return int(gib * 2**30)
-
-
 def _convert_into(root: Path, key: str, name: str, convert: Convert) -> Path:
     root.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     root.mkdir(exist_ok=True)
@@ -161,7 +161,7 @@ def _convert_into(root: Path, key: str, name: str, convert: Convert) -> Path:
         try:
             convert(folder)
             _finish(folder, name)
-            if sum(f.stat().st_size for f in folder.iterdir()) > _bound():
+            if sum(f.stat().st_size for f in folder.iterdir()) > cache_bytes():
                 raise OSError(f"the converted model is larger than {BOUND} allows")
             shutil.rmtree(root / key, ignore_errors=True)  # incomplete, or it would have been taken
             folder.rename(root / key)
@@ -211,7 +211,7 @@ def _read(folder: Path) -> CachedModel | None:
 
 def _evict(root: Path, kept: Path) -> None:
     """Delete what was not used for longest, until the rest is within bounds, and what is damaged."""
-    room = _bound()
+    room = cache_bytes()
     models = {f: _read(f) for f in _folders(root)}
     order = sorted(models, key=lambda f: (f != kept, -(m.used if (m := models[f]) else 0.0)))
     for folder in order:

@@ -40,7 +40,7 @@ class ServeBackend:
         deadline = time.time() + self._seconds
         call = Call(self._packer.pack(context), texts(questions), caller, deadline)
         if sum(len(q.responses) for q in questions) <= QUICK_RESPONSES:
-            found = await self._quick.ask(call)
+            found = await self._quick.ask(call, caller)
             if isinstance(found, Failure):
                 raise found.error
             if found is not None:

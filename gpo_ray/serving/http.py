@@ -137,7 +137,7 @@ class Service:
             UnknownGroupError: if the tenant has no such group.
             RegistryUnavailable: if the database cannot be reached.
         """
-        etag = await self._versions.ask((tenant, group_id))
+        etag = await self._versions.ask((tenant, group_id), tenant)
         if etag is None:
             raise UnknownGroupError(group_id)
         cached = self._groups.get((tenant, group_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -14,7 +14,8 @@ V = TypeVar("V")
 class Joined(Generic[K, V]):
     """Asks at once while few calls are under way, and what comes meanwhile in one call after them.
 
-    Nothing joins a call that has begun, so that each answer is of a moment after its question.
+    Nothing joins a call that has begun, so that each answer is of a moment after its question. Callers take
+    turns: who asks much waits for himself.
 
     Args:
         call: answers several in their order; what it raises, all of them raise.
@@ -24,20 +25,32 @@ class Joined(Generic[K, V]):
 
     def __init__(self, call: Callable[[list[K]], Awaitable[Sequence[V]]], most: int, under_way: int) -> None:
         self._call, self._most, self._free = call, most, under_way
-        self._waiting: deque[tuple[K, asyncio.Future[V]]] = deque()
+        self._waiting: dict[Hashable, deque[tuple[K, asyncio.Future[V]]]] = {}
         self._calls: set[asyncio.Task[None]] = set()
 
-    async def ask(self, item: K) -> V:
-        """The answer to one."""
+    async def ask(self, item: K, caller: Hashable = None) -> V:
+        """The answer to one.
+
+        Args:
+            item: what is asked.
+            caller: who asks.
+        """
         answer: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, answer))
+        self._waiting.setdefault(caller, deque()).append((item, answer))
         self._begin()
         return await answer
 
     def _begin(self) -> None:
         while self._waiting and self._free:
-            several = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            asked = [(item, answer) for item, answer in several if not answer.done()]
+            asked: list[tuple[K, asyncio.Future[V]]] = []
+            while self._waiting and len(asked) < self._most:
+                caller, items = next(iter(self._waiting.items()))
+                item, answer = items.popleft()
+                del self._waiting[caller]
+                if items:
+                    self._waiting[caller] = items  # behind all others
+                if not answer.done():
+                    asked.append((item, answer))
             if asked:
                 self._free -= 1
                 task = asyncio.get_running_loop().create_task(self._run(asked))

@@ -165,10 +165,14 @@ class Gate:
             headers.setdefault("Content-Security-Policy", self._page_policy)
 
 
+_PASSED_ON = {"forwarded", "via", "x-real-ip", "client-ip", "true-client-ip", "cf-connecting-ip"}
+"""Headers, beside X-Forwarded-..., by which proxies say that they are some."""
+
+
 def _is_near(scope: Scope, headers: Headers) -> bool:
     """Whether a request comes from this machine, and was not passed on for another one by a proxy on it."""
     client = scope.get("client")
-    passed_on = any(name in headers for name in ("forwarded", "x-forwarded-for", "x-real-ip"))
+    passed_on = any(name in _PASSED_ON or name.startswith("x-forwarded-") for name in headers)
     return client is not None and is_loopback(client[0]) and not passed_on
 
 

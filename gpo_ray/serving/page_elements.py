@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
-from gpo_ray.errors import GPOError
+from gpo_ray.errors import DataError, GPOError
 from gpo_ray.predicting import Answer, Slate
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.serving.backend import Overloaded, TooSlow, Unavailable
@@ -23,6 +24,8 @@ from gpo_ray.serving.page_log import log_failure
 
 OFFERED = 3
 """Questions of the survey that are chosen at first."""
+MAX_RESPONSES = 500
+"""Responses of the questions that a page has forms for, or that were typed into it: .3 s of the server."""
 KINDS = {
     "predicted": "predicted, with its 90 % interval where the model gives one",
     "language-model": "the language model alone",
@@ -109,6 +112,7 @@ class QuestionPicker:
 
     def __init__(self, actions: PageActions, on_change: Callable[[list[Slate]], None] | None = None) -> None:
         self._slates = dict(actions.survey.questions) if actions.survey else {}
+        self._typed = 0
         self._select = ui.select(
             {k: s.prompt for k, s in self._slates.items()},
             label="Questions",
@@ -132,6 +136,13 @@ class QuestionPicker:
     async def _add(self, submit: Submit) -> None:
         slate = parse_slate(self._prompt.value, self._responses.value)
         key = question_key(slate.prompt, slate.responses)
+        if key not in self._slates:
+            if self._typed + len(slate.responses) > MAX_RESPONSES:
+                raise DataError(
+                    f"The questions typed here have {MAX_RESPONSES} responses at most: load the page again, "
+                    "or ask through the API."
+                )
+            self._typed += len(slate.responses)
         self._slates[key] = slate
         chosen = list(dict.fromkeys([*self._select.value, key]))
         self._select.set_options({k: s.prompt for k, s in self._slates.items()}, value=chosen)
@@ -140,15 +151,23 @@ class QuestionPicker:
 
 
 class AnswerForms:
-    """One form for each question that a new group answers; texts entered stay while others come and go."""
+    """One form for each question that a new group answers; texts entered stay while others come and go.
+
+    Of as many questions as the page has room for.
+    """
 
     def __init__(self) -> None:
         self._forms: dict[str, AnswerForm] = {}
         self._place = Text("div")
+        self._left_out = Text("p")
 
     def show(self, slates: Sequence[Slate]) -> None:
         """Have forms for these questions only."""
-        wanted = {question_key(s.prompt, s.responses): s for s in slates}
+        sizes = itertools.accumulate(len(s.responses) for s in slates)
+        shown = [s for s, size in zip(slates, sizes, strict=True) if size <= MAX_RESPONSES]
+        left_out = len(slates) - len(shown)
+        self._left_out.text = f"No form for the last {count(left_out, 'question')}." if left_out else ""
+        wanted = {question_key(s.prompt, s.responses): s for s in shown}
         for key in self._forms.keys() - wanted.keys():
             self._forms.pop(key).delete()
         with self._place:

@@ -437,6 +437,8 @@ def test_train_embed_predict_agree_from_files_to_shares(gpo, tmp_path, tiny_lang
     assert max(abs(a - b).max() for a, b in zip(shares, unrecognized, strict=True)) > 1e-3
     for p, s in zip(predictions, shares, strict=True):
         assert p["share"] == pytest.approx(s.tolist(), abs=1e-5)
+    code, out, _ = gpo("predict", "--bundle", tmp_path / "bundle", *files, "--json")
+    assert json.loads(out.strip().splitlines()[-1])["predictions"] == predictions  # from what was read
 
 
 def test_survey_show_lists_every_reason(gpo, tmp_path):

@@ -147,7 +147,13 @@ def asked(api, client, headers):
     return asyncio.run(send())
 
 
-PASSED_ON = ({"Forwarded": "for=10.0.0.9"}, {"X-Forwarded-For": "10.0.0.9"}, {"X-Real-IP": "127.0.0.1"})
+PASSED_ON = (
+    {"Forwarded": "for=10.0.0.9"},
+    {"X-Forwarded-For": "10.0.0.9"},
+    {"X-Forwarded-Host": "here"},
+    {"X-Real-IP": "127.0.0.1"},
+    {"Via": "1.1 proxy"},
+)
 
 
 def test_a_stranger_who_names_this_machine_is_refused_all_the_same(tmp_path, backend):

@@ -165,6 +165,27 @@ def test_what_comes_during_a_call_shares_the_next_one():
     asyncio.run(main())
 
 
+def test_who_asks_much_at_once_waits_for_himself():
+    async def main():
+        calls = []
+
+        async def call(items):
+            calls.append(items)
+            await asyncio.sleep(0.01)
+            return items
+
+        joined = Joined(call, most=3, under_way=1)
+        many = [asyncio.create_task(joined.ask(f"many-{i}", "many")) for i in range(30)]
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(joined.ask(name, name)) for name in ("one", "two")]
+        assert await asyncio.gather(*others) == ["one", "two"]
+        assert calls[:2] == [["many-0"], ["many-1", "one", "two"]]
+        assert await asyncio.gather(*many) == [f"many-{i}" for i in range(30)]
+        assert [i for c in calls for i in c if i.startswith("many")] == [f"many-{i}" for i in range(30)]
+
+    asyncio.run(main())
+
+
 def test_a_failed_call_fails_for_those_who_share_it_and_nobody_else():
     async def main():
         async def call(items):

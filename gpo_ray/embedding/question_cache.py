@@ -1,0 +1,136 @@
+"""Vectors of the questions that a language model has read on this machine, for the next time they are asked.
+
+Loading a language model takes most of the time of a prediction, and people predict the same questions for
+one group after another. So what was read is kept beside the converted models, in one SQLite file, by what
+the vectors depend on; texts are not in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from logging import getLogger
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpo_ray.embedding.model_cache import cache_bytes, cache_folder
+
+MAX_BYTES = 256 * 2**20
+"""Vectors kept at most; those that were not used for longest go."""
+WAIT = 2.0
+"""Seconds for another process to be done; afterwards the cache is done without."""
+_LAYOUT = 1
+"""Of the file; another one is another file."""
+
+logger = getLogger(__name__)
+
+
+class QuestionCache:
+    """What one language model made of questions, by their keys.
+
+    A cache that cannot be read or written is as good as empty, and nothing is raised.
+    """
+
+    def __init__(self, *depends: str) -> None:
+        """For vectors that depend on the question and on this: model, dtype, template, pooling."""
+        self._depends = json.dumps([*depends, metadata.version("transformers")])
+
+    def get(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Vectors (R, E) of those questions that are there, by key."""
+        found: dict[str, NDArray[np.float32]] = {}
+
+        def look(connection: sqlite3.Connection) -> None:
+            for key in keys:
+                name = self._name(key)
+                row = connection.execute(
+                    "SELECT width, vectors FROM questions WHERE name = ?", (name,)
+                ).fetchone()
+                if row is not None:
+                    found[key] = np.frombuffer(row[1], np.float32).reshape(-1, row[0]).copy()
+                    connection.execute("UPDATE questions SET used = ? WHERE name = ?", (time.time(), name))
+
+        _transaction(look)
+        return found
+
+    def put(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep vectors (R, E), by key."""
+        rows = [
+            (self._name(k), time.time(), v.shape[1], np.ascontiguousarray(v, np.float32).tobytes())
+            for k, v in vectors.items()
+        ]
+
+        def keep(connection: sqlite3.Connection) -> None:
+            connection.executemany("INSERT OR REPLACE INTO questions VALUES (?, ?, ?, ?)", rows)
+            _evict(connection)
+
+        _transaction(keep)
+
+    def _name(self, key: str) -> bytes:
+        return hashlib.sha256(f"{self._depends}{key}".encode()).digest()
+
+
+def question_cache_file() -> Path:
+    """Where the vectors are kept."""
+    return cache_folder().parent / f"questions-{_LAYOUT}.sqlite"
+
+
+def question_cache_bytes() -> int:
+    """Size of what is kept."""
+    try:
+        return question_cache_file().stat().st_size
+    except OSError:
+        return 0
+
+
+def clear_question_cache() -> None:
+    """Delete all that is kept.
+
+    Raises:
+        OSError: if a file cannot be deleted.
+    """
+    for end in ("", "-journal"):
+        Path(f"{question_cache_file()}{end}").unlink(missing_ok=True)
+
+
+def _transaction(work: Callable[[sqlite3.Connection], None]) -> None:
+    """Do ``work`` in one transaction; that it cannot be done is worth no more than a line of the log."""
+    file = question_cache_file()
+    try:
+        if cache_bytes() == 0:
+            return  # switched off
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        with contextlib.closing(sqlite3.connect(file, timeout=WAIT)) as connection, connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS questions (name BLOB PRIMARY KEY, used REAL NOT NULL, "
+                "width INTEGER NOT NULL, vectors BLOB NOT NULL) WITHOUT ROWID"
+            )
+            work(connection)
+    except (OSError, sqlite3.OperationalError) as e:
+        logger.info("%s: %s", file, e)
+    except (sqlite3.DatabaseError, ValueError) as e:  # damaged: whoever comes next starts anew
+        logger.info("%s: %s", file, e)
+        with contextlib.suppress(OSError):
+            clear_question_cache()
+
+
+def _evict(connection: sqlite3.Connection) -> None:
+    """Down to three quarters, so that it is not done each time."""
+    bound = min(MAX_BYTES, cache_bytes())
+    total = connection.execute("SELECT COALESCE(SUM(LENGTH(vectors)), 0) FROM questions").fetchone()[0]
+    if total <= bound:
+        return
+    oldest = connection.execute("SELECT name, LENGTH(vectors) FROM questions ORDER BY used").fetchall()
+    for name, nbytes in oldest:
+        if total <= 0.75 * bound:
+            return
+        connection.execute("DELETE FROM questions WHERE name = ?", (name,))
+        total -= nbytes

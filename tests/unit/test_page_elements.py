@@ -1,0 +1,52 @@
+"""What a page's forms cost is bounded."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from nicegui import Client, ui
+
+from gpo_ray.errors import DataError
+from gpo_ray.predicting import Slate
+from gpo_ray.serving.page_elements import MAX_RESPONSES, AnswerForms, QuestionPicker
+
+
+@pytest.fixture
+def page():
+    with Client(ui.page("/")) as client:
+        yield client
+    client.delete()
+
+
+def slates(count, responses):
+    return [Slate(prompt=f"q{i}", responses=tuple(f"r{j}" for j in range(responses))) for i in range(count)]
+
+
+def texts(page):
+    return [e.text for e in page.elements.values() if getattr(e, "text", None)]
+
+
+def test_forms_are_of_as_many_questions_as_there_is_room_for(page):
+    forms = AnswerForms()
+    each = MAX_RESPONSES // 4
+    forms.show(slates(6, each))
+    assert [t for t in texts(page) if t.startswith("q")] == ["q0", "q1", "q2", "q3"]
+    assert "No form for the last 2 questions." in texts(page)
+    forms.show(slates(3, each))
+    assert not any("No form" in t for t in texts(page))
+    assert [t for t in texts(page) if t.startswith("q")] == ["q0", "q1", "q2"]
+
+
+def test_questions_typed_into_a_page_have_an_end(page):
+    picker = QuestionPicker(SimpleNamespace(survey=None))
+    each = MAX_RESPONSES // 2
+
+    def add(prompt):
+        picker._prompt.value, picker._responses.value = prompt, "\n".join(f"r{j}" for j in range(each))
+        asyncio.run(picker._add(SimpleNamespace(say=lambda text: None)))
+
+    for prompt in ("one", "two", "two"):  # the same again costs nothing
+        add(prompt)
+    with pytest.raises(DataError, match="load the page again"):
+        add("three")
+    assert [s.prompt for s in picker.chosen()] == ["one", "two"]
