@@ -160,7 +160,7 @@ def test_a_stranger_who_names_this_machine_is_refused_all_the_same(tmp_path, bac
     api = make_service(tmp_path, backend, require_keys=False).api
     assert asked(api, ("127.0.0.1", 1), {}) == asked(api, ("::1", 1), {}) == 200
     assert asked(api, ("10.0.0.9", 1), {}) == 421
-    assert [asked(api, ("127.0.0.1", 1), headers) for headers in PASSED_ON] == [421] * 3
+    assert [asked(api, ("127.0.0.1", 1), headers) for headers in PASSED_ON] == [421] * len(PASSED_ON)
 
 
 def test_an_empty_table_of_keys_opens_nothing(tmp_path, backend):
