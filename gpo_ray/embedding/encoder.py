@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 if TYPE_CHECKING:
     import torch
 
+T = TypeVar("T")
+V = TypeVar("V")
 POOLINGS = ("mean", "answer_mean", "last", *READINGS)
 Slate = tuple[str, Sequence[str]]  # a prompt and its responses
 ROW_TOKENS = 256
@@ -194,7 +197,7 @@ class Encoder:
 
         with torch.inference_mode():
             if self._alone or self._outgrows_window(texts):
-                return [self._read_alone(t) for t in texts]
+                return self._each(self._read_alone, texts)
             return self._read_trees(texts)
 
     def _read_trees(self, texts: Sequence[Text]) -> list[EncodedQuestion]:
@@ -204,12 +207,37 @@ class Encoder:
         if len(rows) > 1 and (shared := common_prefix(texts)):
             stem = self._read_stem(texts[0].prompt[:shared])
             rows = plan_rows(texts, shared, self._row_tokens)
-        for batch in self._batches(rows):
-            results |= self._read_rows(texts, batch, stem)
+        for found in self._each(lambda batch: self._read_rows(texts, batch, stem), list(self._batches(rows))):
+            results |= found
         encoded = [results[i] for i in range(len(texts))]
         if stem is not None:
             encoded[0] = replace(encoded[0], tokens=encoded[0].tokens + stem.length)
         return encoded
+
+    def _each(self, read: Callable[[T], V], items: Sequence[T]) -> list[V]:
+        """Several forward passes; on a CPU side by side, a thread each.
+
+        A pass over one row of 256 tokens is many small products, at each of which threads that share it wait
+        for one another.
+        """
+        import torch
+
+        threads = torch.get_num_threads()
+        side = min(threads, len(items)) if self._device.type == "cpu" else 1
+        if side <= 1:
+            return [read(i) for i in items]
+
+        def read_inferring(item: T) -> V:
+            with torch.inference_mode():  # which is a thread's own
+                return read(item)
+
+        try:
+            with ThreadPoolExecutor(
+                side, initializer=torch.set_num_threads, initargs=(threads // side,)
+            ) as pool:
+                return list(pool.map(read_inferring, items))
+        finally:
+            torch.set_num_threads(threads)  # some libraries have one number for all threads
 
     def _read_alone(self, text: Text) -> EncodedQuestion:
         """Each response with the whole prompt, as the plain recipe has it."""

@@ -17,7 +17,7 @@ from gpo_ray.embedding.template import (
     opinion_stem,
     response_text,
 )
-from gpo_ray.errors import EmbeddingError
+from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 
 # unlike lengths of prompts, slates and responses, and text outside ASCII
 SLATES = [
@@ -154,6 +154,26 @@ def random_texts(count=60):
         Text(p, [[i, *rng.integers(3, size=rng.integers(1, 9)).tolist()] for i in range(rng.integers(2, 6))])
         for p in prompts
     ]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_rows_read_side_by_side_are_the_same(tiny_language_model, threads):
+    encoder = Encoder(find_model(str(tiny_language_model)), batch_tokens=64)
+    many = [(f"{i}: {prompt}", responses) for i in range(4) for prompt, responses in SLATES]
+    alone = encoder.encode(many)
+    torch.set_num_threads(threads)
+    try:
+        together = encoder.encode(many)
+        assert torch.get_num_threads() == threads
+        with pytest.raises(QuestionTooLongError):
+            encoder.encode([("a word " * 5000, ["Yes", "No"])])
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(1)
+    for one, other in zip(alone, together, strict=True):
+        assert one.tokens == other.tokens
+        for name in ("mean", "last", "opinion", "person", "letter_logprob"):
+            assert np.allclose(getattr(one, name), getattr(other, name), atol=1e-5)
 
 
 def test_batches_stay_within_their_tokens_and_hold_every_question_once(encoder):
