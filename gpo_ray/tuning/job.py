@@ -88,7 +88,7 @@ def run_search(
     sources = _load(search, space, survey, embeddings)
     with folder.writing():
         _claim(folder, search, space, sources, restart)
-        ledger = Ledger(folder.child("trials"))
+        ledger = Ledger(folder.child("trials"), space.values)
         if folder.exists(MANIFEST) and len(ledger.ended()) >= search.trials:
             data = folder.read_checked("result.json", folder.read_manifest(KIND))
             return dict(parse_json(data, folder.where("result.json"), ConfigError))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -94,21 +94,27 @@ _RECORD = TypeAdapter(_Record)
 class Ledger:
     """The trials of one search, by number.
 
+    Args:
+        folder: with a file for each.
+        values: of the search's parameters in a sample; raises LookupError, ArithmeticError or ValueError for
+            one that is none of its own.
+
     Raises:
         ConfigError: if a record is damaged.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, values: Callable[[Sample], object] = dict) -> None:
         self._folder = folder
         self.records: dict[int, TrialRecord] = {}
         for name in folder.names():
             where = f"{folder.where(name)}: damaged"
-            values = parse_json(folder.read(name), where, ConfigError, f"; {FORGET}")
+            kept = parse_json(folder.read(name), where, ConfigError, f"; {FORGET}")
             try:
-                _RECORD.validate_python(values, strict=True)
-            except ValidationError as e:
+                _RECORD.validate_python(kept, strict=True)
+                record = TrialRecord(**kept)
+                values(record.sample)
+            except (ValidationError, LookupError, ArithmeticError, ValueError) as e:
                 raise ConfigError(f"{where}; {FORGET}") from e
-            record = TrialRecord(**values)
             if name != record.file:
                 raise ConfigError(f"{where}: holds trial {record.number}; {FORGET}")
             self.records[record.number] = record

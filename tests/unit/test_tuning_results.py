@@ -1,6 +1,7 @@
 """What is made of trials: ranks, importance, the finals' verdict."""
 
 import importlib.util
+import math
 
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
@@ -46,6 +47,18 @@ def test_ledger_remembers_and_ranks(tmp_path):
     (tmp_path / "00002.json").write_text("{")
     with pytest.raises(ConfigError, match=r"00002\.json: damaged"):
         Ledger(Folder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "sample", [{}, {"model.width": 7.0}, {"model.width": -8.0}, {"model.width": math.nan}, {"steps": 0.0}]
+)
+def test_a_record_of_another_space_is_an_error(tmp_path, sample):
+    _, space = compile_search({"space": {"model.width": {"choice": [64, 128]}}}, "s.yaml")
+    Ledger(Folder(tmp_path), space.values).start({"model.width": 1.0})
+    assert len(Ledger(Folder(tmp_path), space.values).records) == 1
+    Ledger(Folder(tmp_path)).start(sample)
+    with pytest.raises(ConfigError, match=r"00001\.json: damaged"):
+        Ledger(Folder(tmp_path), space.values)
 
 
 def test_importance_is_what_a_hyperparameter_explains():
