@@ -7,8 +7,8 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 
 import ray
 from ray import serve
@@ -55,7 +55,8 @@ def run(
         together = settings.may_be_one_process
     settings = settings.model_copy(update={"require_keys": keyed, "one_process": together})
     stop, alone = _Stop(), not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
-    with suppress(_ToldToStop, KeyboardInterrupt):  # Ray makes the one of the other while it waits
+    # Ray makes the one of the other while it waits
+    with suppress(_ToldToStop, KeyboardInterrupt), reserved(host, port) if alone else nullcontext():
         stop.listen()
         if not ray.is_initialized():  # on a cluster that was joined, Serve may listen there already
             _check_free(host, port)
@@ -144,6 +145,25 @@ class _Stop:
         """Whether it was told; what follows is the end, which is not to be interrupted."""
         self._starting = False
         return self._told.is_set()
+
+
+@contextmanager
+def reserved(host: str, port: int) -> Iterator[None]:
+    """Keep other ``gpo serve`` on this machine from an address, from before it is listened on.
+
+    The kernel holds the name, and lets go of it with this process.
+
+    Raises:
+        ConfigError: if one has it.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holder:
+        try:
+            holder.bind(f"\0gpo_ray-serve-{host}:{port}")
+        except OSError as e:
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: another gpo serve has it; choose another --port"
+            ) from e
+        yield
 
 
 def _check_free(host: str, port: int) -> None:

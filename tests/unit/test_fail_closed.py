@@ -13,7 +13,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.serving.database import open_database
 from gpo_ray.serving.keys import KeyRing
 from gpo_ray.serving.reach import check_reach, is_loopback
-from gpo_ray.serving.run import keys_needed, run
+from gpo_ray.serving.run import keys_needed, reserved, run
 from gpo_ray.serving.settings import load_settings
 
 MINE = ("127.0.0.1", "127.8.9.1", "localhost", "LOCALHOST", "::1", "::ffff:127.0.0.1")
@@ -168,3 +168,14 @@ def test_an_empty_table_of_keys_opens_nothing(tmp_path, backend):
     for key in service.keys.list():
         service.keys.revoke(key.key_id)
     assert asked(service.api, ("127.0.0.1", 1), {}) == 401
+
+
+def test_an_address_is_reserved_for_one_service():
+    with reserved("127.0.0.1", 1), reserved("127.0.0.1", 2), reserved("127.0.0.2", 1):  # noqa: SIM117
+        with (
+            pytest.raises(ConfigError, match=r"127\.0\.0\.1:1: another gpo serve has it"),
+            reserved("127.0.0.1", 1),
+        ):
+            pass
+    with reserved("127.0.0.1", 1):
+        pass
