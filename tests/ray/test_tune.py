@@ -184,6 +184,7 @@ def test_a_search_whose_trials_all_fail_says_why(folders, tmp_path):
         run(folders, tmp_path / "out", trials=1, start=[START[2]])
 
 
+@pytest.mark.minutes
 def test_trials_that_run_out_of_memory_are_recorded_and_the_search_goes_on(folders, tmp_path):
     space = {"model.width": {"choice": [16, 2**23]}, "steps": {"choice": [6, 10**6]}}
     start = [

@@ -121,6 +121,7 @@ def test_killed_replica_costs_only_what_was_in_flight_on_it(service, deployment)
     wait_for(lambda: len(run.workers(f"ray::ServeReplica:gpo:{deployment}")) == 2, 60, "second replica")
 
 
+@pytest.mark.minutes
 def test_new_questions_wait_for_a_killed_encoder(service):
     run, url = service
     target = registered(url)
@@ -171,6 +172,7 @@ def test_killed_proxy_or_controller_is_back_within_half_a_minute(service, proces
         assert "g" in [g.group_id for g in client.list_groups()]
 
 
+@pytest.mark.minutes
 def test_groups_survive_kill_9_of_everything_right_after_the_answer(gpo, bundle, tmp_path):
     run, url = start(gpo, tmp_path, bundle)
     with Client(url) as client:

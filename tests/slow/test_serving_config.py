@@ -104,6 +104,7 @@ def nothing_fails(service):
     assert load.statuses[200] > 20
 
 
+@pytest.mark.minutes
 def test_bundles_are_swapped_under_load(head, config, service, bundles):
     first, second = (read_bundle(bundles[name]).id for name in ("first", "second"))
     assert readiness(head) == {(first, None)}
@@ -156,6 +157,7 @@ def exported(head):
     return set(re.findall(r"^(ray_\w+)(?=[{ ])", head.metrics(), re.MULTILINE))
 
 
+@pytest.mark.minutes
 def test_monitoring_names_metrics_that_there_are(head, service):
     files = [CLUSTER / "monitoring" / name for name in ("alerts.yml", "grafana-dashboard.json")]
     named = {name for f in files for name in re.findall(r"\bray_\w+", f.read_text())}

@@ -107,6 +107,7 @@ def ready(cluster):
         return False
 
 
+@pytest.mark.minutes
 def test_others_are_left_as_they_were(bundle, tmp_path):
     with Cluster("127.0.0.1") as cluster:
         port = cluster.port

@@ -35,7 +35,8 @@ def ended(folder):
     return {name: data for name, data in found.items() if json.loads(data)["status"] != "running"}
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(s, marks=pytest.mark.minutes) for s in (2, 3))])
+@pytest.mark.minutes
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_killed_search_ends_with_every_trial_once(gpo, command, tmp_path, seed):
     out = tmp_path / "out"
     moment = random.Random(seed)
