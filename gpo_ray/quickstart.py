@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from textwrap import fill
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpo_ray.ray_session import ray_session, require
+from gpo_ray.ray_session import in_background, ray_session, require
 from gpo_ray.resources import train_need
 from gpo_ray.storage import Folder
 from gpo_ray.threads import physical_cores, threads_each, use_threads
+
+if TYPE_CHECKING:
+    from gpo_ray.preferences.dataset import PreferenceDataset
 
 FRACTION = 0.6
 CONTEXT = 10
@@ -47,10 +49,6 @@ def run(
     Returns:
         ``survey, model, methods, report, bundle, seconds``.
     """
-    from gpo_ray.preferences.dataset import PreferenceDataset
-    from gpo_ray.preferences.readers import read_survey
-    from gpo_ray.preferences.splits import draw_split
-
     say: Callable[..., None] = (lambda *_: None) if quiet else _say
     started = time.monotonic()
     folder = Folder(Folder(out).absolute)
@@ -60,20 +58,21 @@ def run(
         1,
         "survey: General Social Survey 2018, groups by sex, race, age, party, ideology and crossings of them",
     )
-    read_survey("gss").save(survey)
-    dataset = PreferenceDataset.load(survey)
-    say("", f"{dataset.questions.num_rows} questions, {dataset.groups.num_rows} groups")
+    ahead = in_background(partial(_prepare, survey))
     workers = max(1, min(MAX_WORKERS, physical_cores() // 2))  # to start one takes a core for ten seconds
-    with _session(address):
+    with ray_session(address):
+        dataset = ahead.result()
+        use_threads(threads_each(1))  # libraries that were loaded meanwhile took themselves for a worker's
         from gpo_ray.config import load_train_config
         from gpo_ray.embedding.job import EmbedConfig, embed
         from gpo_ray.evaluation.protocol import EvaluationPlan
         from gpo_ray.evaluation.runner import evaluate
         from gpo_ray.evaluation.summary import text_table
+        from gpo_ray.preferences.splits import draw_split
         from gpo_ray.training.driver import train_distributed
         from gpo_ray.training.run import TrainJob
 
-        say("", "Ray is running")
+        say("", f"{dataset.questions.num_rows} questions, {dataset.groups.num_rows} groups; Ray is running")
         require(train_need(workers))
         say(2, "embed: SmolLM2-135M reads every question with every response (Ray Data)")
         embedded = embed(dataset, embeddings, EmbedConfig(), address, progress_bar)
@@ -104,15 +103,16 @@ def run(
     }
 
 
-@contextmanager
-def _session(address: str | None) -> Iterator[None]:
-    """A connection to Ray, which is waited for with something to do."""
-    ahead = threading.Thread(target=lambda: [importlib.import_module(m) for m in HEAVY], daemon=True)
-    ahead.start()
-    with ray_session(address):
-        ahead.join()
-        use_threads(threads_each(1))  # libraries that were loaded meanwhile counted as a worker's
-        yield
+def _prepare(survey: str) -> PreferenceDataset:
+    """What can be done while Ray starts: read the survey, and import what takes long."""
+    from gpo_ray.preferences.dataset import PreferenceDataset
+    from gpo_ray.preferences.readers import read_survey
+
+    read_survey("gss").save(survey)
+    dataset = PreferenceDataset.load(survey)
+    for module in HEAVY:
+        importlib.import_module(module)
+    return dataset
 
 
 def finding(cells: Sequence[dict[str, Any]], best: Sequence[dict[str, Any]], context: int) -> str:

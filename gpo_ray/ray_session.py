@@ -91,6 +91,11 @@ def interruptibly(work: Callable[[], T]) -> T:
     Raises:
         BaseException: what ``work`` raises, or a signal does meanwhile; nobody then waits for ``work``.
     """
+    return in_background(work).result()
+
+
+def in_background(work: Callable[[], T]) -> Future[T]:
+    """Call ``work`` in a thread that does not keep the process from ending."""
     result: Future[T] = Future()
 
     def run() -> None:
@@ -100,7 +105,7 @@ def interruptibly(work: Callable[[], T]) -> T:
             result.set_exception(e)
 
     threading.Thread(target=run, daemon=True).start()
-    return result.result()
+    return result
 
 
 @contextlib.contextmanager
