@@ -1,6 +1,6 @@
 """What commands take beside a process that keeps a core busy, and alone.
 
-    python benchmarks/busy.py [--survey DIR --embeddings DIR] [--commands evaluate,train,tune,quickstart]
+    python benchmarks/busy.py [--survey DIR --embeddings DIR] [--commands quickstart,evaluate,train,tune]
 
 Each command runs alone and beside the spinning process, turn by turn, as a user would start it; the ratio
 of the two says how much it minds. Without --survey and --embeddings those of a quickstart are used, which
@@ -48,13 +48,13 @@ def seconds(arguments: list[str]) -> float:
     return time.monotonic() - begun
 
 
-def command(name: str, survey: str, embeddings: str, out: Path) -> list[str]:
+def command(name: str, survey: str, embeddings: str, out: Path, steps: str | None) -> list[str]:
     """Arguments of a command that begins anew."""
     if name == "quickstart":
         return ["quickstart", "--out", str(out)]
     places = ["--survey", survey, "--embeddings", embeddings, "--out", str(out)]
     return [name, *places] + {
-        "evaluate": ["--fractions", "0.6", "--seeds", "2"],
+        "evaluate": ["--fractions", "0.6", "--seeds", "2", *(["--steps", steps] if steps else [])],
         "train": ["--fraction", "0.6"],
         "tune": ["--config", str(SEARCH)],
     }[name]
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--survey")
     parser.add_argument("--embeddings")
     parser.add_argument("--commands", default="quickstart,evaluate,train,tune")
+    parser.add_argument("--steps", help="of meta-training in evaluate, instead of the presets' own")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--spinning", type=int, default=1, help="processes beside")
     options = parser.parse_args()
@@ -80,7 +81,7 @@ def main() -> None:
                 for beside in taken:
                     with spinning(beside):
                         out = where / f"{name}-{round_}-{beside}"
-                        taken[beside].append(seconds(command(name, survey, embeddings, out)))
+                        taken[beside].append(seconds(command(name, survey, embeddings, out, options.steps)))
             alone, beside = (round(statistics.median(t), 1) for t in taken.values())
             found = {"command": name, "alone": alone, "beside": beside, "ratio": round(beside / alone, 2)}
             print(json.dumps(found), flush=True)

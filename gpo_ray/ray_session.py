@@ -16,11 +16,14 @@ from gpo_ray import signals
 from gpo_ray.errors import ConfigError, GPOError, ResourceError
 from gpo_ray.resources import Capacity, Need, Node
 from gpo_ray.terminal import Steps, is_verbose, without_lines
-from gpo_ray.threads import environment_of_workers, threads_each
+from gpo_ray.threads import environment, environment_of_workers, threads_each
 
 T = TypeVar("T")
 Versions = dict[str, str | None]
 
+NICENESS = "RAY_worker_niceness"
+"""Environment variable: the niceness of a cluster's workers. With Ray's own, 15, they get next to no time on
+a core that anything else keeps busy, so that a local cluster has 0 unless it is said otherwise."""
 MIN_LOCAL_CPUS = 4
 """Logical CPUs of a local cluster: with fewer, actor pools and trial drivers can wait for each other."""
 
@@ -52,7 +55,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     try:
         with warnings.catch_warnings(), without_lines("Set ray log level from environment variable"):
             warnings.simplefilter("ignore", FutureWarning)  # of a Ray default that does not concern us
-            with environment_of_workers():
+            with environment_of_workers(), environment({NICENESS: os.environ.get(NICENESS, "0")}):
                 ray.init(address=target or "local", **options)
     except KeyboardInterrupt:
         ray.shutdown()  # of what it had started
