@@ -55,8 +55,7 @@ def run(
     names = ("survey", "embeddings", "bundle", "evaluation", "runs")
     survey, embeddings, bundle, report, runs = map(folder.where, names)
     say(
-        1,
-        "survey: General Social Survey 2018, groups by sex, race, age, party, ideology and crossings of them",
+        1, "survey: General Social Survey 2018; groups by sex, race, age, party, ideology and their crossings"
     )
     ahead = in_background(partial(_prepare, survey))
     workers = max(1, min(MAX_WORKERS, physical_cores() // 2))  # to start one takes a core for ten seconds
@@ -67,7 +66,6 @@ def run(
         from gpo_ray.embedding.job import EmbedConfig, embed
         from gpo_ray.evaluation.protocol import EvaluationPlan
         from gpo_ray.evaluation.runner import evaluate
-        from gpo_ray.evaluation.summary import text_table
         from gpo_ray.preferences.splits import draw_split
         from gpo_ray.training.driver import train_distributed
         from gpo_ray.training.run import TrainJob
@@ -77,10 +75,7 @@ def run(
         say(2, "embed: SmolLM2-135M reads every question with every response (Ray Data)")
         embedded = embed(dataset, embeddings, EmbedConfig(), address, progress_bar)
         say("", f"{embedded['responses']} responses, {embedded['tokens']} tokens")
-        say(
-            3,
-            f"train: meta-train on {FRACTION:.0%} of the groups (Ray Train, DeepSpeed; workers: {workers})",
-        )
+        say(3, f"train: {FRACTION:.0%} of the groups (Ray Train, DeepSpeed; workers: {workers})")
         config = load_train_config("gpo", steps=STEPS)
         job = TrainJob(survey, embeddings, bundle, runs, "bundle", config, draw_split(dataset, FRACTION, 0))
         trained = train_distributed(job, workers, 1, 0, address, progress_bar)
@@ -89,10 +84,7 @@ def run(
         plan = EvaluationPlan(METHODS, CONTEXT, STEPS)
         scored = evaluate(survey, embeddings, report, plan, "paper", [FRACTION], 2, address, progress_bar)
     if not quiet:
-        print("\n" + text_table(scored["cells"], scored))
-        print(f"\n{fill(finding(scored['cells'], scored['best_baseline'], CONTEXT), 79)}")
-        print(f"\nbundle: {bundle}\nreport: {scored['report']}")
-        print(_NEXT.format(report=scored["report"], bundle=bundle))
+        _show(scored, bundle)
     return {
         "survey": survey,
         "model": EmbedConfig().model,
@@ -101,6 +93,15 @@ def run(
         "bundle": bundle,
         "seconds": round(time.monotonic() - started, 1),
     }
+
+
+def _show(scored: dict[str, Any], bundle: str) -> None:
+    from gpo_ray.evaluation.summary import text_table
+
+    print("\n" + text_table(scored["cells"], scored))
+    print(f"\n{fill(finding(scored['cells'], scored['best_baseline'], CONTEXT), 79)}")
+    print(f"\nbundle: {bundle}\nreport: {scored['report']}")
+    print(_NEXT.format(report=scored["report"], bundle=bundle))
 
 
 def _prepare(survey: str) -> PreferenceDataset:

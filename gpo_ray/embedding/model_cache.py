@@ -8,6 +8,7 @@ cache that is keyed by the file's content.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -128,8 +129,17 @@ def clear_cache() -> list[CachedModel]:
 
 def _key(digest: str) -> str:
     """What the numbers depend on: the file's content, and who read it."""
-    versions = "-".join(metadata.version(p) for p in ("transformers", "gguf"))
+    versions = "-".join(installed(p) for p in ("transformers", "gguf"))
     return f"{digest[:24]}-{versions}-{_RECIPE}"
+
+
+@functools.cache
+def installed(package: str) -> str:
+    """The version of a package, ``none`` if it is not there."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 def _roots() -> list[Path]:

@@ -14,14 +14,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from logging import getLogger
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.model_cache import cache_bytes, cache_folder
+from gpo_ray.embedding.model_cache import cache_bytes, cache_folder, installed
 
 MAX_BYTES = 256 * 2**20
 """Vectors kept at most; those that were not used for longest go."""
@@ -41,7 +40,7 @@ class QuestionCache:
 
     def __init__(self, *depends: str) -> None:
         """For vectors that depend on the question and on this: model, dtype, template, pooling."""
-        self._depends = json.dumps([*depends, metadata.version("transformers")])
+        self._depends = json.dumps([*depends, installed("transformers")])
 
     def get(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         """Vectors (R, E) of those questions that are there, by key."""
