@@ -32,9 +32,9 @@ from machine import cpu_seconds
 
 from gpo_ray.config import load_train_config
 from gpo_ray.embedding.store import Embeddings
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.calibration import fit_prior
 from gpo_ray.model.episodes import PreferenceArrays, Task, build_episode, draw_tasks
-from gpo_ray.model.memory import task_prior
+from gpo_ray.model.group_prior import task_prior
 from gpo_ray.model.predict import predict_tasks
 from gpo_ray.preferences.dataset import GROUPS, PREFERENCES, QUESTIONS, PreferenceDataset
 from gpo_ray.preferences.splits import draw_split
@@ -218,7 +218,7 @@ def context(points: int) -> Costs:
 def _prior(arrays: PreferenceArrays) -> Costs:
     everything, groups = np.arange(len(arrays.question_ids)), range(len(arrays.group_ids))
     made: list[Any] = []
-    fit = cpu_seconds(lambda: made.append(fit_memory(arrays, groups, everything, 20)))
+    fit = cpu_seconds(lambda: made.append(fit_prior(arrays, groups, everything, 20)))
     prior = task_prior(made[0], arrays)
     mine = arrays.answered[0]
     cut = min(20, len(mine) // 2)

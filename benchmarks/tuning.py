@@ -28,7 +28,7 @@ import torch
 
 from gpo_ray.config import TrainConfig, load_train_config
 from gpo_ray.embedding.store import EmbeddingStore
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.calibration import fit_prior
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split, draw_split
@@ -135,7 +135,7 @@ def _loop(configs: list[TrainConfig], arrays: PreferenceArrays, split: Split) ->
     questions = arrays.question_numbers(split.question_order)
     scaled = arrays.standardized(questions)[0]
     groups, context = scaled.group_numbers(split.train_groups), configs[0].validation.context_questions
-    memory = fit_memory(scaled, groups, questions, context)
+    memory = fit_prior(scaled, groups, questions, context)
     for config in configs:
         own = arrays.standardized(questions)[0]
         engine = LocalEngine(new_model(own.x.shape[1], config), config)

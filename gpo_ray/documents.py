@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from gpo_ray.errors import GPOError
-from gpo_ray.strict_json import MOST_DEPTH, check_amount, check_value
+from gpo_ray.strict_json import MAX_DEPTH, check_amount, check_value
 
 JSON_BYTES = 2**27
 """Most bytes of a JSON text; the splits of a million people take some 20 MB."""
@@ -22,7 +22,7 @@ JSON_VALUES = 5_000_000
 """Most values in one, all levels together; those of a million people take one or two each."""
 YAML_BYTES = 2**20
 """Most bytes of a YAML text."""
-DEPTH = MOST_DEPTH
+DEPTH = MAX_DEPTH
 """Most levels of lists and objects inside each other."""
 DIGITS = 1000
 """Most digits of a number."""

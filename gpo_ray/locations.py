@@ -96,7 +96,14 @@ def inside(location: str, name: str) -> str:
 
 def without_password(location: str) -> str:
     """What may be printed of it."""
-    password = urlsplit(location).password if is_uri(location) else None
+    try:
+        password = urlsplit(location).password if is_uri(location) else None
+    except ValueError:  # no URI: one that only looks like it has its secrets before the last @
+        return (
+            f"{location.partition('://')[0]}://...{location.rpartition('@')[2]}"
+            if "@" in location
+            else location
+        )
     return location if password is None else location.replace(f":{password}@", ":...@", 1)
 
 

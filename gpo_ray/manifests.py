@@ -9,11 +9,11 @@ from typing import Any
 from gpo_ray.documents import parse_json
 from gpo_ray.errors import GPOError
 
-MOST_FILES = 100_000
-MOST_BYTES = 2**26
+MAX_FILES = 100_000
+MAX_BYTES = 2**26
 """Of a manifest itself."""
 
-MOST_VALUES = 1_000_000
+MAX_VALUES = 1_000_000
 """Likewise: to read more would hold up whatever else the process does."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
@@ -58,13 +58,13 @@ def parse_manifest(data: bytes, where: str, error: type[GPOError], advice: str =
     Raises:
         GPOError: of class ``error``, if it is anything else, or names a file that is not in its folder.
     """
-    manifest = parse_json(data, f"{where}: damaged", error, advice, MOST_VALUES)
+    manifest = parse_json(data, f"{where}: damaged", error, advice, MAX_VALUES)
     if not isinstance(manifest, dict):
         raise error(f"{where}: damaged{advice}")
     require_fields(manifest, {"kind": str, "format": int, "files": dict}, where, error, advice)
     files = manifest["files"]
-    if len(files) > MOST_FILES:
-        raise error(f"{where}: damaged: lists {len(files):,} files, at most {MOST_FILES:,} are read{advice}")
+    if len(files) > MAX_FILES:
+        raise error(f"{where}: damaged: lists {len(files):,} files, at most {MAX_FILES:,} are read{advice}")
     for name, entry in files.items():
         require_file_name(name, where, error, advice)
         if not _is_entry(entry):

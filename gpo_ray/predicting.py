@@ -1,4 +1,4 @@
-"""From a bundle and JSON files of questions to predictions: what ``gpo predict`` runs."""
+"""Questions and answers as texts, and the embeddings of questions that a bundle understands."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gpo_ray.documents import read_json
 from gpo_ray.embedding.encoder import Encoder, needs_readings
 from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
 from gpo_ray.embedding.question_cache import QuestionCache
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.embedding.template import TEMPLATE
-from gpo_ray.errors import BundleError, DataError, EmbeddingError
-from gpo_ray.locations import local_copy
+from gpo_ray.errors import BundleError, EmbeddingError
 from gpo_ray.model.bundle import BundleConfig
-from gpo_ray.model.estimator import GroupPreferenceModel
-from gpo_ray.preferences.dataset import question_key
 from gpo_ray.terminal import Steps
 
 Vectors = dict[str, NDArray[np.float32]]
@@ -73,74 +69,17 @@ class Answer(Slate):
         return np.asarray(self.share) if self.share is not None else np.eye(len(self.responses))[self.choice]
 
 
-def predict_file(
-    bundle: str,
-    context: str,
-    questions: str,
-    model: str | None = None,
-    embeddings: str | None = None,
-    progress: bool = False,
-) -> dict[str, Any]:
-    """Predict a group's preferences.
-
-    Args:
-        bundle: the bundle's folder or URI.
-        context: JSON file, a list of :class:`Answer`.
-        questions: JSON file, a list of :class:`Slate`.
-        model: the language model, by default the one the bundle was trained with.
-        embeddings: folder or URI of an embedding store; where it holds all questions, no language model is
-            loaded.
-        progress: whether to show progress.
-
-    Returns:
-        ``predictions``: a list of ``{prompt, responses, share, interval, seen}``; ``interval`` holds the ends
-        of a 90 % interval for each response, ``seen`` whether meta-train groups answered the question; both
-        None for a model without a prior.
-
-    Raises:
-        GPOError: if a file is malformed, or the language model or the store is not the bundle's.
-    """
-    estimator = GroupPreferenceModel.load(bundle)
-    answers = _read(context, TypeAdapter(list[Answer]))
-    slates = _read(questions, TypeAdapter(list[Slate]))
-    asked = [*answers, *slates]
-    keys = [question_key(s.prompt, s.responses) for s in asked]
-    vectors = {} if embeddings is None else stored_vectors(embeddings, estimator.config, keys)
-    missing = {k: s for k, s in zip(keys, asked, strict=True) if k not in vectors}
-    if missing:
-        source = bundle_language_model(estimator.config, model, bundle)
-        vectors |= _encoded(missing, source, estimator.config, progress)
-    known = [(vectors[k], a.shares()) for k, a in zip(keys, answers, strict=False)]
-    new = keys[len(answers) :]
-    group = estimator.adapt(known, keys[: len(answers)])
-    shares = group.predict([vectors[k] for k in new], new)
-    ends: list[Any] = [None] * len(slates)
-    if estimator.config.model.prior != "none":
-        ends = [e.tolist() for e in group.intervals([vectors[k] for k in new], new)]
-    seen = estimator.seen(new, [len(s.responses) for s in slates])
-    return {
-        "predictions": [
-            {
-                "prompt": s.prompt,
-                "responses": list(s.responses),
-                "share": p.tolist(),
-                "interval": e,
-                "seen": None if seen is None else seen[i],
-            }
-            for i, (s, p, e) in enumerate(zip(slates, shares, ends, strict=True))
-        ]
-    }
-
-
-def _encoded(
+def encoded_vectors(
     slates: Mapping[str, Slate], source: ModelSource, config: BundleConfig, progress: bool
 ) -> Vectors:
-    """What the language model makes of questions, by key; it is loaded only for those that are new to it."""
+    """Embeddings (R, E) of questions, by key; the language model is loaded for those that are new to it."""
     pooling = config.model.pooling
     cache = QuestionCache(
         config.embedding_fingerprint, config.embedding_dtype, config.embedding_template, pooling
     )
-    found: Vectors = cache.get(list(slates))
+    shapes = {k: (len(s.responses), config.embedding_width) for k, s in slates.items()}
+    cached = cache.get(list(slates))
+    found: Vectors = {k: v for k, v in cached.items() if v.shape == shapes[k] and np.isfinite(v).all()}
     keys = [k for k in slates if k not in found]  # together: what they begin with alike is read once
     steps = Steps("predict", 2 if keys else 1, progress)
     if not keys:
@@ -226,20 +165,9 @@ def bundle_language_model(config: BundleConfig, model: str | None, bundle: str) 
     return source
 
 
-def _read(path: str, schema: TypeAdapter[Any]) -> Any:
-    try:
-        with local_copy(path) as file:
-            values = read_json(file, path, DataError)
-    except FileNotFoundError as e:
-        raise DataError(f"{path}: no such file") from e
-    except (OSError, ValueError) as e:
-        raise DataError(f"{path}: not a readable file: {e}") from e
-    try:
-        items = schema.validate_python(values, strict=False)
-    except ValidationError as e:
-        first = e.errors()[0]
-        key = ".".join(str(k) for k in first["loc"])
-        raise DataError(f"{path}: item {key}: {first['msg'].removeprefix('Value error, ')}") from e
-    if not items:
-        raise DataError(f"{path}: the list is empty")
-    return items
+def first_problem(error: ValidationError) -> str:
+    """Where and what the first problem of a malformed question or answer is."""
+    first = error.errors()[0]
+    where = ".".join(str(k) for k in first["loc"])
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what

@@ -12,7 +12,7 @@ import typer
 
 from gpo_ray.errors import ConfigError, GPOError, ResourceError
 from gpo_ray.ray_session import Versions, joined, node_versions, unused, versions
-from gpo_ray.resources import Capacity, Need, Node, evaluate_need, train_need, tune_need
+from gpo_ray.resources import Capacity, Node, ResourceRequest, evaluate_need, train_need, tune_need
 
 if TYPE_CHECKING:
     from gpo_ray.storage import Folder
@@ -64,7 +64,7 @@ def preflight(
 
 
 def examine(
-    needs: list[Callable[[Capacity], Need]], storage: str | None = None, address: str | None = None
+    needs: list[Callable[[Capacity], ResourceRequest]], storage: str | None = None, address: str | None = None
 ) -> dict[str, Any]:
     """Look at a cluster, or at this machine if there is none to join.
 
@@ -109,7 +109,7 @@ def examine(
     }
 
 
-def _needs(stage: str | None, options: Options) -> list[Callable[[Capacity], Need]]:
+def _needs(stage: str | None, options: Options) -> list[Callable[[Capacity], ResourceRequest]]:
     """What the chosen stages, or all of them, need with these options."""
     if stage is not None and stage not in OPTIONS:
         raise ConfigError(f"stage {stage!r} is not one of {', '.join(OPTIONS)}")
@@ -121,19 +121,19 @@ def _needs(stage: str | None, options: Options) -> list[Callable[[Capacity], Nee
     return [kinds[s](options) for s in ([stage] if stage else OPTIONS)]
 
 
-def _embed(options: Options) -> Callable[[Capacity], Need]:
+def _embed(options: Options) -> Callable[[Capacity], ResourceRequest]:
     from gpo_ray.config import parse
     from gpo_ray.embedding.job import EmbedConfig
 
     return parse(EmbedConfig, options, "embed").need
 
 
-def _train(options: Options) -> Callable[[Capacity], Need]:
+def _train(options: Options) -> Callable[[Capacity], ResourceRequest]:
     need = train_need(options.get("workers", 1), options.get("gpus_per_worker", 0))
     return lambda _: need
 
 
-def _tune(options: Options) -> Callable[[Capacity], Need]:
+def _tune(options: Options) -> Callable[[Capacity], ResourceRequest]:
     from gpo_ray.tuning.space import SearchConfig, load_search
 
     if "config" in options:
@@ -144,12 +144,12 @@ def _tune(options: Options) -> Callable[[Capacity], Need]:
     return lambda _: need
 
 
-def _evaluate(_: Options) -> Callable[[Capacity], Need]:
+def _evaluate(_: Options) -> Callable[[Capacity], ResourceRequest]:
     need = evaluate_need()
     return lambda _: need
 
 
-def _serve(options: Options) -> Callable[[Capacity], Need]:
+def _serve(options: Options) -> Callable[[Capacity], ResourceRequest]:
     from gpo_ray.serving.settings import load_settings
 
     path = Path(options["config"]) if "config" in options else None
@@ -157,7 +157,7 @@ def _serve(options: Options) -> Callable[[Capacity], Need]:
     return lambda _: need
 
 
-def _judged(need: Need, capacity: Capacity) -> dict[str, Any]:
+def _judged(need: ResourceRequest, capacity: Capacity) -> dict[str, Any]:
     problem = capacity.problem(need)
     return {"stage": need.stage, "needs": str(need), "fits": problem is None, "problem": problem}
 

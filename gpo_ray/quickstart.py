@@ -66,7 +66,7 @@ def run(
         from gpo_ray.embedding.job import EmbedConfig, embed
         from gpo_ray.evaluation.protocol import EvaluationPlan
         from gpo_ray.evaluation.runner import evaluate
-        from gpo_ray.preferences.splits import draw_split
+        from gpo_ray.preferences.splits import SplitPlan, draw_split
         from gpo_ray.training.driver import train_distributed
         from gpo_ray.training.run import TrainJob
 
@@ -81,8 +81,8 @@ def run(
         trained = train_distributed(job, workers, 1, 0, address, progress_bar)
         say("", f"validation alignment {trained['validation_alignment']:.4f} at step {trained['best_step']}")
         say(4, f"evaluate: groups never seen in training, {CONTEXT} answers of each as context, 2 splits")
-        plan = EvaluationPlan(METHODS, CONTEXT, STEPS)
-        scored = evaluate(survey, embeddings, report, plan, "paper", [FRACTION], 2, address, progress_bar)
+        plan, splits = EvaluationPlan(METHODS, CONTEXT, STEPS), SplitPlan("paper", [FRACTION], 2)
+        scored = evaluate(survey, embeddings, report, plan, splits, address, progress_bar)
     if not quiet:
         _show(scored, bundle)
     return {

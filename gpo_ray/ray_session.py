@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from gpo_ray import signals
 from gpo_ray.errors import ConfigError, GPOError, ResourceError
-from gpo_ray.resources import Capacity, Need, Node
+from gpo_ray.resources import Capacity, Node, ResourceRequest
 from gpo_ray.terminal import Steps, is_verbose, without_lines
 from gpo_ray.threads import environment, environment_of_workers, threads_each
 
@@ -150,7 +150,7 @@ def _check_reachable(address: str) -> None:
         ) from e
 
 
-def require(need: Need) -> None:
+def require(need: ResourceRequest) -> None:
     """Fail now, with numbers, rather than wait for resources that the connected cluster does not have.
 
     Raises:

@@ -44,7 +44,7 @@ class Bundle:
 
 
 @dataclass(frozen=True)
-class Need:
+class ResourceRequest:
     """What a stage needs before it can begin."""
 
     stage: str
@@ -114,7 +114,7 @@ class Capacity:
         """GPUs of all nodes that work."""
         return sum(n.gpus for n in self.alive)
 
-    def check(self, need: Need) -> None:
+    def check(self, need: ResourceRequest) -> None:
         """Fail now, with numbers, rather than wait for resources that are not there.
 
         Raises:
@@ -125,7 +125,7 @@ class Capacity:
             lower = f"lower {need.lower}, or " if need.lower else ""
             raise ResourceError(f"{need.stage}: {problem}; {lower}join a larger cluster with --address")
 
-    def problem(self, need: Need) -> str | None:
+    def problem(self, need: ResourceRequest) -> str | None:
         """Why the need cannot be met even by an idle cluster, or None if it can.
 
         What is accepted can be placed. What is refused cannot if its processes are all alike; of unlike
@@ -137,7 +137,7 @@ class Capacity:
         """How many such processes fit at the same time, up to ``most``."""
         return _place((replace(bundle, count=most),), self.alive)[0]
 
-    def _too_much(self, need: Need) -> str | None:
+    def _too_much(self, need: ResourceRequest) -> str | None:
         problems = []
         for unit, have in (("CPU", self.cpus), ("GPU", self.gpus)):
             asked = [(b, b.cpus if unit == "CPU" else b.gpus) for b in need.bundles]
@@ -147,14 +147,14 @@ class Capacity:
                 problems.append(f"{parts}: {total:g} {unit} in all, {self.where} has {have:g}")
         return "; ".join(problems) or None
 
-    def _too_large(self, need: Need) -> str | None:
+    def _too_large(self, need: ResourceRequest) -> str | None:
         for bundle in need.bundles:
             if bundle.count and not self.room(bundle, 1):
                 one = replace(bundle, count=1)
                 return f"{one} must fit on a single node, {self.where} has {self._shapes()}"
         return None
 
-    def _not_placed(self, need: Need) -> str | None:
+    def _not_placed(self, need: ResourceRequest) -> str | None:
         for bundle, placed in zip(need.bundles, _place(need.bundles, self.alive), strict=True):
             if placed < bundle.count:
                 beside = " beside the others" if len(need.bundles) > 1 else ""
@@ -190,33 +190,33 @@ class Search(Protocol):
         """GPUs of each process."""
 
 
-def embed_need(actors: int | None, cpus: float, gpus: float) -> Need:
+def embed_need(actors: int | None, cpus: float, gpus: float) -> ResourceRequest:
     """Copies of the language model; by default as many as fit, so at least one."""
     bundle = Bundle("actor", actors or 1, cpus, gpus)
-    return Need("embed", (bundle,), "--actors, --cpus-per-actor or --gpus-per-actor")
+    return ResourceRequest("embed", (bundle,), "--actors, --cpus-per-actor or --gpus-per-actor")
 
 
-def train_need(workers: int, gpus: float = 0) -> Need:
+def train_need(workers: int, gpus: float = 0) -> ResourceRequest:
     """Ray Train workers; none trains in this process."""
-    return Need("train", (Bundle("worker", workers, 1, gpus),), "--workers or --gpus-per-worker")
+    return ResourceRequest("train", (Bundle("worker", workers, 1, gpus),), "--workers or --gpus-per-worker")
 
 
-def tune_need(search: Search) -> Need:
+def tune_need(search: Search) -> ResourceRequest:
     """Concurrent trials; of trials with several workers at least one, the others follow as there is room."""
     keys = "cpus or gpus of --config"
     if search.workers == 1:
         trials = Bundle("trial", search.concurrent, search.cpus, search.gpus)
-        return Need("tune", (trials,), f"concurrent, {keys}")
+        return ResourceRequest("tune", (trials,), f"concurrent, {keys}")
     workers = Bundle("trial worker", search.workers, search.cpus, search.gpus)
-    return Need("tune", (workers,), f"workers, {keys}")
+    return ResourceRequest("tune", (workers,), f"workers, {keys}")
 
 
-def evaluate_need(cpus: float = 1) -> Need:
+def evaluate_need(cpus: float = 1) -> ResourceRequest:
     """One task of many; the others follow as there is room."""
-    return Need("evaluate", (Bundle("task", 1, cpus),))
+    return ResourceRequest("evaluate", (Bundle("task", 1, cpus),))
 
 
-def serve_need(replicas: Mapping[str, tuple[int, float, float]]) -> Need:
+def serve_need(replicas: Mapping[str, tuple[int, float, float]]) -> ResourceRequest:
     """The least replicas of each deployment.
 
     Args:
@@ -224,7 +224,7 @@ def serve_need(replicas: Mapping[str, tuple[int, float, float]]) -> Need:
     """
     bundles = tuple(Bundle(f"{name} replica", *each) for name, each in replicas.items())
     keys = ", ".join(f"{name}.min" for name in replicas)
-    return Need("serve", bundles, f"{keys}, or their cpus or gpus, of --config")
+    return ResourceRequest("serve", bundles, f"{keys}, or their cpus or gpus, of --config")
 
 
 def _parts(amount: float) -> int:

@@ -28,11 +28,12 @@ from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.locations import inside, locate, without_password
 from gpo_ray.locks import LOCK, TEMPORARY, TakenError, holds, locked, temporary_held
-from gpo_ray.manifests import MOST_BYTES, parse_manifest, require_fields
+from gpo_ray.manifests import MAX_BYTES, parse_manifest, require_fields
 from gpo_ray.tables import ParquetSource
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMATS = {"bundle": 2}
+"""Format of each kind of result, 1 where it is not listed. Results of all earlier formats are read."""
 JSON_VALUES = 3_000_000
 """In a file of a result that a service may read: longer ones would hold up whatever else it does."""
 JOB_COPY = "/runtime_resources/working_dir_files/"
@@ -284,7 +285,7 @@ class Folder:
 
     def write_manifest(self, kind: str, files: dict[str, dict[str, Any]], **meta: Any) -> None:
         """Declare the folder complete; call it after every data file has been written."""
-        manifest = {"kind": kind, "format": FORMAT, "files": files, **meta}
+        manifest = {"kind": kind, "format": FORMATS.get(kind, 1), "files": files, **meta}
         self.write(MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
 
     def read_manifest(
@@ -306,11 +307,11 @@ class Folder:
         if not self.exists(MANIFEST):
             raise self.error(f"{self.uri}: no {MANIFEST}, so nothing complete is here{advice}")
         where = self.where(MANIFEST)
-        manifest = parse_manifest(self.read(MANIFEST, MOST_BYTES), where, self.error, advice)
+        manifest = parse_manifest(self.read(MANIFEST, MAX_BYTES), where, self.error, advice)
         found, version = manifest["kind"], manifest["format"]
         if found != kind:
             raise self.error(f"{self.uri}: holds {found!r}, expected {kind!r}{advice}")
-        if version != FORMAT:
+        if not 1 <= version <= FORMATS.get(kind, 1):
             raise self.error(f"{self.uri}: format {version} is not known to this version of gpo_ray{advice}")
         require_fields(manifest, fields or {}, where, self.error, advice)
         return manifest

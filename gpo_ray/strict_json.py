@@ -8,7 +8,7 @@ import re
 from functools import partial
 from typing import Any
 
-MOST_DEPTH = 64
+MAX_DEPTH = 64
 """Levels of lists and objects within one another; what is made here has less than ten."""
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
@@ -30,7 +30,7 @@ def parse_json(body: bytes, most_values: int | None = None, most_keys: int | Non
     Raises:
         TooMuchError: if there are more.
         ValueError: if it is not UTF-8 or not JSON, repeats a key, holds a number that a double cannot,
-            half a surrogate pair, or is nested in more than ``MOST_DEPTH`` levels.
+            half a surrogate pair, or is nested in more than ``MAX_DEPTH`` levels.
     """
     if most_values is not None:
         check_amount(body, most_values)
@@ -65,14 +65,14 @@ def check_value(value: Any, body: bytes) -> None:
         body: the text.
 
     Raises:
-        ValueError: if it is nested in more than ``MOST_DEPTH`` levels, or holds half a surrogate pair.
+        ValueError: if it is nested in more than ``MAX_DEPTH`` levels, or holds half a surrogate pair.
     """
     level, depth = [value], 0
     while level:
         level = [v for v in level if isinstance(v, (dict, list))]
         depth += 1
-        if level and depth > MOST_DEPTH:
-            raise ValueError(f"nested in more than {MOST_DEPTH} levels")
+        if level and depth > MAX_DEPTH:
+            raise ValueError(f"nested in more than {MAX_DEPTH} levels")
         level = [inner for v in level for inner in (v.values() if isinstance(v, dict) else v)]
     if b"\\ud" in body or b"\\uD" in body:
         try:

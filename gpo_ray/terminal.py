@@ -108,8 +108,8 @@ def is_verbose() -> bool:
 class Steps:
     """The steps of a command that take time: numbered, with what they did and how long it took.
 
-    On a terminal each shows a bar with elapsed and remaining time; elsewhere a line every half minute. Both
-    end in one line. Everything goes to standard error.
+    On a terminal each shows a bar with elapsed and remaining time; otherwise there is a line every half
+    minute. Both end in one line. Everything goes to standard error.
     """
 
     def __init__(self, name: str, count: int, shown: bool = True) -> None:

@@ -10,10 +10,10 @@ from gpo_ray.embedding.language_model import find_model, fingerprint
 from gpo_ray.embedding.store import Embeddings
 from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.model.bundle import BundleConfig, read_bundle, write_bundle
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.calibration import fit_prior
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.model.estimator import GroupPreferenceModel
-from gpo_ray.model.memory import QuestionMemory
+from gpo_ray.model.group_prior import KeyedGroupPrior
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question, question_key
 from gpo_ray.serving.backend import Predicted, Readiness, SlatePrediction
 from gpo_ray.training.engine import new_model
@@ -53,7 +53,7 @@ def write_small_bundle(folder, language_model, dataset):
         pooling=config.model.pooling,
     )
     arrays = PreferenceArrays.build(dataset, joined)
-    view = fit_memory(arrays, range(dataset.groups.num_rows - 2), np.arange(len(questions)), 2)
+    view = fit_prior(arrays, range(dataset.groups.num_rows - 2), np.arange(len(questions)), 2)
     about = BundleConfig(
         embedding_width=vectors[0].shape[1],
         embedding_fingerprint=joined.fingerprint,
@@ -63,7 +63,7 @@ def write_small_bundle(folder, language_model, dataset):
         model=config.model,
     )
     weights = new_model(about.embedding_width, config).state_dict()
-    memory = QuestionMemory(view.memory, {q.key: i for i, q in enumerate(questions)})
+    memory = KeyedGroupPrior(view.prior, {q.key: i for i, q in enumerate(questions)})
     write_bundle(folder, weights, about, {}, memory)
     return folder
 

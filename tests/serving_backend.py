@@ -17,9 +17,9 @@ from gpo_ray.embedding.store import Embeddings
 from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, write_bundle
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.calibration import fit_prior
 from gpo_ray.model.episodes import PreferenceArrays
-from gpo_ray.model.memory import QuestionMemory
+from gpo_ray.model.group_prior import KeyedGroupPrior
 from gpo_ray.serving.backend import Readiness
 from gpo_ray.serving.database import open_database
 from gpo_ray.serving.http import create_api
@@ -71,13 +71,13 @@ def small_bundle(encoder):
         pooling="mean",
     )
     data = PreferenceArrays.build(dataset, embeddings)
-    view = fit_memory(data, range(6), np.arange(12), 4)
+    view = fit_prior(data, range(6), np.arange(12), 4)
     keys = {q.key: i for i, q in enumerate(dataset.iter_questions())}
     model = new_model(encoder.width, CONFIG).eval()
     with torch.no_grad():
         model.prior_gate.copy_(torch.tensor([0.3, 0.6]))
     config = bundle_config(CONFIG, encoder.width)
-    return Bundle(model, config, {}, QuestionMemory(view.memory, keys))
+    return Bundle(model, config, {}, KeyedGroupPrior(view.prior, keys))
 
 
 def write_service_bundle(folder, language_model):
@@ -91,7 +91,7 @@ def write_service_bundle(folder, language_model):
             "embedding_dtype": "float32",
         }
     )
-    write_bundle(folder, bundle.model.state_dict(), config, {}, bundle.memory)
+    write_bundle(folder, bundle.model.state_dict(), config, {}, bundle.prior)
     return folder
 
 

@@ -31,7 +31,7 @@ def predict(
 ) -> None:
     """Adapt to a group from a few of its answers and predict its preferences over new questions."""
     gc.disable()  # of a process that ends soon, collecting takes a tenth of the time
-    from gpo_ray.predicting import predict_file
+    from gpo_ray.api import predict_file
 
     result = predict_file(bundle, context, questions, model, embeddings, progress(as_json))
     if as_json:

@@ -42,8 +42,8 @@ def cache_clear(as_json: Json = False) -> None:
     from gpo_ray.embedding.question_cache import clear_question_cache, question_cache_bytes
 
     nbytes = question_cache_bytes()
-    clear_question_cache()
     gone = clear_cache()
+    clear_question_cache()
     nbytes += sum(m.nbytes for m in gone)
     result = {"deleted": len(gone), "bytes": nbytes, "out": str(cache_folder())}
     report(result, as_json, "{deleted} converted models deleted ({bytes:,} bytes): {out}")

@@ -23,5 +23,5 @@ def report(result: dict[str, Any], as_json: bool, text: str) -> None:
 
 
 def progress(as_json: bool = False) -> bool:
-    """Whether to show progress: always to a person, and elsewhere unless only JSON was asked for."""
+    """Whether to show progress: always on a terminal, and otherwise unless only JSON was asked for."""
     return sys.stderr.isatty() or not as_json

@@ -183,10 +183,11 @@ def evaluate(
         capacity.check(evaluate_need())
         from gpo_ray.evaluation.protocol import EvaluationPlan
         from gpo_ray.evaluation.runner import evaluate as run
+        from gpo_ray.preferences.splits import SplitPlan
 
         plan = EvaluationPlan(named, context, steps, sizes, objective)
-        where = (address, progress(as_json), test_survey, max_test_groups)
-        result = run(survey, embeddings, out, plan, chosen, shares, seeds, *where)
+        splits = SplitPlan(chosen, shares, seeds, max_test_groups)
+        result = run(survey, embeddings, out, plan, splits, address, progress(as_json), test_survey)
     if not as_json:
         _show_scores(result, chosen)
     report(result, as_json, "report: {report}")

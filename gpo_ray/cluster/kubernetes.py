@@ -21,8 +21,8 @@ QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|)")
 UNITS = {"m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15} | {
     u: 1024.0**i for i, u in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), 1)
 }
-LEAST_MEMORY, MOST_MEMORY = 64 * 2**20, 32 * 2**40
-MOST_CPUS = 1024
+MIN_MEMORY, MAX_MEMORY = 64 * 2**20, 32 * 2**40
+MAX_CPUS = 1024
 
 
 def check_object(document: Document) -> Iterator[Problem]:
@@ -145,11 +145,10 @@ def _quantities(document: Document) -> Iterator[Problem]:
             if number is None:
                 yield document.problem(key, f"{amount!r} is not a quantity, such as 2, 500m or 16Gi")
             elif (
-                name in {"memory", "storage", "ephemeral-storage"}
-                and not LEAST_MEMORY <= number <= MOST_MEMORY
+                name in {"memory", "storage", "ephemeral-storage"} and not MIN_MEMORY <= number <= MAX_MEMORY
             ):
                 yield document.problem(key, f"{amount!r} is {number:g} bytes; write 16Gi for 16 GiB")
-            elif name == "cpu" and not 0 < number <= MOST_CPUS:
+            elif name == "cpu" and not 0 < number <= MAX_CPUS:
                 yield document.problem(key, f"{amount!r} is {number:g} cores")
             elif name == GPU and (number != int(number) or number < 1):
                 yield document.problem(key, f"{amount!r}: GPUs are whole")

@@ -227,7 +227,7 @@ def _serve(spec: dict[str, Any]) -> Any:
     try:
         found = parse_yaml(str(spec.get("serveConfigV2", "")), "spec.serveConfigV2", ConfigError)
     except ConfigError:
-        return None  # said elsewhere
+        return None  # another check says so
     return found[0] if found else None
 
 
@@ -269,5 +269,5 @@ def _read(
 
 def _all_calls(document: Document) -> Iterator[tuple[str, dict[str, str]]]:
     if document.kind == "RayJob":
-        with contextlib.suppress(ValueError):  # said elsewhere
+        with contextlib.suppress(ValueError):  # another check says so
             yield from map(split_call, calls(str(at(document.values, "spec", "entrypoint"))))

@@ -22,7 +22,7 @@ from gpo_ray.embedding.store import KIND, EmbeddingStore
 from gpo_ray.errors import EmbeddingError, GPOError, ResourceError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.ray_session import cluster_capacity, quiet_ray_data, stalled, told_session, worker_threads
-from gpo_ray.resources import Bundle, Capacity, Need, embed_need
+from gpo_ray.resources import Bundle, Capacity, ResourceRequest, embed_need
 from gpo_ray.terminal import Steps
 from gpo_ray.threads import physical_cores, use_threads
 
@@ -60,7 +60,7 @@ class EmbedConfig(BaseModel):
         """GPUs of each copy where it is to run."""
         return self.gpus_per_actor if self.gpus_per_actor is not None else float(capacity.gpus >= 1)
 
-    def need(self, capacity: Capacity) -> Need:
+    def need(self, capacity: Capacity) -> ResourceRequest:
         """What has to run at the same time there."""
         return embed_need(self.actors, self.cpus_per_actor, self.gpus_each(capacity))
 

@@ -230,7 +230,12 @@ def _load(source: ModelSource, dtype: Any, where: Mapping[str, Any]) -> tuple[An
 
 
 def _from_pretrained(auto_class: str, source: ModelSource, **kwargs: Any) -> Any:
-    import transformers
+    try:
+        import transformers
+    except ModuleNotFoundError as e:
+        raise EmbeddingError(
+            f"model {source.name}: reading texts needs {e.name}; install: pip install 'gpo-ray[embed]'"
+        ) from e
 
     with _quiet():
         try:

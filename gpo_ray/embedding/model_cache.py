@@ -193,7 +193,7 @@ def _finish(folder: Path, name: str) -> None:
 
 def _record(folder: Path) -> dict[str, Any] | None:
     """What was recorded of a folder, if its files are as they were."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         found = json.loads((folder / RECORD).read_text())
         if all((folder / name).stat().st_size == size for name, size in found["files"].items()):
             return dict(found)

@@ -26,7 +26,7 @@ MAX_BYTES = 256 * 2**20
 """Vectors kept at most; those that were not used for longest go."""
 WAIT = 2.0
 """Seconds for another process to be done; afterwards the cache is done without."""
-_LAYOUT = 1
+_LAYOUT = 2
 """Of the file; another one is another file."""
 
 logger = getLogger(__name__)
@@ -50,9 +50,12 @@ class QuestionCache:
             for key in keys:
                 name = self._name(key)
                 row = connection.execute(
-                    "SELECT width, vectors FROM questions WHERE name = ?", (name,)
+                    "SELECT width, vectors, digest FROM questions WHERE name = ? AND LENGTH(vectors) <= ?",
+                    (name, MAX_BYTES),
                 ).fetchone()
                 if row is not None:
+                    if _digest(name, row[0], row[1]) != row[2]:
+                        raise sqlite3.DatabaseError("damaged")
                     found[key] = np.frombuffer(row[1], np.float32).reshape(-1, row[0]).copy()
                     connection.execute("UPDATE questions SET used = ? WHERE name = ?", (time.time(), name))
 
@@ -61,13 +64,13 @@ class QuestionCache:
 
     def put(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
         """Keep vectors (R, E), by key."""
-        rows = [
-            (self._name(k), time.time(), v.shape[1], np.ascontiguousarray(v, np.float32).tobytes())
-            for k, v in vectors.items()
-        ]
+        rows = []
+        for key, vector in vectors.items():
+            name, data = self._name(key), np.ascontiguousarray(vector, np.float32).tobytes()
+            rows.append((name, time.time(), vector.shape[1], data, _digest(name, vector.shape[1], data)))
 
         def keep(connection: sqlite3.Connection) -> None:
-            connection.executemany("INSERT OR REPLACE INTO questions VALUES (?, ?, ?, ?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO questions VALUES (?, ?, ?, ?, ?)", rows)
             _evict(connection)
 
         _transaction(keep)
@@ -110,15 +113,20 @@ def _transaction(work: Callable[[sqlite3.Connection], None]) -> None:
         with contextlib.closing(sqlite3.connect(file, timeout=WAIT)) as connection, connection:
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS questions (name BLOB PRIMARY KEY, used REAL NOT NULL, "
-                "width INTEGER NOT NULL, vectors BLOB NOT NULL) WITHOUT ROWID"
+                "width INTEGER NOT NULL, vectors BLOB NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID"
             )
             work(connection)
     except (OSError, sqlite3.OperationalError) as e:
         logger.info("%s: %s", file, e)
-    except (sqlite3.DatabaseError, ValueError) as e:  # damaged: whoever comes next starts anew
+    except (sqlite3.DatabaseError, TypeError, ValueError) as e:  # damaged: whoever comes next starts anew
         logger.info("%s: %s", file, e)
         with contextlib.suppress(OSError):
             clear_question_cache()
+
+
+def _digest(name: bytes, width: int, vectors: bytes) -> bytes:
+    """What a row must be: SQLite itself does not notice a changed byte."""
+    return hashlib.sha256(b"%b %d %b" % (name, width, vectors)).digest()
 
 
 def _evict(connection: sqlite3.Connection) -> None:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from gpo_ray.config import TrainConfig, load_train_config
 from gpo_ray.errors import ConfigError
-from gpo_ray.evaluation.baselines import BASELINES, MetaTrain, Situation, answer, uniform
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.evaluation.baselines import BASELINES, BaselineTask, MetaTrain, answer, uniform
+from gpo_ray.model.calibration import fit_prior
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
-from gpo_ray.model.memory import task_prior
-from gpo_ray.model.posterior import MemoryView
+from gpo_ray.model.group_prior import task_prior
+from gpo_ray.model.posterior import PriorAtQuestions
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.alignment import accuracy
 from gpo_ray.preferences.splits import Split
@@ -28,7 +28,7 @@ METHODS = (*MODELS, *BASELINES)
 CURVE = (1, 2, 5, 10, 20, 50, 100, 200)
 """Context sizes of the context-size curve, as far as half of the test groups' answers allow."""
 
-Memories = tuple[MemoryView | None, MemoryView | None]
+Memories = tuple[PriorAtQuestions | None, PriorAtQuestions | None]
 """Answers to a split's training questions as a prior, of the training groups and of all meta-train groups:
 for meta-training and for test groups. None is fitted where it is needed."""
 
@@ -208,7 +208,7 @@ class _Method:
 
     arrays: PreferenceArrays
     predict: Predictor
-    prior: MemoryView | None = None
+    prior: PriorAtQuestions | None = None
     validation_alignment: float = np.nan
     """Of a method that is meta-trained."""
 
@@ -230,7 +230,9 @@ def _method(
         answers = [answer(BASELINES[name], train, t) for t in tasks]
         if all(a is None for a in answers):
             return None
-        return [uniform(Situation(train, t)) if a is None else a for t, a in zip(tasks, answers, strict=True)]
+        return [
+            uniform(BaselineTask(train, t)) if a is None else a for t, a in zip(tasks, answers, strict=True)
+        ]
 
     return _Method(arrays["mean"], predict)
 
@@ -256,8 +258,8 @@ def _meta_trained(
     if config.model.prior != "none":
         groups = arrays.group_numbers(split.meta_train_groups)
         context = config.validation.context_questions
-        elsewhere = split.protocol == "new-survey"
-        view = memories[1] or fit_memory(arrays, groups, questions, context, elsewhere)
+        cross_survey = split.protocol == "new-survey"
+        view = memories[1] or fit_prior(arrays, groups, questions, context, cross_survey)
     prior = None if view is None else task_prior(view, arrays)
     return _Method(
         arrays,

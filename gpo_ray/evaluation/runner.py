@@ -26,7 +26,7 @@ from gpo_ray.evaluation.summary import cells
 from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import OtherSurvey, join_surveys
-from gpo_ray.preferences.splits import Protocol, Split, draw_split
+from gpo_ray.preferences.splits import Protocol, Split, SplitPlan, draw_split
 from gpo_ray.ray_session import require, told_session, user_error, worker_threads
 from gpo_ray.resources import evaluate_need
 from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
@@ -59,15 +59,12 @@ def evaluate(
     embeddings: str,
     out: str,
     plan: EvaluationPlan,
-    protocol: Protocol,
-    fractions: Sequence[float],
-    seeds: int,
+    split_plan: SplitPlan,
     address: str | None = None,
     progress_bar: bool = False,
     test_survey: str | None = None,
-    max_test_groups: int | None = None,
 ) -> dict[str, Any]:
-    """Meta-train and score every method on ``fractions`` x ``seeds`` splits.
+    """Meta-train and score every method on every split.
 
     Writes ``splits.json`` (before anything is scored), ``results.parquet`` (a row for each group),
     ``results.json`` (the cells and statistics) and ``report.html``. Until then ``scored`` holds the splits
@@ -78,13 +75,10 @@ def evaluate(
         embeddings: folder of an embedding store with all their questions.
         out: folder to write.
         plan: methods and context sizes.
-        protocol: see :class:`~gpo_ray.preferences.splits.Split`.
-        fractions: shares for meta-training.
-        seeds: splits for each fraction.
+        split_plan: which splits to draw.
         address: of the Ray cluster.
         progress_bar: whether to show one.
         test_survey: folder of the survey to test on; for ``new-survey``, and only for it.
-        max_test_groups: most test groups of a split.
 
     Returns:
         ``cells``: a list of ``{method, protocol, fraction, seed, alignment, worst_group, ...}``;
@@ -97,8 +91,9 @@ def evaluate(
         GPOError: if data or settings are wrong, or the cluster is too small.
     """
     started = time.monotonic()
+    protocol = split_plan.protocol
     dataset, other = _load(survey, protocol, test_survey)
-    splits = _draw(dataset, protocol, fractions, seeds, other, max_test_groups)
+    splits = _draw(dataset, split_plan, other)
     arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), plan.poolings())
     folder = Folder(out, ConfigError)
     sources = {"survey": dataset.fingerprint(), "embeddings": fingerprint}
@@ -117,9 +112,9 @@ def evaluate(
 
 
 def _write(folder: Folder, title: dict[str, Any], rows: list[dict[str, Any]], result: dict[str, Any]) -> None:
-    from gpo_ray.evaluation.report import render_report  # with what draws, which the workers do not need
-
     """The tables and the report, ``results.json`` last."""
+    from gpo_ray.evaluation.report import render_report  # imports what draws, which the workers do not need
+
     folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
     folder.write("report.html", render_report(title, rows, result).encode())
     folder.write("results.json", json.dumps(result, indent=1, allow_nan=False).encode())
@@ -139,19 +134,12 @@ def _load(
     )
 
 
-def _draw(
-    dataset: PreferenceDataset,
-    protocol: Protocol,
-    fractions: Sequence[float],
-    seeds: int,
-    other: OtherSurvey | None,
-    max_test_groups: int | None,
-) -> list[Split]:
+def _draw(dataset: PreferenceDataset, plan: SplitPlan, other: OtherSurvey | None) -> list[Split]:
     """The splits of all distinct fractions and seeds, each with somebody to test on."""
     drawn = [
-        draw_split(dataset, fraction, seed, protocol, other=other, max_test_groups=max_test_groups)
-        for fraction in dict.fromkeys(fractions)
-        for seed in range(seeds)
+        draw_split(dataset, fraction, seed, plan.protocol, other=other, max_test_groups=plan.max_test_groups)
+        for fraction in dict.fromkeys(plan.fractions)
+        for seed in range(plan.seeds)
     ]
     if not drawn:
         raise ConfigError("at least one seed and one fraction are needed")

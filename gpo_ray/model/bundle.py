@@ -28,19 +28,19 @@ from torch import Tensor
 from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
 from gpo_ray.memory_left import memory_left
-from gpo_ray.model.calibration import MOST_GROUPS
+from gpo_ray.model.calibration import MAX_GROUPS
+from gpo_ray.model.group_prior import GroupPrior, KeyedGroupPrior, precision
 from gpo_ray.model.kernel import Floats
-from gpo_ray.model.memory import GroupMemory, QuestionMemory, precision
+from gpo_ray.model.response_model import COUNT, NominalResponseModel
 from gpo_ray.model.scales import PriorScales
-from gpo_ray.model.traits import COUNT, Traits
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.storage import MANIFEST, Folder
 
 KIND = "bundle"
 WEIGHTS, CONFIG, PROVENANCE = "model.safetensors", "config.json", "provenance.json"
 MEMORY, MEMORY_QUESTIONS = "memory.safetensors", "memory.json"
-MOST_FILES = 16
-MOST_BYTES = {CONFIG: 1_000_000, PROVENANCE: 128_000_000, MEMORY_QUESTIONS: 64_000_000}
+MAX_FILES = 16
+MAX_BYTES = {CONFIG: 1_000_000, PROVENANCE: 128_000_000, MEMORY_QUESTIONS: 64_000_000}
 HEADER = 1_000_000
 """Bytes of a file of tensors that are no tensors, at most."""
 
@@ -66,8 +66,8 @@ class BundleConfig(BaseModel):
     """The transformer."""
 
 
-class _Elsewhere(BaseModel):
-    """Of the memory that predicts where all of the context is of another survey."""
+class _CrossSurvey(BaseModel):
+    """Of the prior for a context of another survey."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -75,14 +75,25 @@ class _Elsewhere(BaseModel):
     scales: PriorScales
 
 
-class _MemoryQuestions(BaseModel):
+_SCALES_1 = {
+    "semantic": "outputscale",
+    "new_noise": "unseen_noise",
+    "new_semantic": "unseen_outputscale",
+    "threshold": "soft_threshold",
+    "evidence": "pseudo_count",
+    "stretch": "group_scale",
+}
+"""Names of hyperparameters in bundles of format 1, and what they are called now."""
+
+
+class _PriorQuestions(BaseModel):
     """Contents of ``memory.json``: number of responses by question key, in the order of the shares."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sizes: dict[str, Size] = Field(min_length=1)
     scales: PriorScales
-    elsewhere: _Elsewhere | None = None
+    cross_survey: _CrossSurvey | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class Bundle:
     model: GPOTransformer
     config: BundleConfig
     provenance: dict[str, Any]
-    memory: QuestionMemory | None = None
+    prior: KeyedGroupPrior | None = None
     """What the meta-train groups answered, for a model that takes a prior."""
     id: str = ""
     """Short hash of its contents; empty for one that was not read from a folder."""
@@ -103,7 +114,7 @@ def write_bundle(
     weights: dict[str, Tensor],
     config: BundleConfig,
     provenance: dict[str, Any],
-    memory: QuestionMemory | None = None,
+    prior: KeyedGroupPrior | None = None,
 ) -> None:
     """Write a bundle, manifest last."""
     folder = Folder(uri, BundleError)
@@ -112,8 +123,8 @@ def write_bundle(
         CONFIG: config.model_dump_json(indent=1).encode(),
         PROVENANCE: json.dumps(provenance, indent=1, allow_nan=False).encode(),
     }
-    if memory is not None:
-        contents |= _memory_files(memory)
+    if prior is not None:
+        contents |= _prior_files(prior)
     folder.publish(KIND, contents)
 
 
@@ -127,18 +138,18 @@ def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
     manifest = folder.read_manifest(KIND, hint="make it with: gpo train")
     _check_sizes(folder, manifest)
     try:
-        raw = folder.read_json(CONFIG, manifest, MOST_BYTES[CONFIG])
+        raw = folder.read_json(CONFIG, manifest, MAX_BYTES[CONFIG])
         config = parse(BundleConfig, raw, folder.where(CONFIG))
-        provenance = dict(folder.read_json(PROVENANCE, manifest, MOST_BYTES[PROVENANCE]))
+        provenance = dict(folder.read_json(PROVENANCE, manifest, MAX_BYTES[PROVENANCE]))
         model = _read_model(folder, manifest, config)
-        memory = None
+        prior = None
         if config.model.prior != "none":
-            memory = _read_memory(folder, manifest, config.embedding_width)
+            prior = _read_prior(folder, manifest, config.embedding_width)
     except MemoryError as e:
         raise BundleError(f"{folder}: is larger than the memory that is left") from e
     except (*_MISUNDERSTOOD, ConfigError, safetensors.SafetensorError) as e:
         raise BundleError(f"{folder}: a file cannot be understood: {e}") from e
-    return Bundle(model, config, provenance, memory, _content_id(manifest))
+    return Bundle(model, config, provenance, prior, _content_id(manifest))
 
 
 _MISUNDERSTOOD = (ArithmeticError, AttributeError, KeyError, RuntimeError, TypeError, ValueError)
@@ -147,9 +158,9 @@ _MISUNDERSTOOD = (ArithmeticError, AttributeError, KeyError, RuntimeError, TypeE
 def _check_sizes(folder: Folder, manifest: dict[str, Any]) -> None:
     """Refuse what is no bundle of ours before anything of it is read."""
     files = manifest["files"]
-    if len(files) > MOST_FILES:
+    if len(files) > MAX_FILES:
         raise BundleError(
-            f"{folder.where(MANIFEST)}: lists {len(files)} files, a bundle has at most {MOST_FILES}"
+            f"{folder.where(MANIFEST)}: lists {len(files)} files, a bundle has at most {MAX_FILES}"
         )
     total, left = sum(entry["bytes"] for entry in files.values()), memory_left()
     if left is not None and 2 * total > left:  # as bytes, and as what is made of them
@@ -188,65 +199,91 @@ def _content_id(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:12]
 
 
-def _memory_files(known: QuestionMemory) -> dict[str, bytes]:
-    memory = known.memory
-    tensors = {"shares": torch.from_numpy(memory.shares).float(), "x": torch.from_numpy(memory.x)}
-    if memory.expected is not None:
-        tensors["expected"] = torch.from_numpy(memory.expected).float()
-    if memory.traits is not None:
-        tensors["trait_loading"] = torch.from_numpy(memory.traits.loading).float()
-        tensors["trait_base"] = torch.from_numpy(memory.traits.base).float()
-    if memory.elsewhere is not None and memory.elsewhere.expected is not None:
-        tensors["expected_elsewhere"] = torch.from_numpy(memory.elsewhere.expected).float()
+def _prior_files(known: KeyedGroupPrior) -> dict[str, bytes]:
+    prior = known.prior
+    tensors = {"shares": torch.from_numpy(prior.shares).float(), "x": torch.from_numpy(prior.x)}
+    if prior.expected is not None:
+        tensors["expected"] = torch.from_numpy(prior.expected).float()
+    if prior.traits is not None:
+        tensors["trait_loading"] = torch.from_numpy(prior.traits.loading).float()
+        tensors["trait_base"] = torch.from_numpy(prior.traits.base).float()
+    if prior.cross_survey is not None and prior.cross_survey.expected is not None:
+        tensors["expected_cross_survey"] = torch.from_numpy(prior.cross_survey.expected).float()
     order = sorted(known.number, key=lambda key: known.number[key])
     values = {
-        "sizes": {key: int(memory.sizes[known.number[key]]) for key in order},
-        "scales": asdict(memory.scales),
+        "sizes": {key: int(prior.sizes[known.number[key]]) for key in order},
+        "scales": asdict(prior.scales),
     }
-    if memory.elsewhere is not None:
-        scales, columns = asdict(memory.elsewhere.scales), memory.elsewhere.x.shape[1]
-        values["elsewhere"] = {"columns": columns, "scales": scales}
+    if prior.cross_survey is not None:
+        scales, columns = asdict(prior.cross_survey.scales), prior.cross_survey.x.shape[1]
+        values["cross_survey"] = {"columns": columns, "scales": scales}
     return {
         MEMORY: save_tensors({k: v.contiguous() for k, v in tensors.items()}),
         MEMORY_QUESTIONS: json.dumps(values).encode(),
     }
 
 
-def _read_memory(folder: Folder, manifest: dict[str, Any], width: int) -> QuestionMemory:
-    raw = folder.read_json(MEMORY_QUESTIONS, manifest, MOST_BYTES[MEMORY_QUESTIONS])
-    values = parse(_MemoryQuestions, raw, folder.where(MEMORY_QUESTIONS))
+def _read_prior(folder: Folder, manifest: dict[str, Any], width: int) -> KeyedGroupPrior:
+    raw = folder.read_json(MEMORY_QUESTIONS, manifest, MAX_BYTES[MEMORY_QUESTIONS])
+    if manifest["format"] == 1:
+        raw = _renamed(raw)
+    values = parse(_PriorQuestions, raw, folder.where(MEMORY_QUESTIONS))
     sizes = np.asarray(list(values.sizes.values()), np.int64)
-    most = 8 * int(sizes.sum()) * (width + MOST_GROUPS + COUNT + 3) + HEADER
+    most = 8 * int(sizes.sum()) * (width + MAX_GROUPS + COUNT + 3) + HEADER
     tensors = load_tensors(folder.read_checked(MEMORY, manifest, most))
+    if manifest["format"] == 1:
+        tensors = {f"{k[:9]}cross_survey" if k[:9] == "expected_" else k: t for k, t in tensors.items()}
     shapes = {name: tuple(t.shape) for name, t in tensors.items()}
     groups, rows = max([1, *shapes.get("shares", ())[:1]]), int(sizes.sum())
     wanted: dict[str, tuple[int, ...]] = {"shares": (groups, rows), "x": (rows, width)}
     if values.scales.traits:
         wanted |= {"trait_loading": (rows, COUNT), "trait_base": (rows,)}
-    for name in ("expected", *(["expected_elsewhere"] if values.elsewhere else [])):
+    for name in ("expected", *(["expected_cross_survey"] if values.cross_survey else [])):
         if name in shapes:
             wanted[name] = (rows,)
-    if shapes != wanted or (values.elsewhere and values.elsewhere.columns > width):
+    if shapes != wanted or (values.cross_survey and values.cross_survey.columns > width):
         raise BundleError(f"{folder.where(MEMORY)}: shapes {shapes} do not fit {MEMORY_QUESTIONS}")
     _check_numbers(folder, tensors)
     shares: Floats = np.asfortranarray(tensors["shares"].numpy(), precision(groups))
     if np.isnan(shares).all(0).any():
         raise BundleError(f"{folder.where(MEMORY)}: holds a question that nobody answered")
     number = {key: i for i, key in enumerate(values.sizes)}
-    expected, expected_elsewhere = (
+    expected, expected_cross_survey = (
         tensors[name].double().numpy() if name in tensors else None
-        for name in ("expected", "expected_elsewhere")
+        for name in ("expected", "expected_cross_survey")
     )
     traits = None
     if values.scales.traits:
         loading, base = (tensors[name].double().numpy() for name in ("trait_loading", "trait_base"))
-        traits = Traits(loading, base, sizes)
-    x, elsewhere = tensors["x"].numpy(), None
-    if values.elsewhere is not None:
-        columns, scales = x[:, : values.elsewhere.columns], values.elsewhere.scales
-        elsewhere = GroupMemory(shares, columns, sizes, expected_elsewhere, scales=scales)
-    memory = GroupMemory(shares, x, sizes, expected, scales=values.scales, traits=traits, elsewhere=elsewhere)
-    return QuestionMemory(memory, number)
+        traits = NominalResponseModel(loading, base, sizes)
+    x, cross_survey = tensors["x"].numpy(), None
+    if values.cross_survey is not None:
+        columns, scales = x[:, : values.cross_survey.columns], values.cross_survey.scales
+        cross_survey = GroupPrior(shares, columns, sizes, expected_cross_survey, scales=scales)
+    prior = GroupPrior(
+        shares, x, sizes, expected, scales=values.scales, traits=traits, cross_survey=cross_survey
+    )
+    return KeyedGroupPrior(prior, number)
+
+
+def _renamed(values: Any) -> Any:
+    """The contents of ``memory.json`` of format 1, by the present names.
+
+    Beside ``sizes`` and ``scales`` it has one more key, that of the prior across surveys.
+    """
+    if not isinstance(values, dict):
+        return values
+    found = {k if k in ("sizes", "scales") else "cross_survey": v for k, v in values.items()}
+    if isinstance(found.get("cross_survey"), dict):
+        found["cross_survey"] = _scales_renamed(found["cross_survey"])
+    return _scales_renamed(found)
+
+
+def _scales_renamed(values: dict[str, Any]) -> dict[str, Any]:
+    scales = values.get("scales")
+    if not isinstance(scales, dict):
+        return values
+    return values | {"scales": {_SCALES_1.get(k, k): v for k, v in scales.items()}}
 
 
 def _check_numbers(folder: Folder, tensors: dict[str, Tensor]) -> None:

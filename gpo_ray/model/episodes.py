@@ -200,7 +200,7 @@ class Task:
     group: int
     context: Ints
     target: Ints
-    hidden: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    masked: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """Target questions whose answers by the meta-train groups are withheld from the prior."""
     weight: float = 1.0
     """Of the group in the loss."""
@@ -230,7 +230,7 @@ def draw_tasks(
     contexts = int(rng.integers(*config.context_questions, endpoint=True))
     targets = int(rng.integers(*config.target_questions, endpoint=True))
     order = rng.permutation(questions)
-    hidden = questions[rng.random(len(questions)) < config.hidden_prior]
+    masked = questions[rng.random(len(questions)) < config.hidden_prior]
     chosen = list(groups)
     if len(chosen) > config.groups:
         chosen = [chosen[i] for i in rng.choice(len(chosen), config.groups, replace=False)]
@@ -244,7 +244,7 @@ def draw_tasks(
             c = min(max(1, round(len(mine) * c / (c + t))), len(mine) - 1)
             t = len(mine) - c
         target = mine[c : c + t]
-        tasks.append(Task(g, mine[:c], target, target[np.isin(target, hidden)]))
+        tasks.append(Task(g, mine[:c], target, target[np.isin(target, masked)]))
     return tasks
 
 
@@ -310,7 +310,7 @@ def _with_prior(
     values, known = torch.zeros(target.numel()), torch.zeros(target.numel(), dtype=torch.bool)
     values[place] = torch.from_numpy(np.concatenate([p for p, _ in priors])).float()
     known[place] = torch.from_numpy(np.concatenate([k for _, k in priors]))
-    return Points(target, prior=values.view_as(target), known=known.view_as(target))
+    return Points(target, prior=values.view_as(target), seen=known.view_as(target))
 
 
 def _pad(rows: Sequence[Ints]) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
+from gpo_ray.model.covariance import PriorInputs
 from gpo_ray.model.kernel import Floats
 from gpo_ray.model.likelihood import slate_log_softmax
-from gpo_ray.model.posterior import Conditioned, Posterior, Side
+from gpo_ray.model.posterior import ConditionedPrior, Posterior
 from gpo_ray.model.transformer import ContextCache, Points
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
 
@@ -37,9 +38,9 @@ class GroupPreferenceModel:
         self._device = device
         self.config: BundleConfig = bundle.config
         self.provenance: dict[str, Any] = bundle.provenance
-        self._memory = bundle.memory
+        self._prior = bundle.prior
         # training keeps the transformer out where it gains nothing over the prior
-        self._prior_alone = bundle.memory is not None and not bool(bundle.model.prior_gate.any())
+        self._prior_alone = bundle.prior is not None and not bool(bundle.model.prior_gate.any())
 
     @classmethod
     def load(cls, uri: str | os.PathLike[str], device: str = "cpu") -> GroupPreferenceModel:
@@ -105,10 +106,10 @@ class GroupPreferenceModel:
             with torch.inference_mode():
                 rows = torch.split(self._model.project(torch.from_numpy(x).to(self._device)), sizes)
                 projected = [r.clone() for r in rows]  # one question kept must not keep all of them
-        sides: list[Side | None] = [None] * len(arrays)
-        if self._memory is not None:
-            sides = [*self._memory.sides(x, sizes, keys or [None] * len(arrays))]
-        return [PreparedQuestion(*values) for values in zip(sizes, projected, sides, strict=True)]
+        priors: list[PriorInputs | None] = [None] * len(arrays)
+        if self._prior is not None:
+            priors = [*self._prior.inputs(x, sizes, keys or [None] * len(arrays))]
+        return [PreparedQuestion(*values) for values in zip(sizes, projected, priors, strict=True)]
 
     def seen(self, keys: Sequence[str | None], sizes: Sequence[int]) -> list[bool] | None:
         """Whether meta-train groups answered each question; None for a model without a prior.
@@ -117,9 +118,9 @@ class GroupPreferenceModel:
             keys: of the questions, as in :meth:`adapt`.
             sizes: how many responses each has.
         """
-        if self._memory is None:
+        if self._prior is None:
             return None
-        return [bool(place >= 0) for place in self._memory.place(keys, sizes)]
+        return [bool(index >= 0) for index in self._prior.question_index(keys, sizes)]
 
     def adapt_prepared(
         self, questions: Sequence[PreparedQuestion], shares: Sequence[Sequence[float] | Floats]
@@ -146,8 +147,8 @@ class GroupPreferenceModel:
                 index = torch.arange(len(y), device=self._device)[None]
                 points = Points(index, torch.from_numpy(y).float()[None].to(self._device))
                 cache = self._model.encode_context(_projected(questions), points)
-        sides = [q.side for q in questions if q.side is not None]
-        conditioned = self._memory.conditioned(sides, y) if self._memory is not None else None
+        priors = [q.prior for q in questions if q.prior is not None]
+        conditioned = self._prior.conditioned(priors, y) if self._prior is not None else None
         return AdaptedGroup(self, cache, conditioned)
 
     def predict_prepared(
@@ -191,8 +192,8 @@ class GroupPreferenceModel:
         target = Points(index.to(self._device))
         if log_prior is not None:
             prior, known = torch.zeros(real.shape), torch.zeros(real.shape, dtype=torch.bool)
-            prior[real], known[real] = log_prior, torch.from_numpy(np.concatenate([p.known for p in priors]))
-            target = replace(target, prior=prior.to(self._device), known=known.to(self._device))
+            prior[real], known[real] = log_prior, torch.from_numpy(np.concatenate([p.seen for p in priors]))
+            target = replace(target, prior=prior.to(self._device), seen=known.to(self._device))
         caches = [group.cache for group, _ in asked if group.cache is not None]
         mean, _ = self._model.decode(projected, ContextCache.padded(caches), target)
         return mean[real.to(self._device)]
@@ -203,18 +204,18 @@ class PreparedQuestion:
     """What is known of a question with R responses before any group is.
 
     ``projected`` (R, D): the transformer's first layer of their embeddings, None where the prior predicts
-    alone; ``side``: the prior there. Made by :meth:`GroupPreferenceModel.prepare`.
+    alone; ``prior``: the prior there. Made by :meth:`GroupPreferenceModel.prepare`.
     """
 
     size: int
     projected: Tensor | None
-    side: Side | None
+    prior: PriorInputs | None
 
     @property
     def nbytes(self) -> int:
         """Memory that it takes, to within small change."""
         own = self.projected.nbytes if self.projected is not None else 0
-        return own + (self.side.nbytes if self.side is not None else 0)
+        return own + (self.prior.nbytes if self.prior is not None else 0)
 
 
 def _projected(questions: Sequence[PreparedQuestion]) -> Tensor:
@@ -252,7 +253,7 @@ class AdaptedGroup:
     """A group whose context has been encoded; made by :meth:`GroupPreferenceModel.adapt`."""
 
     def __init__(
-        self, model: GroupPreferenceModel, cache: ContextCache | None, conditioned: Conditioned | None
+        self, model: GroupPreferenceModel, cache: ContextCache | None, conditioned: ConditionedPrior | None
     ) -> None:
         self._model = model
         self.cache = cache
@@ -262,7 +263,7 @@ class AdaptedGroup:
     def size(self) -> int:
         """Responses of the answered questions, C."""
         if self.conditioned is not None:
-            return len(self.conditioned.surprise)
+            return len(self.conditioned.residual)
         return self.cache.layers[0][0].shape[2] if self.cache is not None else 0
 
     @property
@@ -275,8 +276,8 @@ class AdaptedGroup:
         """What the prior says of some questions; None without one."""
         if self.conditioned is None:
             return None
-        sides = [q.side for q in questions if q.side is not None]
-        return self.conditioned.posterior(Side.joined(sides, self.conditioned.elsewhere))
+        priors = [q.prior for q in questions if q.prior is not None]
+        return self.conditioned.posterior(PriorInputs.joined(priors, self.conditioned.cross_survey))
 
     def predict(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None

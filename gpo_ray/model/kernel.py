@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
 
-LEAST_SHARE = 1e-4
+MIN_SHARE = 1e-4
 LENGTH = 1.2
 """Median squared distance between responses, in units of which the kernel falls by 1/e."""
 
@@ -135,7 +135,7 @@ def normalized(scores: Array, sizes: NDArray[np.int64]) -> Array:
         scores: (N,).
         sizes: number of responses of each question, summing to N.
     """
-    clipped = np.maximum(scores, LEAST_SHARE)
+    clipped = np.maximum(scores, MIN_SHARE)
     starts = np.cumsum(sizes) - sizes
     return np.asarray(clipped / np.repeat(np.add.reduceat(clipped, starts), sizes))
 

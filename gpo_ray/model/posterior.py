@@ -1,13 +1,16 @@
-"""What the memory of the meta-train groups expects of a group, given some of its answers.
+"""The posterior of a group's shares, given some of its answers: Gaussian process regression.
 
-Shapes: G meta-train groups, M responses of the questions in memory, N responses of the questions
+The prior (:mod:`gpo_ray.model.group_prior`) is evaluated at the questions of the context and at the target
+questions (:class:`PriorInputs`), their covariances are computed (:class:`CrossCovariance`), and the prior is
+conditioned on the answers (:class:`ConditionedPrior`), as in Rasmussen and Williams (2006), section 2.2.
+
+Shapes: G meta-train groups, M responses of seen questions, N responses of the questions
 asked about, C context rows, T target rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,35 +18,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from gpo_ray.model.covariance import CrossCovariance, PriorInputs
 from gpo_ray.model.episodes import Ints, spans
 from gpo_ray.model.kernel import (
     Array,
     Floats,
     RBFKernel,
-    Standardized,
     columns,
     nearest_covariance,
     normalized,
-    scaled_by_shares,
 )
 from gpo_ray.model.scales import PriorScales
 
 if TYPE_CHECKING:
-    from gpo_ray.model.memory import GroupMemory
-    from gpo_ray.model.traits import Traits
+    from gpo_ray.model.group_prior import GroupPrior
+    from gpo_ray.model.response_model import NominalResponseModel
 
-NUGGET = 0.02
-"""Variance of a log-share that is a question's own, relative to what the embeddings explain."""
 TABLE_BYTES = 1 << 28
 """Largest table of the similarities of all pairs of a view's responses: 5,792 of them. Where there are more,
 similarities are computed as they are asked for."""
-LEAST_BOTH = 10
-"""Fewest groups by which a covariance over those who answered both questions is divided."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """All pairs of a view's responses (N, E)."""
+    """Similarities of all pairs of responses with embeddings ``x`` (N, E)."""
 
     x: NDArray[np.float32]
     kernel: RBFKernel
@@ -61,39 +59,41 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class MemoryView:
-    """A memory as seen from N responses of some questions.
+class PriorAtQuestions:
+    """The prior at N responses of some questions.
 
-    ``place``: number of each question in memory, and ``column`` (N,) of each response, -1 for new ones.
-    What is estimated as if they were new: ``mean`` (N,), ``deviation`` (G, N) and ``spread`` (N,), the
-    unexplained variance of a log-share. ``root`` (M, N') of the explained covariance of the N' rows of new
-    questions, by the M that they are estimated from; ``without`` (G, N) the mean estimated without each
-    group, no rows where that was not asked for; ``pairs``, what is the same for all groups;
-    ``elsewhere``, that of the memory's ``elsewhere``.
+    ``question_index`` is the number of each question in the prior, and ``response_index`` (N,) that of each
+    response; both are -1 for unseen questions, which no meta-train group answered. ``mean`` (N,),
+    ``deviation`` (G, N) and ``conditional_variance`` (N,), the variance of a log-share that the embeddings
+    leave unexplained, are estimated as if all questions were unseen. ``whitened`` (M, N') is the whitened
+    cross-covariance between the M responses that the estimates rest on and the N' responses of unseen
+    questions. ``leave_out`` (G, N) is the mean estimated without each group; it has no rows where that was
+    not asked for. ``pairs`` holds similarities, which are the same for all groups. ``cross_survey`` is the
+    same for the prior's ``cross_survey``.
     """
 
-    memory: GroupMemory
+    prior: GroupPrior
     x: NDArray[np.float32]
     sizes: Ints
-    place: Ints
+    question_index: Ints
     offsets: Ints
-    column: Ints
+    response_index: Ints
     mean: Array
     deviation: Floats
-    spread: Array
-    root: NDArray[np.float32]
+    conditional_variance: Array
+    whitened: NDArray[np.float32]
     kernel: RBFKernel
-    without: Array
+    leave_out: Array
     pairs: Pairs
-    elsewhere: MemoryView | None = None
+    cross_survey: PriorAtQuestions | None = None
 
     def posterior(
         self,
         context: Ints,
         y: Array,
         target: Ints,
-        without: int | None = None,
-        hidden: Ints | None = None,
+        leave_out: int | None = None,
+        masked: Ints | None = None,
     ) -> Posterior:
         """A group's shares, given its answers.
 
@@ -101,50 +101,54 @@ class MemoryView:
             context: numbers of the questions it answered.
             y: (C,) its shares there, end to end.
             target: numbers of the questions to predict.
-            without: a group of the data set to leave out, so that training does not see its answers.
-            hidden: target questions to treat as new.
+            leave_out: a group of the data set to leave out, so that training does not see its answers.
+            masked: target questions to treat as unseen.
         """
-        if self.elsewhere is not None and (self.place[context] < 0).all():
-            return self.elsewhere.posterior(context, y, target, without, hidden)
-        given, asked = self.sides(context, target, without, hidden)
-        return Conditioned.given(given, y, self.memory, self.kernel).posterior(asked)
+        if self.cross_survey is not None and (self.question_index[context] < 0).all():
+            return self.cross_survey.posterior(context, y, target, leave_out, masked)
+        given, asked = self.joint_inputs(context, target, leave_out, masked)
+        return ConditionedPrior.condition_on(given, y, self.prior, self.kernel).posterior(asked)
 
-    def sides(
-        self, context: Ints, target: Ints, without: int | None = None, hidden: Ints | None = None
-    ) -> tuple[Side, Side]:
-        """The prior at context and targets, to be asked about each other alone.
+    def joint_inputs(
+        self, context: Ints, target: Ints, leave_out: int | None = None, masked: Ints | None = None
+    ) -> tuple[PriorInputs, PriorInputs]:
+        """The prior at the context and at the targets, whose covariance with each other is then computed.
 
-        Arguments as in :meth:`posterior`.
+        The arguments are those of :meth:`posterior`.
         """
         table = self.pairs.similarity
-        return self._side(context, without, None, table), self._side(target, without, hidden, table)
+        return self._inputs(context, leave_out, None, table), self._inputs(target, leave_out, masked, table)
 
-    def side(self, questions: Ints, without: int | None = None, hidden: Ints | None = None) -> Side:
-        """The prior of some questions' rows, to be asked about beside those of any view of the memory.
+    def inputs(
+        self, questions: Ints, leave_out: int | None = None, masked: Ints | None = None
+    ) -> PriorInputs:
+        """The prior at some questions, for covariances with the inputs of any view of the same prior.
 
-        Arguments as in :meth:`posterior`.
+        The arguments are those of :meth:`posterior`.
         """
-        return self._side(questions, without, hidden, None)
+        return self._inputs(questions, leave_out, masked, None)
 
-    def _side(self, questions: Ints, without: int | None, hidden: Ints | None, table: Array | None) -> Side:
+    def _inputs(
+        self, questions: Ints, leave_out: int | None, masked: Ints | None, table: Array | None
+    ) -> PriorInputs:
         rows, sizes = spans(self.offsets, questions), self.sizes[questions]
         # groups by rows is large where there are many people: in place, and no more than needed
-        column = self.column[rows]
-        residual = columns(self.memory.shares, column)
-        residual[:, column < 0] = np.nan
-        out = None if without is None else self.memory.number.get(without)
+        response_index = self.response_index[rows]
+        residual = columns(self.prior.shares, response_index)
+        residual[:, response_index < 0] = np.nan
+        out = None if leave_out is None else self.prior.number.get(leave_out)
         if out is not None:
             residual[out] = np.nan
         missing = np.isnan(residual)
         np.copyto(residual, 0.0, where=missing)
         answered = len(residual) - np.count_nonzero(missing, axis=0)
         known = answered > 0
-        if hidden is not None:
-            known &= ~np.repeat(np.isin(questions, hidden), sizes)
-        mean = self.mean[rows] if out is None or not len(self.without) else self.without[out, rows]
-        evidence = np.where(np.isnan(mean), 0.0, self.memory.scales.evidence)
-        total = residual.sum(0, dtype=np.float64) + np.nan_to_num(mean) * evidence
-        weighed = total / np.maximum(answered + evidence, 1e-9)
+        if masked is not None:
+            known &= ~np.repeat(np.isin(questions, masked), sizes)
+        mean = self.mean[rows] if out is None or not len(self.leave_out) else self.leave_out[out, rows]
+        pseudo_count = np.where(np.isnan(mean), 0.0, self.prior.scales.pseudo_count)
+        total = residual.sum(0, dtype=np.float64) + np.nan_to_num(mean) * pseudo_count
+        weighed = total / np.maximum(answered + pseudo_count, 1e-9)
         residual -= weighed
         np.copyto(residual, 0.0, where=missing)
         if not known.all():
@@ -152,42 +156,42 @@ class MemoryView:
             missing[:, ~known] = False
         if out is not None:
             missing[out] = True
-        if self.memory.scales.stretch != 1:
-            residual *= np.where(self.memory.single, 1.0, self.memory.scales.stretch)[:, None]
-        return Side(
+        if self.prior.scales.group_scale != 1:
+            residual *= np.where(self.prior.single, 1.0, self.prior.scales.group_scale)[:, None]
+        return PriorInputs(
             view=self.offsets,
             questions=questions,
-            place=self.place[questions],
+            question_index=self.question_index[questions],
             sizes=sizes,
-            known=known,
+            seen=known,
             answered=(~missing).astype(np.float32),
             mean=np.where(known, weighed, mean),
             residual=residual,
             groups=len(residual) - (out is not None),
             count=(len(missing) - np.count_nonzero(missing, axis=0)).astype(np.float64),
             squares=np.einsum("gn,gn->n", residual, residual, dtype=np.float64),
-            spread=np.where(known, 0.0, self.spread[rows]),
+            conditional_variance=np.where(known, 0.0, self.conditional_variance[rows]),
             x=self.kernel.standardized(self.x[rows] if table is None else self.x[:0]),
             rows=rows,
             table=table,
-            root=None if known.all() else self._explained(rows),
+            whitened=None if known.all() else self._whitened(rows),
         )
 
     @cached_property
-    def new(self) -> Ints:
-        """(N,) column in ``root`` of each row, -1 of those in memory."""
-        new = self.column < 0
-        return np.where(new, np.cumsum(new) - 1, -1)
+    def unseen_index(self) -> Ints:
+        """(N,) column in ``whitened`` of each response, -1 for seen questions."""
+        unseen = self.response_index < 0
+        return np.where(unseen, np.cumsum(unseen) - 1, -1)
 
-    def _explained(self, rows: Ints) -> NDArray[np.float32]:
-        """The root of some rows (M, N'), 0 for those in memory."""
-        new = self.new[rows]
-        root = np.zeros((len(self.root), len(rows)), np.float32)
-        root[:, new >= 0] = self.root[:, new[new >= 0]]
-        return root
+    def _whitened(self, rows: Ints) -> NDArray[np.float32]:
+        """The whitened cross-covariance (M, N') of some rows, 0 for responses of seen questions."""
+        unseen = self.unseen_index[rows]
+        whitened = np.zeros((len(self.whitened), len(rows)), np.float32)
+        whitened[:, unseen >= 0] = self.whitened[:, unseen[unseen >= 0]]
+        return whitened
 
     def _deviation(self, rows: Ints, out: int | None) -> Floats:
-        """The groups' deviations (G, N') estimated as if new, 0 for the one that is left out."""
+        """The groups' deviations (G, N'), extrapolated as for unseen questions; 0 for the group left out."""
         deviation = columns(self.deviation, rows)
         if out is not None:
             own = deviation[out] / max(1, len(deviation) - 1)  # the mean of the others moves by this
@@ -197,55 +201,58 @@ class MemoryView:
 
 
 @dataclass(frozen=True)
-class Conditioned:
-    """A group whose answers have been taken in, ready for any targets.
+class ConditionedPrior:
+    """The prior conditioned on a group's answers, ready for any targets.
 
-    ``context``, the prior there, and what its rows have in ``common``; ``surprise`` (C,), the answers less
-    what was expected; ``trait`` (K,), None where traits do not count.
+    ``context`` is the prior at the questions answered and ``common`` their covariance; ``residual`` (C,) is
+    the answers less the prior mean; ``trait`` (K,) is the group's position in the nominal response model,
+    None where that model has no weight.
     """
 
     scales: PriorScales
-    traits: Traits | None
+    traits: NominalResponseModel | None
     kernel: RBFKernel
-    context: Side
-    common: Common
-    surprise: Array
+    context: PriorInputs
+    common: CrossCovariance
+    residual: Array
     trait: Array | None
-    elsewhere: bool = False
-    """Whether no question of the context was in memory, so that targets too have to be sides elsewhere."""
+    cross_survey: bool = False
+    """Whether all questions of the context are unseen, so that the ``cross_survey`` prior was conditioned."""
 
     @classmethod
-    def given(cls, context: Side, y: Array, memory: GroupMemory, kernel: RBFKernel) -> Conditioned:
-        """Take in a group's answers.
+    def condition_on(
+        cls, context: PriorInputs, y: Array, prior: GroupPrior, kernel: RBFKernel
+    ) -> ConditionedPrior:
+        """Condition the prior on a group's answers.
 
         Args:
-            context: the prior at the questions it answered.
-            y: (C,) its shares there, end to end.
-            memory: that the prior is of.
-            kernel: of that memory.
+            context: the prior at the questions that the group answered.
+            y: (C,) its shares of their responses, end to end.
+            prior: the prior that ``context`` was made from.
+            kernel: its kernel.
         """
-        scales, traits = memory.scales, memory.traits
+        scales, traits = prior.scales, prior.traits
         trait = None
         if scales.traits and traits is not None:
-            inside = context.place >= 0
-            trait = traits.mode(context.place[inside], y[np.repeat(inside, context.sizes)])
-        common = Common.of(context, context, scales, kernel)
+            inside = context.question_index >= 0
+            trait = traits.mode(context.question_index[inside], y[np.repeat(inside, context.sizes)])
+        common = CrossCovariance.of(context, context, scales, kernel)
         return cls(scales, traits, kernel, context, common, y - context.mean, trait)
 
     @cached_property
-    def _known(self) -> Array:
-        """(C, C) lower Cholesky factor of the answers' covariance, for predicting known questions."""
+    def _seen_factor(self) -> Array:
+        """(C, C) lower Cholesky factor of the answers' covariance, for predicting seen questions."""
         return self._factor(self.scales)
 
     @cached_property
-    def _new(self) -> Array:
-        """Likewise, for predicting new ones."""
-        return self._known if self.scales.alike else self._factor(self.scales.for_new)
+    def _unseen_factor(self) -> Array:
+        """(C, C) lower Cholesky factor of the answers' covariance, for predicting unseen questions."""
+        return self._seen_factor if self.scales.alike else self._factor(self.scales.for_unseen)
 
     def _factor(self, scales: PriorScales) -> Array:
         c = self.context
         covariance = self.common.covariance(c, c, scales)
-        if scales.threshold:
+        if scales.soft_threshold:
             covariance = nearest_covariance(covariance)
         noise = scales.noise * np.maximum(c.mean * (1 - c.mean), 1e-3)
         factor, _ = cho_factor(covariance + c.own_covariance() + np.diag(noise), lower=True)
@@ -253,211 +260,58 @@ class Conditioned:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes once it has been asked about both kinds, to within small change."""
+        """Bytes that this takes after seen and unseen questions were predicted, apart from small arrays."""
         squares = 4 if self.scales.alike else 5  # one or two factors, and what is in common
-        return squares * self.surprise.nbytes * len(self.surprise) + self.context.nbytes
+        return squares * self.residual.nbytes * len(self.residual) + self.context.nbytes
 
-    def posterior(self, target: Side, common: Common | None = None) -> Posterior:
+    def posterior(self, target: PriorInputs, common: CrossCovariance | None = None) -> Posterior:
         """The group's shares.
 
         Args:
-            target: from any view of the same memory.
-            common: of the target and the context, if that is known already.
+            target: the prior at the targets, from any view of the same prior.
+            common: covariance of target and context, if it was computed before.
         """
         t = target
-        common = common or Common.of(t, self.context, self.scales, self.kernel)
-        if self.scales.alike or t.known.all():
-            scores, sd = self._predicted(t, common, self.scales, self._known)
+        common = common or CrossCovariance.of(t, self.context, self.scales, self.kernel)
+        if self.scales.alike or t.seen.all():
+            scores, sd = self._predicted(t, common, self.scales, self._seen_factor)
         else:
-            scores, sd = self._predicted(t, common, self.scales.for_new, self._new)
-            if t.known.any():
-                known = self._predicted(t, common, self.scales, self._known)
-                scores, sd = np.where(t.known, known, (scores, sd))
+            scores, sd = self._predicted(t, common, self.scales.for_unseen, self._unseen_factor)
+            if t.seen.any():
+                known = self._predicted(t, common, self.scales, self._seen_factor)
+                scores, sd = np.where(t.seen, known, (scores, sd))
         shares = self._with_traits(normalized(scores, t.sizes), t)
-        return Posterior(shares, sd, t.known, np.where(t.known, *self.scales.widths) * sd)
+        return Posterior(shares, sd, t.seen, np.where(t.seen, *self.scales.widths) * sd)
 
-    def _predicted(self, t: Side, common: Common, scales: PriorScales, factor: Array) -> tuple[Array, Array]:
+    def _predicted(
+        self, t: PriorInputs, common: CrossCovariance, scales: PriorScales, factor: Array
+    ) -> tuple[Array, Array]:
         """Means and standard deviations (T,) of the shares."""
         cross = common.covariance(t, self.context, scales)
         gain = cho_solve((factor, True), cross.T).T
         variance = t.variance(scales) - (gain * cross).sum(1)
-        return t.mean + gain @ self.surprise, np.sqrt(np.maximum(variance, t.own(scales)))
+        return t.mean + gain @ self.residual, np.sqrt(np.maximum(variance, t.own(scales)))
 
-    def _with_traits(self, shares: Array, t: Side) -> Array:
+    def _with_traits(self, shares: Array, t: PriorInputs) -> Array:
         """The shares (T,), averaged with those of the nominal response model where that has any."""
         if self.traits is None or self.trait is None or not self.scales.traits:
             return shares
-        weight, asked = self.scales.traits, t.known[np.cumsum(t.sizes) - t.sizes]
+        weight, asked = self.scales.traits, t.seen[np.cumsum(t.sizes) - t.sizes]
         mixed = shares.copy()
-        mixed[t.known] *= 1 - weight
-        mixed[t.known] += weight * self.traits.shares(self.trait, t.place[asked])
+        mixed[t.seen] *= 1 - weight
+        mixed[t.seen] += weight * self.traits.shares(self.trait, t.question_index[asked])
         return mixed
-
-
-@dataclass(frozen=True)
-class Common:
-    """What two sets of rows have in common, whatever noise and semantic variance are.
-
-    ``answers`` (A, B), the covariance of the meta-train groups' answers; ``similarity`` (A, B) of the
-    embeddings, and the part of it that is ``new`` (A, B), which memory leaves open; None where neither
-    counts.
-    """
-
-    answers: Array
-    similarity: Array | None
-    new: Array | None
-
-    @classmethod
-    def of(cls, a: Side, b: Side, scales: PriorScales, kernel: RBFKernel) -> Common:
-        """That of two sides, with similarity only where the scales or new questions ask for it."""
-        answers = together(a, b, scales.threshold)
-        roots = None if a.root is None or b.root is None else (a.root, b.root)
-        if not (roots or scales.semantic or scales.for_new.semantic):
-            return cls(answers, None, None)
-        if a.table is not None and a.table is b.table:
-            similarity = a.table[a.rows[:, None], b.rows]
-        else:
-            similarity = kernel.between(a.x, b.x)
-        if roots is None:
-            return cls(answers, similarity, None)
-        new = np.where(a.known[:, None] | b.known, 0.0, similarity - roots[0].T @ roots[1])
-        return cls(answers, similarity, new)
-
-    def covariance(self, a: Side, b: Side, scales: PriorScales) -> Array:
-        """Covariance (A, B) of a group's shares there, without what is a question's own."""
-        latent = self.new
-        if self.similarity is not None and scales.semantic:
-            semantic = scales.semantic * self.similarity
-            latent = semantic if latent is None else semantic + latent
-        return self.answers if latent is None else scaled_by_shares(latent, a, b) + self.answers
-
-
-def together(a: Side, b: Side, threshold: float) -> Array:
-    """Covariance (A, B) of the meta-train groups' answers."""
-    products = a.residual.T @ b.residual
-    if not threshold:
-        return np.asarray(products / max(1, a.groups))
-    both = np.maximum((a.answered.T @ b.answered).astype(np.float64), LEAST_BOTH)
-    chance = threshold * np.outer(a.deviation, b.deviation) / np.sqrt(both)
-    if a.view is b.view:
-        chance[np.repeat(a.questions, a.sizes)[:, None] == np.repeat(b.questions, b.sizes)] = 0
-    covariance = products / both
-    return np.asarray(np.sign(covariance) * np.maximum(np.abs(covariance) - chance, 0))
-
-
-@dataclass(frozen=True)
-class Side:
-    """The prior at the N rows of some questions, one side of a covariance.
-
-    ``questions``: their numbers in the view whose offsets ``view`` is; ``place``: their numbers in memory;
-    ``known`` (N,), True where groups in memory answered; ``answered`` and ``residual`` (G, N), 0 for a group
-    that is left out, of ``groups`` others, with ``count`` and ``squares`` (N,), their sums; ``mean`` and
-    ``spread`` (N,); ``x``, the embeddings, none where ``table`` holds the similarities of the view's
-    ``rows``; ``root`` (M, N), None if all are known; ``elsewhere``, the same in the memory's ``elsewhere``,
-    if that may be asked for.
-    """
-
-    view: Ints
-    questions: Ints
-    place: Ints
-    sizes: Ints
-    known: NDArray[np.bool_]
-    answered: NDArray[np.float32]
-    mean: Array
-    residual: Floats
-    groups: int
-    count: Array
-    squares: Array
-    spread: Array
-    x: Standardized
-    root: NDArray[np.float32] | None
-    rows: Ints
-    table: Array | None = None
-    elsewhere: Side | None = None
-
-    @classmethod
-    def joined(cls, sides: Sequence[Side], elsewhere: bool = False) -> Side:
-        """Sides of one memory, of one question each, as one.
-
-        Args:
-            sides: of the questions.
-            elsewhere: whether to take those of the memory's ``elsewhere`` instead.
-        """
-        if elsewhere:
-            sides = [s.elsewhere for s in sides if s.elsewhere is not None]
-        roots = [s.root for s in sides if s.root is not None]
-        root = (
-            np.concatenate(
-                [np.zeros((len(roots[0]), len(s.mean))) if s.root is None else s.root for s in sides], 1
-            )
-            if roots
-            else None
-        )
-        return cls(
-            view=np.arange(len(sides) + 1),
-            questions=np.arange(len(sides)),
-            place=np.concatenate([s.place for s in sides]),
-            sizes=np.concatenate([s.sizes for s in sides]),
-            known=np.concatenate([s.known for s in sides]),
-            answered=np.concatenate([s.answered for s in sides], 1),
-            mean=np.concatenate([s.mean for s in sides]),
-            residual=np.concatenate([s.residual for s in sides], 1),
-            groups=sides[0].groups,
-            count=np.concatenate([s.count for s in sides]),
-            squares=np.concatenate([s.squares for s in sides]),
-            spread=np.concatenate([s.spread for s in sides]),
-            x=Standardized.joined([s.x for s in sides]),
-            root=root,
-            rows=np.arange(sum(len(s.rows) for s in sides)),
-        )
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes, to within small change."""
-        arrays = (self.answered, self.residual, self.root, self.x.x)
-        own = sum(a.nbytes for a in arrays if a is not None)
-        return own + (0 if self.elsewhere is None else self.elsewhere.nbytes)
-
-    @property
-    def _binomial(self) -> Array:
-        return np.maximum(self.mean * (1 - self.mean), 1e-3)
-
-    @property
-    def bare(self) -> Side:
-        """Without all that only :meth:`Common.of` reads."""
-        # copies, as a view keeps all that it is of
-        none = Standardized(self.x.x[:0].copy(), self.x.squared_norm[:0].copy())
-        answered, residual = self.answered[:0].copy(), self.residual[:0].copy()
-        return replace(self, answered=answered, residual=residual, x=none, root=None, table=None)
-
-    @property
-    def deviation(self) -> Array:
-        """Standard deviation of the groups' residuals, over those who answered, (N,)."""
-        return np.asarray(np.sqrt(self.squares / np.maximum(self.count, 1)))
-
-    def own(self, scales: PriorScales) -> Array:
-        """Variance of an observed share that no other question explains, (N,)."""
-        return np.where(self.known, 0.0, NUGGET) * self._binomial**2 + scales.noise * self._binomial
-
-    def own_covariance(self) -> Array:
-        """Covariance (N, N) of the part of new questions that no other question shares."""
-        return scaled_by_shares(np.diag(np.where(self.known, 0.0, 2 * NUGGET)), self, self)
-
-    def variance(self, scales: PriorScales) -> Array:
-        """Prior variance of an observed share, (N,); for new questions that of a response alone."""
-        shared = self.deviation**2 if scales.threshold else self.squares / max(1, self.groups)
-        return np.asarray(shared + (self.spread + scales.semantic) * self._binomial**2 + self.own(scales))
 
 
 @dataclass(frozen=True)
 class Posterior:
     """Prediction of the prior.
 
-    ``shares`` (T,); their standard deviation ``sd`` (T,); ``known`` (T,), True where meta-train groups
+    ``shares`` (T,); their standard deviation ``sd`` (T,); ``seen`` (T,), True where meta-train groups
     answered the question; ``half_width`` (T,) of 90 % intervals.
     """
 
     shares: Array
     sd: Array
-    known: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
     half_width: Array

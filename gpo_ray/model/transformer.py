@@ -31,7 +31,7 @@ class Points:
 
     ``index`` (B, P): row of each point in the distinct responses; ``y`` (B, P): the group's share,
     None for targets; ``mask`` (B, P): True for real points, None if all are; of targets ``prior``
-    (B, P): log of the prior share, and ``known`` (B, P): True where it rests on meta-train groups'
+    (B, P): log of the prior share, and ``seen`` (B, P): True where it rests on meta-train groups'
     answers to that question, False where it was estimated from other questions.
     """
 
@@ -39,7 +39,7 @@ class Points:
     y: Tensor | None = None
     mask: Tensor | None = None
     prior: Tensor | None = None
-    known: Tensor | None = None
+    seen: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ class GPOTransformer(nn.Module):
         for layer, layer_cache in zip(self.encoder.layers, cache.layers, strict=True):
             h, _ = layer(h, layer_cache, cache.mask)
         mean, log_std = self.predictor(h).unbind(-1)
-        if target.prior is not None and target.known is not None:
+        if target.prior is not None and target.seen is not None:
             answered, new = self.prior_gate
-            mean = target.prior + torch.where(target.known, answered, new) * mean
+            mean = target.prior + torch.where(target.seen, answered, new) * mean
         return mean, log_std

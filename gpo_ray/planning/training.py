@@ -10,9 +10,9 @@ import numpy as np
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.encoder import needs_readings
-from gpo_ray.model.calibration import MOST_GROUPS, TARGETS, TRIALS
-from gpo_ray.model.memory import MANY, MOST_RESPONSES, precision
-from gpo_ray.model.traits import MOST_PEOPLE
+from gpo_ray.model.calibration import MAX_GROUPS, TARGETS, TRIALS
+from gpo_ray.model.group_prior import MANY, MAX_RESPONSES, precision
+from gpo_ray.model.response_model import MAX_PEOPLE
 from gpo_ray.planning.hardware import GIB
 from gpo_ray.preferences.large import LARGE
 
@@ -75,7 +75,7 @@ class Training:
             slate=work.slate,
             training=work.groups - validating,
             validating=min(validating, config.validation.most_groups),
-            remembered=min(work.groups - validating, MOST_GROUPS),
+            remembered=min(work.groups - validating, MAX_GROUPS),
             context=low * scale * work.slate,
             target=high * scale * work.slate,
             shared=work.answered == work.questions,
@@ -140,7 +140,7 @@ class Training:
     @property
     def everyone(self) -> float:
         """Groups in the memory of the bundle."""
-        return float(min(self.groups, MOST_GROUPS))
+        return float(min(self.groups, MAX_GROUPS))
 
     @property
     def fits(self) -> list[tuple[float, float]]:
@@ -156,7 +156,7 @@ class Training:
     def prior_flops(self, groups: float, width: float) -> float:
         """Two factorisations, kernels and estimates for each of five folds that leave a fifth out."""
         r = float(self.responses)
-        m = min(0.8 * r, MOST_RESPONSES)
+        m = min(0.8 * r, MAX_RESPONSES)
         solved = groups if groups < MANY else min(groups, r / 5)
         deviations = 20 * m**2 * solved + m * r * groups
         return 3.6 * m**3 + m**2 * r / 2 + 2 * m * (r + 5 * m) * width + deviations
@@ -170,7 +170,7 @@ class Training:
             tried = self._task(rate, groups, self.checked, target)
             fit += self.prior_flops(groups, width) / rate + trials * tried
             if groups >= MANY:
-                fit += min(groups, MOST_PEOPLE) * self.answered * self.slate * TRAIT_SECONDS
+                fit += min(groups, MAX_PEOPLE) * self.answered * self.slate * TRAIT_SECONDS
         step = self._task(rate, self.remembered, self.context, self.target)
         check = self._task(rate, self.remembered, self.checked, self.left)
         used = self.config.steps * self.step_groups / workers * step + self.validating * check
@@ -183,7 +183,7 @@ class Training:
     @property
     def regressed(self) -> int:
         """Responses from which those to new questions are estimated."""
-        return min(self.responses, MOST_RESPONSES)
+        return min(self.responses, MAX_RESPONSES)
 
     @property
     def prior_bytes(self) -> float:

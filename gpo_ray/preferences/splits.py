@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -17,6 +18,20 @@ from gpo_ray.preferences.join import OtherSurvey
 Protocol = Literal["paper", "new-questions", "new-attribute", "new-survey", "individuals"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 NEW_QUESTION_FRACTION = 0.3
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """Which splits an evaluation draws: one for each fraction and seed."""
+
+    protocol: Protocol
+    """How they are drawn; see :class:`Split`."""
+    fractions: Sequence[float]
+    """Shares of the groups for meta-training."""
+    seeds: int
+    """Splits for each fraction."""
+    max_test_groups: int | None = None
+    """Most test groups of a split."""
 
 
 class Split(BaseModel):

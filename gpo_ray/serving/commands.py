@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the database's packages load only when a command needs them
     from gpo_ray.serving.keys import Key, KeyRing
     from gpo_ray.serving.registry import Registry
 
-_MOST_TENANTS = 10
+_MAX_TENANTS = 10
 serve_app = typer.Typer(no_args_is_help=True, invoke_without_command=True)
 key_app = typer.Typer(no_args_is_help=True, help="API keys of the service.")
 serve_app.add_typer(key_app, name="key")
@@ -146,8 +146,8 @@ def _whose(tenant: str, held: dict[str, int]) -> str:
     """What to know of a key whose tenant has no groups where others have some."""
     from gpo_ray.serving.settings import PUBLIC
 
-    some = [f"{name} ({count})" for name, count in list(held.items())[:_MOST_TENANTS]]
-    more = [f"{len(held) - _MOST_TENANTS} more"] if len(held) > _MOST_TENANTS else []
+    some = [f"{name} ({count})" for name, count in list(held.items())[:_MAX_TENANTS]]
+    more = [f"{len(held) - _MAX_TENANTS} more"] if len(held) > _MAX_TENANTS else []
     other = PUBLIC if PUBLIC in held else next(iter(held))
     return (
         f"tenant {tenant} has no groups; there are groups of: {', '.join(some + more)}. Groups registered "

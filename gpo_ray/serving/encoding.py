@@ -188,11 +188,11 @@ class EmbeddingCache:
         """The questions that are known, by key."""
         distinct = dict.fromkeys(keys)
         found = self.in_memory(distinct)
-        elsewhere: dict[str, list[str]] = defaultdict(list)
+        by_shard: dict[str, list[str]] = defaultdict(list)
         for key in distinct.keys() - found.keys():
             if (name := self._shard.get(key)) is not None:
-                elsewhere[name].append(key)
-        for name, wanted in elsewhere.items():
+                by_shard[name].append(key)
+        for name, wanted in by_shard.items():
             read = self._read(name, wanted)
             self.store_hits += len(read)
             found |= read

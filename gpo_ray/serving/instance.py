@@ -43,7 +43,7 @@ def is_free(host: str, port: int, name: str) -> bool:
         name: of the application that will be deployed at ``/``.
 
     Raises:
-        ConfigError: if it runs and listens elsewhere or otherwise, or has such an application.
+        ConfigError: if it runs and listens on another address or otherwise, or has such an application.
     """
     found = running()
     if found is None:
@@ -89,7 +89,8 @@ def leave(name: str, end_serve: bool) -> None:
         if not end_serve or found.get_serve_details().get("applications"):
             return
         found.shutdown_cached_handles()
-        ray.get(found._controller.graceful_shutdown.remote(wait=False), timeout=STOP_SECONDS)
+        # Serve has no public call that does not wait for itself to end
+        ray.get(found._controller.graceful_shutdown.remote(wait=False), timeout=STOP_SECONDS)  # noqa: SLF001
         _disconnect()
         deadline = time.monotonic() + STOP_SECONDS
         while time.monotonic() < deadline:

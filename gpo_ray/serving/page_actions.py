@@ -26,7 +26,7 @@ from gpo_ray.serving.writers import Writers
 
 M = TypeVar("M", bound=BaseModel)
 
-MOST_GROUPS = 2_000
+MAX_GROUPS = 2_000
 """Groups offered for choice."""
 
 
@@ -181,7 +181,7 @@ class PageActions:
     async def groups(self, secret: str | None) -> dict[str, str]:
         """Ids of the visitor's groups, with what to call them."""
         tenant = await self._tenant(secret, "read")
-        found = await asyncio.to_thread(self._registry.list, tenant, limit=MOST_GROUPS)
+        found = await asyncio.to_thread(self._registry.list, tenant, limit=MAX_GROUPS)
         return {g.group_id: f"{g.group_id} – {g.description}" if g.description else g.group_id for g in found}
 
     async def register(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
+from nicegui.events import GenericEventArguments
 
 from gpo_ray.errors import DataError, GPOError
 from gpo_ray.predicting import Answer, Slate
@@ -24,8 +28,12 @@ from gpo_ray.serving.page_log import log_failure
 
 OFFERED = 3
 """Questions of the survey that are chosen at first."""
-MAX_RESPONSES = 500
-"""Responses of the questions that a page has forms for, or that were typed into it: .3 s of the server."""
+MAX_RESPONSES = 100
+"""Responses of the questions that a page has forms for, or that were typed into it: .05 s of the server."""
+REBUILT_EVERY = 1.0
+"""Seconds between two makings of a page's forms, whatever its visitor does meanwhile."""
+LABEL = 200
+"""Characters of a question in the list to choose from."""
 KINDS = {
     "predicted": "predicted, with its 90 % interval where the model gives one",
     "language-model": "the language model alone",
@@ -107,14 +115,24 @@ class Submit:
         return self._results
 
 
+class Choices(ui.select):
+    """A list to choose several of, each once: each is sent back with its label as often as it was named."""
+
+    def _event_args_to_value(self, e: GenericEventArguments) -> Any:
+        if isinstance(e.args, list):
+            e.args = e.args[: len(self._values)]
+        found = super()._event_args_to_value(e)
+        return list(dict.fromkeys(found)) if isinstance(found, list) else found
+
+
 class QuestionPicker:
     """Questions of the survey to choose from, and a form for more."""
 
     def __init__(self, actions: PageActions, on_change: Callable[[list[Slate]], None] | None = None) -> None:
         self._slates = dict(actions.survey.questions) if actions.survey else {}
         self._typed = 0
-        self._select = ui.select(
-            {k: s.prompt for k, s in self._slates.items()},
+        self._select = Choices(
+            self._labels(),
             label="Questions",
             multiple=True,
             with_input=True,
@@ -128,6 +146,9 @@ class QuestionPicker:
             self._prompt = text_input("Your question")
             self._responses = lines_input("Its responses, one on each line")
             Submit("Add question", self._add)
+
+    def _labels(self) -> dict[str, str]:
+        return {k: s.prompt[:LABEL] for k, s in self._slates.items()}
 
     def chosen(self) -> list[Slate]:
         """The questions chosen now."""
@@ -145,7 +166,7 @@ class QuestionPicker:
             self._typed += len(slate.responses)
         self._slates[key] = slate
         chosen = list(dict.fromkeys([*self._select.value, key]))
-        self._select.set_options({k: s.prompt for k, s in self._slates.items()}, value=chosen)
+        self._select.set_options(self._labels(), value=chosen)
         self._prompt.value = self._responses.value = ""
         submit.say("Question added.")
 
@@ -160,9 +181,23 @@ class AnswerForms:
         self._forms: dict[str, AnswerForm] = {}
         self._place = Text("div")
         self._left_out = Text("p")
+        self._wanted: Sequence[Slate] = ()
+        self._made = -math.inf
+        self._waits = False
 
     def show(self, slates: Sequence[Slate]) -> None:
-        """Have forms for these questions only."""
+        """Have forms for these questions only; where that was changed a moment ago, in a moment."""
+        self._wanted = slates
+        left = self._made + REBUILT_EVERY - time.monotonic()
+        if left <= 0:
+            self._make()
+        elif not self._waits:
+            self._waits = True
+            with self._place:
+                ui.timer(left, self._make, once=True)
+
+    def _make(self) -> None:
+        self._made, self._waits, slates = time.monotonic(), False, self._wanted
         sizes = itertools.accumulate(len(s.responses) for s in slates)
         shown = [s for s, size in zip(slates, sizes, strict=True) if size <= MAX_RESPONSES]
         left_out = len(slates) - len(shown)

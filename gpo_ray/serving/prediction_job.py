@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NEW_COST = 3.0
 """Of a response of a question that was not met lately."""
-MOST_NEW = 32
+MAX_NEW = 32
 """Such responses that a request prepares in one turn."""
 TARGETS_COST = 100.0
 """Of the questions that a request has predicted in one turn."""
@@ -88,7 +88,7 @@ class PredictionJob:
         if self.error is not None or not self._left:
             return 0.0
         new = self._size(self.unmet())
-        adapting = self._points**2 / 2000 if self.group is None and new < MOST_NEW else 0.0
+        adapting = self._points**2 / 2000 if self.group is None and new < MAX_NEW else 0.0
         return 1 + new * NEW_COST + adapting + self._size(self._next()) * self._cost_of_target
 
     @property
@@ -109,7 +109,7 @@ class PredictionJob:
         for slate in self._all():
             if slate.key not in self._prepared and slate.key not in some:
                 size += len(slate.vectors)
-                if some and size > MOST_NEW:
+                if some and size > MAX_NEW:
                     break
                 some[slate.key] = slate
         return list(some.values())

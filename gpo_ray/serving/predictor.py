@@ -19,7 +19,7 @@ from gpo_ray.serving.caching import CACHED_BYTES, Cache, bounded, keep
 from gpo_ray.serving.encoding import EncodedSlate
 from gpo_ray.serving.prediction_job import PredictionJob, PredictRequest
 
-MOST_POINTS = 8192
+MAX_POINTS = 8192
 """Responses in one pass through the transformer, padding included, unless one request has more."""
 MADE_BYTES = 1 << 26
 """Memory for predictions that are kept."""
@@ -267,7 +267,7 @@ def _batches(ready: list[_Ready]) -> Iterator[list[_Ready]]:
     """Requests of similar length together, so that little is padded and memory is bounded."""
     batch: list[_Ready] = []
     for points, item in sorted(((job.points(c), (job, g, c)) for job, g, c in ready), key=itemgetter(0)):
-        if batch and (len(batch) + 1) * points > MOST_POINTS:
+        if batch and (len(batch) + 1) * points > MAX_POINTS:
             yield batch
             batch = []
         batch.append(item)

@@ -24,7 +24,7 @@ Reason = Literal["unknown_group", "overloaded", "unavailable", "registry", "too_
 predicts now, the database does not answer, or it took too long."""
 _TRACE = "gpo_ray.trace"
 _LONGEST_FIELD = 200
-_MOST_ERRORS = 20
+_MAX_ERRORS = 20
 
 
 class Refused(HTTPException):
@@ -129,7 +129,7 @@ def _methods(request: Request) -> list[str]:
 
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 -- for the type checker
-    errors = [FieldProblem(field=_path(e["loc"]), message=_message(e)) for e in error.errors()[:_MOST_ERRORS]]
+    errors = [FieldProblem(field=_path(e["loc"]), message=_message(e)) for e in error.errors()[:_MAX_ERRORS]]
     return problem(
         request.scope, HTTPStatus.UNPROCESSABLE_ENTITY, "the request does not fit its schema", errors
     )

@@ -15,7 +15,7 @@ from gpo_ray.serving.schemas import ANSWERS, QUESTIONS
 from gpo_ray.serving.settings import Limits
 from gpo_ray.strict_json import TooMuchError, parse_json
 
-MOST_KEYS = 16
+MAX_KEYS = 16
 """Of an object in a body; those of the API have four at most."""
 
 
@@ -39,7 +39,7 @@ class StrictRequest(Request):
         """
         body, most = await self.body(), self.app.state.most_values
         try:
-            return parse_json(body, most, MOST_KEYS)
+            return parse_json(body, most, MAX_KEYS)
         except TooMuchError as e:
             raise Refused(422, f"the body holds {e}") from e
         except ValueError as e:  # its message may hold a piece of the body

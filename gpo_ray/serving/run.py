@@ -20,7 +20,8 @@ from gpo_ray.serving.app import assemble, check
 from gpo_ray.serving.database import open_database
 from gpo_ray.serving.instance import LOGGING, STOP_SECONDS, is_free, leave
 from gpo_ray.serving.keys import KeyRing
-from gpo_ray.serving.reach import MAKE_A_KEY, check_reach
+from gpo_ray.serving.proxy import BOUNDED, CALLBACK
+from gpo_ray.serving.reach import MAKE_A_KEY, check_reach, is_loopback
 from gpo_ray.serving.settings import ServeSettings
 
 NAME = "gpo"
@@ -63,6 +64,7 @@ def run(
         check(settings)
         # a lost proxy is replaced after three missed checks, by default ten seconds apart
         os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2")
+        os.environ.setdefault(CALLBACK, BOUNDED)
         with ray_session(address):
             stop.listen()  # again: Ray has set its own
             require(settings.need())
@@ -158,8 +160,9 @@ def reserved(host: str, port: int) -> Iterator[None]:
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holder:
         try:
-            holder.bind(f"\0gpo_ray-serve-{host}:{port}")
-        except OSError as e:
+            # names of this machine stand for one address
+            holder.bind(f"\0gpo_ray-serve-{'loopback' if is_loopback(host) else host[:60]}:{port}")
+        except (OSError, UnicodeError) as e:
             raise ConfigError(
                 f"cannot listen on {host}:{port}: another gpo serve has it; choose another --port"
             ) from e
@@ -173,5 +176,8 @@ def _check_free(host: str, port: int) -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as one that was stopped just now may be
         try:
             probe.bind((host, port))
-        except OSError as e:
-            raise ConfigError(f"cannot listen on {host}:{port}: {e.strerror}; choose another --port") from e
+        except (OSError, TypeError, UnicodeError) as e:
+            why = e.strerror if isinstance(e, OSError) else "not the name of a host"
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {why}; choose another --host or --port"
+            ) from e

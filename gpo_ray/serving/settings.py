@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gpo_ray.config import StrictConfig, parse, read_yaml
 from gpo_ray.errors import ConfigError
-from gpo_ray.resources import Need, serve_need
+from gpo_ray.resources import ResourceRequest, serve_need
 
 DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
 PUBLIC = "public"
@@ -115,7 +115,7 @@ class ServeSettings(StrictConfig):
         """Whether there is one ingress and one predictor, and neither a GPU."""
         return self.ingress.max == self.predictor.max == 1 and not self.predictor.gpus
 
-    def need(self) -> Need:
+    def need(self) -> ResourceRequest:
         """What has to run before the service answers."""
         names = [n for n in ("ingress", "predictor", "encoder") if n != "predictor" or not self.one_process]
         least: dict[str, Replicas] = {name: getattr(self, name) for name in names}

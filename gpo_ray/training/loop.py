@@ -20,10 +20,10 @@ from torch import Tensor
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.errors import ConfigError
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.calibration import fit_prior
 from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Prior, Task, build_episode, draw_tasks
-from gpo_ray.model.memory import task_prior
-from gpo_ray.model.posterior import MemoryView
+from gpo_ray.model.group_prior import task_prior
+from gpo_ray.model.posterior import PriorAtQuestions
 from gpo_ray.model.predict import Forward
 from gpo_ray.preferences.splits import Split
 from gpo_ray.training.objective import GroupWeights
@@ -88,7 +88,7 @@ class MetaTrainingData:
         arrays: PreferenceArrays,
         split: Split,
         config: TrainConfig,
-        memory: MemoryView | None = None,
+        memory: PriorAtQuestions | None = None,
     ) -> MetaTrainingData:
         """Look up a split's groups and questions.
 
@@ -105,7 +105,7 @@ class MetaTrainingData:
         prior = None
         if config.model.prior != "none":
             context = config.validation.context_questions
-            prior = task_prior(memory or fit_memory(arrays, groups, questions, context), arrays)
+            prior = task_prior(memory or fit_prior(arrays, groups, questions, context), arrays)
         return cls(
             arrays=arrays,
             train_groups=groups,

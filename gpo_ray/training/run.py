@@ -19,9 +19,9 @@ from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import BundleError, ConfigError, DataError
 from gpo_ray.model.bundle import KIND as BUNDLE
 from gpo_ray.model.bundle import BundleConfig, fold_standardization, write_bundle
-from gpo_ray.model.calibration import collect_memory
+from gpo_ray.model.calibration import collect_prior
 from gpo_ray.model.episodes import PreferenceArrays
-from gpo_ray.model.memory import QuestionMemory
+from gpo_ray.model.group_prior import KeyedGroupPrior
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.large import SortedAnswers, contents_id
 from gpo_ray.preferences.splits import Split
@@ -118,7 +118,7 @@ class Prepared:
     data: MetaTrainingData
     survey_fingerprint: str
     bundle_config: BundleConfig
-    memory: Callable[[], QuestionMemory | None]
+    memory: Callable[[], KeyedGroupPrior | None]
     """Collects all meta-train groups' answers, if the model takes a prior."""
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]]
     """Makes weights trained on standardised embeddings ready for raw ones."""
@@ -186,14 +186,14 @@ def prepare(job: TrainJob) -> Prepared:
     )
 
 
-def _memory(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob) -> QuestionMemory:
+def _memory(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob) -> KeyedGroupPrior:
     """The meta-train groups' answers to the training questions, and to no others."""
     questions = arrays.question_numbers(job.split.question_order)
     groups = arrays.group_numbers(job.split.meta_train_groups)
     context = job.config.validation.context_questions
-    memory, place = collect_memory(arrays, groups, questions, context)
+    memory, question_index = collect_prior(arrays, groups, questions, context)
     keys = [q.key for q in dataset.iter_questions()]
-    return QuestionMemory.keyed(memory, [keys[i] for i in np.flatnonzero(place >= 0)])
+    return KeyedGroupPrior.keyed(memory, [keys[i] for i in np.flatnonzero(question_index >= 0)])
 
 
 def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import ray
 
 from gpo_ray.ray_session import user_error
 
-MOST_LETTERS = 500
+MAX_LETTERS = 500
 _LOST = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError)
 _MEMORY = ("MemoryError", "OutOfMemoryError", "out of memory", "can't allocate memory")
 
@@ -36,4 +36,4 @@ def was_lost(error: BaseException) -> bool:
 
 def one_line(text: str) -> str:
     """The text without line breaks, and not too long."""
-    return " ".join(text.split())[:MOST_LETTERS]
+    return " ".join(text.split())[:MAX_LETTERS]

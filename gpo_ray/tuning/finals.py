@@ -23,7 +23,7 @@ from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocol import evaluate_config
 from gpo_ray.evaluation.statistics import compare
-from gpo_ray.model.posterior import MemoryView
+from gpo_ray.model.posterior import PriorAtQuestions
 from gpo_ray.preferences.splits import NEW_QUESTION_FRACTION, Split
 from gpo_ray.ray_session import worker_threads
 from gpo_ray.storage import Folder
@@ -198,7 +198,7 @@ def _final_task(
     split: Split,
     search: SearchConfig,
     threads: int,
-    *memories: MemoryView | None,
+    *memories: PriorAtQuestions | None,
 ) -> dict[str, Any]:
     use_threads(threads)
     train, meta_train = memories

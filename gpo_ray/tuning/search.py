@@ -38,7 +38,7 @@ from gpo_ray.tuning.trial import METRIC, PLACEMENT_GROUP, REPORTED, run_trial
 
 RANDOM_TRIALS = 20
 """Most trials drawn at random before TPE models them."""
-MOST_LOST = 2
+MAX_LOST = 2
 """How often a trial may lose its process and run again; one that runs out of memory will each time."""
 
 
@@ -248,7 +248,7 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
         record = self._record(trial)
         why, lost = _why(trial)
-        if lost and record.lost < MOST_LOST:
+        if lost and record.lost < MAX_LOST:
             record.lost, record.history = record.lost + 1, []
             self._end(trial, record, RUNNING)
         else:

@@ -11,9 +11,9 @@ import ray
 import torch
 
 from gpo_ray.config import TrainConfig
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.calibration import fit_prior
 from gpo_ray.model.episodes import PreferenceArrays
-from gpo_ray.model.posterior import MemoryView
+from gpo_ray.model.posterior import PriorAtQuestions
 from gpo_ray.preferences.splits import Split
 from gpo_ray.ray_session import worker_threads
 from gpo_ray.threads import use_threads
@@ -77,7 +77,7 @@ class SharedPriors:
         self._found: dict[PriorKey, ray.ObjectRef] = {}
 
     def get(self, key: PriorKey) -> ray.ObjectRef:
-        """A reference to the :class:`~gpo_ray.model.posterior.MemoryView`."""
+        """A reference to the :class:`~gpo_ray.model.posterior.PriorAtQuestions`."""
         if key not in self._found:
             # in a list, Ray hands over the reference itself
             self._found[key] = self._task.remote([self._shared[key.pooling]], key, self._threads)
@@ -86,10 +86,10 @@ class SharedPriors:
         return self._found[key]
 
 
-def _fit(data: Sequence[ray.ObjectRef], key: PriorKey, threads: int) -> MemoryView:
+def _fit(data: Sequence[ray.ObjectRef], key: PriorKey, threads: int) -> PriorAtQuestions:
     use_threads(threads)
     arrays = shared_arrays(data[0])
     questions = arrays.question_numbers(key.questions)
     if key.standardize:
         arrays = arrays.standardized(questions)[0]
-    return fit_memory(arrays, arrays.group_numbers(key.groups), questions, key.context)
+    return fit_prior(arrays, arrays.group_numbers(key.groups), questions, key.context)

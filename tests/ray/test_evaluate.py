@@ -14,6 +14,7 @@ from synthetic import one_topic_each, survey, write_store
 from gpo_ray.errors import ConfigError, DataError, EmbeddingError
 from gpo_ray.evaluation.protocol import METHODS, EvaluationPlan
 from gpo_ray.evaluation.runner import evaluate
+from gpo_ray.preferences.splits import SplitPlan
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 SMALL = {"methods": ("gpo", "uniform"), "seeds": 4}
@@ -31,9 +32,9 @@ def folders(tmp_path_factory):
 def run(folders, out, protocol="paper", methods=METHODS, **changes):
     plan = EvaluationPlan(tuple(methods), context=4, steps=3)
     values = {"fractions": [0.5, 0.75], "seeds": 2} | changes
-    return evaluate(
-        str(folders / "survey"), str(folders / "store"), str(folders / out), plan, protocol, **values
-    )
+    places = (str(folders / "survey"), str(folders / "store"), str(folders / out))
+    test_survey = values.pop("test_survey", None)
+    return evaluate(*places, plan, SplitPlan(protocol, **values), test_survey=test_survey)
 
 
 def test_every_method_is_scored_on_every_split(folders):
@@ -155,7 +156,7 @@ def test_another_survey_is_adapted_to_and_scored(folders, tmp_path):
     write_store(tmp_path / "store", [*first.iter_questions(), *second.iter_questions()])
     plan = EvaluationPlan(("gpo", "uniform", "train-mean"), 4, 3, (2, 6))
     places = (str(folders / "survey"), str(tmp_path / "store"), str(tmp_path / "out"))
-    result = evaluate(*places, plan, "new-survey", [1.0], 1, test_survey=str(tmp_path / "second"))
+    result = evaluate(*places, plan, SplitPlan("new-survey", [1.0], 1), test_survey=str(tmp_path / "second"))
     assert {c["method"]: c["groups"] for c in result["cells"]} == {"gpo": 3, "uniform": 3}
     assert result["cannot_answer"] == ["train-mean"]
     assert result["context_sizes"] == [2, 6]
@@ -171,7 +172,7 @@ def test_people_are_scored_by_accuracy_within_topics(tmp_path):
     write_store(tmp_path / "store", list(dataset.iter_questions()))
     plan = EvaluationPlan(("gpo", "uniform"), 4, 3)
     places = (str(tmp_path / "survey"), str(tmp_path / "store"), str(tmp_path / "out"))
-    result = evaluate(*places, plan, "individuals", [0.4], 2, max_test_groups=6)
+    result = evaluate(*places, plan, SplitPlan("individuals", [0.4], 2, max_test_groups=6))
     assert len(result["cells"]) == 4
     for cell in result["cells"]:
         assert cell["groups"] == 6

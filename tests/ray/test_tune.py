@@ -204,7 +204,7 @@ def test_trials_that_run_out_of_memory_are_recorded_and_the_search_goes_on(folde
         return all(f.exists() and json.loads(f.read_text())["status"] != "running" for f in files)
 
     def kill_the_first_trial_whenever_it_runs():
-        for lost in range(1 + search.MOST_LOST):  # it runs again after the others
+        for lost in range(1 + search.MAX_LOST):  # it runs again after the others
             while first()["status"] == "absent" or (lost and not others_ended()):
                 time.sleep(0.1)
             while first()["status"] == "running" and first()["lost"] == lost:
@@ -219,7 +219,7 @@ def test_trials_that_run_out_of_memory_are_recorded_and_the_search_goes_on(folde
     watcher.start()
     result = run(folders, out, start=start, space=space, trials=3, concurrent=1, scheduler={"kind": "none"})
     watcher.join()
-    assert killed == ["running"] * search.MOST_LOST + ["failed"]
+    assert killed == ["running"] * search.MAX_LOST + ["failed"]
     rows = pq.read_table(out / "trials.parquet").to_pylist()
     assert [r["status"] for r in rows] == ["failed", "failed", "finished"]
     assert rows[0]["reason"].startswith("its process was killed, as happens where memory runs out: ")

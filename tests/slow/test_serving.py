@@ -15,7 +15,8 @@ from serving_backend import answer, question, write_service_bundle
 from serving_load import Load
 from synthetic import flip_byte
 
-from gpo_ray.predicting import Answer, Slate, predict_file
+from gpo_ray.api import predict_file
+from gpo_ray.predicting import Answer, Slate
 from gpo_ray.serving.client import Client
 
 pytestmark = pytest.mark.slow

@@ -33,7 +33,7 @@ def bundles(tmp_path_factory, tiny_language_model):
     first = write_service_bundle(folder / "first", tiny_language_model)
     bundle = read_bundle(first)
     weights = {name: 0.9 * w for name, w in bundle.model.state_dict().items()}
-    write_bundle(folder / "second", weights, bundle.config, {}, bundle.memory)
+    write_bundle(folder / "second", weights, bundle.config, {}, bundle.prior)
     shutil.copytree(folder / "second", folder / "damaged")
     flip_byte(folder / "damaged" / "model.safetensors")
     return {name: str(folder / name) for name in ("first", "second", "damaged")}

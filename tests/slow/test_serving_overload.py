@@ -1,6 +1,7 @@
 """The running service when somebody asks for much, leaves, or only holds on: the others are answered."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import threading
@@ -141,6 +142,35 @@ def test_slow_bodies_do_not_stop_others_and_are_given_up(service):
     predict(service)
     for s in held:
         s.close()
+
+
+@pytest.mark.parametrize("piece", [b"a" * 65536, b"a:b\r\n" * 13107])
+@pytest.mark.parametrize("start", ["GET /healthz HTTP/1.1\r\nHost: {host}\r\nX-A: ", "GET /"])
+def test_headers_without_end_are_given_up(service, start, piece):
+    host, port = service.removeprefix("http://").split(":")
+    waits = []
+
+    def ask():
+        while not waits or waits[-1] is not None:
+            began = time.monotonic()
+            httpx.get(f"{service}/healthz", timeout=30)
+            waits.insert(0, time.monotonic() - began)
+            time.sleep(0.05)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    sent = 0
+    with socket.create_connection((host, int(port))) as s:
+        s.settimeout(30)
+        s.sendall(start.format(host=f"{host}:{port}").encode())
+        with contextlib.suppress(ConnectionError):
+            while sent < 50 * 2**20:
+                s.sendall(piece)
+                sent += len(piece)
+    waits.append(None)
+    asking.join()
+    assert sent < 20 * 2**20
+    assert max(waits[:-1]) < 3
 
 
 def test_open_pages_do_not_stop_the_service(service):

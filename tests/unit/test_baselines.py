@@ -6,7 +6,7 @@ import torch
 from synthetic import arrays as join
 from synthetic import survey
 
-from gpo_ray.evaluation.baselines import BASELINES, MetaTrain, Situation, answer
+from gpo_ray.evaluation.baselines import BASELINES, BaselineTask, MetaTrain, answer
 from gpo_ray.evaluation.baselines.gaussian import Own, Shared, gaussian_process
 from gpo_ray.evaluation.baselines.kernels import RBF
 from gpo_ray.evaluation.baselines.plain import nearest_question
@@ -55,7 +55,7 @@ def situation(arrays, group, context, target, groups=None, questions=None):
         [g for g in range(len(arrays.group_ids)) if g != group] if groups is None else groups,
         np.arange(len(arrays.question_ids)) if questions is None else np.asarray(questions),
     )
-    return Situation(train, Task(group, np.asarray(context), np.asarray(target)))
+    return BaselineTask(train, Task(group, np.asarray(context), np.asarray(target)))
 
 
 def random_table(groups=6, sizes=(2, 3, 4, 2, 3, 5, 2, 3), answered=1.0, seed=0):
@@ -304,6 +304,6 @@ def test_gaussian_process_posterior_is_that_of_all_answers():
 
 def test_gaussian_process_beyond_its_joint_rows_still_knows_each_answer(monkeypatch):
     table, sizes, x = opinions()
-    monkeypatch.setattr("gpo_ray.evaluation.baselines.gaussian.MOST_ROWS", 20)
+    monkeypatch.setattr("gpo_ray.evaluation.baselines.gaussian.MAX_ROWS", 20)
     q = situation(population(table, sizes, x), 7, [0, 1], np.arange(2, 40))
     np.testing.assert_allclose(gaussian_process(q), table[7, 4:], atol=0.02)

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from synthetic import arrays, survey
-from test_memory import changed
+from test_group_prior import changed
 
 from gpo_ray.model import calibration
-from gpo_ray.model.calibration import NOISES, PREFERRED, SEMANTICS, fit_memory
+from gpo_ray.model.calibration import NOISES, OUTPUTSCALES, PREFERRED, fit_prior
 from gpo_ray.model.scales import PriorScales
 
 QUESTIONS = np.arange(24)
@@ -35,7 +35,7 @@ def mixtures(groups, precision, seed=0, count=24, kinds=3):
 
 
 def scales(data, groups=20, context=10, questions=QUESTIONS):
-    return fit_memory(data, range(groups), questions, context).memory.scales
+    return fit_prior(data, range(groups), questions, context).prior.scales
 
 
 def test_noise_is_small_where_there_is_none_and_large_where_there_is_much():
@@ -48,26 +48,26 @@ def test_scales_are_the_best_of_all_on_the_left_out_groups(monkeypatch):
     """By hand, with the same groups and contexts: no other choice has smaller errors, known and new apart."""
     monkeypatch.setattr(calibration, "CAUTION", 0.0)
     data = mixtures(12, 20)
-    view = fit_memory(data, range(12), QUESTIONS, 6)
+    view = fit_prior(data, range(12), QUESTIONS, 6)
     trials = calibration._trials(data, range(12), QUESTIONS, 6, 0)
     found = {True: {}, False: {}}
     for noise in NOISES:
-        for semantic in SEMANTICS:
-            other = replace(view, memory=replace(view.memory, scales=PriorScales(noise, semantic)))
+        for outputscale in OUTPUTSCALES:
+            other = replace(view, prior=replace(view.prior, scales=PriorScales(noise, outputscale)))
             errors = {True: [], False: []}
             for t in trials:
                 p = other.posterior(
-                    t.context, data.shares_of(t.group, t.context), t.target, t.group, t.hidden
+                    t.context, data.shares_of(t.group, t.context), t.target, t.group, t.masked
                 )
                 for known in errors:
                     errors[known] += ((p.shares - data.shares_of(t.group, t.target)) ** 2)[
-                        p.known == known
+                        p.seen == known
                     ].tolist()
             for known in found:
-                found[known][noise, semantic] = np.mean(errors[known])
-    chosen = view.memory.scales
-    assert (chosen.noise, chosen.semantic) == min(found[True], key=found[True].get)
-    assert (chosen.new_noise, chosen.new_semantic) == min(found[False], key=found[False].get)
+                found[known][noise, outputscale] = np.mean(errors[known])
+    chosen = view.prior.scales
+    assert (chosen.noise, chosen.outputscale) == min(found[True], key=found[True].get)
+    assert (chosen.unseen_noise, chosen.unseen_outputscale) == min(found[False], key=found[False].get)
 
 
 def test_every_left_out_group_is_apart_from_its_context_and_half_of_its_targets_are_new():
@@ -84,8 +84,8 @@ def test_every_left_out_group_is_apart_from_its_context_and_half_of_its_targets_
         assert len(t.context) == min(5, len(data.answered[t.group]) // 2)
         assert not set(t.context) & set(t.target)
         assert set(t.context) | set(t.target) == set(data.answered[t.group])
-        assert set(t.hidden) <= set(t.target)
-        assert abs(2 * len(t.hidden) - len(t.target)) <= 1
+        assert set(t.masked) <= set(t.target)
+        assert abs(2 * len(t.masked) - len(t.target)) <= 1
 
 
 @pytest.mark.parametrize("precision", [5, 40])
@@ -93,13 +93,13 @@ def test_nine_in_ten_shares_of_exchangeable_groups_are_within_their_intervals(pr
     inside = {True: [], False: []}
     for seed in range(4):
         data = mixtures(34, precision, seed, count=36)
-        view = fit_memory(data, range(20), np.arange(24), 10)
+        view = fit_prior(data, range(20), np.arange(24), 10)
         for g in range(20, 34):
             context, target = np.arange(10), np.arange(10, 36)
             found = view.posterior(context, data.shares_of(g, context), target)
             within = np.abs(found.shares - data.shares_of(g, target)) <= found.half_width
             for known in inside:
-                inside[known] += within[found.known == known].tolist()
+                inside[known] += within[found.seen == known].tolist()
     assert np.mean(inside[True]) == pytest.approx(0.9, abs=0.05)
     assert np.mean(inside[False]) == pytest.approx(0.9, abs=0.1)
 
@@ -123,13 +123,13 @@ def test_only_meta_train_groups_and_training_questions_are_looked_at():
 
 def test_of_very_many_groups_some_are_kept(monkeypatch):
     data = mixtures(16, 10)
-    whole = fit_memory(data, range(16), QUESTIONS, 5).memory
-    monkeypatch.setattr(calibration, "MOST_GROUPS", 16)
-    np.testing.assert_array_equal(fit_memory(data, range(16), QUESTIONS, 5).memory.shares, whole.shares)
-    monkeypatch.setattr(calibration, "MOST_GROUPS", 12)
-    view = fit_memory(data, range(16), QUESTIONS, 5)
-    assert len(view.memory.groups) == len(set(view.memory.groups)) == 12
-    np.testing.assert_array_equal(view.memory.shares, whole.shares[list(view.memory.groups)])
+    whole = fit_prior(data, range(16), QUESTIONS, 5).prior
+    monkeypatch.setattr(calibration, "MAX_GROUPS", 16)
+    np.testing.assert_array_equal(fit_prior(data, range(16), QUESTIONS, 5).prior.shares, whole.shares)
+    monkeypatch.setattr(calibration, "MAX_GROUPS", 12)
+    view = fit_prior(data, range(16), QUESTIONS, 5)
+    assert len(view.prior.groups) == len(set(view.prior.groups)) == 12
+    np.testing.assert_array_equal(view.prior.shares, whole.shares[list(view.prior.groups)])
     for g in range(16):  # in memory or not, a group's episodes have a prior
         found = view.posterior(QUESTIONS[:5], data.shares_of(g, QUESTIONS[:5]), QUESTIONS[5:], g)
         assert np.abs(found.shares - data.shares_of(g, QUESTIONS[5:])).mean() < 0.2
@@ -146,9 +146,9 @@ def test_few_answers_do_not_lead_far_from_the_preferred_scales_and_many_do(monke
     def chosen(questions, caution):
         monkeypatch.setattr(calibration, "CAUTION", caution)
         found = [scales(mixtures(8, 30, seed), 8, 4, np.arange(questions)) for seed in range(4)]
-        return [(s.noise, s.semantic, s.evidence) for s in found]
+        return [(s.noise, s.outputscale, s.pseudo_count) for s in found]
 
-    preferred = (PREFERRED.noise, PREFERRED.semantic, PREFERRED.evidence)
+    preferred = (PREFERRED.noise, PREFERRED.outputscale, PREFERRED.pseudo_count)
     assert set(chosen(6, 1e9)) == {preferred}
     few = sum(s != preferred for s in chosen(6, calibration.CAUTION))
     assert chosen(6, 0.0) != chosen(6, 1e9), "errors alone choose the same; the test would prove nothing"

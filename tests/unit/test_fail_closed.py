@@ -13,7 +13,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.serving.database import open_database
 from gpo_ray.serving.keys import KeyRing
 from gpo_ray.serving.reach import check_reach, is_loopback
-from gpo_ray.serving.run import keys_needed, reserved, run
+from gpo_ray.serving.run import _check_free, keys_needed, reserved, run
 from gpo_ray.serving.settings import load_settings
 
 MINE = ("127.0.0.1", "127.8.9.1", "localhost", "LOCALHOST", "::1", "::ffff:127.0.0.1")
@@ -171,7 +171,7 @@ def test_an_empty_table_of_keys_opens_nothing(tmp_path, backend):
 
 
 def test_an_address_is_reserved_for_one_service():
-    with reserved("127.0.0.1", 1), reserved("127.0.0.1", 2), reserved("127.0.0.2", 1):  # noqa: SIM117
+    with reserved("127.0.0.1", 1), reserved("127.0.0.1", 2), reserved("10.0.0.1", 1):  # noqa: SIM117
         with (
             pytest.raises(ConfigError, match=r"127\.0\.0\.1:1: another gpo serve has it"),
             reserved("127.0.0.1", 1),
@@ -179,3 +179,19 @@ def test_an_address_is_reserved_for_one_service():
             pass
     with reserved("127.0.0.1", 1):
         pass
+
+
+def test_names_of_this_machine_are_one_address():
+    with (
+        reserved("127.0.0.1", 1),
+        pytest.raises(ConfigError, match="another gpo serve"),
+        reserved("localhost", 1),
+    ):
+        pass
+    with reserved("x" * 300, 1):
+        pass
+
+
+def test_a_host_that_is_no_name_is_said_so():
+    with pytest.raises(ConfigError, match="not the name of a host"):
+        _check_free("\udcff\udcfe", 1)

@@ -30,7 +30,7 @@ TIERS = (
     {"embedding"},
     {"model"},
     {"training", "predicting"},
-    {"evaluation", "serving"},
+    {"api", "evaluation", "serving"},
     {"tuning", "cluster", "planning"},
     {"quickstart", "preflight"},
     {"cli"},

@@ -6,7 +6,7 @@ from test_baselines import population, situation
 
 from gpo_ray.evaluation.baselines.individuals import (
     GRID,
-    LEAST_EVIDENCE,
+    MIN_EVIDENCE,
     STANDARD_ERRORS,
     NominalResponse,
     item_item,
@@ -97,5 +97,5 @@ def test_item_item_is_a_weighted_mean_of_simple_regressions():
             r = np.sign(r) * max(min(abs(r), 1) - STANDARD_ERRORS / np.sqrt(both.sum()), 0)
             moved += r * (table[0, i] - mean[i]) / spread[i]
             evidence += abs(r)
-        expected[j - 6] += spread[j] * moved / (evidence + LEAST_EVIDENCE)
+        expected[j - 6] += spread[j] * moved / (evidence + MIN_EVIDENCE)
     np.testing.assert_allclose(item_item(q), q.normalized(expected), atol=1e-9)

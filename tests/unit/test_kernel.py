@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpo_ray.model.kernel import (
-    LEAST_SHARE,
     LENGTH,
+    MIN_SHARE,
     RBFKernel,
     centred,
     normalized,
@@ -133,12 +133,12 @@ def test_normalized_sums_to_one_within_each_question(sizes, seed):
     np.testing.assert_allclose(np.add.reduceat(got, np.cumsum(sizes) - sizes), 1)
     assert got.min() > 0
     s = side(sizes, seed)
-    clear = s.mean > LEAST_SHARE
+    clear = s.mean > MIN_SHARE
     np.testing.assert_allclose(normalized(s.mean, sizes)[clear], s.mean[clear], rtol=1e-3)
 
 
 def test_normalized_clips_keeps_proportions_and_nan():
     got = normalized(np.asarray([0.5, -1.0, 1.0, 1.0, 2.0, np.nan, np.nan]), np.asarray([2, 3, 2]))
-    np.testing.assert_allclose(got[:2], np.asarray([0.5, LEAST_SHARE]) / (0.5 + LEAST_SHARE))
+    np.testing.assert_allclose(got[:2], np.asarray([0.5, MIN_SHARE]) / (0.5 + MIN_SHARE))
     np.testing.assert_allclose(got[2:5], [0.25, 0.25, 0.5])
     assert np.isnan(got[5:]).all()

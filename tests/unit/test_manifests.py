@@ -13,7 +13,7 @@ from synthetic import questions, survey, write_store
 
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError, DataError, GPOError
-from gpo_ray.manifests import MOST_FILES, is_file_name, parse_manifest
+from gpo_ray.manifests import MAX_FILES, is_file_name, parse_manifest
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.large import is_large
@@ -104,7 +104,7 @@ def test_accepted_names_stay_in_their_folder(name):
         b'{"kind": "thing", "format": 1, "files": {"a": {"bytes": -1, "sha256": "%s"}}}' % (b"0" * 64),
         b'{"kind": "thing", "format": 1, "files": {"a": {"bytes": 1%s, "sha256": ""}}}' % (b"0" * 100_000),
         b"[" * 100_000,
-        manifest({f"f{i}": ENTRY for i in range(MOST_FILES + 1)}),
+        manifest({f"f{i}": ENTRY for i in range(MAX_FILES + 1)}),
         b"\xff",
     ],
     ids=range(11),

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 from nicegui import Client, ui
+from nicegui.events import GenericEventArguments
 
 from gpo_ray.errors import DataError
 from gpo_ray.predicting import Slate
+from gpo_ray.serving import page_elements
 from gpo_ray.serving.page_elements import MAX_RESPONSES, AnswerForms, QuestionPicker
 
 
@@ -26,12 +28,13 @@ def texts(page):
     return [e.text for e in page.elements.values() if getattr(e, "text", None)]
 
 
-def test_forms_are_of_as_many_questions_as_there_is_room_for(page):
+def test_forms_are_of_as_many_questions_as_there_is_room_for(page, monkeypatch):
     forms = AnswerForms()
     each = MAX_RESPONSES // 4
     forms.show(slates(6, each))
     assert [t for t in texts(page) if t.startswith("q")] == ["q0", "q1", "q2", "q3"]
     assert "No form for the last 2 questions." in texts(page)
+    monkeypatch.setattr(page_elements, "REBUILT_EVERY", 0.0)
     forms.show(slates(3, each))
     assert not any("No form" in t for t in texts(page))
     assert [t for t in texts(page) if t.startswith("q")] == ["q0", "q1", "q2"]
@@ -50,3 +53,30 @@ def test_questions_typed_into_a_page_have_an_end(page):
     with pytest.raises(DataError, match="load the page again"):
         add("three")
     assert [s.prompt for s in picker.chosen()] == ["one", "two"]
+
+
+def test_forms_are_made_once_a_second_whatever_the_visitor_does(page):
+    forms = AnswerForms()
+    for i in range(1, 40):
+        forms.show(slates(1 + i % 3, 2))
+    assert [t for t in texts(page) if t.startswith("q")] == ["q0", "q1"]  # the first of them
+    assert sum(isinstance(e, ui.timer) for e in page.elements.values()) == 1
+    forms._make()  # as the timer does
+    assert [t for t in texts(page) if t.startswith("q")] == ["q0"]  # the last
+
+
+def test_what_is_chosen_counts_once(page):
+    picker = QuestionPicker(SimpleNamespace(survey=None))
+    picker._slates = {str(i): s for i, s in enumerate(slates(3, 2))}
+    picker._select.set_options(picker._labels(), value=[])
+    chosen = [{"value": 1, "label": "q1"}] * 50_000
+    event = GenericEventArguments(sender=picker._select, client=page, args=chosen)
+    assert picker._select._event_args_to_value(event) == ["1"]
+    event.args = [{"value": i} for i in (2, 0, 2)]
+    assert picker._select._event_args_to_value(event) == ["2", "0"]
+
+
+def test_a_long_question_has_a_short_label(page):
+    picker = QuestionPicker(SimpleNamespace(survey=None))
+    picker._slates = {"k": Slate(prompt="x" * 4000, responses=("a", "b"))}
+    assert len(picker._labels()["k"]) <= 200

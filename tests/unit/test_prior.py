@@ -15,11 +15,11 @@ from gpo_ray.config import EpisodeConfig
 from gpo_ray.errors import BundleError, DataError
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, read_bundle, write_bundle
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.calibration import fit_prior
 from gpo_ray.model.episodes import Task, draw_tasks
-from gpo_ray.model.memory import QuestionMemory, task_prior
+from gpo_ray.model.group_prior import KeyedGroupPrior, task_prior
 from gpo_ray.model.predict import predict_tasks
-from gpo_ray.model.traits import Traits
+from gpo_ray.model.response_model import NominalResponseModel
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.training.engine import new_model
 from gpo_ray.training.loop import MetaTrainingData
@@ -35,8 +35,8 @@ MODEL = {
     "prior": "memory",
 }
 CONFIG = tiny_config(model=MODEL)
-VIEW = fit_memory(DATA, range(5), np.arange(12), 4)
-MEMORY = QuestionMemory(VIEW.memory, {KEYS[q]: q for q in range(12)})
+VIEW = fit_prior(DATA, range(5), np.arange(12), 4)
+MEMORY = KeyedGroupPrior(VIEW.prior, {KEYS[q]: q for q in range(12)})
 KNOWN, NEW = (
     Task(6, np.asarray([0, 1, 13]), np.asarray([4, 5])),
     Task(6, np.asarray([0, 1, 13]), np.asarray([14])),
@@ -84,8 +84,8 @@ def test_each_gate_moves_its_own_questions(gates, moved):
 def test_share_of_hidden_targets(share, least, most):
     config = EpisodeConfig(context_questions=(4, 4), target_questions=(8, 8), hidden_prior=share)
     drawn = [t for s in range(20) for t in draw_tasks(DATA, range(5), np.arange(16), config, (0, s))]
-    assert least <= np.mean([len(t.hidden) / len(t.target) for t in drawn]) <= most
-    assert all(set(t.hidden) <= set(t.target) for t in drawn)
+    assert least <= np.mean([len(t.masked) / len(t.target) for t in drawn]) <= most
+    assert all(set(t.masked) <= set(t.target) for t in drawn)
 
 
 @pytest.mark.parametrize("saved", [False, True])
@@ -108,7 +108,7 @@ def test_estimator_leaves_the_transformer_out_where_its_gates_are_shut():
 
 def test_estimator_without_keys_takes_everything_as_new():
     got = adapted(estimator(), keys=None).predict(*asked(keys=None))
-    view = VIEW.memory.view(DATA.x.numpy(), np.diff(DATA.offsets), np.full(16, -1))
+    view = VIEW.prior.view(DATA.x.numpy(), np.diff(DATA.offsets), np.full(16, -1))
     want = from_arrays(gated_model(0.3, 0.6), BOTH, view)
     np.testing.assert_allclose(np.concatenate(got), want, atol=1e-5)
     assert abs(want - from_arrays(gated_model(0.3, 0.6), BOTH)).max() > 1e-3
@@ -162,46 +162,46 @@ def bundle(tmp_path):
 
 
 def test_memory_round_trip(bundle):
-    got = read_bundle(bundle).memory
+    got = read_bundle(bundle).prior
     assert got.number == MEMORY.number
-    assert got.memory.scales == VIEW.memory.scales
-    assert got.memory.groups == ()
-    np.testing.assert_array_equal(got.memory.sizes, VIEW.memory.sizes)
-    np.testing.assert_array_equal(got.memory.x, VIEW.memory.x)
-    np.testing.assert_allclose(got.memory.shares, VIEW.memory.shares, atol=1e-7)
+    assert got.prior.scales == VIEW.prior.scales
+    assert got.prior.groups == ()
+    np.testing.assert_array_equal(got.prior.sizes, VIEW.prior.sizes)
+    np.testing.assert_array_equal(got.prior.x, VIEW.prior.x)
+    np.testing.assert_allclose(got.prior.shares, VIEW.prior.shares, atol=1e-7)
 
 
 def test_missing_answers_survive_the_round_trip(tmp_path):
-    shares = VIEW.memory.shares.copy()
+    shares = VIEW.prior.shares.copy()
     shares[1, : DATA.offsets[3]] = np.nan
-    known = replace(MEMORY, memory=replace(VIEW.memory, shares=shares))
+    known = replace(MEMORY, prior=replace(VIEW.prior, shares=shares))
     write_bundle(tmp_path, gated_model().state_dict(), bundle_config(CONFIG), {}, known)
-    np.testing.assert_allclose(read_bundle(tmp_path).memory.memory.shares, shares, atol=1e-7)
+    np.testing.assert_allclose(read_bundle(tmp_path).prior.prior.shares, shares, atol=1e-7)
 
 
 def test_question_that_was_asked_twice_is_remembered_once(tmp_path):
     twice = [KEYS[0], KEYS[1], KEYS[0], *KEYS[3:12]]
-    known = QuestionMemory.keyed(with_traits().memory, twice)
+    known = KeyedGroupPrior.keyed(with_traits().prior, twice)
     write_bundle(tmp_path, gated_model().state_dict(), bundle_config(CONFIG), {}, known)
-    got = read_bundle(tmp_path).memory
+    got = read_bundle(tmp_path).prior
     rows = np.delete(np.arange(DATA.offsets[12]), np.arange(DATA.offsets[2], DATA.offsets[3]))
     assert list(got.number) == [KEYS[0], KEYS[1], *KEYS[3:12]]
-    np.testing.assert_allclose(got.memory.shares, VIEW.memory.shares[:, rows], atol=1e-7)
-    np.testing.assert_allclose(got.memory.expected, VIEW.memory.expected[rows], atol=1e-7)
-    np.testing.assert_allclose(got.memory.traits.base, with_traits().memory.traits.base[rows], atol=1e-6)
-    assert got.place([KEYS[3]], [int(DATA.offsets[4] - DATA.offsets[3])]).tolist() == [2]
+    np.testing.assert_allclose(got.prior.shares, VIEW.prior.shares[:, rows], atol=1e-7)
+    np.testing.assert_allclose(got.prior.expected, VIEW.prior.expected[rows], atol=1e-7)
+    np.testing.assert_allclose(got.prior.traits.base, with_traits().prior.traits.base[rows], atol=1e-6)
+    assert got.question_index([KEYS[3]], [int(DATA.offsets[4] - DATA.offsets[3])]).tolist() == [2]
 
 
 def with_traits(weight=0.3):
-    traits = Traits.fit(VIEW.memory.shares, VIEW.memory.sizes)
-    scales = replace(VIEW.memory.scales, traits=weight)
-    return replace(MEMORY, memory=replace(VIEW.memory, traits=traits, scales=scales))
+    traits = NominalResponseModel.fit(VIEW.prior.shares, VIEW.prior.sizes)
+    scales = replace(VIEW.prior.scales, traits=weight)
+    return replace(MEMORY, prior=replace(VIEW.prior, traits=traits, scales=scales))
 
 
 def test_traits_survive_the_round_trip(tmp_path):
     known = with_traits()
     write_bundle(tmp_path, gated_model().state_dict(), bundle_config(CONFIG), {}, known)
-    got, want = read_bundle(tmp_path).memory.memory.traits, known.memory.traits
+    got, want = read_bundle(tmp_path).prior.prior.traits, known.prior.traits
     np.testing.assert_allclose(got.loading, want.loading, atol=1e-6)
     np.testing.assert_allclose(got.base, want.base, atol=1e-6)
     np.testing.assert_array_equal(got.sizes, want.sizes)
@@ -224,8 +224,8 @@ def test_traits_that_are_missing_or_cut_are_named(tmp_path, name):
 def test_order_of_the_keys_does_not_matter(tmp_path):
     turned = replace(MEMORY, number=dict(reversed(MEMORY.number.items())))
     write_bundle(tmp_path, gated_model().state_dict(), bundle_config(CONFIG), {}, turned)
-    assert read_bundle(tmp_path).memory.number == MEMORY.number
-    np.testing.assert_array_equal(read_bundle(tmp_path).memory.memory.sizes, VIEW.memory.sizes)
+    assert read_bundle(tmp_path).prior.number == MEMORY.number
+    np.testing.assert_array_equal(read_bundle(tmp_path).prior.prior.sizes, VIEW.prior.sizes)
 
 
 @pytest.mark.parametrize("file", ["memory.safetensors", "memory.json"])
@@ -263,7 +263,7 @@ TENSORS = {
     "no x": lambda t: {"shares": t["shares"]},
     "x of another width": lambda t: t | {"x": t["x"][:, :-1].contiguous()},
     "a row less": lambda t: t | {"x": t["x"][:-1].contiguous()},
-    "a column less": lambda t: t | {"shares": t["shares"][:, :-1].contiguous()},
+    "a response_index less": lambda t: t | {"shares": t["shares"][:, :-1].contiguous()},
     "one axis": lambda t: t | {"shares": t["shares"][0].contiguous()},
     "nobody": lambda t: t | {"shares": t["shares"][:0].contiguous()},
     "a question without an answer": lambda t: (

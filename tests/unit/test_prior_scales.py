@@ -1,17 +1,17 @@
-"""The prior for sparse answers and for many people: evidence, threshold, and groups left out exactly."""
+"""The prior for sparse answers and many people: pseudo-counts, soft thresholds, groups left out exactly."""
 
 from dataclasses import replace
 
 import numpy as np
 from synthetic import arrays, survey
-from test_memory import GROUPS, SPARSE, ask, differ, view
+from test_group_prior import GROUPS, SPARSE, ask, differ, view
 
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.calibration import fit_prior
+from gpo_ray.model.covariance import MIN_BOTH, empirical_covariance
+from gpo_ray.model.group_prior import MANY
 from gpo_ray.model.kernel import nearest_covariance
-from gpo_ray.model.memory import MANY
-from gpo_ray.model.posterior import LEAST_BOTH, together
+from gpo_ray.model.response_model import NominalResponseModel
 from gpo_ray.model.scales import PriorScales
-from gpo_ray.model.traits import Traits
 
 DATA = arrays(survey(groups=8, count=16))
 ALL = np.arange(16)
@@ -20,16 +20,16 @@ HIDDEN = np.array([4, 5])
 
 def test_leaving_a_group_out_is_exact_for_hidden_questions():
     with_it, without_it = view(groups=GROUPS), view(groups=GROUPS[:4])
-    left_out = ask(with_it, without=4, hidden=HIDDEN, group=4)
-    never_there = ask(without_it, hidden=HIDDEN, group=4)
+    left_out = ask(with_it, leave_out=4, masked=HIDDEN, group=4)
+    never_there = ask(without_it, masked=HIDDEN, group=4)
     np.testing.assert_allclose(left_out.shares, never_there.shares, atol=1e-9)
     np.testing.assert_allclose(left_out.sd, never_there.sd, atol=1e-9)
-    differ(left_out, ask(with_it, hidden=HIDDEN, group=4))
+    differ(left_out, ask(with_it, masked=HIDDEN, group=4))
 
 
 def test_evidence_draws_the_mean_towards_the_estimate_as_so_many_answers_would():
     """Without deviations to follow, a prediction is the mean: (n mean + e estimate) / (n + e)."""
-    scales = PriorScales(noise=1e6, semantic=0.0, evidence=2.0)
+    scales = PriorScales(noise=1e6, outputscale=0.0, pseudo_count=2.0)
     v = view(scales=scales)
     target = np.array([7])
     rows = DATA.rows(target)
@@ -38,14 +38,14 @@ def test_evidence_draws_the_mean_towards_the_estimate_as_so_many_answers_would()
 
 
 def test_evidence_does_not_look_at_the_question_itself_nor_needs_a_cross_fit_again():
-    v = fit_memory(SPARSE, GROUPS, ALL, 3)
-    scales = PriorScales(evidence=3.0)
-    cross = replace(v, memory=replace(v.memory, scales=scales))
-    plain = cross.memory.view(SPARSE.x.numpy(), np.diff(SPARSE.offsets), v.place)
+    v = fit_prior(SPARSE, GROUPS, ALL, 3)
+    scales = PriorScales(pseudo_count=3.0)
+    cross = replace(v, prior=replace(v.prior, scales=scales))
+    plain = cross.prior.view(SPARSE.x.numpy(), np.diff(SPARSE.offsets), v.question_index)
     group = 6
     context, target = SPARSE.answered[group][:3], SPARSE.answered[group][3:]
     y = SPARSE.shares_of(group, context)
-    known = cross.posterior(context, y, target).known
+    known = cross.posterior(context, y, target).seen
     np.testing.assert_allclose(
         cross.posterior(context, y, target).shares[known],
         plain.posterior(context, y, target).shares[known],
@@ -69,7 +69,7 @@ def people(n, seed=0):
 def test_threshold_cuts_chance_correlations_and_keeps_the_others():
     data = people(200)
     plain = view(data, range(150), np.arange(12), PriorScales(0.3, 0.0))
-    cut = replace(plain, memory=replace(plain.memory, scales=PriorScales(0.3, 0.0, threshold=3.0)))
+    cut = replace(plain, prior=replace(plain.prior, scales=PriorScales(0.3, 0.0, soft_threshold=3.0)))
     context = np.arange(3)
 
     def moved(v, target):
@@ -85,13 +85,15 @@ def test_threshold_cuts_chance_correlations_and_keeps_the_others():
 
 def test_threshold_divides_by_those_who_answered_both():
     data = people(200)
-    v = view(data, range(150), np.arange(12), PriorScales(0.3, 0.0, threshold=1e-12))
-    a, b = v.side(np.array([0]), None), v.side(np.array([1]), None)
+    v = view(data, range(150), np.arange(12), PriorScales(0.3, 0.0, soft_threshold=1e-12))
+    a, b = v.inputs(np.array([0]), None), v.inputs(np.array([1]), None)
     covariance = a.residual.T @ b.residual / 150
-    np.testing.assert_allclose(together(a, b, 1e-12), covariance, atol=1e-9)
-    few = view(data, range(5), np.arange(12), PriorScales(0.3, 0.0, threshold=1e-12))
-    a, b = few.side(np.array([0]), None), few.side(np.array([1]), None)
-    np.testing.assert_allclose(together(a, b, 1e-12), a.residual.T @ b.residual / LEAST_BOTH, atol=1e-9)
+    np.testing.assert_allclose(empirical_covariance(a, b, 1e-12), covariance, atol=1e-9)
+    few = view(data, range(5), np.arange(12), PriorScales(0.3, 0.0, soft_threshold=1e-12))
+    a, b = few.inputs(np.array([0]), None), few.inputs(np.array([1]), None)
+    np.testing.assert_allclose(
+        empirical_covariance(a, b, 1e-12), a.residual.T @ b.residual / MIN_BOTH, atol=1e-9
+    )
 
 
 def test_nearest_covariance_keeps_what_is_one_and_mends_what_is_not():
@@ -133,46 +135,46 @@ def with_groups(data, sides):
 def test_stretch_concerns_groups_that_are_beside_people_alone():
     data, sides = agreeing(30)
     both = with_groups(data, sides)
-    mixed = view(both, (*range(20), 30, 31), np.arange(12), PriorScales(stretch=3.0))
-    plain = view(both, (*range(20), 30, 31), np.arange(12), PriorScales(stretch=1.0))
-    assert mixed.memory.single.tolist() == [True] * 20 + [False] * 2
-    a, b = mixed.side(np.arange(12), None), plain.side(np.arange(12), None)
+    mixed = view(both, (*range(20), 30, 31), np.arange(12), PriorScales(group_scale=3.0))
+    plain = view(both, (*range(20), 30, 31), np.arange(12), PriorScales(group_scale=1.0))
+    assert mixed.prior.single.tolist() == [True] * 20 + [False] * 2
+    a, b = mixed.inputs(np.arange(12), None), plain.inputs(np.arange(12), None)
     np.testing.assert_allclose(a.residual[:20], b.residual[:20])
     np.testing.assert_allclose(a.residual[20:], 3 * b.residual[20:])
-    left_out = mixed.side(np.arange(12), 3)
+    left_out = mixed.inputs(np.arange(12), 3)
     assert left_out.groups == 21
     assert not left_out.residual[3].any()
-    np.testing.assert_allclose(left_out.residual[20:], 3 * plain.side(np.arange(12), 3).residual[20:])
+    np.testing.assert_allclose(left_out.residual[20:], 3 * plain.inputs(np.arange(12), 3).residual[20:])
 
 
 def test_stretch_is_chosen_where_few_people_and_their_groups_are_known():
     data, sides = agreeing(30)
     both = with_groups(data, sides)
-    alone = fit_memory(data, range(10), np.arange(12), 4).memory.scales
-    mixed = fit_memory(both, (*range(10), 30, 31), np.arange(12), 4).memory.scales
-    assert alone.stretch == 1.0 < mixed.stretch
+    alone = fit_prior(data, range(10), np.arange(12), 4).prior.scales
+    mixed = fit_prior(both, (*range(10), 30, 31), np.arange(12), 4).prior.scales
+    assert alone.group_scale == 1.0 < mixed.group_scale
 
 
 def test_traits_are_averaged_into_questions_that_were_answered():
     data, _ = agreeing(160)
-    v = fit_memory(data, range(150), np.arange(9), 4)
-    found = Traits.fit(v.memory.shares, v.memory.sizes)
-    half = replace(v, memory=replace(v.memory, traits=found, scales=replace(v.memory.scales, traits=0.5)))
-    none = replace(v, memory=replace(v.memory, traits=found, scales=replace(v.memory.scales, traits=0.0)))
+    v = fit_prior(data, range(150), np.arange(9), 4)
+    found = NominalResponseModel.fit(v.prior.shares, v.prior.sizes)
+    half = replace(v, prior=replace(v.prior, traits=found, scales=replace(v.prior.scales, traits=0.5)))
+    none = replace(v, prior=replace(v.prior, traits=found, scales=replace(v.prior.scales, traits=0.0)))
     context, target = np.array([2, 0, 10]), np.array([5, 11, 3])  # 10 and 11 are new
     y = data.shares_of(155, context)
     mixed, plain = (x.posterior(context, y, target) for x in (half, none))
     trait = found.mode(np.array([2, 0]), data.shares_of(155, np.array([2, 0])))
     theirs = found.shares(trait, np.array([5, 3]))
-    np.testing.assert_allclose(mixed.shares[mixed.known], plain.shares[plain.known] / 2 + theirs / 2)
-    np.testing.assert_array_equal(mixed.shares[~mixed.known], plain.shares[~plain.known])
-    assert 0 < (~mixed.known).sum() < len(mixed.known)
+    np.testing.assert_allclose(mixed.shares[mixed.seen], plain.shares[plain.seen] / 2 + theirs / 2)
+    np.testing.assert_array_equal(mixed.shares[~mixed.seen], plain.shares[~plain.seen])
+    assert 0 < (~mixed.seen).sum() < len(mixed.seen)
 
 
 def test_traits_are_for_many_people_alone():
     data, _ = agreeing(MANY + 20)
-    many = fit_memory(data, range(MANY), np.arange(12), 4).memory
-    few = fit_memory(data, range(MANY - 1), np.arange(12), 4).memory
+    many = fit_prior(data, range(MANY), np.arange(12), 4).prior
+    few = fit_prior(data, range(MANY - 1), np.arange(12), 4).prior
     assert few.traits is None
     assert few.scales.traits == 0
     assert (many.traits is None) == (many.scales.traits == 0)

@@ -65,17 +65,17 @@ def test_no_answer_outside_the_context_reaches_a_prediction():
     joined, _, split = new_survey()
     data = arrays(joined)
     main = _tasks(data, split, PLAN)[0]
-    hidden = list(data.shares)
+    masked = list(data.shares)
     for task in main:
         sizes = np.diff(data.offsets)[data.answered[task.group]]
         kept = np.repeat(np.isin(data.answered[task.group], task.context), sizes)
-        hidden[task.group] = np.where(kept, hidden[task.group], np.repeat(1 / sizes, sizes))
+        masked[task.group] = np.where(kept, masked[task.group], np.repeat(1 / sizes, sizes))
     plan = EvaluationPlan(("gpo",), 4, 2, ())
     seen, unseen = (
         _method(
             "gpo", plan, dict.fromkeys(plan.poolings(), source), split, meta_train_of(source, split)
         ).predict(main)
-        for source in (data, dataclasses.replace(data, shares=tuple(hidden)))
+        for source in (data, dataclasses.replace(data, shares=tuple(masked)))
     )
     for a, b in zip(seen, unseen, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -220,7 +220,7 @@ def test_prior_of_the_evaluation_knows_meta_train_groups_and_training_questions_
     data, split = arrays(dataset), draw_split(dataset, 0.7, 0, "new-questions")
     plan = EvaluationPlan(("gpo",), 4, 2, ())
     view = _method("gpo", plan, dict.fromkeys(plan.poolings(), data), split, meta_train_of(data, split)).prior
-    assert [data.group_ids[g] for g in view.memory.groups] == list(split.meta_train_groups)
-    inside = {data.question_ids[q] for q in np.flatnonzero(view.place >= 0)}
+    assert [data.group_ids[g] for g in view.prior.groups] == list(split.meta_train_groups)
+    inside = {data.question_ids[q] for q in np.flatnonzero(view.question_index >= 0)}
     assert inside == set(split.question_order)
     assert not inside & set(split.new_questions)

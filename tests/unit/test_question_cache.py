@@ -90,6 +90,28 @@ def test_a_damaged_row_is_begun_anew():
     assert QuestionCache("m").get(["a"]).keys() == {"a"}
 
 
+def test_changed_numbers_are_not_believed():
+    QuestionCache("m").put({"a": vectors(0)})
+    data = question_cache_file().read_bytes()
+    raw = vectors(0).tobytes()
+    assert data.count(raw) == 1
+    question_cache_file().write_bytes(data.replace(raw, raw[:8] + b"\0\0\xf0\x41" + raw[12:]))
+    assert QuestionCache("m").get(["a"]) == {}
+
+
+@pytest.mark.parametrize(
+    "change", ["width = 'abc'", "width = 1.5", "vectors = 7", "vectors = 'text'", "width = 1"]
+)
+def test_a_row_of_other_types_is_begun_anew(change):
+    QuestionCache("m").put({"a": vectors(0)})
+    with sqlite3.connect(question_cache_file()) as connection:
+        connection.execute(f"UPDATE questions SET {change}")
+    connection.close()
+    assert QuestionCache("m").get(["a"]) == {}
+    QuestionCache("m").put({"a": vectors(0)})
+    assert QuestionCache("m").get(["a"]).keys() == {"a"}
+
+
 def test_without_a_place_for_it(monkeypatch):
     monkeypatch.setenv("GPO_CACHE", "/proc/nowhere")
     QuestionCache("m").put({"a": vectors(0)})

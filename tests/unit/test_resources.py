@@ -11,8 +11,8 @@ from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.resources import (
     Bundle,
     Capacity,
-    Need,
     Node,
+    ResourceRequest,
     embed_need,
     evaluate_need,
     serve_need,
@@ -50,7 +50,7 @@ SERVE = {"ingress": (1, 1.0, 0.0), "predictor": (2, 1.0, 0.0), "encoder": (1, 2.
         (serve_need(SERVE), [(4, 0), (2, 1)]),
         (serve_need({"predictor": (2, 2, 0), "encoder": (1, 3, 0)}), [(4, 0), (3, 0)]),
     ],
-    ids=lambda v: v.stage if isinstance(v, Need) else None,
+    ids=lambda v: v.stage if isinstance(v, ResourceRequest) else None,
 )
 def test_what_fits(need, nodes):
     cluster(*nodes).check(need)
@@ -147,11 +147,11 @@ def tried(bundles, nodes):
 
 @given(st.lists(BUNDLES, min_size=1, max_size=2), NODES)
 def test_what_is_accepted_can_be_placed(bundles, nodes):
-    if cluster(*nodes).problem(Need("train", tuple(bundles), "it")) is None:
+    if cluster(*nodes).problem(ResourceRequest("train", tuple(bundles), "it")) is None:
         assert tried(bundles, nodes)
 
 
 @given(BUNDLES, NODES)
 def test_processes_that_are_alike_are_refused_only_if_no_placement_works(bundle, nodes):
-    accepted = cluster(*nodes).problem(Need("train", (bundle,), "it")) is None
+    accepted = cluster(*nodes).problem(ResourceRequest("train", (bundle,), "it")) is None
     assert accepted == tried([bundle], nodes)

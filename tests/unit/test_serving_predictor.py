@@ -14,9 +14,9 @@ from synthetic import TINY_MODEL, arrays, bundle_config, flip_byte, survey, tiny
 from gpo_ray.errors import BundleError, DataError, GPOError
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, write_bundle
-from gpo_ray.model.memory import QuestionMemory, remember
+from gpo_ray.model.group_prior import GroupPrior, KeyedGroupPrior
+from gpo_ray.model.response_model import NominalResponseModel
 from gpo_ray.model.scales import PriorScales
-from gpo_ray.model.traits import Traits
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.serving import prediction_job as job_module
 from gpo_ray.serving import predictor as predictor_module
@@ -40,10 +40,10 @@ def config(prior, **changes):
 
 
 def memory(scales):
-    known, place = remember(DATA, range(5), np.arange(12))
-    traits = Traits.fit(known.shares, known.sizes) if scales.traits else None
+    known, question_index = GroupPrior.from_groups(DATA, range(5), np.arange(12))
+    traits = NominalResponseModel.fit(known.shares, known.sizes) if scales.traits else None
     known = replace(known, scales=scales, traits=traits, groups=())
-    return QuestionMemory(known, {KEYS[q]: int(n) for q, n in enumerate(place) if n >= 0})
+    return KeyedGroupPrior(known, {KEYS[q]: int(n) for q, n in enumerate(question_index) if n >= 0})
 
 
 def bundle(kind, seed=0):
@@ -57,8 +57,8 @@ def bundle(kind, seed=0):
     scales = {
         "prior alone": PriorScales(),
         "memory": PriorScales(),
-        "answers alone": PriorScales(semantic=0, new_noise=0.1, new_semantic=0.3),
-        "people": PriorScales(threshold=1.0, evidence=1.0, traits=0.3),
+        "answers alone": PriorScales(outputscale=0, unseen_noise=0.1, unseen_outputscale=0.3),
+        "people": PriorScales(soft_threshold=1.0, pseudo_count=1.0, traits=0.3),
     }[kind]
     return Bundle(model, bundle_config(settings), {}, memory(scales))
 
@@ -66,7 +66,7 @@ def bundle(kind, seed=0):
 def saved(folder, kind="memory", seed=0, **changes):
     made = bundle(kind, seed)
     write_bundle(
-        folder, made.model.state_dict(), made.config.model_copy(update=changes), {"seed": seed}, made.memory
+        folder, made.model.state_dict(), made.config.model_copy(update=changes), {"seed": seed}, made.prior
     )
     return folder
 
@@ -142,13 +142,13 @@ def test_eviction_changes_nothing(limits, batches):
 @given(cases=BATCHES, most=st.integers(1, 60))
 def test_a_batch_too_large_for_one_pass_is_split(cases, most):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predictor_module, "MOST_POINTS", most)
+        patch.setattr(predictor_module, "MAX_POINTS", most)
         results = LASTING["memory"].predict([c.request() for c in cases])
     assert_as_alone(results, cases, ESTIMATORS["memory"])
 
 
 def test_a_group_is_adapted_once_and_its_questions_are_prepared_once(monkeypatch):
-    calls = {"encode_context": 0, "sides": 0}
+    calls = {"encode_context": 0, "inputs": 0}
 
     def counted(name, original):
         def call(*args):
@@ -157,14 +157,14 @@ def test_a_group_is_adapted_once_and_its_questions_are_prepared_once(monkeypatch
 
         return call
 
-    for owner, name in ((GPOTransformer, "encode_context"), (QuestionMemory, "sides")):
+    for owner, name in ((GPOTransformer, "encode_context"), (KeyedGroupPrior, "inputs")):
         monkeypatch.setattr(owner, name, counted(name, getattr(owner, name)))
     predictor = BatchPredictor(BUNDLES["memory"])
     before = dict(calls)
     case = Case(0, [0, 1, 13], [4, 14])
     first = predictor.predict([case.request(), case.request()])
     again = predictor.predict([case.request()])
-    assert {name: calls[name] - before[name] for name in calls} == {"encode_context": 1, "sides": 1}
+    assert {name: calls[name] - before[name] for name in calls} == {"encode_context": 1, "inputs": 1}
     np.testing.assert_allclose(again[0].predictions[1].share, first[0].predictions[1].share, atol=1e-6)
 
 
@@ -265,7 +265,7 @@ def test_swapping_to_the_same_contents_keeps_what_is_known(tmp_path):
 def not_a_number(folder):
     made = bundle("memory", 1)
     weights = {k: torch.full_like(v, torch.nan) for k, v in made.model.state_dict().items()}
-    write_bundle(folder, weights, made.config, {}, made.memory)
+    write_bundle(folder, weights, made.config, {}, made.prior)
 
 
 UNFIT = {
@@ -302,7 +302,7 @@ def test_a_damaged_bundle_is_not_started_with(tmp_path):
 
 
 def test_a_large_request_is_done_in_pieces_between_which_others_are_done(monkeypatch):
-    monkeypatch.setattr(job_module, "MOST_NEW", 12)
+    monkeypatch.setattr(job_module, "MAX_NEW", 12)
     monkeypatch.setattr(job_module, "TARGETS_COST", 2.0)
     large, small = Case(1, list(range(12)), [*range(16), *range(16)]), Case(2, [3], [4])
     predictor = BatchPredictor(BUNDLES["memory"])

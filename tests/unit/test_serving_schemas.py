@@ -16,7 +16,7 @@ from gpo_ray.serving.schemas import (
     Question,
     RankRequest,
 )
-from gpo_ray.strict_json import MOST_DEPTH, parse_json
+from gpo_ray.strict_json import MAX_DEPTH, parse_json
 
 
 def test_an_answer_and_a_question_are_those_that_the_model_side_takes():
@@ -134,9 +134,9 @@ NOT_JSON = {
 
 
 def test_levels_are_bounded_as_stated():
-    parse_json(b"[" * MOST_DEPTH + b"]" * MOST_DEPTH)
+    parse_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
     with pytest.raises(ValueError, match="64 levels"):
-        parse_json(b'{"a": [' * (MOST_DEPTH // 2) + b"[]" + b"]}" * (MOST_DEPTH // 2))
+        parse_json(b'{"a": [' * (MAX_DEPTH // 2) + b"[]" + b"]}" * (MAX_DEPTH // 2))
 
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)

@@ -181,3 +181,15 @@ def test_parquet_of_vectors_is_hardly_larger_than_the_vectors():
     data = parquet_bytes(table)
     assert len(data) < 1.02 * vectors.nbytes
     assert read_parquet_bytes(data, "it", DataError).equals(table)
+
+
+@pytest.mark.parametrize("uri", ["s3://a[b/x", "file://[x"])
+def test_what_is_no_uri_is_one_line(uri):
+    with pytest.raises(ConfigError, match="Invalid IPv6 URL"):
+        Folder(uri)
+
+
+def test_a_password_in_what_is_no_uri_is_not_shown():
+    with pytest.raises(ConfigError) as e:
+        Folder("s3://user:secret@a[b/x")
+    assert "secret" not in str(e.value)

@@ -21,7 +21,7 @@ from gpo_ray.evaluation.baselines.plain import (
     uniform,
 )
 from gpo_ray.evaluation.baselines.regression import kernel, low_rank, ridge, ridge_mix
-from gpo_ray.evaluation.baselines.situation import Array, Baseline, MetaTrain, Situation
+from gpo_ray.evaluation.baselines.situation import Array, Baseline, BaselineTask, MetaTrain
 from gpo_ray.model.episodes import Task
 
 BASELINES: dict[str, Baseline] = {
@@ -41,12 +41,12 @@ BASELINES: dict[str, Baseline] = {
     "item-response": item_response,
 }
 
-__all__ = ["BASELINES", "Baseline", "MetaTrain", "Situation", "answer", "uniform"]
+__all__ = ["BASELINES", "Baseline", "BaselineTask", "MetaTrain", "answer", "uniform"]
 
 
 def answer(baseline: Baseline, train: MetaTrain, task: Task) -> Array | None:
     """A baseline's shares over a task's targets; uniform where it cannot answer, None if it can nowhere."""
-    question = Situation(train, task)
+    question = BaselineTask(train, task)
     shares = baseline(question)
     if shares is None or np.isnan(shares).all():
         return None

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from gpo_ray.evaluation.baselines.kernels import RBF
-from gpo_ray.evaluation.baselines.situation import Array, MetaTrain, Situation
+from gpo_ray.evaluation.baselines.situation import Array, BaselineTask, MetaTrain
 from gpo_ray.model.episodes import Ints
 
-MOST_ROWS = 2500
+MAX_ROWS = 2500
 """Responses that f is conditioned on jointly."""
 SAMPLE_ROWS = 500
 SAMPLE_GROUPS = 30
@@ -113,7 +113,7 @@ class Shared:
         """Hyperparameters by marginal likelihood of the groups' mean, then its posterior everywhere."""
         own = train.fitted(Own.fit)
         known = train.questions[train.answered[:, train.questions].any(0)]
-        chosen = _first(train, known, MOST_ROWS)
+        chosen = _first(train, known, MAX_ROWS)
         rbf, variance, peculiar = _shared_parameters(train, own, _first(train, known, SAMPLE_ROWS))
         everything = np.arange(len(train.sizes))
         bare = cls(own, rbf, variance, peculiar, *(np.zeros(0),) * 3)
@@ -175,11 +175,11 @@ def _first(train: MetaTrain, questions: Ints, rows: int) -> Ints:
     return questions[: max(1, int(np.searchsorted(np.cumsum(train.sizes[questions]), rows, side="right")))]
 
 
-def gaussian_process(q: Situation) -> Array:
+def gaussian_process(q: BaselineTask) -> Array:
     """Posterior mean of a Gaussian process given the meta-train groups' answers and the context."""
     train, context, target = q.train, q.task.context, q.task.target
     shared = train.fitted(Shared.fit)
     near = shared.posterior(train, context, context) + shared.own(train, context, context)
     far = shared.posterior(train, target, context) + shared.own(train, target, context)
-    surprise = q.context_deviation - shared.mean[train.arrays.rows(context)]
-    return q.normalized(q.uniform + shared.mean[q.target_rows] + far @ np.linalg.solve(near, surprise))
+    residual = q.context_deviation - shared.mean[train.arrays.rows(context)]
+    return q.normalized(q.uniform + shared.mean[q.target_rows] + far @ np.linalg.solve(near, residual))

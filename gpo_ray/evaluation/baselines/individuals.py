@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from gpo_ray.evaluation.baselines.regression import Components
-from gpo_ray.evaluation.baselines.situation import Array, MetaTrain, Situation
+from gpo_ray.evaluation.baselines.situation import Array, BaselineTask, MetaTrain
 
 STANDARD_ERRORS = 2.0
 """By which a correlation is drawn towards 0: much where few people answered both questions."""
-LEAST_EVIDENCE = 0.5
+MIN_EVIDENCE = 0.5
 """Added to the sum of correlations, so that a context unlike the target moves it little."""
 GRID = np.linspace(-4, 4, 21)
 """Values of a person's trait over which item-response integrates."""
@@ -42,7 +42,7 @@ class Items:
         return cls(answered.T @ answered, np.maximum(deviation, 1e-3))
 
 
-def item_item(q: Situation) -> Array:
+def item_item(q: BaselineTask) -> Array:
     """Meta-train shares moved by each context response, in the measure of its correlation with the target's.
 
     Every context response predicts a target response by simple regression; the predictions are averaged
@@ -59,7 +59,7 @@ def item_item(q: Situation) -> Array:
     correlation = np.clip(products / (both * spread), -1, 1)
     sure = np.maximum(np.abs(correlation) - STANDARD_ERRORS / np.sqrt(both), 0)
     standing = (q.context_y - train.mean[q.context_rows]) / items.deviation[q.context_rows]
-    moved = (np.sign(correlation) * sure).T @ standing / (sure.sum(0) + LEAST_EVIDENCE)
+    moved = (np.sign(correlation) * sure).T @ standing / (sure.sum(0) + MIN_EVIDENCE)
     return q.normalized(train.mean[q.target_rows] + items.deviation[q.target_rows] * moved)
 
 
@@ -109,7 +109,7 @@ class NominalResponse:
             return cls(log_share().numpy(), log_weight.numpy())
 
 
-def item_response(q: Situation) -> Array:
+def item_response(q: BaselineTask) -> Array:
     """Bock's nominal response model: shares over the trait's distribution given the context's answers."""
     model = q.train.fitted(NominalResponse.fit)
     log_posterior = model.log_weight + q.context_y @ model.log_share[q.context_rows]

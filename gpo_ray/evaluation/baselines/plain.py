@@ -6,25 +6,25 @@ import itertools
 
 import numpy as np
 
-from gpo_ray.evaluation.baselines.situation import Array, MetaTrain, Situation
+from gpo_ray.evaluation.baselines.situation import Array, BaselineTask, MetaTrain
 
 
-def uniform(q: Situation) -> Array:
+def uniform(q: BaselineTask) -> Array:
     """The same share for every response."""
     return q.uniform
 
 
-def lm_base(q: Situation) -> Array:
+def lm_base(q: BaselineTask) -> Array:
     """The language model's own probabilities of the option letters."""
     return q.normalized(np.exp(q.train.arrays.letter_logprob[q.target_rows].astype(np.float64)))
 
 
-def train_mean(q: Situation) -> Array:
+def train_mean(q: BaselineTask) -> Array:
     """Mean of the meta-train groups."""
     return q.train.mean[q.target_rows]
 
 
-def majority(q: Situation) -> Array:
+def majority(q: BaselineTask) -> Array:
     """Shares of the meta-train people, whose largest is their most common answer.
 
     The same numbers as ``train-mean``, by the name under which one looks for them among individuals:
@@ -33,24 +33,24 @@ def majority(q: Situation) -> Array:
     return train_mean(q)
 
 
-def context_mean(q: Situation) -> Array:
+def context_mean(q: BaselineTask) -> Array:
     """Mean of the meta-train groups, weighted by how closely they agree with the context."""
     weight = 1 / np.maximum(_distance(q), 1e-9) ** 2
     return q.train.mean[q.target_rows] + (weight / weight.sum()) @ q.train.residuals[:, q.target_rows]
 
 
-def nearest_group(q: Situation) -> Array:
+def nearest_group(q: BaselineTask) -> Array:
     """The meta-train group that agrees best with the context."""
     return q.train.mean[q.target_rows] + q.train.residuals[int(_distance(q).argmin()), q.target_rows]
 
 
-def _distance(q: Situation) -> Array:
+def _distance(q: BaselineTask) -> Array:
     """(G,) squared distance of each meta-train group, its missing answers taken as the mean."""
     deviation = q.context_y - q.train.mean[q.context_rows]
     return np.asarray(((q.train.residuals[:, q.context_rows] - deviation) ** 2).sum(1))
 
 
-def nearest_question(q: Situation) -> Array:
+def nearest_question(q: BaselineTask) -> Array:
     """The group's answer to the context question whose embedding is nearest.
 
     A question's embedding is the mean of its responses'. Only questions with as many responses count;

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpo_ray.evaluation.baselines.kernels import RBF
-from gpo_ray.evaluation.baselines.situation import Array, MetaTrain, Situation
+from gpo_ray.evaluation.baselines.situation import Array, BaselineTask, MetaTrain
 from gpo_ray.model.episodes import Ints
 
 RIDGE_MIX_PENALTY = 0.05
 PENALTIES = np.logspace(0, 5, 11)
 KERNEL_PENALTIES = np.logspace(-3, 2, 11)
-MOST_COMPONENTS = 12
-LEAST_NOISE = 1e-6
+MAX_COMPONENTS = 12
+MIN_NOISE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Gram:
         return 1 / (self.values + penalty) - 1 / penalty
 
 
-def ridge_mix(q: Situation) -> Array:
+def ridge_mix(q: BaselineTask) -> Array:
     """Meta-train mean plus a ridge-weighted mix of the groups' residuals, fitted to the context."""
     near, far = q.train.residuals[:, q.context_rows], q.train.residuals[:, q.target_rows]
     covariance = near.T @ near + RIDGE_MIX_PENALTY * np.eye(near.shape[1])
@@ -95,10 +95,10 @@ class Components:
         _, singular, directions = np.linalg.svd(train.residuals, full_matrices=False)
         variance = singular**2 / max(groups - 1, 1)
         left = np.maximum(variance.sum() - np.cumsum([0.0, *variance]), 0) / rows
-        return cls((np.sqrt(variance)[:, None] * directions)[:MOST_COMPONENTS], left[: MOST_COMPONENTS + 1])
+        return cls((np.sqrt(variance)[:, None] * directions)[:MAX_COMPONENTS], left[: MAX_COMPONENTS + 1])
 
 
-def low_rank(q: Situation) -> Array:
+def low_rank(q: BaselineTask) -> Array:
     """Meta-train mean plus leading principal components, the group's scores fitted to the context.
 
     Scores have the variance that meta-train groups show, and what further components leave is noise
@@ -110,7 +110,7 @@ def low_rank(q: Situation) -> Array:
     sizes = q.train.sizes[q.context]
     best, scores = np.inf, np.zeros(len(q.target_rows))
     for k in range(1, len(fit.loadings) + 1):
-        near, noise = fit.loadings[:k, q.context_rows], max(float(fit.noise[k]), LEAST_NOISE)
+        near, noise = fit.loadings[:k, q.context_rows], max(float(fit.noise[k]), MIN_NOISE)
         gram = Gram.of_features(near)
         error = gram.left_out_error(deviation, sizes, noise)
         if error < best:
@@ -118,7 +118,7 @@ def low_rank(q: Situation) -> Array:
     return q.normalized(q.train.mean[q.target_rows] + scores)
 
 
-def ridge(q: Situation) -> Array:
+def ridge(q: BaselineTask) -> Array:
     """Ridge regression from embeddings to shares, fitted to the context alone.
 
     Embeddings are standardised and centred within each question, since shares only compare a
@@ -132,7 +132,7 @@ def ridge(q: Situation) -> Array:
     return q.normalized(q.uniform + x[q.target_rows] @ (near.T @ gram.solve(y, penalty)))
 
 
-def kernel(q: Situation) -> Array:
+def kernel(q: BaselineTask) -> Array:
     """The same with an RBF kernel instead of a linear one; its length is chosen with the penalty."""
     kernels = q.train.fitted(RBF.fit)
     context, target = q.task.context, q.task.target

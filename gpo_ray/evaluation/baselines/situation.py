@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
+from gpo_ray.model.group_prior import share_table
 from gpo_ray.model.kernel import Filled, Floats, filled, normalized
-from gpo_ray.model.memory import share_table
 
 Array = NDArray[np.float64]
 Fit = TypeVar("Fit")
@@ -85,7 +85,7 @@ class MetaTrain:
 
 
 @dataclass(frozen=True)
-class Situation:
+class BaselineTask:
     """One test group's task."""
 
     train: MetaTrain
@@ -134,5 +134,5 @@ class Situation:
         return normalized(scores, self.sizes)
 
 
-Baseline = Callable[[Situation], Array | None]
+Baseline = Callable[[BaselineTask], Array | None]
 """Shares (M,) over the targets' responses, NaN where it cannot answer; None if it can answer none."""

@@ -32,7 +32,7 @@ NOT_IN_PAPER = "not a group of the paper"
 NOT_GROUPS = frozenset({"refused", "nan", "other", ""})
 """Levels, in lower case, that name no one in particular."""
 
-MOST_FREQUENT = 3
+MAX_FREQUENT = 3
 """How many reasons a message names when nothing is left."""
 
 ADVICE = "correct it in the source"
@@ -258,7 +258,7 @@ def build_dataset(
     kept = list(questions)
     if not kept or not len(preferences["group_id"]):
         # that a question lost all its answers follows from the other reasons
-        reasons = Counter(r for _, r in drops if r != NO_PREFERENCE_LEFT).most_common(MOST_FREQUENT)
+        reasons = Counter(r for _, r in drops if r != NO_PREFERENCE_LEFT).most_common(MAX_FREQUENT)
         why = "; ".join(f"{reason} ({n})" for reason, n in reasons)
         raise DataError(
             f"{source}: no questions, groups or preferences are left to work with; "

@@ -9,21 +9,21 @@ import pytest
 from synthetic import arrays, survey
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.model import memory as memory_module
+from gpo_ray.model import group_prior as memory_module
 from gpo_ray.model import posterior
-from gpo_ray.model.calibration import fit_memory
+from gpo_ray.model.calibration import fit_prior
+from gpo_ray.model.covariance import PriorInputs
 from gpo_ray.model.episodes import Task, build_episode
-from gpo_ray.model.kernel import normalized, scaled_by_shares, softmax
-from gpo_ray.model.memory import (
+from gpo_ray.model.group_prior import (
     DEVIATION_NUGGET,
     NUGGET,
     TRANSFER,
-    QuestionMemory,
+    GroupPrior,
+    KeyedGroupPrior,
     filled,
-    remember,
     task_prior,
 )
-from gpo_ray.model.posterior import Side
+from gpo_ray.model.kernel import normalized, scaled_by_shares, softmax
 from gpo_ray.model.scales import PriorScales
 
 DATA = arrays(survey(groups=8, count=16))
@@ -34,9 +34,9 @@ GROUPS = (0, 1, 2, 3, 4)
 
 
 def view(data=DATA, groups=GROUPS, questions=ALL, scales=PriorScales(), cross_fit=True):  # noqa: B008
-    memory, place = remember(data, groups, np.asarray(questions))
+    memory, question_index = GroupPrior.from_groups(data, groups, np.asarray(questions))
     memory = replace(memory, scales=scales)
-    return memory.view(data.x.numpy(), np.diff(data.offsets), place, cross_fit)
+    return memory.view(data.x.numpy(), np.diff(data.offsets), question_index, cross_fit)
 
 
 def ask(v, context=(0, 1, 2, 3), target=(4, 5, 6), y=None, group=6, data=DATA, **kwargs):
@@ -72,7 +72,7 @@ def hide(data, group, questions):
 def same(a, b, **kwargs):
     np.testing.assert_allclose(a.shares, b.shares, **({"atol": 1e-9} | kwargs))
     np.testing.assert_allclose(a.sd, b.sd, **({"atol": 1e-9} | kwargs))
-    np.testing.assert_array_equal(a.known, b.known)
+    np.testing.assert_array_equal(a.seen, b.seen)
 
 
 def differ(a, b, least=1e-3):
@@ -84,8 +84,8 @@ def rows(questions):
 
 
 def test_known_questions_equal_a_ridge_mix_of_the_groups_by_hand():
-    """With no semantic part the mean is mean + residual' w, w by ridge regression with weighted errors."""
-    scales = PriorScales(noise=0.05, semantic=0.0)
+    """With an outputscale of 0 the mean is mean + residual' w, w by ridge regression with weighted errors."""
+    scales = PriorScales(noise=0.05, outputscale=0.0)
     context, target = rows([0, 1, 2, 3]), rows([4, 5, 6])
     table = np.stack([DATA.shares_of(g, ALL) for g in GROUPS])
     mean, residual = table.mean(0), table - table.mean(0)
@@ -95,18 +95,20 @@ def test_known_questions_equal_a_ridge_mix_of_the_groups_by_hand():
     w = np.linalg.solve(precision, a.T @ (b / noise[context]))
     got = ask(view(scales=scales))
     np.testing.assert_allclose(got.shares, normalized(mean[target] + w @ residual[:, target], SIZES[4:7]))
-    spread = residual[:, target]
-    variance = (spread * np.linalg.solve(precision, spread)).sum(0) + noise[target]
+    conditional_variance = residual[:, target]
+    variance = (conditional_variance * np.linalg.solve(precision, conditional_variance)).sum(0) + noise[
+        target
+    ]
     np.testing.assert_allclose(got.sd, np.sqrt(variance))
-    assert got.known.all()
+    assert got.seen.all()
 
 
 def test_known_questions_with_a_semantic_part_equal_the_dual_form_by_hand():
-    scales = PriorScales(noise=0.02, semantic=0.4)
+    scales = PriorScales(noise=0.02, outputscale=0.4)
     v = view(scales=scales)
     table = np.stack([DATA.shares_of(g, ALL) for g in GROUPS])
     mean, residual = table.mean(0), table - table.mean(0)
-    kernel = v.memory.kernel(DATA.x.numpy(), DATA.x.numpy())
+    kernel = v.prior.kernel(DATA.x.numpy(), DATA.x.numpy())
     everywhere = SimpleNamespace(mean=mean, sizes=SIZES)
     covariance = 0.4 * scaled_by_shares(kernel, everywhere, everywhere) + residual.T @ residual / 5
     c, t = rows([0, 1, 2, 3]), rows([4, 5, 6])
@@ -119,7 +121,7 @@ def test_known_questions_with_a_semantic_part_equal_the_dual_form_by_hand():
 def test_a_mix_of_the_groups_is_recovered_without_noise():
     table = np.stack([DATA.shares_of(g, ALL) for g in GROUPS])
     mixed = np.asarray([0.6, 0.4, 0, 0, 0]) @ table
-    v = view(scales=PriorScales(noise=1e-9, semantic=0.0))
+    v = view(scales=PriorScales(noise=1e-9, outputscale=0.0))
     got = ask(v, ALL[:12], ALL[12:], mixed[rows(ALL[:12])])
     np.testing.assert_allclose(got.shares, mixed[rows(ALL[12:])], atol=1e-4)
 
@@ -133,9 +135,9 @@ def test_order_of_the_context_does_not_matter(questions):
 @pytest.mark.parametrize("data", [DATA, SPARSE])
 def test_order_of_the_groups_does_not_matter(data):
     context, target = data.answered[6][:4], data.answered[6][4:8]
-    for hidden in (None, target[::2]):
+    for masked in (None, target[::2]):
         first, second = (
-            ask(view(data, g), context, target, data=data, hidden=hidden) for g in (GROUPS, (3, 0, 4, 2, 1))
+            ask(view(data, g), context, target, data=data, masked=masked) for g in (GROUPS, (3, 0, 4, 2, 1))
         )
         same(first, second)
 
@@ -143,12 +145,12 @@ def test_order_of_the_groups_does_not_matter(data):
 @pytest.mark.parametrize("context", [(0, 1, 2, 3), (0, 1, 12, 13), (12, 13)])
 def test_targets_together_or_one_by_one_are_the_same(context):
     v, target = view(questions=ALL[:10]), (4, 14, 5, 15)
-    together = ask(v, context, target, hidden=np.asarray([5]))
-    alone = [ask(v, context, (q,), hidden=np.asarray([5])) for q in target]
-    for name in ("shares", "sd", "known", "half_width"):
+    together = ask(v, context, target, masked=np.asarray([5]))
+    alone = [ask(v, context, (q,), masked=np.asarray([5])) for q in target]
+    for name in ("shares", "sd", "seen", "half_width"):
         want = np.concatenate([getattr(a, name) for a in alone])
         np.testing.assert_allclose(getattr(together, name), want, atol=1e-6)  # similarities are float32
-    assert together.known.tolist() == np.repeat([True, False, False, False], SIZES[list(target)]).tolist()
+    assert together.seen.tolist() == np.repeat([True, False, False, False], SIZES[list(target)]).tolist()
 
 
 @pytest.mark.parametrize("data", [DATA, SPARSE])
@@ -158,7 +160,7 @@ def test_leaving_a_group_out_is_as_if_it_had_never_been_asked(data):
     context, target = mine[:3], mine[3:6]
     everyone, without = view(data), view(data, tuple(g for g in GROUPS if g != 2))
     same(
-        ask(everyone, context, target, group=2, data=data, without=2),
+        ask(everyone, context, target, group=2, data=data, leave_out=2),
         ask(without, context, target, group=2, data=data),
     )
     differ(
@@ -166,8 +168,8 @@ def test_leaving_a_group_out_is_as_if_it_had_never_been_asked(data):
     )
     other = view(changed(data, 2, ALL))
     same(
-        ask(other, context, target, group=2, data=data, without=2),
-        ask(everyone, context, target, group=2, data=data, without=2),
+        ask(other, context, target, group=2, data=data, leave_out=2),
+        ask(everyone, context, target, group=2, data=data, leave_out=2),
     )
 
 
@@ -176,34 +178,34 @@ def test_a_question_that_only_the_left_out_group_answered_is_new():
     for g in (0, 1, 3, 4):
         data = hide(data, g, [5])
     v = view(data)
-    assert ask(v, group=2).known.all()
-    got = ask(v, group=2, without=2)
-    assert got.known.tolist() == np.repeat([True, False, True], SIZES[4:7]).tolist()
-    same(got, ask(v, group=2, without=2, hidden=np.asarray([5])))
-    other = ask(view(changed(data, 2, [5])), group=2, without=2)
+    assert ask(v, group=2).seen.all()
+    got = ask(v, group=2, leave_out=2)
+    assert got.seen.tolist() == np.repeat([True, False, True], SIZES[4:7]).tolist()
+    same(got, ask(v, group=2, leave_out=2, masked=np.asarray([5])))
+    other = ask(view(changed(data, 2, [5])), group=2, leave_out=2)
     np.testing.assert_allclose(other.shares, got.shares, atol=1e-12)
 
 
 @pytest.mark.parametrize("target", [[4, 5, 6], [5]])
 def test_hidden_questions_do_not_depend_on_anybodys_answers_to_them(target):
-    hidden = np.asarray([5])
+    masked = np.asarray([5])
     before, data = view(), DATA
     for g in GROUPS:
         data = changed(data, g, [5], seed=g)
     after = view(data)
     differ(ask(before, target=target), ask(after, target=target))
     mine = np.repeat(np.asarray(target) == 5, SIZES[target])
-    old, new = (ask(v, target=target, hidden=hidden) for v in (before, after))
+    old, new = (ask(v, target=target, masked=masked) for v in (before, after))
     for name in ("shares", "sd", "half_width"):
         np.testing.assert_allclose(getattr(old, name)[mine], getattr(new, name)[mine], atol=1e-12)
-    assert (old.known == ~mine).all()
+    assert (old.seen == ~mine).all()
 
 
 def test_hidden_questions_are_estimated_from_the_others():
-    hidden, data = np.asarray([5]), DATA
+    masked, data = np.asarray([5]), DATA
     for g in GROUPS:
         data = changed(data, g, [q for q in ALL if q != 5], seed=g)
-    differ(ask(view(), target=[5], hidden=hidden), ask(view(data), target=[5], hidden=hidden), least=1e-4)
+    differ(ask(view(), target=[5], masked=masked), ask(view(data), target=[5], masked=masked), least=1e-4)
 
 
 def regression(memory, x, sizes):
@@ -226,20 +228,20 @@ def regression(memory, x, sizes):
 def test_new_questions_equal_kernel_regression_by_hand_when_the_context_says_nothing():
     v = view(questions=ALL[:10])
     asked = np.asarray([12, 14])
-    mean, _ = regression(v.memory, DATA.x.numpy()[rows(asked)], SIZES[asked])
-    nothing = v.memory.shares.mean(0)[rows([0, 1, 2])]
+    mean, _ = regression(v.prior, DATA.x.numpy()[rows(asked)], SIZES[asked])
+    nothing = v.prior.shares.mean(0)[rows([0, 1, 2])]
     got = ask(v, (0, 1, 2), asked, nothing)
     np.testing.assert_allclose(got.shares, normalized(mean, SIZES[asked]), atol=1e-6)
-    assert not got.known.any()
+    assert not got.seen.any()
     differ(got, ask(v, (0, 1, 2), asked))
 
 
 def test_new_questions_after_an_answer_equal_the_formula_by_hand():
-    """With no semantic part, new and known questions share the groups' deviations only."""
-    v = view(questions=ALL[:10], scales=PriorScales(noise=0.1, semantic=0.0))
+    """With an outputscale of 0, seen and unseen questions share the groups' deviations only."""
+    v = view(questions=ALL[:10], scales=PriorScales(noise=0.1, outputscale=0.0))
     c, asked = rows([0, 1, 2]), np.asarray([12, 14])
-    mean, deviation = regression(v.memory, DATA.x.numpy()[rows(asked)], SIZES[asked])
-    table = v.memory.shares
+    mean, deviation = regression(v.prior, DATA.x.numpy()[rows(asked)], SIZES[asked])
+    table = v.prior.shares
     known, residual = table.mean(0)[c], (table - table.mean(0))[:, c]
     noisy = residual.T @ residual / 5 + 0.1 * np.diag(known * (1 - known))
     gain = deviation.T @ residual / 5 @ np.linalg.inv(noisy)
@@ -249,15 +251,15 @@ def test_new_questions_after_an_answer_equal_the_formula_by_hand():
 
 def test_new_questions_in_the_context_equal_the_formula_by_hand():
     """Two new questions share, beside the groups' deviations, what memory leaves open of their log-shares."""
-    v = view(questions=ALL[:10], scales=PriorScales(noise=0.1, semantic=0.2))
+    v = view(questions=ALL[:10], scales=PriorScales(noise=0.1, outputscale=0.2))
     given, asked = np.asarray([11, 13]), np.asarray([12, 14])
     both = np.concatenate([given, asked])
     x, sizes = DATA.x.numpy()[rows(both)], SIZES[both]
-    mean, deviation = regression(v.memory, x, sizes)
-    kernel, cross = v.memory.kernel(v.memory.x, v.memory.x), v.memory.kernel(x, v.memory.x)
+    mean, deviation = regression(v.prior, x, sizes)
+    kernel, cross = v.prior.kernel(v.prior.x, v.prior.x), v.prior.kernel(x, v.prior.x)
     explained = TRANSFER**2 * cross @ np.linalg.solve(kernel + NUGGET * np.eye(len(kernel)), cross.T)
     here, c = SimpleNamespace(mean=mean, sizes=sizes), SIZES[given].sum()
-    latent = 1.2 * v.memory.kernel(x, x) - explained
+    latent = 1.2 * v.prior.kernel(x, x) - explained
     covariance = scaled_by_shares(latent, here, here) + deviation.T @ deviation / 5
     own = scaled_by_shares(2 * NUGGET * np.eye(len(x)), here, here) + 0.1 * np.diag(mean * (1 - mean))
     gain = covariance[c:, :c] @ np.linalg.inv((covariance + own)[:c, :c])
@@ -273,20 +275,20 @@ def test_new_questions_in_the_context_equal_the_formula_by_hand():
 def test_cross_fitted_questions_equal_kernel_regression_without_their_fold():
     """A fold is what does not matter to a question's estimate: the estimate is that from all the rest."""
     v, asked = view(), np.asarray([7])
-    before = ask(v, (0, 1, 2), asked, hidden=asked)
+    before = ask(v, (0, 1, 2), asked, masked=asked)
     fold = [
         q
         for q in ALL[3:]
         if q == 7
         or np.allclose(
-            ask(view(changed(DATA, 0, [q])), (0, 1, 2), asked, hidden=asked).shares, before.shares, atol=1e-12
+            ask(view(changed(DATA, 0, [q])), (0, 1, 2), asked, masked=asked).shares, before.shares, atol=1e-12
         )
     ]
     assert 1 < len(fold) < 6
-    nothing = v.memory.shares.mean(0)[rows([0, 1, 2])]
-    got = ask(v, (0, 1, 2), asked, nothing, hidden=asked)
-    memory = remember(DATA, GROUPS, np.setdiff1d(ALL, fold))[0]
-    kernel = v.memory.kernel
+    nothing = v.prior.shares.mean(0)[rows([0, 1, 2])]
+    got = ask(v, (0, 1, 2), asked, nothing, masked=asked)
+    memory = GroupPrior.from_groups(DATA, GROUPS, np.setdiff1d(ALL, fold))[0]
+    kernel = v.prior.kernel
     by_hand = SimpleNamespace(shares=memory.shares, x=memory.x, sizes=memory.sizes, kernel=kernel)
     mean, _ = regression(by_hand, DATA.x.numpy()[rows(asked)], SIZES[asked])
     np.testing.assert_allclose(got.shares, normalized(mean, SIZES[asked]), atol=1e-6)
@@ -322,9 +324,9 @@ def twins():
 
 
 @pytest.mark.parametrize("questions", [ALL, ALL[:10], ALL[:4]])
-@pytest.mark.parametrize("semantic", [0.0, 0.3])
-def test_more_context_never_makes_the_prior_less_sure(questions, semantic):
-    v = view(questions=questions, scales=PriorScales(0.03, semantic))
+@pytest.mark.parametrize("outputscale", [0.0, 0.3])
+def test_more_context_never_makes_the_prior_less_sure(questions, outputscale):
+    v = view(questions=questions, scales=PriorScales(0.03, outputscale))
     order = np.random.default_rng(0).permutation(ALL[:13])
     sds = np.stack([ask(v, order[:n], (13, 14, 15)).sd for n in range(1, 14)])
     assert (np.diff(sds, axis=0) <= 1e-9).all()
@@ -332,7 +334,7 @@ def test_more_context_never_makes_the_prior_less_sure(questions, semantic):
 
 
 def test_new_questions_are_less_sure_than_answered_ones():
-    assert ask(view(), hidden=np.asarray([4, 5, 6])).sd.mean() > ask(view()).sd.mean()
+    assert ask(view(), masked=np.asarray([4, 5, 6])).sd.mean() > ask(view()).sd.mean()
     assert ask(view(questions=ALL[:4])).sd.mean() > ask(view()).sd.mean()
 
 
@@ -356,7 +358,7 @@ def test_missing_answers_are_handled_by_hand():
     v = view(SPARSE, scales=PriorScales(0.05, 0.0))
     context, target = SPARSE.answered[6][:4], SPARSE.answered[6][4:8]
     found = filled(np.stack([full(SPARSE, g) for g in GROUPS]))
-    assert np.isnan(v.memory.shares).any()
+    assert np.isnan(v.prior.shares).any()
     c, t = SPARSE.rows(context), SPARSE.rows(target)
     covariance = found.residual.T @ found.residual / 5
     noise = 0.05 * found.mean * (1 - found.mean)
@@ -373,15 +375,17 @@ def test_many_groups_in_single_precision_predict_the_same(monkeypatch, data, by_
 
     def asked():
         v = view(data, questions=ALL[:12])
-        return v, [ask(v, context, some, data=data, hidden=target[::2]) for some in (target, [13, 15])]
+        return v, [ask(v, context, some, data=data, masked=target[::2]) for some in (target, [13, 15])]
 
     _, want = asked()
-    solve = memory_module._NewQuestions._deviations
-    monkeypatch.setattr(memory_module._NewQuestions, "_deviations", lambda *args: solve(*args[:2], by_group))
+    solve = memory_module.KernelRidgeExtrapolator._deviations
+    monkeypatch.setattr(
+        memory_module.KernelRidgeExtrapolator, "_deviations", lambda *args: solve(*args[:2], by_group)
+    )
     monkeypatch.setattr(memory_module, "MANY", 3)
     v, got = asked()
-    assert v.memory.shares.dtype == v.deviation.dtype == v.side(target).residual.dtype == np.float32
-    assert v.memory.shares.flags.f_contiguous
+    assert v.prior.shares.dtype == v.deviation.dtype == v.inputs(target).residual.dtype == np.float32
+    assert v.prior.shares.flags.f_contiguous
     assert v.deviation.flags.f_contiguous
     for mine, whole in zip(got, want, strict=True):
         same(mine, whole, atol=1e-5)
@@ -389,7 +393,7 @@ def test_many_groups_in_single_precision_predict_the_same(monkeypatch, data, by_
 
 
 def test_a_bare_side_lets_go_of_its_tables():
-    whole = view().side(ALL[:5])
+    whole = view().inputs(ALL[:5])
     bare = whole.bare
     assert all(t.base is None and not t.size for t in (bare.residual, bare.answered, bare.x.x))
     np.testing.assert_array_equal(bare.squares, whole.squares)
@@ -403,10 +407,10 @@ def full(data, g):
 
 
 def test_remembered_is_what_the_groups_answered_and_no_more():
-    memory, place = remember(SPARSE, (1, 3), ALL[:9])
+    memory, question_index = GroupPrior.from_groups(SPARSE, (1, 3), ALL[:9])
     kept = np.intersect1d(ALL[:9], np.union1d(SPARSE.answered[1], SPARSE.answered[3]))
-    np.testing.assert_array_equal(np.flatnonzero(place >= 0), kept)
-    np.testing.assert_array_equal(place[kept], np.arange(len(kept)))
+    np.testing.assert_array_equal(np.flatnonzero(question_index >= 0), kept)
+    np.testing.assert_array_equal(question_index[kept], np.arange(len(kept)))
     want = np.stack([full(SPARSE, g) for g in (1, 3)])[:, SPARSE.rows(kept)]
     np.testing.assert_array_equal(memory.shares, want)
     np.testing.assert_array_equal(memory.x, SPARSE.x.numpy()[SPARSE.rows(kept)])
@@ -416,113 +420,115 @@ def test_remembered_is_what_the_groups_answered_and_no_more():
 def test_groups_that_answered_nothing_are_refused():
     data = hide(DATA, 0, ALL[:4])
     with pytest.raises(ConfigError, match="answered none of the training questions"):
-        remember(data, (0,), ALL[:4])
+        GroupPrior.from_groups(data, (0,), ALL[:4])
 
 
 def test_questions_are_found_by_key_and_size():
-    memory, _ = remember(DATA, GROUPS, ALL[:3])
-    known = QuestionMemory(memory, {"a": 0, "b": 1, "c": 2})
+    memory, _ = GroupPrior.from_groups(DATA, GROUPS, ALL[:3])
+    known = KeyedGroupPrior(memory, {"a": 0, "b": 1, "c": 2})
     sizes = [SIZES[2], SIZES[0], SIZES[1], SIZES[0], SIZES[0] + 1]
-    assert known.place(["c", None, "b", "x", "a"], sizes).tolist() == [2, -1, 1, -1, -1]
+    assert known.question_index(["c", None, "b", "x", "a"], sizes).tolist() == [2, -1, 1, -1, -1]
 
 
 def test_prior_of_tasks_is_the_log_posterior_without_the_group_and_what_is_hidden():
     v, t = view(), Task(2, ALL[:4], ALL[4:7], np.asarray([5]))
     log, known = task_prior(v, DATA)(t)
-    want = ask(v, group=2, without=2, hidden=np.asarray([5]))
+    want = ask(v, group=2, leave_out=2, masked=np.asarray([5]))
     np.testing.assert_array_equal(log, np.log(want.shares))
-    np.testing.assert_array_equal(known, want.known)
+    np.testing.assert_array_equal(known, want.seen)
 
 
-def test_episode_marks_what_is_known_in_padded_groups():
+def test_episode_marks_what_is_seen_in_padded_groups():
     tasks = [Task(5, ALL[:4], ALL[4:7], ALL[5:6]), Task(6, ALL[:2], ALL[7:9])]
     prior = task_prior(view(), DATA)
     target = build_episode(DATA, tasks, prior=prior).target
     place = build_episode(DATA, tasks, prior=prior).place
-    known = target.known.flatten()
-    np.testing.assert_array_equal(known[place], np.repeat([True, False, True, True, True], SIZES[4:9]))
-    assert not known[np.setdiff1d(np.arange(len(known)), place)].any()
+    seen = target.seen.flatten()
+    np.testing.assert_array_equal(seen[place], np.repeat([True, False, True, True, True], SIZES[4:9]))
+    assert not seen[np.setdiff1d(np.arange(len(seen)), place)].any()
     want = np.concatenate([prior(t)[0] for t in tasks])
     np.testing.assert_allclose(target.prior.flatten()[place], want, atol=1e-6)
 
 
 @pytest.mark.parametrize("group", [0, 6])
 def test_a_single_group_to_learn_from(group):
-    v = fit_memory(DATA, [0], ALL, 3)
+    v = fit_prior(DATA, [0], ALL, 3)
     found = task_prior(v, DATA)(Task(group, ALL[:3], ALL[3:6], ALL[3:4]))
     assert np.isfinite(found[0]).all()
     assert found[1].any() == (group == 6)
 
 
-@pytest.mark.parametrize("scales", [PriorScales(), PriorScales(semantic=0), PriorScales(threshold=1.0)])
+@pytest.mark.parametrize(
+    "scales", [PriorScales(), PriorScales(outputscale=0), PriorScales(soft_threshold=1.0)]
+)
 @pytest.mark.parametrize(("context", "target"), [([0, 1], [2, 3]), ([1, 13, 12], [3, 14, 15]), ([12], [13])])
 def test_questions_prepared_one_by_one_give_the_same_posterior(scales, context, target):
-    memory, _ = remember(SPARSE, GROUPS, np.arange(12))
-    known = QuestionMemory(replace(memory, scales=scales), {str(q): q for q in range(12)})
+    memory, _ = GroupPrior.from_groups(SPARSE, GROUPS, np.arange(12))
+    known = KeyedGroupPrior(replace(memory, scales=scales), {str(q): q for q in range(12)})
     x, sizes = np.split(SPARSE.x.numpy(), SPARSE.offsets[1:-1]), np.diff(SPARSE.offsets)
     y = np.concatenate([np.random.default_rng(q).dirichlet(np.ones(sizes[q])) for q in context])
-    view = known.memory.view(SPARSE.x.numpy(), sizes, known.place([str(q) for q in range(16)], sizes))
+    view = known.prior.view(SPARSE.x.numpy(), sizes, known.question_index([str(q) for q in range(16)], sizes))
     want = view.posterior(np.asarray(context), y, np.asarray(target))
 
     def alone(questions):
-        return [known.sides(x[q], [sizes[q]], [str(q)])[0] for q in questions]
+        return [known.inputs(x[q], [sizes[q]], [str(q)])[0] for q in questions]
 
-    got = known.conditioned(alone(context), y).posterior(Side.joined(alone(target)))
+    got = known.conditioned(alone(context), y).posterior(PriorInputs.joined(alone(target)))
     np.testing.assert_allclose(got.shares, want.shares, atol=1e-6)
     np.testing.assert_allclose(got.sd, want.sd, atol=1e-6)
-    np.testing.assert_array_equal(got.known, want.known)
+    np.testing.assert_array_equal(got.seen, want.seen)
 
 
 def test_known_and_new_questions_are_predicted_each_with_its_scales():
     one, other = PriorScales(0.02, 0.5), PriorScales(0.4, 0.1)
-    both = PriorScales(0.02, 0.5, new_noise=0.4, new_semantic=0.1)
-    context, target, hidden = np.arange(4), np.arange(4, 12), np.arange(6, 12)
+    both = PriorScales(0.02, 0.5, unseen_noise=0.4, unseen_outputscale=0.1)
+    context, target, masked = np.arange(4), np.arange(4, 12), np.arange(6, 12)
     y = DATA.shares_of(6, context)
     apart, first, second = (
-        view(scales=s).posterior(context, y, target, 6, hidden) for s in (both, one, other)
+        view(scales=s).posterior(context, y, target, 6, masked) for s in (both, one, other)
     )
     for name in ("shares", "sd"):
         got, known, new = (getattr(p, name) for p in (apart, first, second))
-        np.testing.assert_allclose(got, np.where(apart.known, known, new))
+        np.testing.assert_allclose(got, np.where(apart.seen, known, new))
         assert not np.allclose(known, new)
-    assert both.for_new == replace(both, noise=0.4, semantic=0.1)
+    assert both.for_unseen == replace(both, noise=0.4, outputscale=0.1)
     assert not both.alike
     assert one.alike
 
 
 def estimates(v):
-    return v.mean, v.deviation, v.spread, v.root, v.without
+    return v.mean, v.deviation, v.conditional_variance, v.whitened, v.leave_out
 
 
 def test_blocks_of_questions_do_not_change_the_estimates(monkeypatch):
     at_once = view(questions=ALL[:9])
     monkeypatch.setattr(memory_module, "BLOCK", 5)
     in_blocks = view(questions=ALL[:9])
-    assert at_once.root.shape == (SIZES[:9].sum(), SIZES[9:].sum())
+    assert at_once.whitened.shape == (SIZES[:9].sum(), SIZES[9:].sum())
     for a, b in zip(estimates(at_once), estimates(in_blocks), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)  # similarities are float32, whose sums depend on the size
 
 
 def test_beyond_a_bound_new_questions_are_estimated_from_a_choice_of_those_in_memory(monkeypatch):
     whole = view(questions=ALL[:12])
-    monkeypatch.setattr(memory_module, "MOST_RESPONSES", 20)
+    monkeypatch.setattr(memory_module, "MAX_RESPONSES", 20)
     bounded = view(questions=ALL[:12])
     chosen = memory_module._within(np.arange(12), SIZES[:12], 20)
     assert 20 - SIZES.max() < SIZES[chosen].sum() <= 20
     monkeypatch.undo()
-    written = ("mean", "deviation", "spread", "root")
+    written = ("mean", "deviation", "conditional_variance", "whitened")
     expected = replace(bounded, **{name: np.zeros_like(getattr(bounded, name)) for name in written})
-    memory_module._NewQuestions(bounded.memory, chosen).fill(expected, ALL[12:])
+    memory_module.KernelRidgeExtrapolator(bounded.prior, chosen).fill(expected, ALL[12:])
     new = rows(ALL[12:])
     for a, b in zip(estimates(bounded)[:3], estimates(expected)[:3], strict=True):
         np.testing.assert_allclose(a[..., new], b[..., new])
-    np.testing.assert_allclose(bounded.root, expected.root)
+    np.testing.assert_allclose(bounded.whitened, expected.whitened)
     same(ask(whole), ask(bounded))  # on questions in memory nothing changes
     differ(ask(whole, target=(13, 14)), ask(bounded, target=(13, 14)), 1e-6)
 
 
 def test_similarities_are_computed_once_where_they_fit_and_predictions_are_the_same(monkeypatch):
-    found = fit_memory(DATA, [0, 1, 2, 3], ALL[:8], 3)
+    found = fit_prior(DATA, [0, 1, 2, 3], ALL[:8], 3)
     y = DATA.shares_of(5, ALL[:3])
     asked = (ALL[:3], y, ALL[5:], None, ALL[6:8])
     kept = found.posterior(*asked)
@@ -530,7 +536,7 @@ def test_similarities_are_computed_once_where_they_fit_and_predictions_are_the_s
     assert table is found.pairs.similarity
     assert "similarity" not in vars(pickle.loads(pickle.dumps(found)).pairs)
     monkeypatch.setattr(posterior, "TABLE_BYTES", 0)
-    anew = fit_memory(DATA, [0, 1, 2, 3], ALL[:8], 3)
+    anew = fit_prior(DATA, [0, 1, 2, 3], ALL[:8], 3)
     assert anew.pairs.similarity is None
     again = anew.posterior(*asked)
     np.testing.assert_allclose(kept.shares, again.shares, atol=1e-7)

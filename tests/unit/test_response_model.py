@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from gpo_ray.model.traits import AT_ONCE, COUNT, MOST_PEOPLE, PRECISION, SMOOTHING, Traits, _Answers
+from gpo_ray.model.response_model import (
+    AT_ONCE,
+    COUNT,
+    MAX_PEOPLE,
+    PRECISION,
+    SMOOTHING,
+    NominalResponseModel,
+    _Answers,
+)
 
 SIZES = np.array([2, 3, 4, 2, 5, 3, 2, 4] * 3)
 OFFSETS = np.concatenate([[0], np.cumsum(SIZES)])
@@ -17,7 +25,7 @@ def rows(questions):
 
 def random_traits(seed=0, strength=1.0):
     rng = np.random.default_rng(seed)
-    return Traits(rng.normal(0, strength, (ROWS, COUNT)), rng.normal(0, 1, ROWS), SIZES)
+    return NominalResponseModel(rng.normal(0, strength, (ROWS, COUNT)), rng.normal(0, 1, ROWS), SIZES)
 
 
 def people(count, traits, seed=1, answered=1.0):
@@ -86,7 +94,7 @@ def test_without_a_context_shares_are_those_of_the_base():
 def test_fitted_traits_predict_new_people_far_better_than_shares_alone():
     truth = random_traits(seed=4, strength=1.5)
     everyone = people(700, truth, answered=0.7)
-    fitted = Traits.fit(everyone[:600], SIZES)
+    fitted = NominalResponseModel.fit(everyone[:600], SIZES)
     mean = np.nanmean(everyone[:600], 0)
     model, plain, best = [], [], []
     for y in everyone[600:]:
@@ -105,22 +113,24 @@ def test_fitted_traits_predict_new_people_far_better_than_shares_alone():
 
 def test_fit_is_the_same_for_the_same_seed_and_looks_at_a_bounded_number_of_people():
     shares = people(40, random_traits())
-    again = Traits.fit(shares, SIZES), Traits.fit(shares, SIZES)
+    again = NominalResponseModel.fit(shares, SIZES), NominalResponseModel.fit(shares, SIZES)
     np.testing.assert_array_equal(again[0].loading, again[1].loading)
-    many = np.tile(shares, (MOST_PEOPLE // 40 + 30, 1))
-    assert len(many) > MOST_PEOPLE
-    drawn = np.random.default_rng(0).permutation(len(many))[:MOST_PEOPLE]
+    many = np.tile(shares, (MAX_PEOPLE // 40 + 30, 1))
+    assert len(many) > MAX_PEOPLE
+    drawn = np.random.default_rng(0).permutation(len(many))[:MAX_PEOPLE]
     many[np.setdiff1d(np.arange(len(many)), drawn)] = np.nan
-    assert np.isfinite(Traits.fit(many, SIZES).loading).all()
-    unseen = Traits.fit(np.where(np.isin(np.arange(len(many)), drawn)[:, None], many, 1.0), SIZES)
-    np.testing.assert_array_equal(unseen.base, Traits.fit(many, SIZES).base)
+    assert np.isfinite(NominalResponseModel.fit(many, SIZES).loading).all()
+    unseen = NominalResponseModel.fit(
+        np.where(np.isin(np.arange(len(many)), drawn)[:, None], many, 1.0), SIZES
+    )
+    np.testing.assert_array_equal(unseen.base, NominalResponseModel.fit(many, SIZES).base)
 
 
 def test_a_response_that_nobody_gave_keeps_a_share():
     shares = people(60, random_traits())
     first = rows([2])
     shares[:, first] = np.eye(4)[0]
-    fitted = Traits.fit(shares, SIZES)
+    fitted = NominalResponseModel.fit(shares, SIZES)
     found = shares_of(fitted, np.array([0]), shares[0, rows([0])], np.array([2]))
     assert found[0] > 0.8
     assert found.min() > 1e-6
@@ -153,15 +163,15 @@ def test_gradient_equals_that_of_the_likelihood_written_out():
 
 def test_fit_is_near_the_mode_of_the_posterior_and_does_not_depend_on_portions_of_people(monkeypatch):
     shares = people(AT_ONCE + 20, random_traits(), answered=0.5)
-    whole = Traits.fit(shares, SIZES)
-    monkeypatch.setattr("gpo_ray.model.traits.AT_ONCE", 64)
-    in_portions = Traits.fit(shares, SIZES)
+    whole = NominalResponseModel.fit(shares, SIZES)
+    monkeypatch.setattr("gpo_ray.model.response_model.AT_ONCE", 64)
+    in_portions = NominalResponseModel.fit(shares, SIZES)
     np.testing.assert_allclose(in_portions.loading, whole.loading, atol=1e-4)
     total = np.nansum(shares, 0) + SMOOTHING
     centre = np.log(total / np.repeat(np.add.reduceat(total, OFFSETS[:-1]), SIZES))
 
     def value(loading, base):
-        theta = np.stack([Traits(loading, base, SIZES).mode(*context_of(y)) for y in shares])
+        theta = np.stack([NominalResponseModel(loading, base, SIZES).mode(*context_of(y)) for y in shares])
         parts = (torch.from_numpy(v) for v in (theta, loading, base))
         prior = (theta**2).sum() + PRECISION * (loading**2).sum() + ((base - centre) ** 2).sum()
         return float(likelihood(shares, *parts)) + prior / 2

@@ -12,9 +12,9 @@ from test_bundle import rewrite
 from gpo_ray.errors import BundleError
 from gpo_ray.model import GroupPreferenceModel, calibration
 from gpo_ray.model.bundle import Bundle, read_bundle, write_bundle
-from gpo_ray.model.calibration import collect_memory, fit_memory
-from gpo_ray.model.memory import QuestionMemory
-from gpo_ray.model.traits import Traits
+from gpo_ray.model.calibration import collect_prior, fit_prior
+from gpo_ray.model.group_prior import KeyedGroupPrior
+from gpo_ray.model.response_model import NominalResponseModel
 from gpo_ray.training.engine import new_model
 
 SURVEY = survey(groups=8, count=16)
@@ -23,10 +23,10 @@ PUBLISHED = 3
 DATA = replace(arrays(SURVEY), published=PUBLISHED)
 ALONE = replace(DATA, x=DATA.x[:, :PUBLISHED], published=None)
 GROUPS, TRAINING, GROUP = range(5), np.arange(10), 6
-HERE = fit_memory(DATA, GROUPS, TRAINING, 4)
-THERE = fit_memory(ALONE, GROUPS, TRAINING, 4)
-VIEW = fit_memory(DATA, GROUPS, TRAINING, 4, elsewhere=True)
-MEMORY = QuestionMemory.keyed(VIEW.memory, KEYS[:10])
+HERE = fit_prior(DATA, GROUPS, TRAINING, 4)
+THERE = fit_prior(ALONE, GROUPS, TRAINING, 4)
+VIEW = fit_prior(DATA, GROUPS, TRAINING, 4, cross_survey=True)
+MEMORY = KeyedGroupPrior.keyed(VIEW.prior, KEYS[:10])
 FOREIGN, MIXED = np.asarray([10, 11, 12]), np.asarray([10, 11, 3])
 TARGET = np.asarray([2, 13, 14])
 CONFIG = tiny_config(model={"prior": "memory", "likelihood": "cross_entropy", "width": 16, "heads": 2})
@@ -39,37 +39,37 @@ def posterior(view, context):
 @pytest.mark.parametrize(("context", "want"), [(FOREIGN, THERE), (MIXED, HERE)])
 def test_readings_count_only_where_the_context_has_a_question_in_memory(context, want):
     got, want = posterior(VIEW, context), posterior(want, context)
-    for name in ("shares", "sd", "known", "half_width"):
+    for name in ("shares", "sd", "seen", "half_width"):
         np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
     assert not np.allclose(posterior(HERE, context).shares, posterior(THERE, context).shares, atol=1e-3)
 
 
 def test_what_a_bundle_keeps_is_collected_in_less_room():
-    memory, place = collect_memory(DATA, GROUPS, TRAINING, 4)
-    np.testing.assert_array_equal(place, VIEW.place)
-    for got, want in ((memory, VIEW.memory), (memory.elsewhere, VIEW.memory.elsewhere)):
+    memory, question_index = collect_prior(DATA, GROUPS, TRAINING, 4)
+    np.testing.assert_array_equal(question_index, VIEW.question_index)
+    for got, want in ((memory, VIEW.prior), (memory.cross_survey, VIEW.prior.cross_survey)):
         assert got.scales == want.scales
         for name in ("shares", "x", "expected"):
             np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
-    assert memory.elsewhere.shares is memory.shares
-    assert collect_memory(ALONE, GROUPS, TRAINING, 4)[0].elsewhere is None
+    assert memory.cross_survey.shares is memory.shares
+    assert collect_prior(ALONE, GROUPS, TRAINING, 4)[0].cross_survey is None
 
 
 def test_no_traits_are_fitted_where_they_could_not_be_told(monkeypatch):
-    fits, fit = [], Traits.fit
+    fits, fit = [], NominalResponseModel.fit
     monkeypatch.setattr(calibration, "MANY", 5)
-    monkeypatch.setattr(Traits, "fit", lambda *args: fits.append(args) or fit(*args))
-    assert fit_memory(DATA, GROUPS, TRAINING, 4, traits=False).memory.scales.traits == 0
+    monkeypatch.setattr(NominalResponseModel, "fit", lambda *args: fits.append(args) or fit(*args))
+    assert fit_prior(DATA, GROUPS, TRAINING, 4, traits=False).prior.scales.traits == 0
     assert not fits
-    memory, _ = collect_memory(DATA, GROUPS, TRAINING, 4)
+    memory, _ = collect_prior(DATA, GROUPS, TRAINING, 4)
     assert len(fits) == (2 if memory.scales.traits else 1)
-    assert memory.elsewhere.traits is None
+    assert memory.cross_survey.traits is None
 
 
 def test_without_readings_there_is_one_memory_alone():
-    assert fit_memory(ALONE, GROUPS, TRAINING, 4, elsewhere=True).elsewhere is None
-    assert HERE.elsewhere is None
-    assert HERE.memory.elsewhere is None
+    assert fit_prior(ALONE, GROUPS, TRAINING, 4, cross_survey=True).cross_survey is None
+    assert HERE.cross_survey is None
+    assert HERE.prior.cross_survey is None
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_served_groups_are_predicted_likewise(tmp_path, context, stored):
     got, want = group.posterior(questions), posterior(VIEW, context)
     np.testing.assert_allclose(got.shares, want.shares, atol=1e-5)
     np.testing.assert_allclose(got.half_width, want.half_width, atol=1e-4)
-    assert questions[0].nbytes > questions[0].side.elsewhere.nbytes > 0
+    assert questions[0].nbytes > questions[0].prior.cross_survey.nbytes > 0
 
 
 def test_a_question_asked_twice_is_kept_once_in_both():
-    twice = QuestionMemory.keyed(VIEW.memory, [KEYS[1], *KEYS[1:10]])
-    assert len(twice.memory.sizes) == len(twice.memory.elsewhere.sizes) == 9
-    np.testing.assert_array_equal(twice.memory.elsewhere.x, twice.memory.x[:, :PUBLISHED])
+    twice = KeyedGroupPrior.keyed(VIEW.prior, [KEYS[1], *KEYS[1:10]])
+    assert len(twice.prior.sizes) == len(twice.prior.cross_survey.sizes) == 9
+    np.testing.assert_array_equal(twice.prior.cross_survey.x, twice.prior.x[:, :PUBLISHED])
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_a_question_asked_twice_is_kept_once_in_both():
 def test_what_is_wrong_with_it_in_a_bundle_is_named(tmp_path, change, message):
     folder = bundle(tmp_path / "bundle")
     values = json.loads((folder / "memory.json").read_text())
-    change(values["elsewhere"])
+    change(values["cross_survey"])
     rewrite(folder, "memory.json", json.dumps(values).encode())
     with pytest.raises(BundleError, match=message):
         read_bundle(folder)
 
 
-@pytest.mark.parametrize("name", ["expected", "expected_elsewhere"])
+@pytest.mark.parametrize("name", ["expected", "expected_cross_survey"])
 def test_means_of_another_length_are_refused(tmp_path, name):
     folder = bundle(tmp_path / "bundle")
     tensors = load_file(folder / "memory.safetensors")

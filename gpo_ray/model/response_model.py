@@ -23,7 +23,7 @@ COUNT = 5
 PRECISION = 10.0
 """Of the normal prior of a loading; that of a trait is 1."""
 SMOOTHING = 0.5
-MOST_PEOPLE = 5000
+MAX_PEOPLE = 5000
 """More make the loadings no better."""
 AT_ONCE = 250
 """People whose answers are looked at together."""
@@ -33,7 +33,7 @@ CLIMBS = 40
 
 
 @dataclass(frozen=True)
-class Traits:
+class NominalResponseModel:
     """Loadings (M, K) and base logits (M,) of the responses in memory, and the questions' ``sizes``."""
 
     loading: Array
@@ -41,7 +41,7 @@ class Traits:
     sizes: Ints
 
     @classmethod
-    def fit(cls, shares: Floats, sizes: Ints, seed: int = 0) -> Traits:
+    def fit(cls, shares: Floats, sizes: Ints, seed: int = 0) -> NominalResponseModel:
         """Loadings and everybody's traits at once, at the mode of their posterior.
 
         Args:
@@ -50,7 +50,7 @@ class Traits:
             seed: of the first loadings, and of who is looked at where there are many.
         """
         rng = np.random.default_rng(seed)
-        chosen = rng.permutation(len(shares))[:MOST_PEOPLE]
+        chosen = rng.permutation(len(shares))[:MAX_PEOPLE]
         people = [slice(i, i + AT_ONCE) for i in range(0, len(chosen), AT_ONCE)]
         answers = [_Answers.of(shares[chosen[some]], sizes) for some in people]
         starts, total = np.cumsum(sizes) - sizes, np.full(shares.shape[1], SMOOTHING)
@@ -96,10 +96,10 @@ class Traits:
                 trait = trait + inverse @ (loading.T @ (y - expected) - trait)
         return trait
 
-    def only(self, questions: Ints) -> Traits:
+    def only(self, questions: Ints) -> NominalResponseModel:
         """Those of some of the questions."""
         rows = spans(self.offsets, questions)
-        return Traits(self.loading[rows], self.base[rows], self.sizes[questions])
+        return NominalResponseModel(self.loading[rows], self.base[rows], self.sizes[questions])
 
     def shares(self, trait: Array, target: Ints) -> Array:
         """Shares (T,) of a person of given traits (K,).

@@ -1,0 +1,262 @@
+"""The public API by text: load a bundle, adapt it to a group's answers, predict and rank responses.
+
+Everything here is also importable from :mod:`gpo_ray`. Who has embeddings of their own uses
+:class:`gpo_ray.model.GroupPreferenceModel`, which takes arrays.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from gpo_ray import predicting
+from gpo_ray.documents import read_json
+from gpo_ray.errors import DataError
+from gpo_ray.locations import local_copy
+from gpo_ray.model import AdaptedGroup, GroupPreferenceModel
+from gpo_ray.predicting import Slate, Vectors
+from gpo_ray.preferences.dataset import question_key
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question to predict: a prompt with at least two different responses."""
+
+    prompt: str
+    responses: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Answer(Question):
+    """A question with a group's answer.
+
+    Exactly one of ``share`` and ``choice`` is given: ``share`` holds the group's shares over the responses,
+    which sum to 1; ``choice`` is the index of the one response that a single person gave.
+    """
+
+    share: Sequence[float] | None = None
+    choice: int | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a group is expected to answer to a question with R responses."""
+
+    prompt: str
+    responses: tuple[str, ...]
+    share: tuple[float, ...]
+    """(R,) predicted shares of the responses; they sum to 1."""
+    interval: tuple[tuple[float, float], ...] | None
+    """(R, 2) ends of 90 % intervals; None for a model without a prior."""
+    seen: bool | None
+    """Whether meta-train groups answered the question; None for a model without a prior."""
+
+    @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """The responses with their shares, the most preferred first."""
+        return sorted(zip(self.responses, self.share, strict=True), key=lambda pair: -pair[1])
+
+
+class TextModel:
+    """A bundle with the language model whose embeddings it understands; made by :func:`load`."""
+
+    def __init__(
+        self, estimator: GroupPreferenceModel, bundle: str, model: str | None, embeddings: str | None
+    ) -> None:
+        self.estimator = estimator
+        """The model by arrays."""
+        self._bundle, self._model, self._embeddings = bundle, model, embeddings
+        self._vectors: Vectors = {}
+
+    def adapt(self, answers: Iterable[Answer]) -> TextGroup:
+        """Adapt to a group, without a gradient step.
+
+        Args:
+            answers: at least one answer of the group.
+
+        Raises:
+            DataError: if there is no answer, or one is malformed.
+            EmbeddingError: if the language model or the embedding store cannot be used.
+            BundleError: if the language model is not the one that the bundle was trained with.
+        """
+        checked = [_checked(predicting.Answer, i, a) for i, a in enumerate(answers)]
+        if not checked:
+            raise DataError("answers: the list is empty: give at least one answered question")
+        return self.adapt_checked(checked)
+
+    def adapt_checked(self, answers: Sequence[predicting.Answer], progress: bool = False) -> TextGroup:
+        """As :meth:`adapt`, from answers that were checked before."""
+        vectors = self.vectors(answers, progress)
+        keys = [_key(a) for a in answers]
+        known = [(vectors[k], a.shares()) for k, a in zip(keys, answers, strict=True)]
+        return TextGroup(self, self.estimator.adapt(known, keys))
+
+    def vectors(self, slates: Sequence[Slate], progress: bool = False) -> Mapping[str, Any]:
+        """Embeddings (R, E) of questions by their keys, each of which is read once.
+
+        Args:
+            slates: the questions.
+            progress: whether progress is shown on standard error.
+        """
+        wanted = {_key(s): s for s in slates}
+        config = self.estimator.config
+        missing = {k: s for k, s in wanted.items() if k not in self._vectors}
+        if missing and self._embeddings is not None:
+            self._vectors |= predicting.stored_vectors(self._embeddings, config, list(missing))
+            missing = {k: s for k, s in missing.items() if k not in self._vectors}
+        if missing:
+            source = predicting.bundle_language_model(config, self._model, self._bundle)
+            self._vectors |= predicting.encoded_vectors(missing, source, config, progress)
+        return {k: self._vectors[k] for k in wanted}
+
+
+class TextGroup:
+    """A group whose answers a model was adapted to; made by :meth:`TextModel.adapt`."""
+
+    def __init__(self, model: TextModel, group: AdaptedGroup) -> None:
+        self._model = model
+        self.group = group
+        """The group by arrays."""
+
+    def predict(self, questions: Iterable[Question]) -> list[Prediction]:
+        """What the group is expected to answer.
+
+        Args:
+            questions: to predict; an :class:`Answer` counts as the question that it answers.
+
+        Returns:
+            A prediction for each question, in the same order.
+
+        Raises:
+            DataError: if a question is malformed.
+            EmbeddingError: if the language model or the embedding store cannot be used.
+            BundleError: if the language model is not the one that the bundle was trained with.
+        """
+        return self.predict_checked([_checked(Slate, i, q) for i, q in enumerate(questions)])
+
+    def predict_checked(self, slates: Sequence[Slate]) -> list[Prediction]:
+        """As :meth:`predict`, of questions that were checked before."""
+        if not slates:
+            return []
+        by_key = self._model.vectors(slates)
+        keys = [_key(s) for s in slates]
+        vectors = [by_key[k] for k in keys]
+        estimator = self._model.estimator
+        shares = self.group.predict(vectors, keys)
+        intervals: Sequence[Any] = [None] * len(slates)
+        if estimator.config.model.prior != "none":
+            intervals = [tuple(map(tuple, e.tolist())) for e in self.group.intervals(vectors, keys)]
+        seen: Sequence[bool | None] = estimator.seen(keys, [len(s.responses) for s in slates]) or (
+            [None] * len(slates)
+        )
+        return [
+            Prediction(s.prompt, s.responses, tuple(share.tolist()), interval, known)
+            for s, share, interval, known in zip(slates, shares, intervals, seen, strict=True)
+        ]
+
+
+def load(
+    bundle: str | os.PathLike[str], *, model: str | None = None, embeddings: str | None = None
+) -> TextModel:
+    """Load a bundle to predict groups' preferences from texts.
+
+    The language model is loaded when the first question is asked that it has not read before on this
+    machine (see ``gpo cache list``); that takes the packages of ``pip install 'gpo-ray[embed]'``.
+
+    Args:
+        bundle: folder or URI that ``gpo train`` wrote.
+        model: language model to use instead of the one named in the bundle; it must have the same weights.
+        embeddings: folder or URI of an embedding store (``gpo embed``); the questions that it holds need no
+            language model.
+
+    Raises:
+        BundleError: if the bundle is missing or damaged.
+    """
+    where = os.fspath(bundle)
+    return TextModel(GroupPreferenceModel.load(where), where, model, embeddings)
+
+
+def predict_file(
+    bundle: str,
+    context: str,
+    questions: str,
+    model: str | None = None,
+    embeddings: str | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Predict a group's preferences.
+
+    Args:
+        bundle: the bundle's folder or URI.
+        context: JSON file, a list of :class:`gpo_ray.predicting.Answer`.
+        questions: JSON file, a list of :class:`gpo_ray.predicting.Slate`.
+        model: the language model, by default the one the bundle was trained with.
+        embeddings: folder or URI of an embedding store; where it holds all questions, no language model is
+            loaded.
+        progress: whether to show progress.
+
+    Returns:
+        ``predictions``: a list of ``{prompt, responses, share, interval, seen}``; ``interval`` holds the ends
+        of a 90 % interval for each response, ``seen`` whether meta-train groups answered the question; both
+        None for a model without a prior.
+
+    Raises:
+        GPOError: if a file is malformed, or the language model or the store is not the bundle's.
+    """
+    loaded = load(bundle, model=model, embeddings=embeddings)
+    answers = _read(context, TypeAdapter(list[predicting.Answer]))
+    slates = _read(questions, TypeAdapter(list[Slate]))
+    loaded.vectors([*answers, *slates], progress)  # all at once: what they begin with alike is read once
+    predicted = loaded.adapt_checked(answers).predict_checked(slates)
+    return {
+        "predictions": [
+            {
+                "prompt": p.prompt,
+                "responses": list(p.responses),
+                "share": list(p.share),
+                "interval": None if p.interval is None else [list(ends) for ends in p.interval],
+                "seen": p.seen,
+            }
+            for p in predicted
+        ]
+    }
+
+
+def _key(slate: Slate) -> str:
+    return question_key(slate.prompt, slate.responses)
+
+
+def _checked(kind: type[Any], number: int, item: Question) -> Any:
+    """The question or answer as the rest of the package has it."""
+    values: dict[str, Any] = {"prompt": item.prompt, "responses": tuple(item.responses)}
+    if kind is predicting.Answer:
+        if not isinstance(item, Answer):
+            raise DataError(f"answers: item {number} is a {type(item).__name__}, expected an Answer")
+        share = None if item.share is None else tuple(float(s) for s in item.share)
+        values |= {"share": share, "choice": item.choice}
+    try:
+        return kind.model_validate(values)
+    except ValidationError as e:
+        what = "answers" if kind is predicting.Answer else "questions"
+        raise DataError(f"{what}: item {number}: {predicting.first_problem(e)}") from e
+
+
+def _read(path: str, schema: TypeAdapter[Any]) -> Any:
+    try:
+        with local_copy(path) as file:
+            values = read_json(file, path, DataError)
+    except FileNotFoundError as e:
+        raise DataError(f"{path}: no such file") from e
+    except (OSError, ValueError) as e:
+        raise DataError(f"{path}: not a readable file: {e}") from e
+    try:
+        items = schema.validate_python(values, strict=False)
+    except ValidationError as e:
+        raise DataError(f"{path}: item {predicting.first_problem(e)}") from e
+    if not items:
+        raise DataError(f"{path}: the list is empty")
+    return items
