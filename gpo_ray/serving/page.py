@@ -73,6 +73,8 @@ PAGE_HEADERS = {
 
 RECONNECT_SECONDS = 30.0
 """How long an interrupted visitor finds the page as it was."""
+HISTORY = 50
+"""Messages that are kept for a page whose connection was lost."""
 
 _ACTIONS = "gpo_ray.page_actions"
 
@@ -112,8 +114,14 @@ def mount_page(
     core.app.add_exception_handler(404, _not_found)
     ui.page("/", title="Group preferences", language="en-US", dark=None)(_show)
     ui.run_with(
-        host, dark=None, tailwind=False, show_welcome_message=False, reconnect_timeout=RECONNECT_SECONDS
+        host,
+        dark=None,
+        tailwind=False,
+        show_welcome_message=False,
+        reconnect_timeout=RECONNECT_SECONDS,
+        message_history_length=HISTORY,
     )
+    core.sio.eio.transports = ["websocket"]  # what is polled for is a request as any other, of any size
     app.router.routes.append(_PageMount("", app=host))
     inner = app.router.lifespan_context
 
@@ -168,6 +176,8 @@ class _Surroundings:
             await send(message)
 
         scope[_ACTIONS] = self._actions
+        # NiceGUI writes it into the page some forty times, however long it is
+        scope["headers"] = [(k, v) for k, v in scope["headers"] if k.lower() != b"x-forwarded-prefix"]
         if scope["type"] != "websocket":
             await self._app(scope, note_disconnect, send_with_headers)
             return

@@ -32,6 +32,8 @@ MAX_RESPONSES = 100
 """Responses of the questions that a page has forms for, or that were typed into it: .05 s of the server."""
 REBUILT_EVERY = 1.0
 """Seconds between two makings of a page's forms, whatever its visitor does meanwhile."""
+MAX_BARS = 400
+"""Bars that are drawn at once, of shares of responses."""
 LABEL = 200
 """Characters of a question in the list to choose from."""
 KINDS = {

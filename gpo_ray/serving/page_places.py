@@ -19,6 +19,11 @@ ADDRESSES = 4
 SENDING = 20
 """Messages, or kilobytes of them, that an open page may send for each request that it may make: what is typed
 is sent again with each letter."""
+MESSAGE = 65_536
+"""Characters of a message that a page sends, at most."""
+JOIN, UNUSUAL = "40", ("41", "45", "46")
+"""How messages of Socket.IO begin that join the page, which sends all that it missed again; and those that
+leave it, or hold bytes that come in further messages, which no page's script sends."""
 TRY_AGAIN = 1013
 """Websocket's code for a server that has too much to do."""
 
@@ -65,13 +70,17 @@ class Places:
             await _refuse(scope, receive, send)
             return
         self._taken[address] += 1
-        cut = False
+        cut, joined = False, 0
 
         async def receive_bounded() -> Message:
             """What the page sends, until it is too much: what waits to be read takes memory here."""
-            nonlocal cut
+            nonlocal cut, joined
             message = await receive()
-            if message["type"] == "websocket.receive" and not self._may_send(address, message):
+            if message["type"] != "websocket.receive":
+                return message
+            text = str(message.get("text") or "")
+            joined += text.startswith(JOIN)
+            if joined > 1 or not _is_plain(message, text) or not self._may_send(address, message):
                 cut = True
                 await send({"type": "websocket.close", "code": TRY_AGAIN})
                 return {"type": "websocket.disconnect", "code": TRY_AGAIN}
@@ -90,6 +99,11 @@ class Places:
             self._taken[address] -= 1
             if not self._taken[address]:
                 del self._taken[address]
+
+
+def _is_plain(message: Message, text: str) -> bool:
+    """Whether a page's script sends such a message: no bytes, and nothing that leaves or comes in pieces."""
+    return message.get("bytes") is None and len(text) <= MESSAGE and not text.startswith(UNUSUAL)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from nicegui import ui
 
 from gpo_ray.serving.page_actions import Distribution, PageActions, parse_slate
 from gpo_ray.serving.page_elements import (
+    MAX_BARS,
     AnswerForms,
     QuestionPicker,
     Submit,
@@ -90,8 +92,14 @@ class PageView:
             shown = await self._actions.predict(self._secret, ids, picker.chosen())
             with submit.fresh_results():
                 draw_legend()
+                bars = 0
                 for item in shown:
+                    bars += len(item.slate.responses) * len(item.distributions)
+                    if bars > MAX_BARS:
+                        Text("p", "The others have no room here: choose fewer questions at a time.")
+                        break
                     draw(item)
+                    await asyncio.sleep(0)  # others are served between two questions
             submit.say(f"{count(len(shown), 'question')} predicted for {' and '.join(dict.fromkeys(ids))}.")
 
         Submit("Predict", predict)
