@@ -88,9 +88,9 @@ class TextModel:
             raise DataError("answers: the list is empty: give at least one answered question")
         return self.adapt_checked(checked)
 
-    def adapt_checked(self, answers: Sequence[predicting.Answer], progress: bool = False) -> TextGroup:
+    def adapt_checked(self, answers: Sequence[predicting.Answer]) -> TextGroup:
         """As :meth:`adapt`, from answers that were checked before."""
-        vectors = self.vectors(answers, progress)
+        vectors = self.vectors(answers)
         keys = [_key(a) for a in answers]
         known = [(vectors[k], a.shares()) for k, a in zip(keys, answers, strict=True)]
         return TextGroup(self, self.estimator.adapt(known, keys))

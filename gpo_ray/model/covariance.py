@@ -107,11 +107,11 @@ class PriorInputs:
 
     @classmethod
     def joined(cls, parts: Sequence[PriorInputs], cross_survey: bool = False) -> PriorInputs:
-        """Sides of one memory, of one question each, as one.
+        """The prior at several questions, from the prior at each of them.
 
         Args:
-            parts: of the questions.
-            cross_survey: whether to take those of the memory's ``cross_survey`` instead.
+            parts: of one prior, for one question each.
+            cross_survey: whether to take those of the prior's ``cross_survey`` instead.
         """
         if cross_survey:
             parts = [s.cross_survey for s in parts if s.cross_survey is not None]
