@@ -48,7 +48,7 @@ def embed(
     gpus_per_actor: Annotated[
         float | None, typer.Option(help="More than 1 spreads the model's layers.")
     ] = None,
-    cpus_per_actor: Annotated[float, typer.Option(help="Logical CPUs for each copy.")] = 1,
+    cpus_per_actor: Annotated[float, typer.Option(max=10_000, help="Logical CPUs for each copy.")] = 1,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     store_dtype: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     batch_tokens: Annotated[int, typer.Option(help="Padded tokens of a forward pass on a GPU.")] = 4096,

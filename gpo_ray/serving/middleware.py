@@ -165,14 +165,18 @@ class Gate:
             headers.setdefault("Content-Security-Policy", self._page_policy)
 
 
-_PASSED_ON = {"forwarded", "via", "x-real-ip", "client-ip", "true-client-ip", "cf-connecting-ip"}
-"""Headers, beside X-Forwarded-..., by which proxies say that they are some."""
+_PASSED_ON = re.compile(
+    r"(x-)?forwarded(-.*)?|via|cf-(ray|visitor)|x-(envoy|amzn|amz-cf|azure|arr|appengine|cloud)-.*"
+    r"|((.*-)?(client|real|connecting|remote|cluster-client|original)-?(ip|addr))|.*-external-address"
+    r"|x-original-(host|forwarded-for|url)|x-proxyuser-ip|x-host|x-nginx-proxy|cdn-loop|x-varnish"
+)
+"""Headers by which proxies, tunnels and content networks say that they are some."""
 
 
 def _is_near(scope: Scope, headers: Headers) -> bool:
     """Whether a request comes from this machine, and was not passed on for another one by a proxy on it."""
     client = scope.get("client")
-    passed_on = any(name in _PASSED_ON or name.startswith("x-forwarded-") for name in headers)
+    passed_on = any(_PASSED_ON.fullmatch(name.lower()) for name in headers)
     return client is not None and is_loopback(client[0]) and not passed_on
 
 

@@ -2,6 +2,8 @@
 
 NiceGUI writes to the log what a browser asks it to (its socket's event ``log``), addresses that were asked
 for, and messages of errors, which repeat what was sent; engine.io writes session ids that it does not know.
+Nor does a visitor choose how much is logged: of the lines of a minute there are :data:`LINES` at most, and
+the next one says how many were dropped.
 """
 
 from __future__ import annotations
@@ -10,17 +12,21 @@ import asyncio
 import inspect
 import json
 import logging
+import math
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
 from nicegui import core
+from socketio.exceptions import SocketIOError  # type: ignore[import-untyped]
 
 from gpo_ray.serving.middleware import LOG
 
+LINES = 60
+"""Lines in a minute at most."""
 _LIBRARIES = ("nicegui", "engineio", "engineio.server", "socketio", "socketio.server")
-_HANDLED = ("handshake", "event", "javascript_response", "ack")
 _FRAMES = 12
 
 
@@ -39,8 +45,8 @@ def keep_log_closed() -> None:
         library.propagate = False
     handlers = core.sio.handlers["/"]
     handlers.pop("log", None)
-    for event in _HANDLED:
-        handlers[event] = _guarded(handlers[event])
+    for event, handler in handlers.items():
+        handlers[event] = _guarded(_connecting(handler) if event == "connect" else handler)
 
 
 class _Places(logging.Handler):
@@ -55,8 +61,44 @@ class _Places(logging.Handler):
             _write(record.levelno, where=[f"{record.pathname}:{record.lineno} {record.funcName}"])
 
 
+class _Minute:
+    """The lines of a minute, and how many more there would have been."""
+
+    def __init__(self) -> None:
+        self._began, self._written, self._dropped = -math.inf, 0, 0
+
+    def room(self) -> int | None:
+        """How many lines were dropped before one that may be written now; None where it may not."""
+        now = time.monotonic()
+        if now >= self._began + 60:
+            self._began, self._written = now, 0
+        if self._written == LINES:
+            self._dropped += 1
+            return None
+        self._written += 1
+        dropped, self._dropped = self._dropped, 0
+        return dropped
+
+
+_MINUTE = _Minute()
+
+
 def _write(level: int, **fields: object) -> None:
-    LOG.log(level, "%s", json.dumps({"event": "page", **fields}))
+    dropped = _MINUTE.room()
+    if dropped is not None:
+        fields |= {"dropped": dropped} if dropped else {}
+        LOG.log(level, "%s", json.dumps({"event": "page", **fields}))
+
+
+def _connecting(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler of a connection that begins, which a visitor can also send as an event of any content."""
+    if getattr(handler, "guarded", False):
+        return handler
+
+    async def connect(sid: str, data: object, *more: object) -> Any:
+        return data is core.sio.get_environ(sid) and await handler(sid, data, *more)
+
+    return connect
 
 
 def _guarded(handler: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
@@ -69,8 +111,8 @@ def _guarded(handler: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         try:
             made = handler(*arguments)
             return await made if inspect.isawaitable(made) else made
-        except asyncio.CancelledError:
-            raise
+        except (asyncio.CancelledError, SocketIOError):
+            raise  # of the latter, a connection that is refused is one
         except Exception as e:  # noqa: BLE001 -- what was sent may be anything
             log_failure(e)
             return False

@@ -10,6 +10,7 @@ from nicegui import ui
 from gpo_ray.serving.page_actions import Distribution, PageActions, parse_slate
 from gpo_ray.serving.page_elements import (
     MAX_BARS,
+    MAX_RESPONSES,
     AnswerForms,
     QuestionPicker,
     Submit,
@@ -116,10 +117,12 @@ class PageView:
             with submit.fresh_results():
                 Text("h3", slate.prompt)
                 with Text("ol").classes("gpo-ranking"):
-                    for response, share in ranked:
+                    for response, share in ranked[:MAX_RESPONSES]:
                         with Text("li"):
                             Text("span", response).classes("gpo-label")
                             draw_bar(Distribution(response, "predicted", [share]), 0)
+                if (more := len(ranked) - MAX_RESPONSES) > 0:
+                    Text("p", f"The {count(more, 'response')} after these have no room.")
             submit.say(f"{count(len(ranked), 'response')} ranked for {group.value}.")
 
         Submit("Rank", rank)

@@ -20,13 +20,13 @@ PUBLIC = "public"
 class Replicas(StrictConfig):
     """How many copies of a deployment, and what each may use."""
 
-    min: int = Field(default=1, ge=1)
+    min: int = Field(default=1, ge=1, le=10_000)
     """Copies at least."""
-    max: int = Field(default=1, ge=1)
+    max: int = Field(default=1, ge=1, le=10_000)
     """Copies at most; with more than ``min`` the number follows the load."""
-    cpus: float = Field(default=1, gt=0)
+    cpus: float = Field(default=1, gt=0, le=10_000)
     """Logical CPUs of each."""
-    gpus: float = Field(default=0, ge=0)
+    gpus: float = Field(default=0, ge=0, le=1_000)
     """GPUs of each."""
     queue: int = Field(default=64, ge=1)
     """Requests that wait for a free copy at most; more are told to come back later (429)."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from pydantic import ConfigDict, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from gpo_ray.documents import parse_json
@@ -69,9 +69,9 @@ class _Report(TypedDict):
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
-    step: int
-    best_alignment: float
-    trained_alignment: float
+    step: NonNegativeInt
+    best_alignment: FiniteFloat
+    trained_alignment: FiniteFloat
 
 
 class _Record(TypedDict):
@@ -84,7 +84,7 @@ class _Record(TypedDict):
     status: Literal["running", "finished", "stopped", "failed"]
     reason: str
     lost: int
-    seconds: float
+    seconds: FiniteFloat
     history: list[_Report]
 
 

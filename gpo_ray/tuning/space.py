@@ -100,9 +100,9 @@ class SearchConfig(StrictConfig):
     workers: int = Field(default=1, ge=1)
     """Processes of each trial; two or more share its steps by Ray Train and DeepSpeed. As many trials run at
     the same time as their workers find room."""
-    cpus: float = Field(default=1, gt=0)
+    cpus: float = Field(default=1, gt=0, le=10_000)
     """Logical CPUs of each worker."""
-    gpus: float = Field(default=0, ge=0)
+    gpus: float = Field(default=0, ge=0, le=1_000)
     """GPUs of each worker."""
     mlflow: str | None = None
     """Where trials are tracked besides: an MLflow server or database, such as ``http://host:5000``."""

@@ -13,11 +13,11 @@ def test_trials_of_two_workers_find_what_one_finds_and_stopped_ones_leave_their_
     dataset = survey(groups=8, count=12)
     dataset.save(tmp_path / "survey")
     write_store(tmp_path / "store", list(dataset.iter_questions()))
-    config = tiny_config(steps=8, model={**tiny_config().model.model_dump(), "prior": "memory"})
+    config = tiny_config(steps=8, model={**tiny_config().model.model_dump(), "prior": "none"})
     config = config.model_dump(mode="json")
     config["validation"] |= {"every": 2, "patience": 100}
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(config))
-    rates = [1e-2, 1e-6, 1e30]  # the second is stopped, the third diverges
+    rates = [1e-3, 1e-6, 1e30]  # the second is stopped, the third diverges
     search = tiny_search(
         tmp_path / "base.yaml",
         len(rates),

@@ -153,6 +153,10 @@ PASSED_ON = (
     {"X-Forwarded-Host": "here"},
     {"X-Real-IP": "127.0.0.1"},
     {"Via": "1.1 proxy"},
+    *({f"{name}-Client-IP": "10.0.0.9"} for name in ("X", "X-Cluster", "Fastly", "True")),
+    {"X-Envoy-External-Address": "10.0.0.9"},
+    {"CF-Ray": "230b030023ae2822-SJC"},
+    {"CDN-Loop": "a"},
 )
 
 

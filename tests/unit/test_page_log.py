@@ -10,6 +10,7 @@ from asgi_lifespan import LifespanManager
 from nicegui import Client, core
 from serving_backend import LogLines, make_service
 
+from gpo_ray.serving import page_log
 from gpo_ray.serving.middleware import LOG
 from gpo_ray.serving.page import mount_page
 from gpo_ray.serving.settings import ServeSettings
@@ -23,6 +24,7 @@ def lines(monkeypatch):
     found = LogLines()
     monkeypatch.setattr(LOG, "level", logging.DEBUG)
     monkeypatch.setattr(LOG, "propagate", True)
+    monkeypatch.setattr(page_log, "_MINUTE", page_log._Minute())
     logging.getLogger().addHandler(found)
     yield found.text
     logging.getLogger().removeHandler(found)
@@ -85,6 +87,8 @@ EVENTS = {
     "handshake": {"client_id": EVIL, "tab_id": EVIL, "document_id": EVIL, "next_message_id": EVIL},
     "javascript_response": {"client_id": EVIL, "request_id": EVIL},
     "ack": {"client_id": EVIL, "next_message_id": EVIL},
+    "connect": {"QUERY_STRING": f"implicit_handshake=true&client_id={EVIL}&tab_id={EVIL}"},
+    "disconnect": {"reason": EVIL},
 }
 SHAPES = (
     lambda m: m,
@@ -115,6 +119,15 @@ def test_what_a_browser_sends(service, lines, capfd, monkeypatch, event, shape):
     monkeypatch.setitem(Client.instances, EVIL, Open())
     asyncio.run(core.sio._trigger_event(event, "/", "test-sid", shape(EVENTS[event])))
     check(lines, capfd)
+
+
+def test_a_visitor_does_not_choose_how_much_is_logged(service, lines, monkeypatch):
+    for _ in range(page_log.LINES + 40):
+        asyncio.run(core.sio._trigger_event("ack", "/", "test-sid", None))
+    assert len(lines) == page_log.LINES
+    monkeypatch.setattr(page_log.time, "monotonic", lambda: 1e9)
+    asyncio.run(core.sio._trigger_event("ack", "/", "test-sid", None))
+    assert [json.loads(line).get("dropped") for line in lines[-2:]] == [None, 40]
 
 
 def test_what_the_pages_own_libraries_say(service, lines, capfd):
