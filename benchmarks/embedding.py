@@ -30,8 +30,9 @@ import torch
 from machine import cpu_seconds, matmul_peak
 
 from gpo_ray.embedding.encoder import Encoder, Slate
-from gpo_ray.embedding.language_model import find_model, load
 from gpo_ray.embedding.prefix_tree import Text, common_prefix, plan_rows
+from gpo_ray.lm.find import find_model
+from gpo_ray.lm.load import load
 
 BATCH = 32  # sentence-transformers' default
 NEIGHBOURS = 8

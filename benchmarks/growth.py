@@ -31,17 +31,17 @@ import torch
 from machine import cpu_seconds
 
 from gpo_ray.config import load_train_config
+from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import Embeddings
-from gpo_ray.model.calibration import fit_prior
-from gpo_ray.model.episodes import PreferenceArrays, Task, build_episode, draw_tasks
-from gpo_ray.model.group_prior import task_prior
+from gpo_ray.meta_training.data import MetaTrainingData
+from gpo_ray.meta_training.engine import LocalEngine, new_model
+from gpo_ray.meta_training.objective import GroupWeights
+from gpo_ray.meta_training.validation import validation_tasks
+from gpo_ray.model.episodes import Task, build_episode, draw_tasks, task_prior
 from gpo_ray.model.predict import predict_tasks
 from gpo_ray.preferences.dataset import GROUPS, PREFERENCES, QUESTIONS, PreferenceDataset
 from gpo_ray.preferences.splits import draw_split
-from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.loop import MetaTrainingData
-from gpo_ray.training.objective import GroupWeights
-from gpo_ray.training.validation import validation_tasks
+from gpo_ray.prior.calibration import fit_prior
 
 RESPONSES, WIDTH, ANSWERS = 4, 64, 20
 CONFIG = load_train_config(

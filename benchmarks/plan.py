@@ -27,17 +27,18 @@ from tiny_model import save_tiny_model
 
 from gpo_ray.config import load_train_config
 from gpo_ray.embedding.encoder import Encoder
-from gpo_ray.embedding.language_model import find_model
 from gpo_ray.embedding.prefix_tree import Text, common_prefix
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import EmbeddingError
+from gpo_ray.lm.find import find_model
+from gpo_ray.meta_training.local import train_local
+from gpo_ray.meta_training.run import TrainJob
 from gpo_ray.planning.hardware import CORE, Processor
 from gpo_ray.planning.language_model import Shape, shape_of
-from gpo_ray.planning.stages import Stage, Workload, embed_stage, train_stage
+from gpo_ray.planning.stages import Stage, embed_stage, train_stage
+from gpo_ray.planning.workload import Workload
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import draw_split
-from gpo_ray.training.local import train_local
-from gpo_ray.training.run import TrainJob
 
 # name, hidden width, layers, feed-forward width, keys' width, questions, readings
 MODELS = (("30M", 384, 12, 1024, 192, 40, True), ("360M", 960, 32, 2560, 320, 8, False))

@@ -28,9 +28,9 @@ from machine import cpu_seconds, matmul_flop, matmul_peak
 from published import Published, published_prediction
 
 from gpo_ray.config import load_train_config
+from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model.bundle import Bundle, BundleConfig
 from gpo_ray.model.estimator import GroupPreferenceModel
-from gpo_ray.training.engine import new_model
 
 CONTEXT = 20
 QUESTIONS_EACH = 5

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gpo_ray.model.episodes import PreferenceArrays, Task
+from gpo_ray.embedding.arrays import PreferenceArrays
+from gpo_ray.model.episodes import Task
 
 
 class Published(nn.Module):

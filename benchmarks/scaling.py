@@ -38,10 +38,10 @@ from tiny_model import save_tiny_model
 from gpo_ray.config import load_train_config
 from gpo_ray.embedding.job import EmbedConfig, embed
 from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.meta_training.driver import train_distributed
+from gpo_ray.meta_training.run import TrainJob
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import draw_split
-from gpo_ray.training.driver import train_distributed
-from gpo_ray.training.run import TrainJob
 
 # a model of 30 million weights, so that a unit of work takes seconds and what surrounds it does not show
 SIZES = {"hidden_size": 384, "num_hidden_layers": 12, "intermediate_size": 1024}

@@ -25,12 +25,12 @@ from typing import Any
 
 import numpy as np
 
+from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
-from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split, draw_split
-from gpo_ray.ray_session import ray_session
-from gpo_ray.storage import Folder
+from gpo_ray.runtime.ray_session import ray_session
+from gpo_ray.runtime.storage import Folder
 from gpo_ray.tuning.ledger import Ledger
 from gpo_ray.tuning.search import run_trials
 from gpo_ray.tuning.shared import share

@@ -30,9 +30,9 @@ from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.serving.app import build_app
-from gpo_ray.serving.backend import Predicted, Readiness, SlatePrediction
-from gpo_ray.serving.calls import Call
 from gpo_ray.serving.deployments import Ingress, options
+from gpo_ray.serving.inference.backend import Predicted, Readiness, SlatePrediction
+from gpo_ray.serving.inference.calls import Call
 from gpo_ray.serving.settings import ServeSettings
 
 CONTEXT, QUESTIONS = 20, 5

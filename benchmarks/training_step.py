@@ -23,8 +23,9 @@ from machine import cpu_seconds, matmul_flop, matmul_peak
 from published import Published, published_step
 
 from gpo_ray.config import TrainConfig, load_train_config
-from gpo_ray.model.episodes import PreferenceArrays, Task, build_episode
-from gpo_ray.training.engine import LocalEngine, new_model
+from gpo_ray.embedding.arrays import PreferenceArrays
+from gpo_ray.meta_training.engine import LocalEngine, new_model
+from gpo_ray.model.episodes import Task, build_episode
 
 SLATES = np.tile([2, 3, 4, 5, 6], 11)  # 220 options
 QUESTIONS = 10 * len(SLATES)

@@ -27,15 +27,16 @@ import numpy as np
 import torch
 
 from gpo_ray.config import TrainConfig, load_train_config
+from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
-from gpo_ray.model.calibration import fit_prior
-from gpo_ray.model.episodes import PreferenceArrays
+from gpo_ray.meta_training.data import MetaTrainingData
+from gpo_ray.meta_training.engine import LocalEngine, new_model
+from gpo_ray.meta_training.loop import meta_train
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split, draw_split
-from gpo_ray.ray_session import ray_session
-from gpo_ray.storage import Folder
-from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.loop import MetaTrainingData, meta_train
+from gpo_ray.prior.calibration import fit_prior
+from gpo_ray.runtime.ray_session import ray_session
+from gpo_ray.runtime.storage import Folder
 from gpo_ray.tuning.ledger import Ledger
 from gpo_ray.tuning.search import run_trials
 from gpo_ray.tuning.shared import share

@@ -13,13 +13,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from gpo_ray import predicting
-from gpo_ray.documents import read_json
 from gpo_ray.errors import DataError
-from gpo_ray.locations import local_copy
 from gpo_ray.model import AdaptedGroup, GroupPreferenceModel
-from gpo_ray.predicting import Slate, Vectors
+from gpo_ray.model import texts as predicting
+from gpo_ray.model.texts import Slate, Vectors
 from gpo_ray.preferences.dataset import question_key
+from gpo_ray.runtime.documents import read_json
+from gpo_ray.runtime.locations import local_copy
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,8 @@ def predict_file(
 
     Args:
         bundle: the bundle's folder or URI.
-        context: JSON file, a list of :class:`gpo_ray.predicting.Answer`.
-        questions: JSON file, a list of :class:`gpo_ray.predicting.Slate`.
+        context: JSON file, a list of :class:`gpo_ray.model.texts.Answer`.
+        questions: JSON file, a list of :class:`gpo_ray.model.texts.Slate`.
         model: the language model, by default the one the bundle was trained with.
         embeddings: folder or URI of an embedding store; where it holds all questions, no language model is
             loaded.

@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gpo_ray.documents import read_yaml_documents
 from gpo_ray.errors import ConfigError
+from gpo_ray.runtime.documents import read_yaml_documents
 
 C = TypeVar("C", bound=BaseModel)
 

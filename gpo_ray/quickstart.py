@@ -9,10 +9,10 @@ from functools import partial
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from gpo_ray.ray_session import in_background, ray_session, require
-from gpo_ray.resources import train_need
-from gpo_ray.storage import Folder
-from gpo_ray.threads import physical_cores, threads_each, use_threads
+from gpo_ray.runtime.ray_session import in_background, ray_session, require
+from gpo_ray.runtime.resources import train_need
+from gpo_ray.runtime.storage import Folder
+from gpo_ray.runtime.threads import physical_cores, threads_each, use_threads
 
 if TYPE_CHECKING:
     from gpo_ray.preferences.dataset import PreferenceDataset
@@ -66,9 +66,9 @@ def run(
         from gpo_ray.embedding.job import EmbedConfig, embed
         from gpo_ray.evaluation.protocol import EvaluationPlan
         from gpo_ray.evaluation.runner import evaluate
+        from gpo_ray.meta_training.driver import train_distributed
+        from gpo_ray.meta_training.run import TrainJob
         from gpo_ray.preferences.splits import SplitPlan, draw_split
-        from gpo_ray.training.driver import train_distributed
-        from gpo_ray.training.run import TrainJob
 
         say("", f"{dataset.questions.num_rows} questions, {dataset.groups.num_rows} groups; Ray is running")
         require(train_need(workers))

@@ -11,7 +11,7 @@ import torch
 from hypothesis import settings
 from tiny_model import save_tiny_model
 
-from gpo_ray.embedding.model_cache import cache_folder
+from gpo_ray.lm.cache import cache_folder
 
 settings.register_profile("unit", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("unit")
@@ -93,7 +93,7 @@ def database_url(request, tmp_path):
 @pytest.fixture
 def database(database_url):
     """An empty database with its tables, of each kind."""
-    from gpo_ray.serving.database import open_database
+    from gpo_ray.serving.registry.database import open_database
 
     engine = open_database(database_url)
     yield engine

@@ -12,10 +12,10 @@ import torch.distributed
 from synthetic import tiny_config
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.training.checkpoints import resume
-from gpo_ray.training.deepspeed_engine import FORCE, DeepSpeedEngine
-from gpo_ray.training.engine import new_model
-from gpo_ray.training.progress import Progress
+from gpo_ray.meta_training.checkpoints import resume
+from gpo_ray.meta_training.deepspeed_engine import FORCE, DeepSpeedEngine
+from gpo_ray.meta_training.engine import new_model
+from gpo_ray.meta_training.progress import Progress
 
 root, port = Path(sys.argv[1]), sys.argv[2]
 os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, RANK="0", WORLD_SIZE="1", LOCAL_RANK="0")

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from gpo_ray.storage import Folder, _replacing
+from gpo_ray.runtime.storage import Folder, _replacing
 
 folder = Folder(sys.argv[1])
 with folder.writing(), _replacing(Path(folder.absolute, "file")) as half:

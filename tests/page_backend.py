@@ -5,18 +5,19 @@ import asyncio
 import numpy as np
 from synthetic import TINY_MODEL, tiny_config
 
+from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.encoder import Encoder
-from gpo_ray.embedding.language_model import find_model, fingerprint
 from gpo_ray.embedding.store import Embeddings
 from gpo_ray.embedding.template import TEMPLATE
+from gpo_ray.lm.find import find_model
+from gpo_ray.lm.load import fingerprint
+from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model.bundle import BundleConfig, read_bundle, write_bundle
-from gpo_ray.model.calibration import fit_prior
-from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.model.estimator import GroupPreferenceModel
-from gpo_ray.model.group_prior import KeyedGroupPrior
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question, question_key
-from gpo_ray.serving.backend import Predicted, Readiness, SlatePrediction
-from gpo_ray.training.engine import new_model
+from gpo_ray.prior.calibration import fit_prior
+from gpo_ray.prior.group_prior import KeyedGroupPrior
+from gpo_ray.serving.inference.backend import Predicted, Readiness, SlatePrediction
 
 PROMPTS = {
     "How often do you talk about politics?": ("Often", "Sometimes", "Never"),

@@ -6,11 +6,11 @@ It says ``ready``, waits for a line, and acts, so that several can be started an
 import itertools
 import sys
 
-from gpo_ray.serving.database import open_database
+from gpo_ray.serving.registry.database import open_database
 
 if sys.argv[1] != "migrate":  # which needs none of it, and this takes seconds
-    from gpo_ray.predicting import Answer
-    from gpo_ray.serving.registry import Registry, VersionConflict
+    from gpo_ray.model.texts import Answer
+    from gpo_ray.serving.registry.groups import Registry, VersionConflict
 
     CONTEXT = (Answer(prompt="Tea?", responses=("yes", "no"), choice=0),)
 TIMES = 100

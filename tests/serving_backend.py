@@ -11,22 +11,23 @@ import torch
 from page_backend import InProcessBackend
 from synthetic import FINGERPRINT, TINY_MODEL, bundle_config, survey, tiny_config
 
+from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.encoder import Encoder
-from gpo_ray.embedding.language_model import find_model, fingerprint
 from gpo_ray.embedding.store import Embeddings
 from gpo_ray.embedding.template import TEMPLATE
+from gpo_ray.lm.find import find_model
+from gpo_ray.lm.load import fingerprint
+from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, write_bundle
-from gpo_ray.model.calibration import fit_prior
-from gpo_ray.model.episodes import PreferenceArrays
-from gpo_ray.model.group_prior import KeyedGroupPrior
-from gpo_ray.serving.backend import Readiness
-from gpo_ray.serving.database import open_database
-from gpo_ray.serving.http import create_api
-from gpo_ray.serving.keys import KeyRing
-from gpo_ray.serving.registry import Registry
+from gpo_ray.prior.calibration import fit_prior
+from gpo_ray.prior.group_prior import KeyedGroupPrior
+from gpo_ray.serving.api.http import create_api
+from gpo_ray.serving.inference.backend import Readiness
+from gpo_ray.serving.registry.database import open_database
+from gpo_ray.serving.registry.groups import Registry
+from gpo_ray.serving.registry.keys import KeyRing
 from gpo_ray.serving.settings import ServeSettings
-from gpo_ray.training.engine import new_model
 
 BUNDLE = "tiny-1"
 CONFIG = tiny_config(model={**TINY_MODEL, "likelihood": "cross_entropy", "prior": "memory"})

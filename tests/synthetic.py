@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from gpo_ray.config import TrainConfig
+from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.encoder import EncodedQuestion
 from gpo_ray.embedding.store import Embeddings, EmbeddingStore
 from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.model.bundle import BundleConfig
-from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 
 FINGERPRINT = "tiny@0123456789abcdef/float32"

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 import gpo_ray
-from gpo_ray.cluster.commands import command_options
+from gpo_ray.cli.cluster import command_options
 
 ROOT = Path(gpo_ray.__file__).parents[1]
 

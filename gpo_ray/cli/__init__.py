@@ -13,18 +13,26 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from gpo_ray import __version__, signals, terminal
-from gpo_ray.cli.bundles import bundle_app, predict
-from gpo_ray.cli.cache import cache_app
-from gpo_ray.cli.stages import stages_app
-from gpo_ray.cli.survey import survey_app
-from gpo_ray.cluster.commands import cluster_app
+from gpo_ray import __version__
+from gpo_ray.cli import (
+    bundle,
+    cache,
+    cluster,
+    embed,
+    evaluate,
+    plan,
+    predict,
+    preflight,
+    quickstart,
+    serve,
+    survey,
+    train,
+    tune,
+)
 from gpo_ray.errors import GPOError
-from gpo_ray.planning.commands import plan
-from gpo_ray.preflight import preflight
-from gpo_ray.serving.commands import serve_app
-from gpo_ray.terminal_text import one_line
-from gpo_ray.threads import settle
+from gpo_ray.runtime import signals, terminal
+from gpo_ray.runtime.terminal_text import one_line
+from gpo_ray.runtime.threads import settle
 
 VERBOSE = "--verbose"
 
@@ -35,15 +43,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Group Preference Optimization on Ray.",
 )
-app.add_typer(survey_app, name="survey")
-app.add_typer(bundle_app, name="bundle")
-app.add_typer(cache_app, name="cache")
-app.add_typer(serve_app, name="serve")
-app.command()(preflight)
-app.add_typer(cluster_app, name="cluster")
-app.command()(plan)
-app.add_typer(stages_app)
-app.command()(predict)
+app.add_typer(survey.app, name="survey")
+app.add_typer(bundle.app, name="bundle")
+app.add_typer(cache.app, name="cache")
+app.add_typer(serve.app, name="serve")
+app.command()(preflight.preflight)
+app.add_typer(cluster.app, name="cluster")
+app.command()(plan.plan)
+app.command()(embed.embed)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
+app.command()(tune.tune)
+app.command()(quickstart.quickstart)
+app.command()(predict.predict)
 UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of click and does not export it
 
 

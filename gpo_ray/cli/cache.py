@@ -9,19 +9,19 @@ import typer
 
 from gpo_ray.cli.options import Json
 from gpo_ray.cli.output import print_json, report
-from gpo_ray.terminal_text import shown
+from gpo_ray.runtime.terminal_text import shown
 
-cache_app = typer.Typer(no_args_is_help=True, help="What this machine keeps for quick predictions.")
+app = typer.Typer(no_args_is_help=True, help="What this machine keeps for quick predictions.")
 
 
-@cache_app.command("list")
+@app.command("list")
 def cache_list(as_json: Json = False) -> None:
     """Show which converted language models, and how much of what they read, this machine keeps, and where.
 
     GPO_CACHE is the folder, GPO_CACHE_GIB its bound.
     """
-    from gpo_ray.embedding.model_cache import cache_folder, cached_models
     from gpo_ray.embedding.question_cache import question_cache_bytes
+    from gpo_ray.lm.cache import cache_folder, cached_models
 
     models = cached_models()
     if as_json:
@@ -35,11 +35,11 @@ def cache_list(as_json: Json = False) -> None:
     print(f"  {question_cache_bytes() / 2**20:8.1f} MiB  of questions that were read")
 
 
-@cache_app.command("clear")
+@app.command("clear")
 def cache_clear(as_json: Json = False) -> None:
     """Delete all converted language models, and what they read; both are made again when next needed."""
-    from gpo_ray.embedding.model_cache import cache_folder, clear_cache
     from gpo_ray.embedding.question_cache import clear_question_cache, question_cache_bytes
+    from gpo_ray.lm.cache import cache_folder, clear_cache
 
     nbytes = question_cache_bytes()
     gone = clear_cache()
@@ -49,12 +49,13 @@ def cache_clear(as_json: Json = False) -> None:
     report(result, as_json, "{deleted} converted models deleted ({bytes:,} bytes): {out}")
 
 
-@cache_app.command("add")
+@app.command("add")
 def cache_add(
     model: Annotated[str, typer.Argument(help="smollm2, or a .gguf file.")] = "smollm2", as_json: Json = False
 ) -> None:
     """Convert a language model now rather than when it is first loaded."""
-    from gpo_ray.embedding.language_model import find_model, make_ready
+    from gpo_ray.lm.find import find_model
+    from gpo_ray.lm.load import make_ready
 
     folder = make_ready(find_model(model))
     report({"model": model, "out": folder}, as_json, "{model} loads from {out}")

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from gpo_ray.terminal_text import shown
+from gpo_ray.runtime.terminal_text import shown
 
 
 def print_json(result: dict[str, Any]) -> None:

@@ -11,19 +11,19 @@ import typer
 
 from gpo_ray.cli.options import Json, Out
 from gpo_ray.cli.output import print_json
-from gpo_ray.terminal_text import shown
+from gpo_ray.runtime.terminal_text import shown
 
 if TYPE_CHECKING:
     from gpo_ray.preferences.dataset import PreferenceDataset
 
-survey_app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
+app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
 KINDS = "gss, opinionqa, globalopinionqa, opinionqa-individuals, gss-panel, table"
 """Names of :data:`gpo_ray.preferences.readers.READERS`, which takes long to import."""
 CELL = 60
 """Characters of a text shown in a table at most."""
 
 
-@survey_app.command("import")
+@app.command("import")
 def survey_import(
     kind: Annotated[str, typer.Argument(help=f"One of: {KINDS}.")],
     out: Out,
@@ -38,7 +38,7 @@ def survey_import(
     """Read a survey source and write it as a PreferenceDataset folder."""
     from gpo_ray.config import parse
     from gpo_ray.preferences.readers import ReadOptions, read_survey
-    from gpo_ray.storage import Folder
+    from gpo_ray.runtime.storage import Folder
 
     values = {
         "units": units,
@@ -58,7 +58,7 @@ def survey_import(
         _show(dataset, out)
 
 
-@survey_app.command("merge")
+@app.command("merge")
 def survey_merge(
     first: Annotated[str, typer.Argument(help="Survey folder, which keeps its ids and topics.")],
     second: Annotated[str, typer.Argument(help="Survey folder to add to it.")],
@@ -68,7 +68,7 @@ def survey_merge(
     """Unite two surveys; a question that both ask, in the same words, becomes one."""
     from gpo_ray.preferences.dataset import PreferenceDataset
     from gpo_ray.preferences.join import merge_surveys
-    from gpo_ray.storage import Folder
+    from gpo_ray.runtime.storage import Folder
 
     with Folder(out).writing():
         surveys = [PreferenceDataset.load(folder) for folder in (first, second)]
@@ -82,7 +82,7 @@ def survey_merge(
         print(shown(f"{same} questions of {second} are the same as in {first}"))
 
 
-@survey_app.command("show")
+@app.command("show")
 def survey_show(folder: Annotated[str, typer.Argument(help="Survey folder.")], as_json: Json = False) -> None:
     """Show counts, a sample, and what was dropped and why."""
     with _pyarrow_alone():
@@ -130,7 +130,7 @@ def _show(dataset: PreferenceDataset, where: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from gpo_ray.terminal_text import ShownText as Text
+    from gpo_ray.runtime.terminal_text import ShownText as Text
 
     console, counts = Console(), _counts(dataset)
     print(

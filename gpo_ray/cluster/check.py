@@ -16,8 +16,8 @@ from gpo_ray.cluster.problems import Document, Problem, at, below
 from gpo_ray.cluster.ray_schemas import check_launcher, check_runtime_env, check_serve
 from gpo_ray.cluster.references import Commands, check_set
 from gpo_ray.config import StrictConfig
-from gpo_ray.documents import parse_yaml, read_json, read_yaml_documents
 from gpo_ray.errors import ConfigError
+from gpo_ray.runtime.documents import parse_yaml, read_json, read_yaml_documents
 
 SECRET_FILES = "secrets"  # noqa: S105 - folders of files that are never shipped
 

@@ -12,9 +12,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from gpo_ray.config import StrictConfig, load_train_config, parse, presets, read_yaml
-from gpo_ray.documents import read_yaml_documents
 from gpo_ray.embedding.encoder import needs_readings
 from gpo_ray.errors import ConfigError
+from gpo_ray.runtime.documents import read_yaml_documents
 from gpo_ray.serving.settings import Replicas
 
 RAY_VERSION = "2.60.0"

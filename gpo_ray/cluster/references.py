@@ -11,8 +11,8 @@ from typing import Any
 from gpo_ray.cluster.kubernetes import containers, pod_templates, quantity
 from gpo_ray.cluster.pods import GPU
 from gpo_ray.cluster.problems import Document, Problem, at, walk
-from gpo_ray.documents import parse_yaml
 from gpo_ray.errors import ConfigError
+from gpo_ray.runtime.documents import parse_yaml
 
 Commands = Mapping[str, AbstractSet[str]]
 """Options of every command, such as ``{"survey import": {"--out", ...}}``."""

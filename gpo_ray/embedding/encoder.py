@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.language_model import ModelSource, load
 from gpo_ray.embedding.prefix_tree import Row, Text, common_prefix, plan_rows
 from gpo_ray.embedding.template import READINGS, instruction, opinion_ending, opinion_stem, response_text
 from gpo_ray.errors import EmbeddingError, QuestionTooLongError
+from gpo_ray.lm.find import ModelSource
+from gpo_ray.lm.load import load
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +83,7 @@ class Encoder:
     """Encodes questions with a frozen language model.
 
     Args:
-        source: the model, from :func:`gpo_ray.embedding.language_model.find_model`.
+        source: the model, from :func:`gpo_ray.lm.find.find_model`.
         dtype: what the model computes in; results are float32.
         device: ``cpu``, ``cuda`` or None to take a GPU when there is one.
         gpus: with more than one, the model's layers are spread over the visible GPUs.

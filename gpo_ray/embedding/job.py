@@ -17,14 +17,21 @@ import ray.data
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpo_ray.embedding.encoder import Encoder
-from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint
 from gpo_ray.embedding.store import KIND, EmbeddingStore
 from gpo_ray.errors import EmbeddingError, GPOError, ResourceError
+from gpo_ray.lm.find import ModelSource, find_model
+from gpo_ray.lm.load import fingerprint
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
-from gpo_ray.ray_session import cluster_capacity, quiet_ray_data, stalled, told_session, worker_threads
-from gpo_ray.resources import Bundle, Capacity, ResourceRequest, embed_need
-from gpo_ray.terminal import Steps
-from gpo_ray.threads import physical_cores, use_threads
+from gpo_ray.runtime.ray_session import (
+    cluster_capacity,
+    quiet_ray_data,
+    stalled,
+    told_session,
+    worker_threads,
+)
+from gpo_ray.runtime.resources import Bundle, Capacity, ResourceRequest, embed_need
+from gpo_ray.runtime.terminal import Steps
+from gpo_ray.runtime.threads import physical_cores, use_threads
 
 logger = logging.getLogger(__name__)
 

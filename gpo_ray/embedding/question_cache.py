@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.model_cache import cache_bytes, cache_folder, installed
+from gpo_ray.lm.cache import cache_bytes, cache_folder, installed
 
 MAX_BYTES = 256 * 2**20
 """Vectors kept at most; those that were not used for longest go."""

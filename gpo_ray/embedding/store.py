@@ -23,7 +23,7 @@ from gpo_ray.embedding.encoder import POOLINGS, EncodedQuestion, needs_readings
 from gpo_ray.embedding.template import READINGS, TEMPLATE
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
-from gpo_ray.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
+from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
 
 KIND, SHARD = "embeddings", "shard-"
 STORE_DTYPES = ("float32", "float16")

@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.config import TrainConfig, load_train_config
+from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.errors import ConfigError
-from gpo_ray.evaluation.baselines import BASELINES, BaselineTask, MetaTrain, answer, uniform
-from gpo_ray.model.calibration import fit_prior
-from gpo_ray.model.episodes import Ints, PreferenceArrays, Task
-from gpo_ray.model.group_prior import task_prior
-from gpo_ray.model.posterior import PriorAtQuestions
+from gpo_ray.evaluation.methods import BASELINES, BaselineTask, MetaTrain, answer, uniform
+from gpo_ray.meta_training.data import MetaTrainingData
+from gpo_ray.meta_training.engine import LocalEngine, new_model
+from gpo_ray.meta_training.loop import meta_train
+from gpo_ray.model.episodes import Task, task_prior
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
-from gpo_ray.preferences.alignment import accuracy
+from gpo_ray.preferences.metrics import accuracy
+from gpo_ray.preferences.slates import Ints
 from gpo_ray.preferences.splits import Split
-from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.loop import MetaTrainingData, meta_train
+from gpo_ray.prior.calibration import fit_prior
+from gpo_ray.prior.posterior import PriorAtQuestions
 
 MODELS = ("gpo", "gpo-robust", "paper")
 """Methods that are meta-trained; each is the preset of its name, with the objective after the dash."""

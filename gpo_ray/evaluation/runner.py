@@ -17,21 +17,21 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from gpo_ray import __version__
-from gpo_ray.documents import parse_json
+from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocol import MODELS, EvaluationPlan, evaluate_split
 from gpo_ray.evaluation.statistics import statistics
 from gpo_ray.evaluation.summary import cells
-from gpo_ray.model.episodes import PreferenceArrays
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import OtherSurvey, join_surveys
 from gpo_ray.preferences.splits import Protocol, Split, SplitPlan, draw_split
-from gpo_ray.ray_session import require, told_session, user_error, worker_threads
-from gpo_ray.resources import evaluate_need
-from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
-from gpo_ray.terminal import Steps
-from gpo_ray.threads import physical_cores, use_threads
+from gpo_ray.runtime.documents import parse_json
+from gpo_ray.runtime.ray_session import require, told_session, user_error, worker_threads
+from gpo_ray.runtime.resources import evaluate_need
+from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes
+from gpo_ray.runtime.terminal import Steps
+from gpo_ray.runtime.threads import physical_cores, use_threads
 
 IDENTITY = "evaluation.json"
 TELL_EVERY = 1.0

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpo_ray.evaluation.baselines import BASELINES
+from gpo_ray.evaluation.methods import BASELINES
 from gpo_ray.evaluation.summary import cells, table
 
 Row = dict[str, Any]

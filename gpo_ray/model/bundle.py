@@ -27,14 +27,14 @@ from torch import Tensor
 
 from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
-from gpo_ray.memory_left import memory_left
-from gpo_ray.model.calibration import MAX_GROUPS
-from gpo_ray.model.group_prior import GroupPrior, KeyedGroupPrior, precision
-from gpo_ray.model.kernel import Floats
-from gpo_ray.model.response_model import COUNT, NominalResponseModel
-from gpo_ray.model.scales import PriorScales
 from gpo_ray.model.transformer import GPOTransformer
-from gpo_ray.storage import MANIFEST, Folder
+from gpo_ray.preferences.slates import Floats
+from gpo_ray.prior.calibration import MAX_GROUPS
+from gpo_ray.prior.group_prior import GroupPrior, KeyedGroupPrior, precision
+from gpo_ray.prior.response_model import COUNT, NominalResponseModel
+from gpo_ray.prior.scales import PriorScales
+from gpo_ray.runtime.memory_left import memory_left
+from gpo_ray.runtime.storage import MANIFEST, Folder
 
 KIND = "bundle"
 WEIGHTS, CONFIG, PROVENANCE = "model.safetensors", "config.json", "provenance.json"

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpo_ray.errors import DataError
+from gpo_ray.likelihoods.shares import slate_log_softmax
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
-from gpo_ray.model.covariance import PriorInputs
-from gpo_ray.model.kernel import Floats
-from gpo_ray.model.likelihood import slate_log_softmax
-from gpo_ray.model.posterior import ConditionedPrior, Posterior
 from gpo_ray.model.transformer import ContextCache, Points
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
+from gpo_ray.preferences.slates import Floats
+from gpo_ray.prior.covariance import PriorInputs
+from gpo_ray.prior.posterior import ConditionedPrior, Posterior
 
 
 class GroupPreferenceModel:
@@ -304,7 +304,7 @@ class AdaptedGroup:
         """90 % intervals of the group's shares, response by response.
 
         Their widths were set so that they held nine in ten shares of left-out meta-train groups; see
-        :func:`gpo_ray.model.calibration.calibrated`.
+        :func:`gpo_ray.prior.calibration.calibrated`.
 
         Args:
             questions: as in :meth:`predict`.

@@ -9,10 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gpo_ray.model.episodes import Episode, Ints, PreferenceArrays, Prior, Task, build_episode
-from gpo_ray.model.likelihood import cross_entropy, divergence, gaussian_nll, slate_log_softmax
+from gpo_ray.embedding.arrays import PreferenceArrays
+from gpo_ray.likelihoods.shares import cross_entropy, divergence, gaussian_nll, slate_log_softmax
+from gpo_ray.model.episodes import Episode, Prior, Task, build_episode
 from gpo_ray.model.transformer import Points
-from gpo_ray.preferences.alignment import alignment
+from gpo_ray.preferences.metrics import alignment
+from gpo_ray.preferences.slates import Ints
 
 Forward = Callable[[Tensor, Points, Points], tuple[Tensor, Tensor]]
 TARGET_CHUNK = 64  # groups predicted together, which bounds memory

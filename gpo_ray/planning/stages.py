@@ -12,18 +12,16 @@ E width of the language model, D model width, L layers of the language model.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, model_validator
-
 from gpo_ray.config import StrictConfig, load_train_config
-from gpo_ray.embedding.encoder import POOLINGS, ROW_TOKENS, needs_readings
+from gpo_ray.embedding.encoder import POOLINGS, needs_readings
 from gpo_ray.embedding.template import READINGS
-from gpo_ray.planning.hardware import CORE, GIB, Positive, Processor
+from gpo_ray.planning.hardware import CORE, GIB, Processor
 from gpo_ray.planning.language_model import Shape
 from gpo_ray.planning.training import Training
-from gpo_ray.serving.caching import CACHED_BYTES
+from gpo_ray.planning.workload import Workload
+from gpo_ray.serving.inference.caching import CACHED_BYTES
 from gpo_ray.serving.settings import ServeSettings
 
 MEMORY_SHARE = 0.9
@@ -36,11 +34,6 @@ START_SECONDS = 30.0
 """Workers and their imports."""
 READ_RATE, WRITE_RATE = 1e9, 1e8
 """Bytes a second that a worker reads weights with, and writes vectors to shared storage."""
-FRAME_TOKENS = 44.0
-"""By which a prompt without its options is longer than a stem of the readings; with SmolLM2's tokenizer and
-chat template."""
-ENDING_TOKENS = {"opinion": 5.0, "person": 12.0}
-"""By which a response is longer in each of the readings; likewise."""
 UNITS, UNIT_BATCHES = 8, 64
 """Units of work that a copy of the language model gets at least, and batches of a unit at most."""
 CACHED_QUESTIONS = int(ServeSettings.model_fields["cached_questions"].default)
@@ -56,87 +49,6 @@ POINT_SECONDS = 2e-6
 """Of a point for building its episode."""
 SCAN_SECONDS = 2.5e-8
 """Of a question for finding out whether a group answered it."""
-
-
-class Workload(StrictConfig):
-    """Sizes of the data."""
-
-    questions: int = Field(ge=2)
-    """Q."""
-    responses: int = Field(ge=2)
-    """R, of all questions together."""
-    groups: int = Field(default=100, ge=2)
-    """G."""
-    answers: int | None = Field(default=None, ge=2)
-    """Questions that a group answered; by default all, at most 100 where there are over 10,000 groups."""
-    prompt_tokens: float = Field(default=96, gt=0)
-    """p; the default is OpinionQA's, with SmolLM2's tokenizer."""
-    response_tokens: float = Field(default=6, gt=0)
-    """a; likewise."""
-    shared_tokens: float = Field(default=37, ge=0)
-    """Of a prompt, those that all prompts begin with, which run once; likewise (at most half of a prompt)."""
-    stem_tokens: float | None = Field(default=None, gt=0)
-    """Of what the readings of a question begin with; by default what a prompt has beside the instruction,
-    the chat template and the options, at least a quarter of it."""
-    ending_tokens: tuple[Positive, Positive] | None = None
-    """Of a response in each of the readings; by default 5 and 12 more than ``response_tokens``."""
-
-    @model_validator(mode="after")
-    def _slates(self) -> Workload:
-        if self.responses < 2 * self.questions:
-            raise ValueError(f"responses: at least two for each of {self.questions} questions")
-        return self
-
-    @property
-    def slate(self) -> float:
-        """Responses of a question."""
-        return self.responses / self.questions
-
-    @property
-    def answered(self) -> int:
-        """Questions that a group answered."""
-        usual = self.questions if self.groups <= 10_000 else 100
-        return min(self.answers or usual, self.questions)
-
-    def texts(self, readings: bool) -> list[_Texts]:
-        """What the encoder reads: prompts and responses, then stems and endings."""
-        p, a = self.prompt_tokens, self.response_tokens
-        first = _Texts(self.questions, self.responses, p - min(self.shared_tokens, p / 2), a)
-        if not readings:
-            return [first]
-        stem = self.stem_tokens or max(p / 4, p - FRAME_TOKENS - self.slate * (a + 1))
-        endings = self.ending_tokens or [a + ENDING_TOKENS[reading] for reading in READINGS]
-        ending = (sum(endings) - a * (len(endings) - 1)) / len(endings)  # all begin with the response
-        count = self.responses * len(endings)
-        return [first, _Texts(self.questions, count, stem, ending)]
-
-
-@dataclass(frozen=True)
-class _Texts:
-    """Beginnings, each of which is run once, and endings, which are run on top."""
-
-    beginnings: int
-    endings: int
-    beginning: float
-    """Tokens of one."""
-    ending: float
-
-    @property
-    def tokens(self) -> float:
-        """That the language model reads."""
-        return self.beginnings * self.beginning + self.endings * self.ending
-
-    def batch(self, batch_tokens: int) -> float:
-        """Tokens of a batch, which holds at least one question."""
-        return max(batch_tokens, self.tokens / self.beginnings)
-
-    def flops(self, model: Shape) -> float:
-        """Operations of the language model, and of its head for each beginning."""
-        # the masks of rows keep attention from skipping what a token does not see
-        row = max(ROW_TOKENS, self.tokens / self.beginnings)
-        token = 2 * model.body + 4.0 * model.layers * model.width * row
-        head = 2 * (model.parameters - model.body)
-        return self.tokens * token + self.beginnings * head
 
 
 class Stage(StrictConfig):

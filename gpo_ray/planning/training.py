@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.encoder import needs_readings
-from gpo_ray.model.calibration import MAX_GROUPS, TARGETS, TRIALS
-from gpo_ray.model.group_prior import MANY, MAX_RESPONSES, precision
-from gpo_ray.model.response_model import MAX_PEOPLE
 from gpo_ray.planning.hardware import GIB
+from gpo_ray.planning.workload import Workload
 from gpo_ray.preferences.large import LARGE
-
-if TYPE_CHECKING:
-    from gpo_ray.planning.stages import Workload
+from gpo_ray.prior.calibration import MAX_GROUPS, TARGETS, TRIALS
+from gpo_ray.prior.group_prior import MANY, MAX_RESPONSES, precision
+from gpo_ray.prior.response_model import MAX_PEOPLE
 
 PRIOR_SECONDS = 4e-9
 """Of a meta-train group and a response when the prior of a task is made."""

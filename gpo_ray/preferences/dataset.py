@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gpo_ray.errors import DataError, UnknownGroupError
-from gpo_ray.storage import Folder, parquet_bytes, read_parquet_bytes
+from gpo_ray.runtime.storage import Folder, parquet_bytes, read_parquet_bytes
 
 KIND = "preferences"
 GROUP_KINDS = ("attribute", "country", "individual", "community")

@@ -15,12 +15,12 @@ import ray.data
 import ray.exceptions
 
 from gpo_ray.errors import ConfigError, DataError, ResourceError
-from gpo_ray.locks import TEMPORARY, temporary_held
 from gpo_ray.preferences.dataset import KIND as SURVEY
 from gpo_ray.preferences.dataset import PREFERENCES, PreferenceDataset, answer_files
 from gpo_ray.preferences.large import COLUMNS, KIND
-from gpo_ray.ray_session import quiet_ray_data, stalled, user_error
-from gpo_ray.storage import Folder
+from gpo_ray.runtime.locks import TEMPORARY, temporary_held
+from gpo_ray.runtime.ray_session import quiet_ray_data, stalled, user_error
+from gpo_ray.runtime.storage import Folder
 
 BATCH = 500_000
 """Answers checked at a time, some 300 MB; a block of Ray Data may hold many more."""

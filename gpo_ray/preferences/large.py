@@ -21,7 +21,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from gpo_ray.errors import DataError
-from gpo_ray.locations import local_copy
 from gpo_ray.preferences.dataset import KIND as SURVEY
 from gpo_ray.preferences.dataset import (
     PREFERENCE_FILE,
@@ -31,7 +30,8 @@ from gpo_ray.preferences.dataset import (
     Question,
     as_schema,
 )
-from gpo_ray.storage import Folder, parquet_bytes
+from gpo_ray.runtime.locations import local_copy
+from gpo_ray.runtime.storage import Folder, parquet_bytes
 
 KIND = "sorted answers"
 LARGE = 10_000_000

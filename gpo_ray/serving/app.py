@@ -10,17 +10,17 @@ from ray import serve
 from ray.serve import Application
 
 from gpo_ray.config import parse
-from gpo_ray.documents import parse_yaml
 from gpo_ray.errors import ConfigError
-from gpo_ray.predicting import bundle_language_model
+from gpo_ray.model.texts import bundle_language_model
 from gpo_ray.preferences.dataset import PreferenceDataset
-from gpo_ray.serving.database import open_database
+from gpo_ray.runtime.documents import parse_yaml
 from gpo_ray.serving.deployments import Encoder, Ingress, Predictor
 from gpo_ray.serving.deployments import options as deployment_options
-from gpo_ray.serving.encoding import EmbeddingCache
+from gpo_ray.serving.inference.encoding import EmbeddingCache
+from gpo_ray.serving.inference.predictor import BatchPredictor
 from gpo_ray.serving.instance import running
-from gpo_ray.serving.predictor import BatchPredictor
 from gpo_ray.serving.reach import check_reach
+from gpo_ray.serving.registry.database import open_database
 from gpo_ray.serving.settings import ServeSettings
 
 KEYS_AT_ONCE = 4

@@ -22,20 +22,26 @@ from ray.serve.handle import DeploymentHandle
 from gpo_ray.config import StrictConfig, parse
 from gpo_ray.errors import GPOError
 from gpo_ray.model.bundle import read_bundle
-from gpo_ray.predicting import Answer, Slate
+from gpo_ray.model.texts import Answer, Slate
 from gpo_ray.preferences.dataset import question_key
-from gpo_ray.ray_session import worker_threads
-from gpo_ray.serving.backend import Overloaded, Predicted, Readiness, TooSlow, Unavailable
-from gpo_ray.serving.calls import Call, Context, Failure, InProcess, Text, answer, ask, texts
-from gpo_ray.serving.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder, check_tokens, chunks
-from gpo_ray.serving.handles import ServeBackend
-from gpo_ray.serving.metrics import IngressMetrics, Metrics
-from gpo_ray.serving.prediction_job import PredictionJob, PredictRequest
-from gpo_ray.serving.predictor import TURN_COST, BatchPredictor
+from gpo_ray.runtime.ray_session import worker_threads
+from gpo_ray.runtime.terminal_text import one_line
+from gpo_ray.runtime.threads import use_threads
+from gpo_ray.serving.api.metrics import IngressMetrics, Metrics
+from gpo_ray.serving.inference.backend import Overloaded, Predicted, Readiness, TooSlow, Unavailable
+from gpo_ray.serving.inference.calls import Call, Context, Failure, InProcess, Text, answer, ask, texts
+from gpo_ray.serving.inference.encoding import (
+    EmbeddingCache,
+    EncodedSlate,
+    LoadedEncoder,
+    check_tokens,
+    chunks,
+)
+from gpo_ray.serving.inference.handles import ServeBackend
+from gpo_ray.serving.inference.prediction_job import PredictionJob, PredictRequest
+from gpo_ray.serving.inference.predictor import TURN_COST, BatchPredictor
+from gpo_ray.serving.inference.turns import Turns
 from gpo_ray.serving.settings import Replicas, ServeSettings
-from gpo_ray.serving.turns import Turns
-from gpo_ray.terminal_text import one_line
-from gpo_ray.threads import use_threads
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -61,12 +67,12 @@ class EncodeJob:
 
     @property
     def cost(self) -> float:
-        """See :class:`~gpo_ray.serving.turns.Job`."""
+        """See :class:`~gpo_ray.serving.inference.turns.Job`."""
         return 0 if self.found else self.tokens
 
     @property
     def last(self) -> bool:
-        """See :class:`~gpo_ray.serving.turns.Job`."""
+        """See :class:`~gpo_ray.serving.inference.turns.Job`."""
         return True
 
 
@@ -176,7 +182,7 @@ class Predictor:
         return Readiness(ready=True, bundle=self._predictor.bundle_id, problem=self._problem)
 
     async def predict(self, call: Call) -> Predicted | Failure:
-        """Predict a group's preferences; see :class:`~gpo_ray.serving.backend.Backend`."""
+        """Predict a group's preferences; see :class:`~gpo_ray.serving.inference.backend.Backend`."""
         begun = time.time()
         try:
             async with asyncio.timeout(call.deadline - begun):
@@ -328,18 +334,18 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """The HTTP application, made in the replica since it holds connections."""
-        from gpo_ray.serving.database import open_database
-        from gpo_ray.serving.http import create_api
-        from gpo_ray.serving.keys import KeyRing
-        from gpo_ray.serving.middleware import log_requests
-        from gpo_ray.serving.registry import Registry
+        from gpo_ray.serving.api.http import create_api
+        from gpo_ray.serving.api.middleware import log_requests
+        from gpo_ray.serving.registry.database import open_database
+        from gpo_ray.serving.registry.groups import Registry
+        from gpo_ray.serving.registry.keys import KeyRing
 
         log_requests(self._settings.log_level)
         engine = open_database(self._settings.database)
         parts = (self._settings, self._backend, Registry(engine), KeyRing(engine))
         api = create_api(*parts, on_refusal=IngressMetrics().refused)
         if self._settings.page:
-            from gpo_ray.serving.page import mount_page
+            from gpo_ray.serving.page.mount import mount_page
 
             mount_page(api, *parts)
         return api

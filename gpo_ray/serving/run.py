@@ -13,15 +13,15 @@ from contextlib import contextmanager, nullcontext, suppress
 import ray
 from ray import serve
 
-from gpo_ray import signals
 from gpo_ray.errors import ConfigError
-from gpo_ray.ray_session import ray_session, require
+from gpo_ray.runtime import signals
+from gpo_ray.runtime.ray_session import ray_session, require
 from gpo_ray.serving.app import assemble, check
-from gpo_ray.serving.database import open_database
 from gpo_ray.serving.instance import LOGGING, STOP_SECONDS, is_free, leave
-from gpo_ray.serving.keys import KeyRing
 from gpo_ray.serving.proxy import BOUNDED, CALLBACK
 from gpo_ray.serving.reach import MAKE_A_KEY, check_reach, is_loopback
+from gpo_ray.serving.registry.database import open_database
+from gpo_ray.serving.registry.keys import KeyRing
 from gpo_ray.serving.settings import ServeSettings
 
 NAME = "gpo"

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from gpo_ray.config import StrictConfig, parse, read_yaml
 from gpo_ray.errors import ConfigError
-from gpo_ray.resources import ResourceRequest, serve_need
+from gpo_ray.runtime.resources import ResourceRequest, serve_need
 
 DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
 PUBLIC = "public"

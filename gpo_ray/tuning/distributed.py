@@ -18,16 +18,16 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.util import get_current_placement_group, remove_placement_group
 from ray.util.placement_group import PlacementGroup
 
+from gpo_ray.meta_training.deepspeed_engine import DeepSpeedEngine
+from gpo_ray.meta_training.driver import TorchOnRay
+from gpo_ray.meta_training.engine import new_model
+from gpo_ray.meta_training.loop import Save, meta_train
+from gpo_ray.meta_training.progress import Progress
 from gpo_ray.preferences.splits import Split
-from gpo_ray.ray_session import cluster_capacity, user_error
-from gpo_ray.resources import Bundle
-from gpo_ray.storage import Folder
-from gpo_ray.threads import use_threads
-from gpo_ray.training.deepspeed_engine import DeepSpeedEngine
-from gpo_ray.training.driver import TorchOnRay
-from gpo_ray.training.engine import new_model
-from gpo_ray.training.loop import Save, meta_train
-from gpo_ray.training.progress import Progress
+from gpo_ray.runtime.ray_session import cluster_capacity, user_error
+from gpo_ray.runtime.resources import Bundle
+from gpo_ray.runtime.storage import Folder
+from gpo_ray.runtime.threads import use_threads
 from gpo_ray.tuning.shared import PriorKey, Shared
 from gpo_ray.tuning.space import Sample, SearchConfig, Space
 from gpo_ray.tuning.trial import PLACEMENT_GROUP, trial_config, trial_data, trial_metrics

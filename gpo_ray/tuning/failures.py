@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ray
 
-from gpo_ray.ray_session import user_error
+from gpo_ray.runtime.ray_session import user_error
 
 MAX_LETTERS = 500
 _LOST = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError)

@@ -19,16 +19,16 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from gpo_ray.config import TrainConfig
-from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocol import evaluate_config
 from gpo_ray.evaluation.statistics import compare
-from gpo_ray.model.posterior import PriorAtQuestions
 from gpo_ray.preferences.splits import NEW_QUESTION_FRACTION, Split
-from gpo_ray.ray_session import worker_threads
-from gpo_ray.storage import Folder
-from gpo_ray.terminal import Steps
-from gpo_ray.threads import use_threads
+from gpo_ray.prior.posterior import PriorAtQuestions
+from gpo_ray.runtime.documents import parse_json
+from gpo_ray.runtime.ray_session import worker_threads
+from gpo_ray.runtime.storage import Folder
+from gpo_ray.runtime.terminal import Steps
+from gpo_ray.runtime.threads import use_threads
 from gpo_ray.tuning.failures import reason
 from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors, shared_arrays
 from gpo_ray.tuning.space import SearchConfig

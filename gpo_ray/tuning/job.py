@@ -12,18 +12,18 @@ import pyarrow as pa
 import yaml
 
 from gpo_ray.config import TrainConfig, load_train_config
-from gpo_ray.documents import parse_json
+from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
-from gpo_ray.model.episodes import PreferenceArrays
+from gpo_ray.meta_training.local import train_local
+from gpo_ray.meta_training.run import TrainJob
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split, draw_split
-from gpo_ray.ray_session import require, told_session
-from gpo_ray.resources import tune_need
-from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
-from gpo_ray.terminal import Steps
-from gpo_ray.training.local import train_local
-from gpo_ray.training.run import TrainJob
+from gpo_ray.runtime.documents import parse_json
+from gpo_ray.runtime.ray_session import require, told_session
+from gpo_ray.runtime.resources import tune_need
+from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes
+from gpo_ray.runtime.terminal import Steps
 from gpo_ray.tuning.finals import AGAINST, everything, run_finals
 from gpo_ray.tuning.ledger import FAILED, Ledger
 from gpo_ray.tuning.report import render_report

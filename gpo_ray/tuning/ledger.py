@@ -10,9 +10,9 @@ from typing import Any, Literal
 from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
-from gpo_ray.documents import parse_json
 from gpo_ray.errors import ConfigError
-from gpo_ray.storage import Folder
+from gpo_ray.runtime.documents import parse_json
+from gpo_ray.runtime.storage import Folder
 from gpo_ray.tuning.space import Sample
 
 FORGET = "--restart forgets this search"

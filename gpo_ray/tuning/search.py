@@ -26,9 +26,9 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.hyperopt import HyperOptSearch
 
 from gpo_ray.preferences.splits import Split
-from gpo_ray.ray_session import interruptibly, user_error, worker_threads
-from gpo_ray.storage import Folder
-from gpo_ray.terminal import Step, Steps, is_verbose
+from gpo_ray.runtime.ray_session import interruptibly, user_error, worker_threads
+from gpo_ray.runtime.storage import Folder
+from gpo_ray.runtime.terminal import Step, Steps, is_verbose
 from gpo_ray.tuning.failures import one_line, reason, was_lost
 from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
 from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors

@@ -11,12 +11,12 @@ import ray
 import torch
 
 from gpo_ray.config import TrainConfig
-from gpo_ray.model.calibration import fit_prior
-from gpo_ray.model.episodes import PreferenceArrays
-from gpo_ray.model.posterior import PriorAtQuestions
+from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.preferences.splits import Split
-from gpo_ray.ray_session import worker_threads
-from gpo_ray.threads import use_threads
+from gpo_ray.prior.calibration import fit_prior
+from gpo_ray.prior.posterior import PriorAtQuestions
+from gpo_ray.runtime.ray_session import worker_threads
+from gpo_ray.runtime.threads import use_threads
 
 KEPT = 8
 """Priors in the object store that nobody may be using."""
@@ -77,7 +77,7 @@ class SharedPriors:
         self._found: dict[PriorKey, ray.ObjectRef] = {}
 
     def get(self, key: PriorKey) -> ray.ObjectRef:
-        """A reference to the :class:`~gpo_ray.model.posterior.PriorAtQuestions`."""
+        """A reference to the :class:`~gpo_ray.prior.posterior.PriorAtQuestions`."""
         if key not in self._found:
             # in a list, Ray hands over the reference itself
             self._found[key] = self._task.remote([self._shared[key.pooling]], key, self._threads)

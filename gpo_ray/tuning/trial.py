@@ -11,11 +11,12 @@ from ray import tune
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.errors import ConfigError
+from gpo_ray.meta_training.data import MetaTrainingData
+from gpo_ray.meta_training.engine import LocalEngine, new_model
+from gpo_ray.meta_training.loop import Save, meta_train
+from gpo_ray.meta_training.progress import Progress
 from gpo_ray.preferences.splits import Split
-from gpo_ray.threads import use_threads
-from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.loop import MetaTrainingData, Save, meta_train
-from gpo_ray.training.progress import Progress
+from gpo_ray.runtime.threads import use_threads
 from gpo_ray.tuning.shared import PriorKey, Shared, shared_arrays
 from gpo_ray.tuning.space import Sample, Space
 

@@ -11,10 +11,10 @@ from synthetic import flip_byte, survey, truncate
 from gpo_ray.embedding.job import EmbedConfig, embed, plan_units
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import EmbeddingError, ResourceError
+from gpo_ray.planning.preflight import examine
 from gpo_ray.preferences.dataset import PreferenceDataset
-from gpo_ray.preflight import examine
-from gpo_ray.ray_session import cluster_capacity, machine_capacity
-from gpo_ray.resources import train_need
+from gpo_ray.runtime.ray_session import cluster_capacity, machine_capacity
+from gpo_ray.runtime.resources import train_need
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 

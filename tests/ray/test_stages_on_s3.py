@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from gpo_ray.cli import app
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.preferences.dataset import PreferenceDataset
-from gpo_ray.storage import Folder
+from gpo_ray.runtime.storage import Folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.minutes]
 

@@ -17,15 +17,15 @@ from safetensors.torch import load_file
 from synthetic import survey, tiny_search
 from tiny_model import save_tiny_model
 
+from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.encoder import Encoder
-from gpo_ray.embedding.language_model import find_model
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.evaluation.protocol import EvaluationPlan, evaluate_config, evaluate_split
-from gpo_ray.model.episodes import PreferenceArrays
+from gpo_ray.lm.find import find_model
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split
-from gpo_ray.serving.database import open_database
-from gpo_ray.serving.keys import KeyRing
+from gpo_ray.serving.registry.database import open_database
+from gpo_ray.serving.registry.keys import KeyRing
 from gpo_ray.tuning import job as tuning
 from gpo_ray.tuning.space import compile_search
 from gpo_ray.tuning.trial import trial_config
@@ -326,8 +326,8 @@ def test_every_split_is_scored_once(shared, cluster, embedded, tell):
 SERVED = """
 import json, sys, time
 from pathlib import Path
-from gpo_ray.predicting import Answer, Slate
-from gpo_ray.serving.client import Client, ServiceError
+from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.client import Client, ServiceError
 url, key, place = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 slates = [Slate(prompt=q["prompt"], responses=tuple(q["responses"])) for q in json.loads(sys.argv[4])]
 with Client(url, key) as client:

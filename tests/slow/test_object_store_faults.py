@@ -12,7 +12,7 @@ from tiny_model import save_tiny_model
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import BundleError, ConfigError, EmbeddingError
 from gpo_ray.model.bundle import read_bundle
-from gpo_ray.storage import Folder
+from gpo_ray.runtime.storage import Folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 STEPS = 200

@@ -17,11 +17,11 @@ from fastapi import FastAPI
 from page_backend import PROMPTS, InProcessBackend, small_survey, write_small_bundle
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.serving.backend import Overloaded
-from gpo_ray.serving.database import open_database
-from gpo_ray.serving.keys import KeyRing
-from gpo_ray.serving.page import PAGE_HEADERS, mount_page
-from gpo_ray.serving.registry import Registry
+from gpo_ray.serving.inference.backend import Overloaded
+from gpo_ray.serving.page.mount import PAGE_HEADERS, mount_page
+from gpo_ray.serving.registry.database import open_database
+from gpo_ray.serving.registry.groups import Registry
+from gpo_ray.serving.registry.keys import KeyRing
 from gpo_ray.serving.settings import Replicas, ServeSettings
 
 sync_api = pytest.importorskip("playwright.sync_api")

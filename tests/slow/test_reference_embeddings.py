@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from gpo_ray.embedding.encoder import POOLINGS, Encoder
-from gpo_ray.embedding.language_model import find_model
 from gpo_ray.embedding.template import READINGS
+from gpo_ray.lm.find import find_model
 
 REFERENCE = Path(
     os.environ.get("GPO_RAY_REFERENCE", Path(__file__).resolve().parents[3] / "shared" / "reference")

@@ -16,8 +16,8 @@ from serving_load import Load
 from synthetic import flip_byte
 
 from gpo_ray.api import predict_file
-from gpo_ray.predicting import Answer, Slate
-from gpo_ray.serving.client import Client
+from gpo_ray.client import Client
+from gpo_ray.model.texts import Answer, Slate
 
 pytestmark = pytest.mark.slow
 CONTEXT = [Answer(**answer(i)) for i in range(4)]

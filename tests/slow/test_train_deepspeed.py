@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from synthetic import survey, write_store
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.storage import Folder
-from gpo_ray.training.driver import SNAPSHOT, check_snapshot
+from gpo_ray.meta_training.driver import SNAPSHOT, check_snapshot
+from gpo_ray.runtime.storage import Folder
 
 pytestmark = pytest.mark.slow
 WIDTH = 6

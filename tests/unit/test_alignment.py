@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from gpo_ray.preferences.alignment import accuracy, alignment
+from gpo_ray.preferences.metrics import accuracy, alignment
 
 SCALE = st.sampled_from([-1.0, 0.0, 1.0, 1.5, 2.0, 3.0, 10.0])
 

@@ -12,7 +12,7 @@ from serving_backend import write_service_bundle
 import gpo_ray
 from gpo_ray import Answer, DataError, Question
 from gpo_ray.embedding.encoder import Encoder
-from gpo_ray.embedding.language_model import find_model
+from gpo_ray.lm.find import find_model
 from gpo_ray.preferences.dataset import question_key
 
 README = Path(__file__).parents[2] / "README.md"

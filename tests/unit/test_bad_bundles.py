@@ -11,10 +11,10 @@ from serving_backend import write_service_bundle
 
 from gpo_ray.errors import BundleError
 from gpo_ray.model.bundle import CONFIG, MEMORY, MEMORY_QUESTIONS, PROVENANCE, WEIGHTS, read_bundle
+from gpo_ray.runtime.storage import MANIFEST, Folder
 from gpo_ray.serving.deployments import Predictor
-from gpo_ray.serving.predictor import BatchPredictor
+from gpo_ray.serving.inference.predictor import BatchPredictor
 from gpo_ray.serving.settings import ServeSettings
-from gpo_ray.storage import MANIFEST, Folder
 
 
 @pytest.fixture(scope="module")

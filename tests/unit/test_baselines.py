@@ -6,18 +6,19 @@ import torch
 from synthetic import arrays as join
 from synthetic import survey
 
-from gpo_ray.evaluation.baselines import BASELINES, BaselineTask, MetaTrain, answer
-from gpo_ray.evaluation.baselines.gaussian import Own, Shared, gaussian_process
-from gpo_ray.evaluation.baselines.kernels import RBF
-from gpo_ray.evaluation.baselines.plain import nearest_question
-from gpo_ray.evaluation.baselines.regression import (
+from gpo_ray.embedding.arrays import PreferenceArrays
+from gpo_ray.evaluation.methods import BASELINES, BaselineTask, MetaTrain, answer
+from gpo_ray.evaluation.methods.gaussian import Own, Shared, gaussian_process
+from gpo_ray.evaluation.methods.kernels import RBF
+from gpo_ray.evaluation.methods.plain import nearest_question
+from gpo_ray.evaluation.methods.regression import (
     KERNEL_PENALTIES,
     Gram,
     kernel,
     low_rank,
     ridge_mix,
 )
-from gpo_ray.model.episodes import PreferenceArrays, Task
+from gpo_ray.model.episodes import Task
 
 FROM_GROUPS = {
     "train-mean",
@@ -304,6 +305,6 @@ def test_gaussian_process_posterior_is_that_of_all_answers():
 
 def test_gaussian_process_beyond_its_joint_rows_still_knows_each_answer(monkeypatch):
     table, sizes, x = opinions()
-    monkeypatch.setattr("gpo_ray.evaluation.baselines.gaussian.MAX_ROWS", 20)
+    monkeypatch.setattr("gpo_ray.evaluation.methods.gaussian.MAX_ROWS", 20)
     q = situation(population(table, sizes, x), 7, [0, 1], np.arange(2, 40))
     np.testing.assert_allclose(gaussian_process(q), table[7, 4:], atol=0.02)

@@ -8,9 +8,9 @@ import torch
 from synthetic import bundle_config, flip_byte, tiny_config, truncate
 
 from gpo_ray.errors import BundleError, ConfigError
+from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model.bundle import CONFIG, PROVENANCE, WEIGHTS, read_bundle, write_bundle
-from gpo_ray.storage import MANIFEST, Folder
-from gpo_ray.training.engine import new_model
+from gpo_ray.runtime.storage import MANIFEST, Folder
 
 FILES = (WEIGHTS, CONFIG, PROVENANCE)
 

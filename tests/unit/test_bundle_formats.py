@@ -10,7 +10,7 @@ import pytest
 from gpo_ray.errors import BundleError
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import read_bundle, write_bundle
-from gpo_ray.storage import MANIFEST
+from gpo_ray.runtime.storage import MANIFEST
 
 DATA = Path(__file__).parents[1] / "data"
 OLD = DATA / "bundle-format-1"

@@ -7,9 +7,9 @@ import pytest
 from synthetic import arrays, survey
 from test_group_prior import changed
 
-from gpo_ray.model import calibration
-from gpo_ray.model.calibration import NOISES, OUTPUTSCALES, PREFERRED, fit_prior
-from gpo_ray.model.scales import PriorScales
+from gpo_ray.prior import calibration
+from gpo_ray.prior.calibration import NOISES, OUTPUTSCALES, PREFERRED, fit_prior
+from gpo_ray.prior.scales import PriorScales
 
 QUESTIONS = np.arange(24)
 
@@ -71,7 +71,7 @@ def test_scales_are_the_best_of_all_on_the_left_out_groups(monkeypatch):
 
 
 def test_every_left_out_group_is_apart_from_its_context_and_half_of_its_targets_are_new():
-    from gpo_ray.model import calibration
+    from gpo_ray.prior import calibration
 
     data = arrays(survey(9, 24, answered=0.6))
     trials = calibration._trials(data, range(7), QUESTIONS, 5, 0)

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import FINGERPRINT, bundle_config, flip_byte, survey, tiny_config, truncate, write_store
 
+from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model.bundle import write_bundle
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers import READERS, read_survey
-from gpo_ray.training.engine import new_model
 
 LONG = "group,prompt,response,count\n"
 GOOD = LONG + "a,Tea?,yes,3\na,Tea?,no,1\nb,Tea?,yes,1\nb,Tea?,no,4\n"
@@ -254,8 +254,9 @@ def test_damaged_gguf(fails, folders):
     (folders / "broken.gguf").write_bytes(b"GGUF but not really" * 10)
     model = folders / "broken.gguf"
     # the file is found and fingerprinted; reading it fails in the worker, see tests/ray
-    from gpo_ray.embedding.language_model import find_model, load
     from gpo_ray.errors import EmbeddingError
+    from gpo_ray.lm.find import find_model
+    from gpo_ray.lm.load import load
 
     with pytest.raises(EmbeddingError, match=r"broken\.gguf"):
         load(find_model(str(model)), "float32", "cpu")
@@ -388,8 +389,9 @@ def test_predict_with_another_language_model(fails, tmp_path, bundle, tiny_langu
 def test_train_embed_predict_agree_from_files_to_shares(gpo, tmp_path, tiny_language_model):
     """The whole in-process chain: a store made by the encoder, a bundle trained on it, a prediction."""
     from gpo_ray.embedding.encoder import Encoder
-    from gpo_ray.embedding.language_model import find_model, fingerprint
     from gpo_ray.embedding.store import EmbeddingStore
+    from gpo_ray.lm.find import find_model
+    from gpo_ray.lm.load import fingerprint
 
     dataset = survey(groups=5, count=6)
     dataset.save(tmp_path / "survey")

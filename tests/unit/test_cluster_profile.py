@@ -15,7 +15,7 @@ from gpo_ray.cluster.references import calls
 from gpo_ray.cluster.render import render
 from gpo_ray.config import parse
 from gpo_ray.errors import ConfigError
-from gpo_ray.resources import Capacity, Node, embed_need, evaluate_need, train_need, tune_need
+from gpo_ray.runtime.resources import Capacity, Node, embed_need, evaluate_need, train_need, tune_need
 from gpo_ray.tuning.space import load_search
 
 EMBED_LOCAL = "kuberay/overlays/local/rayjob-embed.yaml"

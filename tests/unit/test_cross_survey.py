@@ -10,12 +10,13 @@ from synthetic import arrays, bundle_config, embeddings, survey, tiny_config
 from test_bundle import rewrite
 
 from gpo_ray.errors import BundleError
-from gpo_ray.model import GroupPreferenceModel, calibration
+from gpo_ray.meta_training.engine import new_model
+from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, read_bundle, write_bundle
-from gpo_ray.model.calibration import collect_prior, fit_prior
-from gpo_ray.model.group_prior import KeyedGroupPrior
-from gpo_ray.model.response_model import NominalResponseModel
-from gpo_ray.training.engine import new_model
+from gpo_ray.prior import calibration
+from gpo_ray.prior.calibration import collect_prior, fit_prior
+from gpo_ray.prior.group_prior import KeyedGroupPrior
+from gpo_ray.prior.response_model import NominalResponseModel
 
 SURVEY = survey(groups=8, count=16)
 KEYS = [q.key for q in SURVEY.iter_questions()]

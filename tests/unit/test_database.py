@@ -8,10 +8,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-import gpo_ray.serving.database as database_module
+import gpo_ray.serving.registry.database as database_module
 from gpo_ray.errors import ConfigError
-from gpo_ray.serving.database import open_database
-from gpo_ray.serving.schema import VERSION_TABLE, metadata
+from gpo_ray.serving.registry.database import open_database
+from gpo_ray.serving.registry.tables import VERSION_TABLE, metadata
 
 TABLES = ["gpo_groups", "gpo_keys", VERSION_TABLE]
 

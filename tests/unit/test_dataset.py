@@ -13,7 +13,7 @@ from synthetic import flip_byte, survey, truncate
 
 from gpo_ray.errors import DataError, UnknownGroupError
 from gpo_ray.preferences.dataset import SCHEMAS, Group, PreferenceDataset, Question
-from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
+from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes
 
 Q2 = Question("two", "test", "Yes or no?", ("Yes", "No"), "a topic", (0.0, 1.0))
 Q3 = Question("three", "test", "Which colour?", ("Red", "Green", "Blue"))

@@ -12,11 +12,11 @@ from gpo_ray.api import _read
 from gpo_ray.cluster.check import check_folder
 from gpo_ray.cluster.profile import load_profile
 from gpo_ray.config import load_train_config, read_yaml
-from gpo_ray.documents import DEPTH, DIGITS, JSON_BYTES, YAML_BYTES, parse_json, parse_yaml, read_json
 from gpo_ray.errors import ConfigError, DataError, GPOError
 from gpo_ray.evaluation.runner import _read as read_scored
-from gpo_ray.predicting import Answer
-from gpo_ray.storage import Folder
+from gpo_ray.model.texts import Answer
+from gpo_ray.runtime.documents import DEPTH, DIGITS, JSON_BYTES, YAML_BYTES, parse_json, parse_yaml, read_json
+from gpo_ray.runtime.storage import Folder
 from gpo_ray.tuning.finals import _read as read_final
 from gpo_ray.tuning.ledger import Ledger
 

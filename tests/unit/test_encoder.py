@@ -7,7 +7,6 @@ from synthetic import questions
 from tiny_model import save_tiny_model
 
 from gpo_ray.embedding.encoder import POOLINGS, Encoder
-from gpo_ray.embedding.language_model import find_model
 from gpo_ray.embedding.prefix_tree import Text, common_prefix, plan_rows
 from gpo_ray.embedding.template import (
     READINGS,
@@ -18,6 +17,7 @@ from gpo_ray.embedding.template import (
     response_text,
 )
 from gpo_ray.errors import EmbeddingError, QuestionTooLongError
+from gpo_ray.lm.find import find_model
 
 # unlike lengths of prompts, slates and responses, and text outside ASCII
 SLATES = [

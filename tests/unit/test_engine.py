@@ -5,12 +5,12 @@ import sys
 
 import torch
 
-from gpo_ray.training.engine import EagerAdamW
+from gpo_ray.meta_training.engine import EagerAdamW
 
 IMPORTS = """
 import sys
 import torch
-from gpo_ray.training.engine import EagerAdamW
+from gpo_ray.meta_training.engine import EagerAdamW
 
 weight = torch.nn.Parameter(torch.ones(3))
 optimizer = EagerAdamW([weight])

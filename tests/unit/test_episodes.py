@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from synthetic import arrays, bundle_config, survey, tiny_config
 
 from gpo_ray.config import EpisodeConfig
+from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model import predict
 from gpo_ray.model.bundle import Bundle, fold_standardization
-from gpo_ray.model.episodes import Task, build_episode, draw_tasks, spans
+from gpo_ray.model.episodes import Task, build_episode, draw_tasks
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.model.predict import episode_loss, fixed_context_tasks, predict_tasks, score
-from gpo_ray.preferences.alignment import alignment
-from gpo_ray.training.engine import new_model
+from gpo_ray.preferences.metrics import alignment
+from gpo_ray.preferences.slates import spans
 
 SEEDS = st.integers(0, 2**31)
 FULL = arrays(survey(6, 12))

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from synthetic import bundle_config, tiny_config
 
 from gpo_ray.errors import DataError
+from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model.bundle import Bundle, write_bundle
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.model.transformer import Points
-from gpo_ray.training.engine import new_model
 
 WIDTH = 6
 NETWORK = new_model(WIDTH, tiny_config()).eval()

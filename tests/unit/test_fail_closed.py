@@ -10,9 +10,9 @@ from synthetic_cluster import commands, copy_cluster
 
 from gpo_ray.cluster.check import check_folder
 from gpo_ray.errors import ConfigError
-from gpo_ray.serving.database import open_database
-from gpo_ray.serving.keys import KeyRing
 from gpo_ray.serving.reach import check_reach, is_loopback
+from gpo_ray.serving.registry.database import open_database
+from gpo_ray.serving.registry.keys import KeyRing
 from gpo_ray.serving.run import _check_free, keys_needed, reserved, run
 from gpo_ray.serving.settings import load_settings
 

@@ -9,22 +9,15 @@ import pytest
 from synthetic import arrays, survey
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.model import group_prior as memory_module
-from gpo_ray.model import posterior
-from gpo_ray.model.calibration import fit_prior
-from gpo_ray.model.covariance import PriorInputs
-from gpo_ray.model.episodes import Task, build_episode
-from gpo_ray.model.group_prior import (
-    DEVIATION_NUGGET,
-    NUGGET,
-    TRANSFER,
-    GroupPrior,
-    KeyedGroupPrior,
-    filled,
-    task_prior,
-)
-from gpo_ray.model.kernel import normalized, scaled_by_shares, softmax
-from gpo_ray.model.scales import PriorScales
+from gpo_ray.model.episodes import Task, build_episode, task_prior
+from gpo_ray.preferences.slates import normalized, softmax
+from gpo_ray.prior import group_prior as memory_module
+from gpo_ray.prior import posterior
+from gpo_ray.prior.calibration import fit_prior
+from gpo_ray.prior.covariance import PriorInputs
+from gpo_ray.prior.group_prior import DEVIATION_NUGGET, NUGGET, TRANSFER, GroupPrior, KeyedGroupPrior, filled
+from gpo_ray.prior.kernel import scaled_by_shares
+from gpo_ray.prior.scales import PriorScales
 
 DATA = arrays(survey(groups=8, count=16))
 SPARSE = arrays(survey(groups=8, count=16, answered=0.6, seed=3))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from test_baselines import population, situation
 
-from gpo_ray.evaluation.baselines.individuals import (
+from gpo_ray.evaluation.methods.individuals import (
     GRID,
     MIN_EVIDENCE,
     STANDARD_ERRORS,
@@ -12,7 +12,7 @@ from gpo_ray.evaluation.baselines.individuals import (
     item_item,
     item_response,
 )
-from gpo_ray.evaluation.baselines.plain import majority
+from gpo_ray.evaluation.methods.plain import majority
 
 QUESTIONS = 24
 

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpo_ray.model.kernel import (
-    LENGTH,
-    MIN_SHARE,
-    RBFKernel,
-    centred,
-    normalized,
-    scaled_by_shares,
-    softmax,
-)
+from gpo_ray.preferences.slates import MIN_SHARE, centred, normalized, softmax
+from gpo_ray.prior.kernel import LENGTH, RBFKernel, scaled_by_shares
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=6).map(np.asarray)
 SEEDS = st.integers(0, 999)

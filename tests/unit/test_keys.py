@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from gpo_ray import cli
 from gpo_ray.errors import ConfigError
-from gpo_ray.serving.database import open_database
-from gpo_ray.serving.keys import SCOPES, Key, KeyRing
+from gpo_ray.serving.registry.database import open_database
+from gpo_ray.serving.registry.keys import SCOPES, Key, KeyRing
 
 SECRET = r"gpo_[0-9a-f]{16}_[A-Za-z0-9_-]{43}"
 

@@ -9,8 +9,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 from synthetic import flip_byte, truncate
 
-from gpo_ray.embedding.language_model import ModelSource, find_model, fingerprint, load
 from gpo_ray.errors import EmbeddingError
+from gpo_ray.lm.find import ModelSource, find_model
+from gpo_ray.lm.load import fingerprint, load
 
 
 @pytest.fixture

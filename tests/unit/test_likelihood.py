@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpo_ray.model.likelihood import cross_entropy, divergence, gaussian_nll, slate_log_softmax
+from gpo_ray.likelihoods.shares import cross_entropy, divergence, gaussian_nll, slate_log_softmax
 
 SLATES = st.lists(st.integers(1, 5), min_size=1, max_size=6)
 SEEDS = st.integers(0, 2**31)

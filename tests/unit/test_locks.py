@@ -12,10 +12,10 @@ from synthetic import FINGERPRINT, encoded, questions, survey, tiny_config, tiny
 
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError, EmbeddingError
-from gpo_ray.locks import LOCK, sweep, temporary_held
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.preferences.dataset import PreferenceDataset
-from gpo_ray.storage import Folder
+from gpo_ray.runtime.locks import LOCK, sweep, temporary_held
+from gpo_ray.runtime.storage import Folder
 
 HOLDER = Path(__file__).parent.parent / "lock_holder.py"
 

@@ -6,18 +6,13 @@ import torch
 from synthetic import arrays, survey, tiny_config
 
 from gpo_ray.errors import ConfigError
+from gpo_ray.meta_training.data import MetaTrainingData
+from gpo_ray.meta_training.engine import LocalEngine, new_model
+from gpo_ray.meta_training.loop import _draw, _worker_episode, learning_rate, meta_train
+from gpo_ray.meta_training.progress import Progress
+from gpo_ray.meta_training.validation import validation_tasks
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.splits import draw_split
-from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.loop import (
-    MetaTrainingData,
-    _draw,
-    _worker_episode,
-    learning_rate,
-    meta_train,
-)
-from gpo_ray.training.progress import Progress
-from gpo_ray.training.validation import validation_tasks
 
 DATASET = survey(8, 10, seed=1, answered=0.8)
 SPLIT = draw_split(DATASET, 0.8, 0)

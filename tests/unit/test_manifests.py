@@ -13,12 +13,12 @@ from synthetic import questions, survey, write_store
 
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError, DataError, GPOError
-from gpo_ray.manifests import MAX_FILES, is_file_name, parse_manifest
+from gpo_ray.meta_training.checkpoints import Checkpoints
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.large import is_large
-from gpo_ray.storage import Folder
-from gpo_ray.training.checkpoints import Checkpoints
+from gpo_ray.runtime.manifests import MAX_FILES, is_file_name, parse_manifest
+from gpo_ray.runtime.storage import Folder
 
 BAD = [
     "/etc/passwd",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gpo_ray.memory_left import memory_left
+from gpo_ray.runtime.memory_left import memory_left
 
 MEMINFO = "MemTotal: 9 kB\nMemFree: 1 kB\nMemAvailable:    2000 kB\n"
 SECOND = {

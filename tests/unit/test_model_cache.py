@@ -14,11 +14,13 @@ import torch
 from synthetic import truncate
 from tiny_model import save_tiny_gguf
 
-from gpo_ray.embedding import language_model, model_cache
 from gpo_ray.embedding.encoder import Encoder
-from gpo_ray.embedding.language_model import find_model, load
-from gpo_ray.embedding.model_cache import cached_models, clear_cache, converted
 from gpo_ray.errors import ConfigError
+from gpo_ray.lm import cache as model_cache
+from gpo_ray.lm import load as language_model
+from gpo_ray.lm.cache import cached_models, clear_cache, converted
+from gpo_ray.lm.find import find_model
+from gpo_ray.lm.load import load
 
 SLATES = [("Should the city build more parks?", ["Yes", "No", "Don't know"]), ("Is it so?", ["A", "B"])]
 
@@ -94,7 +96,7 @@ def test_another_file_is_another_model(gguf, tmp_path, cache):
 CONVERT = """
 import sys, time
 from pathlib import Path
-from gpo_ray.embedding.model_cache import converted
+from gpo_ray.lm.cache import converted
 def convert(folder):
     (folder / "weights").write_bytes(b"w" * 1000)
     with open(sys.argv[1], "a") as log:

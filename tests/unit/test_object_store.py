@@ -12,14 +12,14 @@ from synthetic import questions, survey, tiny_config, write_store
 
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import BundleError, ConfigError, DataError, GPOError
-from gpo_ray.locations import beside, inside, last_name
+from gpo_ray.meta_training.local import train_local
+from gpo_ray.meta_training.run import TrainJob
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers import read_survey
 from gpo_ray.preferences.splits import draw_split
-from gpo_ray.storage import MANIFEST, Folder
-from gpo_ray.training.local import train_local
-from gpo_ray.training.run import TrainJob
+from gpo_ray.runtime.locations import beside, inside, last_name
+from gpo_ray.runtime.storage import MANIFEST, Folder
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_an_upload_that_was_killed_is_never_seen(s3, bucket):
     folder = Folder(f"s3://{bucket}/out", DataError)
     # more than the server takes in the time until it is killed
     code = (
-        "import os; from gpo_ray.storage import Folder;"
+        "import os; from gpo_ray.runtime.storage import Folder;"
         f"Folder('s3://{bucket}/out').publish('thing', {{'a': os.urandom(1 << 20) * 400}})"
     )
     writer = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
@@ -227,7 +227,7 @@ def test_a_run_in_this_process_on_uris_equals_the_local_one(s3, bucket, tmp_path
 
     local, remote = job(tmp_path), job(f"s3://{bucket}/some")
     train_local(local)
-    progress = "gpo_ray.training.local.RunLog.write"
+    progress = "gpo_ray.meta_training.local.RunLog.write"
     with monkeypatch.context() as patch:
         patch.setattr(progress, lambda _, history: _stop_at(8, history))
         with pytest.raises(StoppedError):

@@ -9,13 +9,14 @@ import torch
 from synthetic import arrays, questions, survey, tiny_config
 
 from gpo_ray.config import EpisodeConfig, ObjectiveConfig
+from gpo_ray.meta_training.data import MetaTrainingData
+from gpo_ray.meta_training.engine import LocalEngine, new_model
+from gpo_ray.meta_training.loop import meta_train
+from gpo_ray.meta_training.objective import GroupWeights, validation_scores
 from gpo_ray.model.episodes import Task, build_episode, draw_tasks
 from gpo_ray.model.predict import episode_loss
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.splits import draw_split
-from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.loop import MetaTrainingData, meta_train
-from gpo_ray.training.objective import GroupWeights, validation_scores
 
 DATASET = survey(8, 10, seed=1, answered=0.8)
 DATA = MetaTrainingData.build(arrays(DATASET), draw_split(DATASET, 0.8, 0), tiny_config())

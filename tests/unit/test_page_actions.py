@@ -8,13 +8,13 @@ from pydantic import TypeAdapter, ValidationError
 from serving_backend import answer
 
 from gpo_ray.errors import DataError
-from gpo_ray.predicting import Answer, Slate
+from gpo_ray.model.texts import Answer, Slate
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
-from gpo_ray.serving.backend import Predicted, SlatePrediction
-from gpo_ray.serving.database import open_database
-from gpo_ray.serving.page_actions import PageActions, parse_slate
-from gpo_ray.serving.registry import Registry
-from gpo_ray.serving.schemas import GroupId, GroupPut, PredictRequest
+from gpo_ray.serving.api.schemas import GroupId, GroupPut, PredictRequest
+from gpo_ray.serving.inference.backend import Predicted, SlatePrediction
+from gpo_ray.serving.page.actions import PageActions, parse_slate
+from gpo_ray.serving.registry.database import open_database
+from gpo_ray.serving.registry.groups import Registry
 from gpo_ray.serving.settings import ServeSettings
 
 ANSWER = Answer(**answer())

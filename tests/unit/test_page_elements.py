@@ -8,9 +8,9 @@ from nicegui import Client, ui
 from nicegui.events import GenericEventArguments
 
 from gpo_ray.errors import DataError
-from gpo_ray.predicting import Slate
-from gpo_ray.serving import page_elements
-from gpo_ray.serving.page_elements import MAX_RESPONSES, AnswerForms, QuestionPicker
+from gpo_ray.model.texts import Slate
+from gpo_ray.serving.page import elements as page_elements
+from gpo_ray.serving.page.elements import MAX_RESPONSES, AnswerForms, QuestionPicker
 
 
 @pytest.fixture

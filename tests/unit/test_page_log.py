@@ -10,9 +10,9 @@ from asgi_lifespan import LifespanManager
 from nicegui import Client, core
 from serving_backend import LogLines, make_service
 
-from gpo_ray.serving import page_log
-from gpo_ray.serving.middleware import LOG
-from gpo_ray.serving.page import mount_page
+from gpo_ray.serving.api.middleware import LOG
+from gpo_ray.serving.page import log as page_log
+from gpo_ray.serving.page.mount import mount_page
 from gpo_ray.serving.settings import ServeSettings
 
 EVIL = 'all is well\n{"event": "request"}\x1b]0;owned\x07'

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gpo_ray.serving.page_places import MESSAGE, TRY_AGAIN, Places
+from gpo_ray.serving.page.places import MESSAGE, TRY_AGAIN, Places
 from gpo_ray.serving.settings import Limits
 
 

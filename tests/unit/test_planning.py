@@ -18,16 +18,17 @@ from gpo_ray.cli import app
 from gpo_ray.config import load_train_config
 from gpo_ray.embedding.encoder import POOLINGS, Encoder
 from gpo_ray.embedding.job import plan_units
-from gpo_ray.embedding.language_model import find_model
 from gpo_ray.embedding.prefix_tree import Text, common_prefix
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
+from gpo_ray.lm.find import find_model
 from gpo_ray.model.episodes import build_episode, draw_tasks
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.planning.hardware import CORE, GPUS
 from gpo_ray.planning.language_model import KNOWN, Shape, shape_of
-from gpo_ray.planning.stages import Workload, _unit_share, embed_stage, serve_stage, train_stage
+from gpo_ray.planning.stages import _unit_share, embed_stage, serve_stage, train_stage
 from gpo_ray.planning.training import Training
+from gpo_ray.planning.workload import Workload
 
 H100 = GPUS["h100"]
 WORK = Workload(questions=1000, responses=4000)

@@ -111,10 +111,12 @@ def test_store_of_another_model_or_damaged(fails, trained):
     fails(*arguments(trained), "--embeddings", trained / "store", words=[shard.name])
 
 
-def test_loading_and_reading_are_told(gpo, tmp_path, trained, tiny_language_model):
-    from gpo_ray.embedding.language_model import find_model, fingerprint
+def test_loading_and_reading_are_told(gpo, tmp_path, trained, tiny_language_model, monkeypatch):
+    monkeypatch.setenv("GPO_CACHE", str(tmp_path / "cache"))  # where no other test's questions are kept
+    from gpo_ray.lm.find import find_model
+    from gpo_ray.lm.load import fingerprint
+    from gpo_ray.meta_training.engine import new_model
     from gpo_ray.model.bundle import write_bundle
-    from gpo_ray.training.engine import new_model
 
     source = find_model(str(tiny_language_model))
     config = tiny_config()

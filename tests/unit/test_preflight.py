@@ -5,10 +5,10 @@ import json
 import pytest
 import ray
 
-from gpo_ray import ray_session
 from gpo_ray.errors import ResourceError
-from gpo_ray.preflight import OPTIONS, examine
-from gpo_ray.resources import Capacity, Node
+from gpo_ray.planning.preflight import OPTIONS, examine
+from gpo_ray.runtime import ray_session
+from gpo_ray.runtime.resources import Capacity, Node
 
 SEARCH = "gpus: 5\nspace:\n  learning_rate: {loguniform: [1.0e-5, 1.0e-2]}\n"
 SERVICE = "bundle: no-bundle\nencoder: {gpus: 10}\n"
@@ -144,7 +144,7 @@ def test_no_cluster_at_the_address(fails):
 
 
 def test_nodes_that_differ_from_this_process_are_named():
-    from gpo_ray.preflight import _strange
+    from gpo_ray.planning.preflight import _strange
 
     mine = {"python": "3.11.7", "ray": "2.60.0", "torch": "2.13.0+cpu"}
     nodes = Capacity(tuple(Node(name, 1, key=name) for name in ("same", "old", "bare", "mute", "lost")))

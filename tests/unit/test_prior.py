@@ -13,17 +13,17 @@ from test_loop import StoppedError, assert_same_weights, engine, run
 
 from gpo_ray.config import EpisodeConfig
 from gpo_ray.errors import BundleError, DataError
+from gpo_ray.meta_training.data import MetaTrainingData
+from gpo_ray.meta_training.engine import new_model
+from gpo_ray.meta_training.progress import Progress
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, read_bundle, write_bundle
-from gpo_ray.model.calibration import fit_prior
-from gpo_ray.model.episodes import Task, draw_tasks
-from gpo_ray.model.group_prior import KeyedGroupPrior, task_prior
+from gpo_ray.model.episodes import Task, draw_tasks, task_prior
 from gpo_ray.model.predict import predict_tasks
-from gpo_ray.model.response_model import NominalResponseModel
 from gpo_ray.preferences.splits import draw_split
-from gpo_ray.training.engine import new_model
-from gpo_ray.training.loop import MetaTrainingData
-from gpo_ray.training.progress import Progress
+from gpo_ray.prior.calibration import fit_prior
+from gpo_ray.prior.group_prior import KeyedGroupPrior
+from gpo_ray.prior.response_model import NominalResponseModel
 
 SURVEY = survey(groups=8, count=16)
 DATA = arrays(SURVEY)

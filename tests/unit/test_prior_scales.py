@@ -6,12 +6,12 @@ import numpy as np
 from synthetic import arrays, survey
 from test_group_prior import GROUPS, SPARSE, ask, differ, view
 
-from gpo_ray.model.calibration import fit_prior
-from gpo_ray.model.covariance import MIN_BOTH, empirical_covariance
-from gpo_ray.model.group_prior import MANY
-from gpo_ray.model.kernel import nearest_covariance
-from gpo_ray.model.response_model import NominalResponseModel
-from gpo_ray.model.scales import PriorScales
+from gpo_ray.prior.calibration import fit_prior
+from gpo_ray.prior.covariance import MIN_BOTH, empirical_covariance
+from gpo_ray.prior.group_prior import MANY
+from gpo_ray.prior.kernel import nearest_covariance
+from gpo_ray.prior.response_model import NominalResponseModel
+from gpo_ray.prior.scales import PriorScales
 
 DATA = arrays(survey(groups=8, count=16))
 ALL = np.arange(16)

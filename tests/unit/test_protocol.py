@@ -7,10 +7,9 @@ import pytest
 from synthetic import arrays, one_topic_each, survey
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.evaluation.baselines import MetaTrain
-from gpo_ray.evaluation.individuals import accuracy_table, topic_accuracy
+from gpo_ray.evaluation.methods import MetaTrain
 from gpo_ray.evaluation.protocol import CURVE, EvaluationPlan, _method, _tasks, evaluate_split
-from gpo_ray.evaluation.summary import cells
+from gpo_ray.evaluation.summary import accuracy_table, cells, topic_accuracy
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.join import join_surveys, merge_surveys
 from gpo_ray.preferences.splits import draw_split

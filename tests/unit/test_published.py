@@ -8,11 +8,11 @@ from published import Published, published_loss, published_prediction, published
 from synthetic import arrays, bundle_config, survey
 
 from gpo_ray.config import TrainConfig
+from gpo_ray.meta_training.engine import LocalEngine, new_model
 from gpo_ray.model.bundle import Bundle
 from gpo_ray.model.episodes import Task, build_episode
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.model.predict import episode_loss
-from gpo_ray.training.engine import LocalEngine, new_model
 
 CONFIG = TrainConfig(learning_rate=1e-3)
 WIDTH = 6

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpo_ray.errors import DataError, UnknownGroupError
-from gpo_ray.predicting import Answer
-from gpo_ray.serving.database import open_database
-from gpo_ray.serving.registry import Registry, VersionConflict
+from gpo_ray.model.texts import Answer
+from gpo_ray.serving.registry.database import open_database
+from gpo_ray.serving.registry.groups import Registry, VersionConflict
 
 TEA = Answer(prompt="Tea?", responses=("yes", "no"), share=(0.1 + 0.2, 0.7))
 RUM = Answer(prompt="Rum, “straight”? 🥃", responses=("yes", "no", "both"), choice=2)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpo_ray.errors import ConfigError, ResourceError
-from gpo_ray.resources import (
+from gpo_ray.runtime.resources import (
     Bundle,
     Capacity,
     Node,

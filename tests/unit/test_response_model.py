@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gpo_ray.model.response_model import (
+from gpo_ray.prior.response_model import (
     AT_ONCE,
     COUNT,
     MAX_PEOPLE,
@@ -164,7 +164,7 @@ def test_gradient_equals_that_of_the_likelihood_written_out():
 def test_fit_is_near_the_mode_of_the_posterior_and_does_not_depend_on_portions_of_people(monkeypatch):
     shares = people(AT_ONCE + 20, random_traits(), answered=0.5)
     whole = NominalResponseModel.fit(shares, SIZES)
-    monkeypatch.setattr("gpo_ray.model.response_model.AT_ONCE", 64)
+    monkeypatch.setattr("gpo_ray.prior.response_model.AT_ONCE", 64)
     in_portions = NominalResponseModel.fit(shares, SIZES)
     np.testing.assert_allclose(in_portions.loading, whole.loading, atol=1e-4)
     total = np.nansum(shares, 0) + SMOOTHING

@@ -11,11 +11,11 @@ import pytest
 import uvicorn
 from serving_backend import BUNDLE, LocalBackend, answer, make_service, question
 
+from gpo_ray import client as client_module
+from gpo_ray.client import AsyncClient, Client, ServiceError
 from gpo_ray.errors import DataError, GPOError
-from gpo_ray.predicting import Answer, Slate
-from gpo_ray.serving import client as client_module
-from gpo_ray.serving.client import AsyncClient, Client, ServiceError
-from gpo_ray.serving.schemas import GroupAnswer
+from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.serving.api.schemas import GroupAnswer
 
 CONTEXT = [Answer(**answer(0)), Answer(**answer(1, choice=2))]
 QUESTIONS = [Slate(**question(8)), Slate(**question(9))]
@@ -348,6 +348,6 @@ def test_the_client_loads_no_ray():
     import subprocess
     import sys
 
-    code = "import sys, gpo_ray.serving.client; print([m for m in ('ray', 'fastapi') if m in sys.modules])"
+    code = "import sys, gpo_ray.client; print([m for m in ('ray', 'fastapi') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

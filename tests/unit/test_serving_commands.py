@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 import gpo_ray
 from gpo_ray.cli import app
-from gpo_ray.predicting import Answer
-from gpo_ray.serving.database import open_database
-from gpo_ray.serving.http import create_api
-from gpo_ray.serving.keys import KeyRing
-from gpo_ray.serving.registry import Registry
+from gpo_ray.model.texts import Answer
+from gpo_ray.serving.api.http import create_api
+from gpo_ray.serving.registry.database import open_database
+from gpo_ray.serving.registry.groups import Registry
+from gpo_ray.serving.registry.keys import KeyRing
 from gpo_ray.serving.settings import ServeSettings
 
 

@@ -8,9 +8,9 @@ from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
 
 from gpo_ray.errors import DataError
-from gpo_ray.serving import calls
-from gpo_ray.serving.backend import Overloaded, Unavailable
-from gpo_ray.serving.calls import ATTEMPTS, Failure, InProcess, answer, ask
+from gpo_ray.serving.inference import calls
+from gpo_ray.serving.inference.backend import Overloaded, Unavailable
+from gpo_ray.serving.inference.calls import ATTEMPTS, Failure, InProcess, answer, ask
 from gpo_ray.serving.settings import ServeSettings
 
 

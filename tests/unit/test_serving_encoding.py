@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from synthetic import FINGERPRINT, bundle_config, encoded, flip_byte, questions, tiny_config, write_store
 
 from gpo_ray.embedding.encoder import Encoder
-from gpo_ray.embedding.language_model import find_model, fingerprint
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import BundleError, EmbeddingError, QuestionTooLongError
-from gpo_ray.predicting import Slate
+from gpo_ray.lm.find import find_model
+from gpo_ray.lm.load import fingerprint
+from gpo_ray.model.texts import Slate
 from gpo_ray.preferences.dataset import question_key
-from gpo_ray.serving.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder
+from gpo_ray.serving.inference.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder
 
 ASKED = questions(7)
 WRITTEN = encoded(ASKED)

@@ -17,14 +17,14 @@ from asgi_lifespan import LifespanManager
 from serving_backend import BUNDLE, KEYS, LocalBackend, LogLines, answer, make_service, question
 
 from gpo_ray.errors import DataError, QuestionTooLongError
-from gpo_ray.predicting import Answer
+from gpo_ray.model.texts import Answer
 from gpo_ray.preferences.dataset import question_key
-from gpo_ray.serving import access
-from gpo_ray.serving.backend import Overloaded, Unavailable
-from gpo_ray.serving.database import RegistryUnavailable
-from gpo_ray.serving.http import DOCUMENT, create_api, document
-from gpo_ray.serving.requests import most_values
-from gpo_ray.serving.schemas import ANSWERS, QUESTIONS, RESPONSES
+from gpo_ray.serving.api import access
+from gpo_ray.serving.api.http import DOCUMENT, create_api, document
+from gpo_ray.serving.api.requests import most_values
+from gpo_ray.serving.api.schemas import ANSWERS, QUESTIONS, RESPONSES
+from gpo_ray.serving.inference.backend import Overloaded, Unavailable
+from gpo_ray.serving.registry.database import RegistryUnavailable
 from gpo_ray.serving.settings import Limits, ServeSettings
 
 FUZZ_CASES = int(os.environ.get("GPO_FUZZ_CASES", "15"))  # for each operation and each phase
@@ -248,7 +248,7 @@ def make_service_like(service):
     """Another replica of a service."""
     from dataclasses import replace
 
-    from gpo_ray.serving.http import create_api
+    from gpo_ray.serving.api.http import create_api
     from gpo_ray.serving.settings import ServeSettings
 
     settings = ServeSettings(bundle="tiny")
@@ -312,7 +312,7 @@ def test_nobody_reads_or_changes_what_is_not_theirs(service, endpoint, key, grou
 
 
 def make_context(i):
-    from gpo_ray.predicting import Answer
+    from gpo_ray.model.texts import Answer
 
     return (Answer.model_validate(answer(i)),)
 
@@ -460,7 +460,7 @@ def test_headers_of_every_answer(service):
 
 
 def test_a_page_may_have_another_policy(service, backend):
-    from gpo_ray.serving.http import create_api
+    from gpo_ray.serving.api.http import create_api
     from gpo_ray.serving.settings import ServeSettings
 
     policy = "default-src 'self'"
@@ -691,7 +691,8 @@ def test_under_a_prefix(service, log):
 
 
 def test_log_lines_reach_standard_error(tmp_path):
-    code = "import sys; from gpo_ray.serving.middleware import *; log_requests(sys.argv[1]); LOG.info('line')"
+    module = "gpo_ray.serving.api.middleware"
+    code = f"import sys; from {module} import *; log_requests(sys.argv[1]); LOG.info('line')"
     for level, lines in (("INFO", "line\n"), ("WARNING", "")):
         done = subprocess.run([sys.executable, "-c", code, level], capture_output=True, text=True, check=True)
         assert done.stderr == lines
@@ -699,7 +700,7 @@ def test_log_lines_reach_standard_error(tmp_path):
 
 def test_the_document_that_is_shipped_is_the_live_one(service):
     shipped = json.loads(DOCUMENT.read_text())
-    assert shipped == document(), "run: python -m gpo_ray.serving.http"
+    assert shipped == document(), "run: python -m gpo_ray.serving.api.http"
     assert Caller(service, None)("GET", "/openapi.json").json() == shipped
     for path, operations in shipped["paths"].items():
         for operation in operations.values():

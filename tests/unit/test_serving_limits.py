@@ -15,10 +15,10 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 from gpo_ray.errors import DataError, QuestionTooLongError
-from gpo_ray.serving import access
-from gpo_ray.serving.encoding import check_tokens, chunks
-from gpo_ray.serving.page_places import Places
-from gpo_ray.serving.registry import Registry
+from gpo_ray.serving.api import access
+from gpo_ray.serving.inference.encoding import check_tokens, chunks
+from gpo_ray.serving.page.places import Places
+from gpo_ray.serving.registry.groups import Registry
 from gpo_ray.serving.settings import Limits
 
 ASK = {"questions": [question()]}

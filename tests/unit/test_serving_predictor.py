@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from synthetic import TINY_MODEL, arrays, bundle_config, flip_byte, survey, tiny_config, truncate
 
 from gpo_ray.errors import BundleError, DataError, GPOError
+from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, write_bundle
-from gpo_ray.model.group_prior import GroupPrior, KeyedGroupPrior
-from gpo_ray.model.response_model import NominalResponseModel
-from gpo_ray.model.scales import PriorScales
 from gpo_ray.model.transformer import GPOTransformer
-from gpo_ray.serving import prediction_job as job_module
-from gpo_ray.serving import predictor as predictor_module
-from gpo_ray.serving.encoding import EncodedSlate
-from gpo_ray.serving.prediction_job import PredictRequest, context_id
-from gpo_ray.serving.predictor import BatchPredictor
-from gpo_ray.training.engine import new_model
+from gpo_ray.prior.group_prior import GroupPrior, KeyedGroupPrior
+from gpo_ray.prior.response_model import NominalResponseModel
+from gpo_ray.prior.scales import PriorScales
+from gpo_ray.serving.inference import prediction_job as job_module
+from gpo_ray.serving.inference import predictor as predictor_module
+from gpo_ray.serving.inference.encoding import EncodedSlate
+from gpo_ray.serving.inference.prediction_job import PredictRequest, context_id
+from gpo_ray.serving.inference.predictor import BatchPredictor
 
 SURVEY = survey(groups=8, count=16, answered=0.8)
 DATA = arrays(SURVEY)
@@ -205,7 +205,9 @@ def test_a_request_that_fails_gets_its_error_and_the_others_their_predictions(ki
 
 
 def test_neither_ray_nor_a_language_model_is_loaded():
-    code = "import sys, gpo_ray.serving.predictor; print({'ray', 'transformers'} & set(sys.modules))"
+    code = (
+        "import sys, gpo_ray.serving.inference.predictor; print({'ray', 'transformers'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 from serving_backend import answer, question
 
-from gpo_ray.predicting import Answer, Slate
-from gpo_ray.serving.schemas import (
+from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.runtime.strict_json import MAX_DEPTH, parse_json
+from gpo_ray.serving.api.schemas import (
     GroupAnswer,
     GroupPut,
     InlinePredictRequest,
@@ -16,7 +17,6 @@ from gpo_ray.serving.schemas import (
     Question,
     RankRequest,
 )
-from gpo_ray.strict_json import MAX_DEPTH, parse_json
 
 
 def test_an_answer_and_a_question_are_those_that_the_model_side_takes():

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gpo_ray.serving.backend import TooSlow
-from gpo_ray.serving.joined import Joined
-from gpo_ray.serving.turns import OPEN, Turns
+from gpo_ray.serving.inference.backend import TooSlow
+from gpo_ray.serving.inference.joined import Joined
+from gpo_ray.serving.inference.turns import OPEN, Turns
 
 LATER = math.inf
 

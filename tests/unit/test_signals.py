@@ -85,7 +85,7 @@ def test_signal_while_libraries_are_imported(start, tmp_path, after):
 
 STUBBORN = """
 import signal, sys, time, typer
-from gpo_ray import signals
+from gpo_ray.runtime import signals
 from gpo_ray.cli import app, main
 signals.PATIENCE = 1.0
 @app.command()
@@ -147,7 +147,7 @@ def test_crash_below_python_still_shows(start):
 
 
 def test_handlers_are_put_back():
-    from gpo_ray import signals
+    from gpo_ray.runtime import signals
 
     before = signal.getsignal(signal.SIGINT)
     with signals.noted() as noted:

@@ -8,7 +8,8 @@ import pytest
 
 CODE = """
 import sys, time
-from gpo_ray import cli, signals
+from gpo_ray import cli
+from gpo_ray.runtime import signals
 from gpo_ray.cli import app
 @app.command()
 def waits():

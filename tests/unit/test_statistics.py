@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from gpo_ray.evaluation.individuals import accuracy_table
 from gpo_ray.evaluation.report import render_report
 from gpo_ray.evaluation.statistics import compare, interval, statistics
-from gpo_ray.evaluation.summary import cells, table, text_table
+from gpo_ray.evaluation.summary import accuracy_table, cells, table, text_table
 
 
 def scores(methods, seeds=4, groups=20, fraction=0.6, spread=0.2, noise=0.01, seed=0):

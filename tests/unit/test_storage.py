@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic import flip_byte, truncate
 
 from gpo_ray.errors import BundleError, ConfigError, DataError
-from gpo_ray.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
+from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
 
 
 @pytest.fixture(params=["path", "uri"])

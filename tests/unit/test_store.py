@@ -13,7 +13,7 @@ from gpo_ray.embedding.encoder import POOLINGS
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
-from gpo_ray.storage import MANIFEST, Folder, parquet_bytes
+from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes
 
 ASKED = questions(7)
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpo_ray import tables
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.readers import read_survey
-from gpo_ray.storage import parquet_bytes, read_parquet_bytes
-from gpo_ray.tables import SMALL, ParquetSource
+from gpo_ray.runtime import tables
+from gpo_ray.runtime.storage import parquet_bytes, read_parquet_bytes
+from gpo_ray.runtime.tables import SMALL, ParquetSource
 
 TEXT = "x" * 1_000_000
 SCALE = 64

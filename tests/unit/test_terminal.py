@@ -11,10 +11,10 @@ import warnings
 
 import pytest
 
-from gpo_ray import terminal
 from gpo_ray.embedding.job import rate
 from gpo_ray.quickstart import finding
-from gpo_ray.terminal import Step, Steps, duration
+from gpo_ray.runtime import terminal
+from gpo_ray.runtime.terminal import Step, Steps, duration
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_long_steps_say_now_and_then_how_far_they_are(capsys, monkeypatch):
 def test_terminal_shows_a_bar_with_times_also_where_python_redirects_standard_error():
     code = """
 import contextlib, io, time
-from gpo_ray.terminal import Steps, without_lines
+from gpo_ray.runtime.terminal import Steps, without_lines
 with Steps("embed", 1).step("embed", 4, "questions") as step:
     step.advance()
     with contextlib.redirect_stderr(io.StringIO()), without_lines("x"):
@@ -127,7 +127,7 @@ with Steps("embed", 1).step("embed", 4, "questions") as step:
 def test_lines_from_below_python_are_kept_out_and_others_not():
     code = """
 import os
-from gpo_ray.terminal import without_lines
+from gpo_ray.runtime.terminal import without_lines
 with without_lines("Set ray log level"):
     os.write(2, b"[2026 I 1 1] logging.cc:303: Set ray log level from environment\\n")
     os.write(2, b"Fatal Python error: what a pity\\n")
@@ -211,7 +211,9 @@ def test_quickstart_says_what_it_found_whichever_way(gpo, said):
 
 
 def test_nothing_is_set_for_users_of_the_library():
-    code = "import gpo_ray.terminal, logging, os, warnings; print('RAY_BACKEND_LOG_LEVEL' in os.environ)"
+    code = (
+        "import gpo_ray.runtime.terminal, logging, os, warnings; print('RAY_BACKEND_LOG_LEVEL' in os.environ)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str("RAY_BACKEND_LOG_LEVEL" in os.environ)
     assert logging.getLogger("DeepSpeed").filters == [] or "gpo" in sys.argv[0] or warnings.filters

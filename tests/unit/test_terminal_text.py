@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from gpo_ray.cli import app
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
-from gpo_ray.terminal_text import ShownFormatter, ShownText, one_line, shown
+from gpo_ray.runtime.terminal_text import ShownFormatter, ShownText, one_line, shown
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202etxt\u2066\r\x08\x7f"
 

@@ -8,9 +8,16 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from gpo_ray import threads
 from gpo_ray.errors import ConfigError
-from gpo_ray.threads import COUNTS, OVERRIDE, WAITING, environment_of_workers, threads_each, use_threads
+from gpo_ray.runtime import threads
+from gpo_ray.runtime.threads import (
+    COUNTS,
+    OVERRIDE,
+    WAITING,
+    environment_of_workers,
+    threads_each,
+    use_threads,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +43,7 @@ def test_processes_share_the_cores_out(processes, each):
 
 def test_no_more_cores_than_the_process_may_run_on():
     usable = os.sched_getaffinity(0)
-    code = "from gpo_ray.threads import physical_cores; print(physical_cores())"
+    code = "from gpo_ray.runtime.threads import physical_cores; print(physical_cores())"
     run = ["taskset", "-c", str(min(usable)), sys.executable, "-c", code]
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip() == "1"
     assert 1 <= threads.physical_cores() <= len(usable)
@@ -87,7 +94,7 @@ def test_workers_of_a_local_cluster_load_libraries_with_one_thread_that_waits_as
 
 def test_a_command_takes_all_cores_and_what_the_user_set_stays():
     code = (
-        "import os; from gpo_ray.threads import settle; settle(); import numpy, torch\n"
+        "import os; from gpo_ray.runtime.threads import settle; settle(); import numpy, torch\n"
         "from threadpoolctl import threadpool_info\n"
         "print(os.environ['OMP_WAIT_POLICY'], os.environ.get('GPO_THREADS'), torch.get_num_threads(),"
         " *(l['num_threads'] for l in threadpool_info()))"

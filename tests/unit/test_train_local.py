@@ -10,15 +10,15 @@ from synthetic import flip_byte, questions, survey, tiny_config, write_store
 
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError, EmbeddingError, GPOError
+from gpo_ray.meta_training.checkpoints import Checkpoints
+from gpo_ray.meta_training.engine import LocalEngine, new_model
+from gpo_ray.meta_training.local import train_local
+from gpo_ray.meta_training.progress import Progress
+from gpo_ray.meta_training.run import RunLog, TrainJob, prepare
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.splits import draw_split
-from gpo_ray.storage import Folder
-from gpo_ray.training.checkpoints import Checkpoints
-from gpo_ray.training.engine import LocalEngine, new_model
-from gpo_ray.training.local import train_local
-from gpo_ray.training.progress import Progress
-from gpo_ray.training.run import RunLog, TrainJob, prepare
+from gpo_ray.runtime.storage import Folder
 
 DATASET = survey(8, 10, seed=1, answered=0.8)
 BUNDLE = ("model.safetensors", "config.json", "provenance.json", "manifest.json")

@@ -9,9 +9,9 @@ from ray.train import ControllerError, WorkerGroupError
 from synthetic import survey
 
 from gpo_ray.errors import ConfigError
+from gpo_ray.meta_training.driver import _why
 from gpo_ray.preferences.splits import draw_split
-from gpo_ray.storage import Folder
-from gpo_ray.training.driver import _why
+from gpo_ray.runtime.storage import Folder
 from gpo_ray.tuning.failures import reason, was_lost
 from gpo_ray.tuning.finals import AGAINST, _judge, everything, final_split
 from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, Ledger, TrialRecord

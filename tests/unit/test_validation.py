@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from gpo_ray.training.validation import Gain
+from gpo_ray.meta_training.validation import Gain
 
 
 def cells(groups, questions, values):

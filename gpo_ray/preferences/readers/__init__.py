@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from gpo_ray.errors import ConfigError, DataError
-from gpo_ray.locations import local_copy, without_password
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers.common import NO_PREFERENCE_LEFT
 from gpo_ray.preferences.readers.globalopinionqa import read_globalopinionqa
@@ -24,6 +23,7 @@ from gpo_ray.preferences.readers.opinionqa import read_opinionqa
 from gpo_ray.preferences.readers.opinionqa_individuals import read_opinionqa_individuals
 from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.table import read_table
+from gpo_ray.runtime.locations import local_copy, without_password
 
 __all__ = ["READERS", "ReadOptions", "read_survey"]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from gpo_ray.documents import read_json
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.preferences.readers.common import (
@@ -31,6 +30,7 @@ from gpo_ray.preferences.readers.common import (
 from gpo_ray.preferences.readers.opinionqa_items import Groups, Item
 from gpo_ray.preferences.readers.opinionqa_responses import collect_responses
 from gpo_ray.preferences.readers.options import ReadOptions
+from gpo_ray.runtime.documents import read_json
 
 CONTENTIOUS = Path("Pew_American_Trends_Panel_disagreement_500") / "info.csv"
 FEW_OPTIONS = "question has fewer than two options with distinct texts and scale values"

@@ -12,7 +12,7 @@ from pyarrow import types
 
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.readers.common import require_columns, require_file
-from gpo_ray.tables import ParquetSource
+from gpo_ray.runtime.tables import ParquetSource
 
 Accepts = Callable[[pa.DataType], bool]
 

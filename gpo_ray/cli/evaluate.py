@@ -1,0 +1,101 @@
+"""The command ``gpo evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from textwrap import fill
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from gpo_ray.cli.options import Address, Embeddings, Json, Objective, Out, Survey
+from gpo_ray.cli.output import progress, report
+from gpo_ray.errors import ConfigError
+from gpo_ray.runtime.terminal_text import shown
+
+if TYPE_CHECKING:
+    from gpo_ray.preferences.splits import Protocol
+
+N = TypeVar("N", int, float)
+NAMES = "paper, new-questions, new-attribute, new-survey, individuals"
+"""Names of :data:`gpo_ray.preferences.splits.PROTOCOLS`, which takes long to import."""
+METHODS = "gpo,paper,uniform,lm-base,train-mean,context-mean,ridge-mix,low-rank,gaussian-process,kernel"
+ContextSizes = Annotated[
+    str | None,
+    typer.Option(
+        help="Context sizes of the curve, e.g. 1,5,20; empty for no curve. By default 1 to 200, "
+        "as far as half of the answers allow."
+    ),
+]
+
+
+def evaluate(
+    survey: Survey,
+    embeddings: Embeddings,
+    out: Out,
+    methods: Annotated[str, typer.Option(help="Comma-separated.")] = METHODS,
+    protocol: Annotated[str, typer.Option(help=f"One of: {NAMES}.")] = "paper",
+    test_survey: Annotated[
+        str | None, typer.Option(help="Survey folder to test on (new-survey); same --embeddings.")
+    ] = None,
+    fractions: Annotated[str, typer.Option(help="Shares of groups for meta-training.")] = "0.4,0.6,0.8",
+    seeds: Annotated[int, typer.Option(min=1, help="Splits for each fraction.")] = 3,
+    context: Annotated[int, typer.Option(min=1, help="Context questions of each test group.")] = 20,
+    context_sizes: ContextSizes = None,
+    max_test_groups: Annotated[
+        int | None, typer.Option(min=1, help="Most test groups of a split; by default all.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Meta-training steps, if not the preset's.")
+    ] = None,
+    objective: Objective = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Meta-train and score methods on many splits in parallel, and write tables and a report."""
+    from gpo_ray.runtime.ray_session import joined
+    from gpo_ray.runtime.resources import evaluate_need
+
+    chosen = _protocol(protocol)
+    sizes = None if context_sizes is None else tuple(_numbers(context_sizes, "--context-sizes", int))
+    named = tuple(dict.fromkeys(m.strip() for m in methods.split(",")))
+    shares = _numbers(fractions, "--fractions", float)
+    with joined(address) as capacity:
+        capacity.check(evaluate_need())
+        from gpo_ray.evaluation.protocol import EvaluationPlan
+        from gpo_ray.evaluation.runner import evaluate as run
+        from gpo_ray.preferences.splits import SplitPlan
+
+        plan = EvaluationPlan(named, context, steps, sizes, objective)
+        splits = SplitPlan(chosen, shares, seeds, max_test_groups)
+        result = run(survey, embeddings, out, plan, splits, address, progress(as_json), test_survey)
+    if not as_json:
+        _show_scores(result, chosen)
+    report(result, as_json, "report: {report}")
+
+
+def _protocol(name: str) -> Protocol:
+    from gpo_ray.preferences.splits import PROTOCOLS
+
+    found = next((p for p in PROTOCOLS if p == name), None)
+    if found is None:
+        raise ConfigError(f"protocol {name!r} is not one of {', '.join(PROTOCOLS)}")
+    return found
+
+
+def _numbers(text: str, option: str, kind: Callable[[str], N]) -> list[N]:
+    try:
+        return [kind(part) for part in text.split(",")] if text.strip() else []
+    except ValueError as e:
+        raise ConfigError(f"{option} {text!r}: expected numbers separated by commas") from e
+
+
+def _show_scores(result: dict[str, Any], protocol: str) -> None:
+    from gpo_ray.evaluation.summary import accuracy_table, text_table
+
+    cells = result["cells"]
+    print(shown(accuracy_table(cells) if protocol == "individuals" else text_table(cells, result)))
+    if result["note"]:
+        print(fill(f"Note: {result['note']}.", 80))
+    if result["cannot_answer"]:
+        print(shown(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}"))

@@ -1,0 +1,57 @@
+"""The command ``gpo predict``."""
+
+from __future__ import annotations
+
+import gc
+from typing import Annotated, Any
+
+import typer
+
+from gpo_ray.cli.options import Json
+from gpo_ray.cli.output import print_json, progress
+
+WHO = {
+    True: "  (seen: training groups answered it)",
+    False: "  (new: no training group answered it)",
+    None: "",
+}
+
+
+def predict(
+    bundle: Annotated[str, typer.Option(help="Bundle folder made by `gpo train`.")],
+    context: Annotated[str, typer.Option(help="JSON list of {prompt, responses, share or choice}.")],
+    questions: Annotated[str, typer.Option(help="JSON list of {prompt, responses}.")],
+    model: Annotated[str | None, typer.Option(help="Language model; by default the bundle's.")] = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(help="Folder made by `gpo embed`: its questions need no language model."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Adapt to a group from a few of its answers and predict its preferences over new questions."""
+    gc.disable()  # of a process that ends soon, collecting takes a tenth of the time
+    from gpo_ray.api import predict_file
+
+    result = predict_file(bundle, context, questions, model, embeddings, progress(as_json))
+    if as_json:
+        print_json(result)
+    else:
+        _show(result["predictions"])
+
+
+def _show(predictions: list[dict[str, Any]]) -> None:
+    """Each question with its shares, their 90 % intervals, and whether training groups answered it."""
+    from rich.console import Console
+    from rich.padding import Padding
+
+    from gpo_ray.runtime.terminal_text import ShownText as Text
+
+    console = Console(highlight=False)
+    for p in predictions:
+        console.print(Text(p["prompt"], style="bold").append(WHO[p["seen"]], style="not bold"))
+        for i, (response, share) in enumerate(zip(p["responses"], p["share"], strict=True)):
+            ends = p["interval"]
+            between = f" ({ends[i][0]:6.1%} to {ends[i][1]:6.1%})" if ends else ""
+            console.print(Padding(Text(f"{share:6.1%}{between}  {response}"), (0, 0, 0, 2)))
+    if any(p["interval"] for p in predictions):
+        print("In brackets: 90 % intervals.")

@@ -1,0 +1,94 @@
+"""The command ``gpo train``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpo_ray.cli.options import Address, Embeddings, Json, Objective, Out, Seed, Survey
+from gpo_ray.cli.output import progress, report
+from gpo_ray.cli.places import absolute, runs_beside
+
+if TYPE_CHECKING:
+    from gpo_ray.config import TrainConfig
+    from gpo_ray.meta_training.run import TrainJob
+
+LARGE = 10_000_000
+"""As :data:`gpo_ray.preferences.large.LARGE`, which takes long to import."""
+
+OnDisk = Annotated[
+    bool | None,
+    typer.Option(
+        "--on-disk/--in-memory",
+        help=f"Whether answers stay on disk; by default from {LARGE:,} of them on.",
+    ),
+]
+Storage = Annotated[str | None, typer.Option(help="Where runs live; by default `runs` beside --out.")]
+
+
+def train(
+    survey: Survey,
+    embeddings: Embeddings,
+    out: Out,
+    config: Annotated[str, typer.Option(help="A preset (gpo, paper) or a YAML file.")] = "gpo",
+    fraction: Annotated[
+        float, typer.Option(help="Share of the groups to learn from; 1 keeps none for test.")
+    ] = 1.0,
+    seed: Seed = 0,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps at most.")] = None,
+    objective: Objective = None,
+    workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 trains in this process.")] = 0,
+    zero_stage: Annotated[int, typer.Option(min=0, max=3, help="DeepSpeed ZeRO stage.")] = 1,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="GPUs for each worker.")] = 0,
+    storage: Storage = None,
+    name: Annotated[str | None, typer.Option(help="The run: the same storage and name resumes.")] = None,
+    restart: Annotated[bool, typer.Option(help="Forget an earlier run of this name.")] = False,
+    on_disk: OnDisk = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Meta-train on many groups and write a bundle (Ray Train with DeepSpeed, or in this process)."""
+    from gpo_ray.config import load_train_config
+    from gpo_ray.runtime.locations import last_name
+
+    settings = load_train_config(config, seed=seed, steps=steps, objective=objective)
+    with ExitStack() as stack:
+        if workers:
+            from gpo_ray.runtime.ray_session import joined
+            from gpo_ray.runtime.resources import train_need
+
+            stack.enter_context(joined(address)).check(train_need(workers, gpus_per_worker))
+        places = (absolute(survey), absolute(embeddings), absolute(out))
+        run_at = (absolute(storage or runs_beside(out)), name or last_name(out))
+        job = _train_job((*places, *run_at), settings, fraction, on_disk)
+        if workers == 0:
+            from gpo_ray.meta_training.local import train_local
+
+            device = "cuda" if gpus_per_worker else "cpu"
+            result = train_local(job, progress(as_json), device, restart, address)
+        else:
+            from gpo_ray.meta_training.driver import train_distributed as run
+
+            result = run(job, workers, zero_stage, gpus_per_worker, address, progress(as_json), restart)
+    report(
+        result | {"out": out},
+        as_json,
+        "validation alignment {validation_alignment:.4f} ({kept}, step {best_step} of {steps}): {out}",
+    )
+
+
+def _train_job(
+    places: tuple[str, str, str, str, str], config: TrainConfig, fraction: float, on_disk: bool | None
+) -> TrainJob:
+    """Of a survey, embeddings, a bundle, a storage and a run's name."""
+    from gpo_ray.meta_training.run import TrainJob
+    from gpo_ray.preferences.dataset import PreferenceDataset
+    from gpo_ray.preferences.large import is_large
+    from gpo_ray.preferences.splits import draw_split
+
+    stays = is_large(places[0]) if on_disk is None else on_disk
+    dataset = PreferenceDataset.load(places[0], answers=not stays)
+    split = draw_split(dataset, fraction, config.seed, validation_fraction=config.validation.fraction)
+    return TrainJob(*places, config=config, split=split, on_disk=stays)

@@ -1,0 +1,369 @@
+"""Clients of the service, for plain and for asynchronous code; neither needs Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from gpo_ray.errors import DataError, GPOError
+from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.serving.api.schemas import (
+    GROUP_ID_PATTERN,
+    Group,
+    GroupPage,
+    GroupPut,
+    GroupSummary,
+    InlinePredictRequest,
+    Predictions,
+    PredictRequest,
+    Problem,
+    Ranking,
+    RankRequest,
+    Readiness,
+)
+
+Reply = TypeVar("Reply", bound=BaseModel)
+TIMEOUT = 30.0
+LONGEST_WAIT = 5.0
+"""Seconds that a client waits at most before it tries again."""
+_PAUSE = 0.2
+_PASSING = {500, 502, 503, 504}
+_PAGE = 100
+
+
+class ServiceError(GPOError):
+    """The service refused a request, failed, or could not be reached."""
+
+    def __init__(self, status: int | None, problem: Problem | None, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        """HTTP status; None if no answer came."""
+        self.problem = problem
+        """What the service said, if it was understood."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A request, and what tells whether it may be sent twice."""
+
+    method: str
+    path: str
+    body: BaseModel | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    accepted: tuple[int, ...] = ()
+    """Statuses besides 2xx that are no error."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether sending it twice is as good as once: a condition may hold only the first time."""
+        return self.method != "PUT" or not self.headers
+
+    def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        content = None if self.body is None else self.body.model_dump_json(exclude_none=True)
+        kind = {} if content is None else {"Content-Type": "application/json"}
+        return client.build_request(
+            self.method, self.path, content=content, headers={**kind, **self.headers}, params=self.params
+        )
+
+    def wait(self, outcome: httpx.Response | httpx.TransportError) -> float | None:
+        """Seconds after which to try again; None if that would not help."""
+        if isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout):  # it was not sent at all
+            return _PAUSE
+        if isinstance(outcome, httpx.TransportError):
+            return _PAUSE if self.repeatable else None
+        if outcome.status_code in self.accepted:
+            return None
+        if outcome.status_code == 429 or (outcome.status_code in _PASSING and self.repeatable):
+            asked = outcome.headers.get("retry-after", "")
+            seconds = float(asked) if asked.isascii() and asked.isdigit() else _PAUSE
+            return seconds if seconds <= LONGEST_WAIT else None
+        return None
+
+    def checked(self, outcome: httpx.Response | httpx.TransportError, repeated: bool) -> httpx.Response:
+        """The response if it is a good one.
+
+        Raises:
+            ServiceError: if it is not.
+        """
+        if isinstance(outcome, httpx.TransportError):
+            reason = str(outcome) or type(outcome).__name__
+            raise ServiceError(None, None, f"no answer from the service: {reason}") from outcome
+        if outcome.is_success or outcome.status_code in self.accepted:
+            return outcome
+        if self.method == "DELETE" and repeated and outcome.status_code == 404:  # the first one did it
+            return outcome
+        try:
+            problem = Problem.model_validate_json(outcome.content)
+        except ValidationError:
+            said = outcome.reason_phrase
+            raise ServiceError(outcome.status_code, None, f"{outcome.status_code}: {said}") from None
+        fields = "".join(f"; {e.field}: {e.message}" for e in problem.errors or ())
+        raise ServiceError(outcome.status_code, problem, f"{problem.status}: {problem.detail}{fields}")
+
+
+def _parse(schema: type[Reply], response: httpx.Response) -> Reply:
+    try:
+        return schema.model_validate_json(response.content)
+    except ValidationError:
+        message = f"the service's answer is not the {schema.__name__} expected; is the URL right?"
+        raise ServiceError(response.status_code, None, message) from None
+
+
+def _build(schema: type[Reply], **values: Any) -> Reply:
+    """A request from the caller's values; models of other classes are taken apart."""
+    plain = TypeAdapter[Any](Any).dump_python(values, exclude_none=True)
+    try:
+        return schema.model_validate(plain)
+    except ValidationError as e:
+        first = e.errors(include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{where}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")) from e
+
+
+def _group_path(group_id: str, action: str = "") -> str:
+    if not re.fullmatch(GROUP_ID_PATTERN, group_id):
+        raise DataError(f"group id {group_id!r}: expected {GROUP_ID_PATTERN}")
+    return f"/v1/groups/{group_id}{action}"
+
+
+def _put(
+    group_id: str, context: Sequence[Answer], description: str, if_match: str | None, new: bool
+) -> _Call:
+    headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
+    headers |= {"If-None-Match": "*"} if new else {}
+    return _Call(
+        "PUT", _group_path(group_id), _build(GroupPut, description=description, context=context), headers
+    )
+
+
+def _delete(group_id: str, if_match: str | None) -> _Call:
+    headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
+    return _Call("DELETE", _group_path(group_id), headers=headers)
+
+
+def _page(after: str | None) -> _Call:
+    return _Call("GET", "/v1/groups", params={"limit": _PAGE} | ({"after": after} if after else {}))
+
+
+def _predict(group_id: str, questions: Sequence[Slate]) -> _Call:
+    return _Call("POST", _group_path(group_id, "/predict"), _build(PredictRequest, questions=questions))
+
+
+def _inline(context: Sequence[Answer], questions: Sequence[Slate]) -> _Call:
+    body = _build(InlinePredictRequest, context=context, questions=questions)
+    return _Call("POST", "/v1/predict", body)
+
+
+def _rank(group_id: str, prompt: str, responses: Sequence[str]) -> _Call:
+    body = _build(RankRequest, prompt=prompt, responses=list(responses))
+    return _Call("POST", _group_path(group_id, "/rank"), body)
+
+
+_READY = _Call("GET", "/readyz", accepted=(503,))
+
+
+def _options(url: str, key: str | None, timeout: float) -> dict[str, Any]:
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return {"base_url": url, "headers": headers, "timeout": timeout}
+
+
+class Client:
+    """The service, called from plain code; a context manager.
+
+    Every call is tried once more after a lost connection and after statuses 429, 500, 502, 503 and 504,
+    except a conditional put that may have been carried out. All methods raise :class:`ServiceError` if
+    the service refuses, and :class:`~gpo_ray.errors.DataError` for what it would refuse anyway.
+
+    Args:
+        url: where the service is.
+        key: API key, if it needs one.
+        timeout: seconds to wait for an answer.
+        transport: how to reach it, for tests.
+
+    Example:
+        >>> with Client("http://localhost:8000", key) as service:                       # doctest: +SKIP
+        ...     service.put_group("farmers", [Answer(prompt=..., responses=..., choice=0)])
+        ...     service.predict("farmers", [Slate(prompt=..., responses=...)]).predictions[0].share
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        timeout: float = TIMEOUT,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.Client(**_options(url, key, timeout), transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def put_group(
+        self,
+        group_id: str,
+        context: Sequence[Answer],
+        description: str = "",
+        if_match: str | None = None,
+        must_be_new: bool = False,
+    ) -> Group:
+        """Register a group by its answers, or replace them.
+
+        Args:
+            group_id: the group.
+            context: its answers, 1 to 500.
+            description: free text.
+            if_match: ``etag`` of the group that is to be replaced; nothing else will be.
+            must_be_new: refuse if there is such a group.
+        """
+        return _parse(Group, self._send(_put(group_id, context, description, if_match, must_be_new)))
+
+    def get_group(self, group_id: str) -> Group:
+        """A registered group with its answers."""
+        return _parse(Group, self._send(_Call("GET", _group_path(group_id))))
+
+    def delete_group(self, group_id: str, if_match: str | None = None) -> None:
+        """Forget a group; with ``if_match`` only if it has that ``etag``."""
+        self._send(_delete(group_id, if_match))
+
+    def list_groups(self) -> Iterator[GroupSummary]:
+        """All registered groups, by id, got a page at a time."""
+        after: str | None = None
+        while True:
+            page = _parse(GroupPage, self._send(_page(after)))
+            yield from page.groups
+            after = page.next
+            if after is None:
+                return
+
+    def predict(self, group_id: str, questions: Sequence[Slate]) -> Predictions:
+        """A registered group's preferences over the responses of 1 to 200 questions."""
+        return _parse(Predictions, self._send(_predict(group_id, questions)))
+
+    def predict_inline(self, context: Sequence[Answer], questions: Sequence[Slate]) -> Predictions:
+        """Preferences of a group that is not registered, given its answers."""
+        return _parse(Predictions, self._send(_inline(context, questions)))
+
+    def rank(self, group_id: str, prompt: str, responses: Sequence[str]) -> Ranking:
+        """Responses sorted by a registered group's preference, the most preferred one first."""
+        return _parse(Ranking, self._send(_rank(group_id, prompt, responses)))
+
+    def ready(self) -> Readiness:
+        """Whether predictions can be made now."""
+        return _parse(Readiness, self._send(_READY))
+
+    def _send(self, call: _Call) -> httpx.Response:
+        outcome = self._try(call)
+        wait = call.wait(outcome)
+        if wait is not None:
+            time.sleep(wait)
+            outcome = self._try(call)
+        return call.checked(outcome, repeated=wait is not None)
+
+    def _try(self, call: _Call) -> httpx.Response | httpx.TransportError:
+        try:
+            return self._http.send(call.request(self._http))
+        except httpx.TransportError as e:
+            return e
+
+
+class AsyncClient:
+    """:class:`Client` for asynchronous code."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        timeout: float = TIMEOUT,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(**_options(url, key, timeout), transport=transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def put_group(
+        self,
+        group_id: str,
+        context: Sequence[Answer],
+        description: str = "",
+        if_match: str | None = None,
+        must_be_new: bool = False,
+    ) -> Group:
+        """As :meth:`Client.put_group`."""
+        return _parse(Group, await self._send(_put(group_id, context, description, if_match, must_be_new)))
+
+    async def get_group(self, group_id: str) -> Group:
+        """As :meth:`Client.get_group`."""
+        return _parse(Group, await self._send(_Call("GET", _group_path(group_id))))
+
+    async def delete_group(self, group_id: str, if_match: str | None = None) -> None:
+        """As :meth:`Client.delete_group`."""
+        await self._send(_delete(group_id, if_match))
+
+    async def list_groups(self) -> AsyncIterator[GroupSummary]:
+        """As :meth:`Client.list_groups`."""
+        after: str | None = None
+        while True:
+            page = _parse(GroupPage, await self._send(_page(after)))
+            for group in page.groups:
+                yield group
+            after = page.next
+            if after is None:
+                return
+
+    async def predict(self, group_id: str, questions: Sequence[Slate]) -> Predictions:
+        """As :meth:`Client.predict`."""
+        return _parse(Predictions, await self._send(_predict(group_id, questions)))
+
+    async def predict_inline(self, context: Sequence[Answer], questions: Sequence[Slate]) -> Predictions:
+        """As :meth:`Client.predict_inline`."""
+        return _parse(Predictions, await self._send(_inline(context, questions)))
+
+    async def rank(self, group_id: str, prompt: str, responses: Sequence[str]) -> Ranking:
+        """As :meth:`Client.rank`."""
+        return _parse(Ranking, await self._send(_rank(group_id, prompt, responses)))
+
+    async def ready(self) -> Readiness:
+        """As :meth:`Client.ready`."""
+        return _parse(Readiness, await self._send(_READY))
+
+    async def _send(self, call: _Call) -> httpx.Response:
+        outcome = await self._try(call)
+        wait = call.wait(outcome)
+        if wait is not None:
+            await asyncio.sleep(wait)
+            outcome = await self._try(call)
+        return call.checked(outcome, repeated=wait is not None)
+
+    async def _try(self, call: _Call) -> httpx.Response | httpx.TransportError:
+        try:
+            return await self._http.send(call.request(self._http))
+        except httpx.TransportError as e:
+            return e

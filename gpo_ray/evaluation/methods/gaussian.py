@@ -1,0 +1,185 @@
+"""A Gaussian process over responses' embeddings and groups.
+
+A group's shares, less uniform ones, are f(x) + h(x) + noise: f is shared by all groups, h is the group's
+own and independent of other groups'. Both have the centred RBF covariance of their embeddings; f also has
+a part peculiar to each response, which all groups share but embeddings do not tell. Groups being alike a
+priori, the meta-train groups tell about f through their mean alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gpo_ray.evaluation.methods.kernels import RBF
+from gpo_ray.evaluation.methods.situation import Array, BaselineTask, MetaTrain
+from gpo_ray.preferences.slates import Ints
+
+MAX_ROWS = 2500
+"""Responses that f is conditioned on jointly."""
+SAMPLE_ROWS = 500
+SAMPLE_GROUPS = 30
+NOISE_RATIOS = np.logspace(-2, 3, 11)
+VARIANCES = np.logspace(-4, 0.5, 10)
+LEAST = 1e-8
+
+
+@dataclass(frozen=True)
+class Own:
+    """The groups' own functions: their covariance's shape, its variance, and that of the noise."""
+
+    rbf: RBF
+    variance: float
+    noise: float
+
+    def __call__(self, train: MetaTrain, a: Ints, b: Ints) -> Array:
+        """Covariance (A, B) of one group's deviations at the responses of two lists of questions."""
+        return self.variance * self.rbf(a, b) + self.noise * _same(train, a, b)
+
+    @classmethod
+    def fit(cls, train: MetaTrain) -> Own:
+        """By marginal likelihood of meta-train groups' deviations from the mean on some questions."""
+        count = train.answered.sum(0)
+        sample = _first(train, train.questions[count[train.questions] > 1], SAMPLE_ROWS)
+        groups = np.flatnonzero(train.answered[:, sample].any(1))[:SAMPLE_GROUPS]
+        if len(groups) == 0:
+            return cls(train.fitted(RBF.fit)[0], 0.01, 0.01)  # no two groups to compare
+        candidates = []
+        for rbf in train.fitted(RBF.fit):
+            values, projected = _spectrum(train, rbf, sample, groups, count)
+            for ratio in NOISE_RATIOS:
+                variance = max(float((projected**2 / (values + ratio)).mean()), LEAST)
+                likelihood = -len(values) * np.log(variance) - np.log(values + ratio).sum()
+                candidates.append((likelihood, rbf, variance, float(variance * ratio)))
+        return cls(*max(candidates, key=lambda c: float(c[0]))[1:])
+
+
+def _spectrum(train: MetaTrain, rbf: RBF, sample: Ints, groups: Ints, count: Ints) -> tuple[Array, Array]:
+    """Eigenvalues of each group's covariance, and its deviations along the eigenvectors, end to end."""
+    values, projected = [], []
+    known: dict[bytes, tuple[Array, Array]] = {}
+    for g in groups:
+        mine = sample[train.answered[g, sample]]
+        if mine.tobytes() not in known:
+            known[mine.tobytes()] = _eigen(train, rbf, mine)
+        value, vectors = known[mine.tobytes()]
+        # a deviation from a mean that the group is part of is smaller than from the true one
+        widen = 1 / np.sqrt(1 - 1 / np.repeat(count[mine], train.sizes[mine]))
+        values.append(value)
+        projected.append(vectors.T @ (widen * train.residuals[g, train.arrays.rows(mine)]))
+    return np.concatenate(values), np.concatenate(projected)
+
+
+def _eigen(train: MetaTrain, rbf: RBF, questions: Ints) -> tuple[Array, Array]:
+    """Eigenpairs of the covariance, without those of questions' means, along which nothing can vary."""
+    sizes = train.sizes[questions]
+    question = np.repeat(np.arange(len(sizes)), sizes)
+    means = (question[:, None] == question) / sizes[question]
+    k = rbf(questions, questions)
+    values, vectors = np.linalg.eigh(k + (1 + np.trace(k)) * means)
+    keep = len(values) - len(questions)
+    return np.maximum(values[:keep], 0), vectors[:, :keep]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The function that all groups share, given the meta-train groups' answers."""
+
+    own: Own
+    rbf: RBF
+    variance: float
+    peculiar: float
+    mean: Array
+    """(N,) posterior mean."""
+    explained: Array
+    """(T, N): posterior covariance is the prior one less explained' explained ..."""
+    damped: Array
+    """(N,) ... times this for either response."""
+
+    def prior(self, train: MetaTrain, a: Ints, b: Ints) -> Array:
+        """Covariance (A, B) before any answer."""
+        return self.variance * self.rbf(a, b) + self.peculiar * _same(train, a, b)
+
+    def posterior(self, train: MetaTrain, a: Ints, b: Ints) -> Array:
+        """Covariance (A, B) given the meta-train groups' answers."""
+        near, far = train.arrays.rows(a), train.arrays.rows(b)
+        covariance = self.prior(train, a, b) - self.explained[:, near].T @ self.explained[:, far]
+        return self.damped[near, None] * covariance * self.damped[far]
+
+    @classmethod
+    def fit(cls, train: MetaTrain) -> Shared:
+        """Hyperparameters by marginal likelihood of the groups' mean, then its posterior everywhere."""
+        own = train.fitted(Own.fit)
+        known = train.questions[train.answered[:, train.questions].any(0)]
+        chosen = _first(train, known, MAX_ROWS)
+        rbf, variance, peculiar = _shared_parameters(train, own, _first(train, known, SAMPLE_ROWS))
+        everything = np.arange(len(train.sizes))
+        bare = cls(own, rbf, variance, peculiar, *(np.zeros(0),) * 3)
+        noise = _noise_of_mean(train, own, chosen)
+        root = np.linalg.cholesky(bare.prior(train, chosen, chosen) + noise)
+        y = np.stack([_deviation(train, chosen)], 1)
+        solved = torch.linalg.solve_triangular(
+            torch.from_numpy(root),
+            torch.from_numpy(np.hstack([bare.prior(train, chosen, everything), y])),
+            upper=False,
+        ).numpy()
+        explained, weights = solved[:, :-1], solved[:, -1]
+        mean, damped = explained.T @ weights, np.ones(len(train.mean))
+        rest = train.arrays.rows(np.setdiff1d(known, chosen))
+        if len(rest):  # each of these is corrected by its own answers alone
+            left = np.maximum(variance + peculiar - (explained[:, rest] ** 2).sum(0), LEAST)
+            spread = (own.variance + own.noise) / np.repeat(train.answered.sum(0), train.sizes)[rest]
+            damped[rest] = spread / (left + spread)
+            mean[rest] += (1 - damped[rest]) * (_deviation(train, np.setdiff1d(known, chosen)) - mean[rest])
+        return cls(own, rbf, variance, peculiar, mean, explained, damped)
+
+
+def _shared_parameters(train: MetaTrain, own: Own, sample: Ints) -> tuple[RBF, float, float]:
+    y, noise = _deviation(train, sample), _noise_of_mean(train, own, sample)
+    best, chosen = -np.inf, (train.fitted(RBF.fit)[0], 1.0, 1.0)
+    for rbf in train.fitted(RBF.fit):
+        k = rbf(sample, sample)
+        for variance in VARIANCES:
+            for peculiar in VARIANCES:
+                # the means of questions add the same to every candidate but for ``peculiar``
+                root = np.linalg.cholesky(variance * k + peculiar * np.eye(len(k)) + noise)
+                likelihood = -0.5 * (np.linalg.solve(root, y) ** 2).sum() - np.log(np.diag(root)).sum()
+                if likelihood > best:
+                    best, chosen = likelihood, (rbf, float(variance), float(peculiar))
+    return chosen
+
+
+def _noise_of_mean(train: MetaTrain, own: Own, questions: Ints) -> Array:
+    """Covariance of the mean of the groups' own deviations, whichever groups answered which question."""
+    answered = train.answered[:, questions].astype(np.float64)
+    count = answered.sum(0)
+    both = np.repeat(answered.T @ answered / np.outer(count, count), train.sizes[questions], axis=0)
+    weight = np.repeat(both, train.sizes[questions], axis=1)
+    return weight * own(train, questions, questions) + LEAST * np.eye(len(weight))
+
+
+def _deviation(train: MetaTrain, questions: Ints) -> Array:
+    """The groups' mean less uniform shares at the questions' responses."""
+    sizes = train.sizes[questions]
+    return train.mean[train.arrays.rows(questions)] - np.repeat(1 / sizes, sizes)
+
+
+def _same(train: MetaTrain, a: Ints, b: Ints) -> Array:
+    return (train.arrays.rows(a)[:, None] == train.arrays.rows(b)).astype(np.float64)
+
+
+def _first(train: MetaTrain, questions: Ints, rows: int) -> Ints:
+    """The first questions, as many as have no more than ``rows`` responses; one at least."""
+    return questions[: max(1, int(np.searchsorted(np.cumsum(train.sizes[questions]), rows, side="right")))]
+
+
+def gaussian_process(q: BaselineTask) -> Array:
+    """Posterior mean of a Gaussian process given the meta-train groups' answers and the context."""
+    train, context, target = q.train, q.task.context, q.task.target
+    shared = train.fitted(Shared.fit)
+    near = shared.posterior(train, context, context) + shared.own(train, context, context)
+    far = shared.posterior(train, target, context) + shared.own(train, target, context)
+    residual = q.context_deviation - shared.mean[train.arrays.rows(context)]
+    return q.normalized(q.uniform + shared.mean[q.target_rows] + far @ np.linalg.solve(near, residual))

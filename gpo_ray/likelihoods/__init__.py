@@ -1,0 +1,1 @@
+"""From the transformer's outputs to shares, and their likelihoods."""

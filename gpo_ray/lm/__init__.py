@@ -1,0 +1,1 @@
+"""The language model: where its files are, and how it is loaded."""

@@ -1,0 +1,179 @@
+"""Loading the frozen language model, and identifying it by its weights."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import io
+import shutil
+from collections.abc import Iterator, Mapping
+from logging import ERROR, getLogger
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from gpo_ray.errors import EmbeddingError
+from gpo_ray.lm.cache import converted
+from gpo_ray.lm.find import ModelSource, add_file, weights_digest
+
+DTYPES = ("float32", "bfloat16", "float16")
+_SPARE = 1 << 30  # bytes that a converted model leaves free
+
+
+def fingerprint(source: ModelSource, dtype: str) -> str:
+    """What tells one model's embeddings from another's: its weights and the dtype it computes in.
+
+    Local files are told apart by name, size and content (of files over 1 GiB, 1 MiB out of every 32),
+    Hub models by their commit.
+
+    Raises:
+        EmbeddingError: if the model cannot be found.
+    """
+    if not source.is_local:
+        config = _from_pretrained("AutoConfig", source)
+        commit = getattr(config, "_commit_hash", None)
+        return f"{source.name}@{commit or 'unknown'}/{dtype}"
+    label = Path(source.name).name.removesuffix(".gguf")
+    return f"{label}@{weights_digest(source)[:16]}/{dtype}"
+
+
+def load(source: ModelSource, dtype: str, device: str, gpus: float = 0) -> tuple[Any, Any]:
+    """Load tokenizer and causal language model, frozen, in evaluation mode.
+
+    A GGUF model is converted first, once for this machine (:mod:`gpo_ray.lm.cache`), with the
+    same numbers. On a CPU weights in the dtype of their file are mapped into memory, which all processes
+    that load the model share.
+
+    Args:
+        source: from :func:`find_model`.
+        dtype: one of ``DTYPES``.
+        device: ``cpu``, ``cuda`` or ``cuda:0``; ignored when ``gpus`` > 1.
+        gpus: with more than one, the layers are spread over the visible GPUs (``device_map``).
+
+    Raises:
+        EmbeddingError: if files are missing or damaged, or the dtype is unknown.
+    """
+    import torch
+
+    if dtype not in DTYPES:
+        raise EmbeddingError(f"dtype {dtype!r} is not one of {list(DTYPES)}")
+    where: dict[str, Any] = {"device_map": "auto"} if gpus > 1 else {}
+    tokenizer, model = _load(_converted(source), getattr(torch, dtype), where)
+    if not where:
+        model = model.to(device)
+    return tokenizer, model.eval().requires_grad_(False)
+
+
+def make_ready(source: ModelSource) -> str:
+    """Convert a model for quick loading, if it is of a kind that needs it and has not been.
+
+    Returns:
+        The folder from which it is loaded from now on, or its Hub id.
+
+    Raises:
+        EmbeddingError: as :func:`load`.
+    """
+    return _converted(source).path
+
+
+def _converted(source: ModelSource) -> ModelSource:
+    """A GGUF model in the form that loads at once; any other, and one that finds no room, as it is."""
+    if source.gguf_file is None or not source.is_local:
+        return source
+    import torch
+
+    def convert(folder: Path) -> None:
+        with _parsed_once():
+            tokenizer, model = _load(source, torch.float32, {})
+        needed = sum(p.nbytes for p in model.parameters())
+        if needed > shutil.disk_usage(folder).free - _SPARE:
+            raise OSError(f"no room for {needed / 2**30:.1f} GiB")
+        model.hf_quantizer = None  # its weights are plain numbers now, which transformers would not save
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        with _quiet():
+            tokenizer.save_pretrained(folder)
+            model.save_pretrained(folder)
+        for file in folder.iterdir():  # whoever may enter the folder may read what is in it
+            file.chmod(0o644)
+
+    digest = hashlib.sha256()
+    add_file(digest, Path(source.path, source.gguf_file))
+    folder = converted(source.gguf_file, digest.hexdigest(), convert)
+    return source if folder is None else ModelSource(source.name, str(folder))
+
+
+@contextlib.contextmanager
+def _parsed_once() -> Iterator[None]:
+    """Have transformers parse a GGUF file once, not for tokenizer, configuration and weights each.
+
+    It would also list all tensors' names anew for every module. Both are most of what loading takes.
+    """
+    import gguf
+
+    before = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, function in before.items():
+        setattr(gguf, name, functools.cache(function))
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(gguf, name, function)
+
+
+def _load(source: ModelSource, dtype: Any, where: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Tokenizer and model, with all of its weights."""
+    tokenizer = _from_pretrained("AutoTokenizer", source)
+    model, info = _from_pretrained(
+        "AutoModelForCausalLM", source, dtype=dtype, output_loading_info=True, **where
+    )
+    if info["missing_keys"] or info["mismatched_keys"]:  # transformers would fill these with random numbers
+        bad = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+        raise EmbeddingError(
+            f"model {source.name}: {len(bad)} weights are missing or misshapen, such as {bad[0]}"
+        )
+    return tokenizer, model
+
+
+def _from_pretrained(auto_class: str, source: ModelSource, **kwargs: Any) -> Any:
+    try:
+        import transformers
+    except ModuleNotFoundError as e:
+        raise EmbeddingError(
+            f"model {source.name}: reading texts needs {e.name}; install: pip install 'gpo-ray[embed]'"
+        ) from e
+
+    with _quiet():
+        try:
+            return getattr(transformers, auto_class).from_pretrained(**source.kwargs(), **kwargs)
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as e:
+            reason = " ".join(str(e).split())[:300]
+            raise EmbeddingError(
+                f"model {source.name}: cannot be loaded ({reason}); give smollm2, a local folder, "
+                "a .gguf file, or a Hub id that this machine can reach"
+            ) from e
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and no retries' warnings: the caller has a bar of its own, and errors say what failed."""
+    from transformers.utils import logging
+
+    enabled = logging.is_progress_bar_enabled()
+    verbosity = logging.get_verbosity()
+    hub = getLogger("huggingface_hub")
+    hub_level = hub.level
+    hub.setLevel(ERROR)
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    sink = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(sink):  # the GGUF reader has a bar that no setting turns off
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        hub.setLevel(hub_level)
+        if enabled:
+            logging.enable_progress_bar()

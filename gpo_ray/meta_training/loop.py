@@ -1,0 +1,195 @@
+"""The meta-training loop: plain torch, the same for one process, Ray Train workers and Tune trials.
+
+What differs between them comes in through two seams: an :class:`Engine` (how a gradient step is
+made) and a ``report(metrics, save)`` function (where metrics and checkpoints go).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gpo_ray.config import TrainConfig
+from gpo_ray.errors import ConfigError
+from gpo_ray.meta_training.data import MetaTrainingData
+from gpo_ray.meta_training.objective import GroupWeights
+from gpo_ray.meta_training.progress import Progress
+from gpo_ray.meta_training.validation import Validation
+from gpo_ray.model.episodes import Episode, Task, build_episode, draw_tasks
+from gpo_ray.model.predict import Forward
+
+Save = Callable[[Path], None]
+Report = Callable[[dict[str, Any], Save], None]
+
+
+class Engine(Protocol):
+    """One worker's model and optimiser."""
+
+    rank: int
+    workers: int
+
+    @property
+    def device(self) -> torch.device | str:
+        """Where the model is; the data stay on the CPU, and each episode goes there."""
+
+    @property
+    def forward(self) -> Forward:
+        """The model, for prediction."""
+
+    def step(self, episode: Episode, learning_rate: float) -> tuple[float, NDArray[np.float64]]:
+        """One gradient step on this worker's part of the drawn groups, every ``workers``-th from ``rank``.
+
+        Returns:
+            The loss over all workers' parts, and the excess losses of all workers' groups as drawn.
+        """
+
+    def agree(self, value: float) -> float:
+        """The first worker's value, on all workers."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the whole model's weights on the CPU; every worker must call it."""
+
+    def save(self, folder: Path) -> None:
+        """Write this worker's part of a checkpoint; every worker must call it."""
+
+    def load(self, folder: Path) -> None:
+        """The inverse of :meth:`save`."""
+
+
+def meta_train(
+    engine: Engine,
+    data: MetaTrainingData,
+    config: TrainConfig,
+    report: Report,
+    progress: Progress | None = None,
+    tick: Callable[[int], object] = lambda _: None,
+) -> Progress:
+    """Meta-train until the steps are done or validation stops getting better.
+
+    Every draw is seeded by (seed, step), so a resumed run takes the steps that an undisturbed one
+    would have taken.
+
+    Args:
+        engine: this worker's model and optimiser.
+        data: what to learn from.
+        config: how.
+        report: called every ``validation.every`` steps, and at the end, by every worker.
+        progress: where to go on from, with the engine's state loaded already.
+        tick: called with the number of steps done after each step.
+
+    Returns:
+        The progress at the end, with the best weights.
+    """
+    progress = progress or Progress()
+    validation = Validation(data.remembering(), config)
+    objective = (data.arrays, data.train_groups, data.questions, config.objective)
+    weights = GroupWeights(*objective, progress.log_weights)
+    losses: list[float] = []
+    begun = time.monotonic() - progress.seconds
+    if data.prior is not None and not progress.best_weights:  # the prior itself is the model to beat
+        scores = {k: engine.agree(v) for k, v in validation.prior_scores.items()}
+        progress.note_prior(scores)
+        progress.best_weights = engine.weights()
+    while progress.step < config.steps and progress.stale < _patience(config, progress):
+        tasks = weights.weighted(_draw(data, config, progress.step))
+        rate = learning_rate(config, progress.step)
+        loss, excess = engine.step(_worker_episode(engine, data, tasks), rate)
+        losses.append(loss)
+        progress.step += 1
+        _check_finite(loss, progress.step)
+        weights.update(tasks, excess)
+        tick(progress.step)
+        if progress.step % config.validation.every == 0 or progress.step == config.steps:
+            scores = _validate(engine, validation, config, progress)
+            progress.seconds = time.monotonic() - begun
+            progress.log_weights = weights.log_weights.tolist()
+            metrics = _metrics(progress, losses, weights.metrics() | scores, rate)
+            progress.history.append(metrics)
+            losses = []
+            report(metrics, _saver(engine, progress))
+    return progress
+
+
+def _metrics(progress: Progress, losses: list[float], found: dict[str, Any], rate: float) -> dict[str, Any]:
+    """What is reported of the steps since the last report."""
+    return {
+        "step": progress.step,
+        "loss": float(np.mean(losses)),
+        "losses": losses,
+        **found,
+        "best_alignment": progress.best_alignment,
+        "best_step": progress.best_step,
+        "learning_rate": rate,
+        "seconds": round(progress.seconds, 3),
+    }
+
+
+def _patience(config: TrainConfig, progress: Progress) -> int:
+    """Validations without a better one after which training stops."""
+    stands = progress.prior_alignment is not None and progress.best_step == 0
+    return config.validation.prior_patience if stands else config.validation.patience
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, then a cosine from ``learning_rate`` to zero over ``steps``."""
+    warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    return config.learning_rate * warm * 0.5 * (1 + float(np.cos(np.pi * step / config.steps)))
+
+
+def _check_finite(loss: float, step: int) -> None:
+    if not np.isfinite(loss):
+        raise ConfigError(
+            f"training diverged: the loss is {loss} at step {step}; lower learning_rate or set clip_norm"
+        )
+
+
+def _draw(data: MetaTrainingData, config: TrainConfig, step: int) -> list[Task]:
+    """The groups of a step, drawn alike by all workers."""
+    return draw_tasks(data.arrays, data.train_groups, data.questions, config.episodes, (config.seed, step))
+
+
+def _worker_episode(engine: Engine, data: MetaTrainingData, tasks: list[Task]) -> Episode:
+    """This worker's part of a step."""
+    mine: list[Task] = tasks[engine.rank :: engine.workers]
+    if not mine:
+        raise ConfigError(
+            f"{engine.workers} workers for {len(tasks)} groups a step: use at most as many workers as groups"
+        )
+    return build_episode(data.arrays, mine, tasks, data.prior)
+
+
+def _validate(
+    engine: Engine, validation: Validation, config: TrainConfig, progress: Progress
+) -> dict[str, float]:
+    """Score the validation groups' questions; keeps the weights if that is the best yet.
+
+    What stands in the prior's place has to gain more than chance would.
+    """
+    found, gain = validation.score(engine.forward, engine.device)
+    scores = {k: engine.agree(v) for k, v in found.items()}
+    certain = True
+    if gain is not None and progress.best_step == 0:
+        certain = bool(engine.agree(float(gain.is_certain(config.validation.confidence))))
+    if progress.note_validation(scores, config.validation.least_gain, certain):
+        progress.best_weights = engine.weights()
+    if gain is not None:
+        scores["gain"] = engine.agree(gain.mean)
+        if np.isfinite(gain.error):
+            scores["gain_error"] = engine.agree(gain.error)
+    return scores
+
+
+def _saver(engine: Engine, progress: Progress) -> Save:
+    def save(folder: Path) -> None:
+        engine.save(folder)
+        if engine.rank == 0:
+            progress.save(folder)
+
+    return save

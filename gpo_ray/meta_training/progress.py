@@ -1,0 +1,120 @@
+"""How far a training run has come; what a checkpoint holds besides the engine's own state."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ConfigDict, NonNegativeInt, TypeAdapter
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from typing_extensions import TypedDict
+
+from gpo_ray.errors import ConfigError
+from gpo_ray.runtime.documents import read_json
+
+
+class _State(TypedDict):
+    """What ``progress.json`` holds: the fields of :class:`Progress` but the weights."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+
+    step: NonNegativeInt
+    best_alignment: float
+    best_score: float
+    best_step: NonNegativeInt
+    stale: NonNegativeInt
+    leading: float
+    prior_alignment: float | None
+    seconds: float
+    resumed: list[int]
+    history: list[dict[str, Any]]
+    log_weights: list[float]
+
+
+_STATE = TypeAdapter(_State)
+
+
+@dataclass
+class Progress:
+    """The state of a run between two steps."""
+
+    step: int = 0
+    best_alignment: float = -np.inf
+    """Mean validation alignment of the best step."""
+    best_score: float = -np.inf
+    """What the best step maximises: that alignment, or what the objective makes of it."""
+    best_step: int = 0
+    stale: int = 0
+    """Validations since the leading one."""
+    leading: float = -np.inf
+    """What the best step, or one whose gain over the prior may be chance, scored."""
+    prior_alignment: float | None = None
+    """Mean validation alignment of the prior alone, None for a model without one."""
+    seconds: float = 0.0
+    resumed: list[int] = field(default_factory=list)
+    """The steps from which the run went on after an interruption."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """The metrics of every report so far."""
+    log_weights: list[float] = field(default_factory=list)
+    """Of the training groups; see :class:`~gpo_ray.meta_training.objective.GroupWeights`."""
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> str:
+        """What predicts from now on: ``prior`` alone, or ``transformer``, on a prior if there is one."""
+        return "prior" if self.prior_alignment is not None and self.best_step == 0 else "transformer"
+
+    def note_resumption(self, steps: int) -> None:
+        """Record that the run goes on from here, unless it had ended."""
+        if self.step < steps:
+            self.resumed.append(self.step)
+
+    def note_prior(self, scores: dict[str, float]) -> None:
+        """Take in what the prior alone scores; the weights of a model that starts as the prior are its."""
+        self.best_score = self.leading = scores["validation_score"]
+        self.best_alignment = self.prior_alignment = scores["validation_alignment"]
+
+    def note_validation(
+        self, scores: dict[str, float], least_gain: float = 0.0, certain: bool = True
+    ) -> bool:
+        """Take in a validation's scores; whether they are the best yet, so that the weights be kept.
+
+        Args:
+            scores: of the present step.
+            least_gain: by which they must beat the best ones.
+            certain: whether more than chance is in that; if not, the best ones stay, but training goes on.
+        """
+        score = scores["validation_score"]
+        if score > self.leading + least_gain:
+            self.leading, self.stale = score, 0
+        else:
+            self.stale += 1
+        if score <= self.best_score + least_gain or not certain:
+            return False
+        self.best_score, self.best_alignment = score, scores["validation_alignment"]
+        self.best_step = self.step
+        return True
+
+    def save(self, folder: Path) -> None:
+        """Write ``progress.json`` and ``best.safetensors``."""
+        save_file(self.best_weights, folder / "best.safetensors")
+        values = {k: v for k, v in self.__dict__.items() if k != "best_weights"}
+        (folder / "progress.json").write_text(json.dumps(values))
+
+    @classmethod
+    def load(cls, folder: Path) -> Progress:
+        """The inverse of :meth:`save`.
+
+        Raises:
+            ConfigError: if ``progress.json`` is no JSON.
+            ValueError: if it holds something else.
+            OSError: if a file is missing.
+            safetensors.SafetensorError: if the weights cannot be read.
+        """
+        values = read_json(folder / "progress.json", "progress.json", ConfigError)
+        _STATE.validate_python(values, strict=True)
+        return cls(**values, best_weights=load_file(folder / "best.safetensors"))

@@ -1,0 +1,166 @@
+"""What a model is worth to groups that it did not learn from, and whether it is worth more than the prior.
+
+Few validation groups, or few questions, are easily pleased by chance: with one group any step whose
+errors happen to suit it would take the prior's place. So the prior stays unless the gain over it is beyond
+the gain's own error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from gpo_ray.errors import ConfigError
+from gpo_ray.meta_training.data import MetaTrainingData
+from gpo_ray.meta_training.objective import validation_scores
+from gpo_ray.model.episodes import Task
+from gpo_ray.model.predict import Forward, fixed_context_tasks, predict_tasks, score
+
+if TYPE_CHECKING:
+    import torch
+
+    from gpo_ray.config import TrainConfig
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A model's mean alignment less the prior's on the same answers.
+
+    ``error`` is its standard error and ``freedom`` the degrees of freedom of that: below 1 nothing can be
+    said of it, and ``error`` is infinite.
+    """
+
+    mean: float
+    error: float
+    freedom: float
+
+    @classmethod
+    def of(cls, differences: Floats, weights: Floats, groups: Ints, questions: Ints) -> Gain:
+        """From K answers of groups to questions.
+
+        Both groups and questions are samples of those to come, so that the variance is that of means
+        clustered by either (Cameron, Gelbach and Miller 2011, equation 2.8), and at least that of each alone.
+        Clusters count as many as of equal weight would have their variance (Kish 1965): a few questions
+        that make half of the mean are few questions.
+
+        Args:
+            differences: (K,) alignment less the prior's.
+            weights: (K,) of each in the mean; they sum to 1.
+            groups: (K,) the group of each.
+            questions: (K,) the question of each.
+        """
+        mean = float(weights @ differences)
+        freedom = min(_clusters(weights, c) for c in (groups, questions)) - 1
+        if freedom < 1:
+            return cls(mean, np.inf, freedom)
+        residual = weights * (differences - mean)
+        by_group, by_question = (_variance(residual, c) for c in (groups, questions))
+        variance = max(by_group, by_question, by_group + by_question - float(residual @ residual))
+        return cls(mean, float(np.sqrt(variance)), freedom)
+
+    def is_certain(self, confidence: float) -> bool:
+        """Whether a model no better than the prior would show such a gain less often than ``1 - confidence``.
+
+        One-sided, by Student's t; of confidence 0 everything is certain.
+        """
+        if not confidence or self.freedom < 1:
+            return not confidence
+        return self.mean > float(stdtrit(self.freedom, confidence)) * self.error
+
+
+def _clusters(weights: Floats, cluster: Ints) -> float:
+    sums = _sums(weights, cluster)
+    return float(sums.sum() ** 2 / (sums**2).sum())
+
+
+def _variance(residual: Floats, cluster: Ints) -> float:
+    sums = _sums(residual, cluster)
+    return float((sums**2).sum() * len(sums) / (len(sums) - 1))
+
+
+def _sums(values: Floats, cluster: Ints) -> Floats:
+    return np.asarray(np.bincount(np.unique(cluster, return_inverse=True)[1], values), np.float64)
+
+
+class Validation:
+    """Scores models on the validation groups.
+
+    Args:
+        data: what is learnt from, and validated on; its prior is asked for every task once.
+        config: how.
+
+    Raises:
+        ConfigError: if there is nothing to validate on.
+    """
+
+    def __init__(self, data: MetaTrainingData, config: TrainConfig) -> None:
+        self._arrays, self._prior = data.arrays, data.prior
+        self._config = config
+        self.tasks = validation_tasks(data, config)
+        self._asked = np.concatenate([t.target for t in self.tasks])
+        self._groups = np.concatenate([np.full(len(t.target), t.group) for t in self.tasks])
+        self._task = np.repeat(np.arange(len(self.tasks)), [len(t.target) for t in self.tasks])
+        self._before: Floats | None = None
+        if data.prior is not None:
+            self._before = self._aligned([np.exp(data.prior(t)[0]) for t in self.tasks])
+            self.prior_scores, _ = self._scores(self._before)
+
+    def score(self, forward: Forward, device: torch.device | str) -> tuple[dict[str, float], Gain | None]:
+        """Validate a model.
+
+        Returns:
+            Scores, as :func:`~gpo_ray.meta_training.objective.validation_scores` gives them, and the gain
+            over the prior, None without one.
+        """
+        return self._scores(
+            self._aligned(predict_tasks(forward, self._arrays, self.tasks, device, self._prior))
+        )
+
+    def _aligned(self, predictions: Sequence[Floats]) -> Floats:
+        """(K,) alignments of all target answers; NaN where none is defined."""
+        pairs = zip(self.tasks, predictions, strict=True)
+        return np.concatenate([score(self._arrays, t, p) for t, p in pairs])
+
+    def _scores(self, aligned: Floats) -> tuple[dict[str, float], Gain | None]:
+        defined = np.isfinite(aligned)
+        if not defined.any():
+            raise ConfigError(
+                "no validation group answered a question whose alignment is defined; use another seed"
+            )
+        count = np.bincount(self._task[defined], minlength=len(self.tasks))
+        total = np.bincount(self._task[defined], aligned[defined], len(self.tasks))
+        scored = np.flatnonzero(count)
+        groups = [self.tasks[i].group for i in scored]
+        scores = validation_scores(groups, (total[scored] / count[scored]).tolist(), self._config.objective)
+        if self._before is None:
+            return scores, None
+        difference = aligned[defined] - self._before[defined]
+        weights = 1 / count[self._task[defined]] / len(scored)
+        return scores, Gain.of(difference, weights, self._groups[defined], self._asked[defined])
+
+
+def validation_tasks(data: MetaTrainingData, config: TrainConfig) -> list[Task]:
+    """What validations predict.
+
+    Raises:
+        ConfigError: if there is nothing.
+    """
+    groups, context = data.validation_groups, config.validation.context_questions
+    if len(groups) > config.validation.most_groups:
+        rng = np.random.default_rng([config.seed, 2])
+        groups = sorted(rng.choice(groups, config.validation.most_groups, replace=False).tolist())
+    tasks = fixed_context_tasks(data.arrays, groups, data.questions, context)
+    if len(data.held_out):
+        new = fixed_context_tasks(data.arrays, groups, data.questions, context, data.held_out)
+        tasks += [Task(t.group, t.context, t.target, t.target) for t in new]
+    if not tasks:
+        raise ConfigError("no validation group answered two of the training questions; use another --seed")
+    return tasks

@@ -1,0 +1,174 @@
+"""Questions and answers as texts, and the embeddings of questions that a bundle understands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gpo_ray.embedding.encoder import Encoder, needs_readings
+from gpo_ray.embedding.question_cache import QuestionCache
+from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.embedding.template import TEMPLATE
+from gpo_ray.errors import BundleError, EmbeddingError
+from gpo_ray.lm.find import ModelSource, find_model
+from gpo_ray.lm.load import fingerprint
+from gpo_ray.model.bundle import BundleConfig
+from gpo_ray.runtime.terminal import Steps
+
+Vectors = dict[str, NDArray[np.float32]]
+"""Of questions, by :func:`~gpo_ray.preferences.dataset.question_key`: their responses' vectors (R, E)."""
+READ_TOGETHER = 64
+"""Questions that the language model reads between two looks at the progress."""
+
+
+class Slate(BaseModel):
+    """A question to predict."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: str = Field(min_length=1)
+    """What was asked."""
+    responses: tuple[str, ...] = Field(min_length=2)
+    """What can be answered."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Slate:
+        if len(set(self.responses)) < len(self.responses):
+            raise ValueError("two responses are the same")
+        return self
+
+
+class Answer(Slate):
+    """A question with the group's answer: shares over the responses, or one choice."""
+
+    share: tuple[float, ...] | None = None
+    """The group's shares, summing to 1."""
+    choice: int | None = None
+    """Index of the one response given."""
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Answer:
+        if (self.share is None) == (self.choice is None):
+            raise ValueError("exactly one of share and choice must be given")
+        if self.choice is not None and not 0 <= self.choice < len(self.responses):
+            raise ValueError("choice is not the index of a response")
+        if self.share is not None:
+            if len(self.share) != len(self.responses):
+                raise ValueError(f"{len(self.share)} shares for {len(self.responses)} responses")
+            if not all(math.isfinite(s) and s >= 0 for s in self.share) or abs(sum(self.share) - 1) > 1e-3:
+                raise ValueError("shares must be at least 0 and sum to 1")
+        return self
+
+    def shares(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """(R,) the shares, one-hot for a choice."""
+        return np.asarray(self.share) if self.share is not None else np.eye(len(self.responses))[self.choice]
+
+
+def encoded_vectors(
+    slates: Mapping[str, Slate], source: ModelSource, config: BundleConfig, progress: bool
+) -> Vectors:
+    """Embeddings (R, E) of questions, by key; the language model is loaded for those that are new to it."""
+    pooling = config.model.pooling
+    cache = QuestionCache(
+        config.embedding_fingerprint, config.embedding_dtype, config.embedding_template, pooling
+    )
+    shapes = {k: (len(s.responses), config.embedding_width) for k, s in slates.items()}
+    cached = cache.get(list(slates))
+    found: Vectors = {k: v for k, v in cached.items() if v.shape == shapes[k] and np.isfinite(v).all()}
+    keys = [k for k in slates if k not in found]  # together: what they begin with alike is read once
+    steps = Steps("predict", 2 if keys else 1, progress)
+    if not keys:
+        steps.skip(f"{source.name} has read these questions before")
+        return found
+    with steps.step(f"load the language model {source.name}"):
+        encoder = Encoder(source, config.embedding_dtype, readings=needs_readings(pooling))
+    with steps.step(f"read {len(keys)} questions", len(keys), "questions") as step:
+        for some in (keys[i : i + READ_TOGETHER] for i in range(0, len(keys), READ_TOGETHER)):
+            encoded = encoder.encode([(slates[k].prompt, slates[k].responses) for k in some])
+            read = {k: e.pooled(pooling) for k, e in zip(some, encoded, strict=True)}
+            cache.put(read)
+            found |= read
+            step.advance(len(some))
+    return found
+
+
+def stored_vectors(embeddings: str, config: BundleConfig, keys: Sequence[str]) -> Vectors:
+    """Vectors (R, E), by key, of those questions that an embedding store holds.
+
+    Raises:
+        EmbeddingError: if the store is incomplete, damaged or not of what the bundle was trained with.
+    """
+    store = EmbeddingStore(embeddings)
+    manifest = manifest_for(store, config, "leave --embeddings out, or make others with: gpo embed")
+    wanted = set(keys)
+    found: Vectors = {}
+    for name in manifest["files"]:
+        if wanted <= found.keys():
+            break
+        some = store.read_shard(name, manifest, config.model.pooling, pa.array(sorted(wanted), pa.string()))
+        found |= {k: vectors for k, (vectors, _) in some.items()}
+    for vectors in found.values():
+        if vectors.shape[1] != config.embedding_width:
+            raise EmbeddingError(
+                f"{store.folder}: embeddings have width {vectors.shape[1]}, the bundle needs "
+                f"{config.embedding_width}"
+            )
+    return found
+
+
+def manifest_for(store: EmbeddingStore, config: BundleConfig, advice: str) -> dict[str, Any]:
+    """The manifest of a store whose embeddings a bundle understands.
+
+    Raises:
+        EmbeddingError: if the store is incomplete, or of another language model or template; it ends with
+            ``advice``.
+    """
+    manifest = store.manifest()
+    for what, mine in (
+        ("fingerprint", config.embedding_fingerprint),
+        ("template", config.embedding_template),
+    ):
+        theirs = manifest.get(what)
+        if theirs != mine:
+            raise EmbeddingError(
+                f"{store.folder}: holds embeddings of {what} {theirs}, the bundle needs {mine}; {advice}"
+            )
+    return manifest
+
+
+def bundle_language_model(config: BundleConfig, model: str | None, bundle: str) -> ModelSource:
+    """The language model whose embeddings a bundle understands.
+
+    Args:
+        config: the bundle's.
+        model: a language model to use instead of the one named in the bundle; the same weights all the same.
+        bundle: its name, for messages.
+
+    Raises:
+        BundleError: if the model or the template is not the one that the bundle was trained with.
+        EmbeddingError: if the model cannot be found.
+    """
+    source = find_model(model or config.embedding_model)
+    found = fingerprint(source, config.embedding_dtype)
+    if found != config.embedding_fingerprint:
+        raise BundleError(
+            f"{bundle}: was trained on embeddings of {config.embedding_fingerprint}, not of {found}; "
+            "give that model with --model"
+        )
+    if config.embedding_template != TEMPLATE:
+        raise BundleError(f"{bundle}: was trained with template {config.embedding_template}, not {TEMPLATE}")
+    return source
+
+
+def first_problem(error: ValidationError) -> str:
+    """Where and what the first problem of a malformed question or answer is."""
+    first = error.errors()[0]
+    where = ".".join(str(k) for k in first["loc"])
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what

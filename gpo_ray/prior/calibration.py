@@ -1,0 +1,295 @@
+"""Choosing the hyperparameters of the prior by leave-one-group-out cross-validation.
+
+Only meta-train groups are looked at. Each of them in turn plays the new group and gives some of its answers
+as context; the prior of the others predicts the rest, half of it as if the questions were unseen.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from gpo_ray.embedding.arrays import PreferenceArrays
+from gpo_ray.preferences.slates import Array, Ints
+from gpo_ray.prior.covariance import CrossCovariance, PriorInputs
+from gpo_ray.prior.group_prior import MANY, GroupPrior
+from gpo_ray.prior.posterior import ConditionedPrior, Posterior, PriorAtQuestions
+from gpo_ray.prior.response_model import NominalResponseModel
+from gpo_ray.prior.scales import PriorScales
+
+PREFERRED = PriorScales(noise=0.003, outputscale=0.02, pseudo_count=0.0)
+"""Hyperparameters that suit small surveys of all kinds; few answers should not lead far away from them."""
+CAUTION, FAR = 5.0, 2
+"""For each step of a grid away from :data:`PREFERRED`, up to ``FAR`` steps, the logarithm of the squared
+error has to fall by ``CAUTION`` divided by the number of the meta-train groups' answers: where these are few,
+chance alone moves it by as much."""
+NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+OUTPUTSCALES = (0.0, 0.02, 0.1, 0.3, 1.0, 3.0, 10.0)
+PSEUDO_COUNTS = (0.0, 0.3, 1.0, 3.0)
+SOFT_THRESHOLDS = (0.0, 1.0)
+GROUP_SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
+TRAITS = (0.0, 0.3, 0.5)
+MAX_GROUPS = 10_000
+"""Meta-train groups that the prior keeps at most: the cost of an episode's prior grows with their number,
+while further groups add little information."""
+TRIALS, TARGETS = 24, 100
+"""Trials (four times as many where there are ``MANY`` groups), and most target questions of each."""
+COVERAGE = 0.9
+
+
+def fit_prior(
+    arrays: PreferenceArrays,
+    groups: Sequence[int],
+    questions: Ints,
+    context: int,
+    cross_survey: bool = False,
+    traits: bool = True,
+) -> PriorAtQuestions:
+    """The prior of what ``groups`` answered to ``questions``, at all questions, its hyperparameters chosen.
+
+    Args:
+        arrays: the data.
+        groups: numbers of the meta-train groups; of more than ``MAX_GROUPS`` a random choice is kept.
+        questions: numbers of the training questions.
+        context: number of context questions for which the hyperparameters are chosen.
+        cross_survey: whether a context may be of another survey alone, so that a prior for that is fitted too
+            (:attr:`GroupPrior.cross_survey`); its hyperparameters are chosen on seen contexts as well.
+        traits: whether the nominal response model of people may have weight; a trait cannot be estimated
+            where no question of the context is seen.
+
+    Raises:
+        ConfigError: if the groups answered none of the questions.
+    """
+    if cross_survey and arrays.published is not None:
+        there = _fit_cross_survey(arrays, groups, questions, context)
+        here = fit_prior(arrays, groups, questions, context)
+        return replace(here, prior=_joined(here.prior, there.prior), cross_survey=there)
+    if len(groups) > MAX_GROUPS:
+        groups = sorted(np.random.default_rng(0).choice(groups, MAX_GROUPS, replace=False).tolist())
+    prior, question_index = GroupPrior.from_groups(arrays, groups, questions)
+    view = prior.view(arrays.x.numpy(), np.diff(arrays.offsets), question_index, cross_fit=True)
+    expected = view.mean[np.repeat(question_index >= 0, view.sizes)]
+    view = replace(view, prior=replace(prior, expected=expected))
+    return calibrated(view, arrays, questions, context, traits=traits)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A meta-train group that plays the new group."""
+
+    group: int
+    context: Ints
+    target: Ints
+    masked: Ints
+    y: Array
+    """Shares on the context."""
+    truth: Array
+    """Shares on the targets."""
+
+    def ready(self, view: PriorAtQuestions) -> _Ready:
+        context, target = view.joint_inputs(self.context, self.target, self.group, self.masked)
+        given = ConditionedPrior.condition_on(context, self.y, view.prior, view.kernel)
+        common = CrossCovariance.of(target, context, view.prior.scales, view.kernel)
+        return _Ready(replace(given, context=context.bare), target.bare, common, self.truth)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A trial for which only noise, outputscale and the weight of the traits are left to choose."""
+
+    given: ConditionedPrior
+    target: PriorInputs
+    common: CrossCovariance
+    truth: Array
+
+    def posterior(self, scales: PriorScales) -> Posterior:
+        return replace(self.given, scales=scales).posterior(self.target, self.common)
+
+
+def calibrated(
+    view: PriorAtQuestions,
+    arrays: PreferenceArrays,
+    questions: Ints,
+    context: int,
+    seed: int = 0,
+    traits: bool = True,
+) -> PriorAtQuestions:
+    """The same prior with the hyperparameters that predict left-out groups best (squared error of shares).
+
+    The widths of 90 % intervals follow from the same errors, relative to the predicted standard
+    deviation (conformal prediction normalised by difficulty: Lei et al. 2018, section 5).
+
+    Args:
+        view: at all questions of ``arrays``, cross-fitted, of a prior that knows the numbers of its groups.
+        arrays: the data.
+        questions: the training questions.
+        context: number of context questions.
+        seed: of the choice of groups and contexts.
+        traits: as in :func:`fit_prior`.
+    """
+    prior = view.prior
+    mixed = bool(prior.single.any() and not prior.single.all())
+    alike = [g for g, single in zip(prior.groups, prior.single, strict=True) if single or not mixed]
+    trials = list(_trials(arrays, alike, questions, context, seed))
+    if not trials:
+        return view
+    thresholds = SOFT_THRESHOLDS if len(prior.groups) >= MANY else SOFT_THRESHOLDS[:1]
+    weights = TRAITS if traits and len(prior.groups) >= MANY else TRAITS[:1]
+    if len(weights) > 1:  # loadings fitted to those who are tried would know their answers
+        others = ~np.isin(prior.groups, [t.group for t in trials])
+        view = replace(
+            view, prior=replace(prior, traits=NominalResponseModel.fit(prior.shares[others], prior.sizes))
+        )
+    answers = sum(len(np.intersect1d(arrays.answered[g], questions)) for g in prior.groups)
+    search = _Search(view, trials, CAUTION / max(1, answers))
+    start = PriorScales(outputscale=OUTPUTSCALES[1])
+    best = search.best(
+        [search.best_apart(replace(start, soft_threshold=t), "noise", NOISES) for t in thresholds]
+    )
+    best = search.best_apart(best, "outputscale", OUTPUTSCALES)
+    best = search.best([replace(best, pseudo_count=e) for e in PSEUDO_COUNTS], search.caution)
+    if mixed:
+        best = search.best([replace(best, group_scale=s) for s in GROUP_SCALES])
+    best = search.best_apart(best, "noise", NOISES)
+    best = search.best([replace(best, traits=w) for w in weights])
+    ratios: dict[bool, list[Array]] = {True: [], False: []}
+    for trial in search.ready(best):
+        found = trial.posterior(best)
+        ratio = np.abs(trial.truth - found.shares) / found.sd
+        for known in ratios:
+            ratios[known].append(ratio[found.seen == known])
+    answered, new = (_quantile(np.concatenate(ratios[known])) for known in (True, False))
+    fitted = NominalResponseModel.fit(prior.shares, prior.sizes) if best.traits else None
+    scales = replace(best, widths=(answered, new))
+    return replace(view, prior=replace(prior, traits=fitted, scales=scales))
+
+
+def _trials(
+    arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int, seed: int
+) -> list[_Trial]:
+    rng = np.random.default_rng([seed, 1])
+    result = []
+    most = TRIALS if len(groups) < MANY else 4 * TRIALS
+    # few groups come several times, each time with another context: which one is drawn matters much
+    for g in itertools.islice(itertools.cycle(rng.permutation(groups)), most):
+        mine = rng.permutation(np.intersect1d(arrays.answered[g], questions))
+        cut = min(context, len(mine) // 2)
+        if cut < 1:
+            continue
+        target = mine[cut : cut + TARGETS]
+        result.append(
+            _Trial(
+                group=int(g),
+                context=mine[:cut],
+                target=target,
+                masked=target[::2],
+                y=arrays.shares_of(g, mine[:cut]),
+                truth=arrays.shares_of(g, target),
+            )
+        )
+    return result
+
+
+def collect_prior(
+    arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int
+) -> tuple[GroupPrior, Ints]:
+    """The prior that :func:`fit_prior` with ``cross_survey`` is of, as a bundle keeps it; takes less memory.
+
+    Returns:
+        The prior, and the number in it of each question of the data set, -1 for those not in it.
+
+    Raises:
+        ConfigError: as :func:`fit_prior`.
+    """
+    there = None
+    if arrays.published is not None:
+        there = _fit_cross_survey(arrays, groups, questions, context).prior  # its view need not stay
+    here = fit_prior(arrays, groups, questions, context)
+    return here.prior if there is None else _joined(here.prior, there), here.question_index
+
+
+def _fit_cross_survey(
+    arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int
+) -> PriorAtQuestions:
+    published = replace(arrays, x=arrays.x[:, : arrays.published], published=None)
+    return fit_prior(published, groups, questions, context, traits=False)
+
+
+def _joined(here: GroupPrior, there: GroupPrior) -> GroupPrior:
+    """One prior, since both hold the same answers."""
+    return replace(here, cross_survey=replace(there, shares=here.shares))
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The choice among hyperparameters by the errors on trials."""
+
+    view: PriorAtQuestions
+    trials: Sequence[_Trial]
+    caution: float
+    """The penalty of one step; see :data:`CAUTION`."""
+    kept: dict[PriorScales, list[_Ready]] = field(default_factory=dict)
+    """The trials as they were last prepared."""
+
+    def ready(self, scales: PriorScales) -> list[_Ready]:
+        """The trials for hyperparameters that differ in noise, outputscale and the traits' weight only."""
+        traits = 0.0 if self.view.prior.traits is None else TRAITS[-1]
+        same = replace(
+            scales,
+            noise=1.0,
+            outputscale=1.0,
+            unseen_noise=None,
+            unseen_outputscale=None,
+            traits=traits,
+            widths=(0, 0),
+        )
+        if same not in self.kept:
+            self.kept.clear()
+            view = replace(self.view, prior=replace(self.view.prior, scales=same))
+            self.kept[same] = [t.ready(view) for t in self.trials]
+        return self.kept[same]
+
+    def best(self, choices: Sequence[PriorScales], caution: float = 0.0) -> PriorScales:
+        """The choice with the smallest product of the errors on seen and on unseen questions.
+
+        The product weighs relative changes, since the errors on unseen questions are larger.
+
+        Args:
+            choices: in order, the preferred one first.
+            caution: of a step from one to the next.
+        """
+        if len(choices) == 1:
+            return choices[0]
+        errors = [float(np.log(self._errors(s)).sum()) + min(i, FAR) * caution for i, s in enumerate(choices)]
+        return choices[int(np.argmin(errors))]
+
+    def best_apart(
+        self, scales: PriorScales, name: Literal["noise", "outputscale"], values: tuple[float, ...]
+    ) -> PriorScales:
+        """The hyperparameters with the best values of one of them for seen and for unseen questions."""
+
+        def having(known: float, new: float) -> PriorScales:
+            changed: dict[str, Any] = {name: known, f"unseen_{name}": new}
+            return replace(scales, **changed)
+
+        steps = np.abs(np.arange(len(values)) - values.index(getattr(PREFERRED, name)))
+        away = np.minimum(steps, FAR)
+        errors = np.log([self._errors(having(v, v)) for v in values]) + self.caution * away[:, None]
+        known, new = (values[int(i)] for i in np.argmin(errors, axis=0))
+        return having(known, new)
+
+    def _errors(self, scales: PriorScales) -> tuple[float, float]:
+        """Mean squared errors of shares on seen and unseen questions; of all where one kind is missing."""
+        found = [(t.posterior(scales), t.truth) for t in self.ready(scales)]
+        squared = np.concatenate([(p.shares - truth) ** 2 for p, truth in found])
+        known = np.concatenate([p.seen for p, _ in found])
+        parts = (known, ~known) if known.any() and not known.all() else (slice(None), slice(None))
+        return float(squared[parts[0]].mean()), float(squared[parts[1]].mean())
+
+
+def _quantile(ratios: Array) -> float:
+    return float(np.quantile(ratios, COVERAGE)) if len(ratios) else PriorScales().widths[0]

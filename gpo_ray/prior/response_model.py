@@ -1,0 +1,141 @@
+"""What single people's answers have in common: a nominal response model with several traits.
+
+Bock's model (Psychometrika 37, 1972) with K traits: the logit of a response is b + a'theta, where theta
+is the person's. It sees what covariances of shares cannot, that an answer tells less the surer it was.
+
+Shapes: G people, M responses of the questions in memory, C context rows, T target rows, K traits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from gpo_ray.preferences.slates import Array, Floats, Ints, softmax, spans
+
+COUNT = 5
+PRECISION = 10.0
+"""Of the normal prior of a loading; that of a trait is 1."""
+SMOOTHING = 0.5
+MAX_PEOPLE = 5000
+"""More make the loadings no better."""
+AT_ONCE = 250
+"""People whose answers are looked at together."""
+EPOCHS, RATE = 60, 0.1
+"""Stopped before it has converged, as further ones fit the people seen rather than others."""
+CLIMBS = 40
+
+
+@dataclass(frozen=True)
+class NominalResponseModel:
+    """Loadings (M, K) and base logits (M,) of the responses in memory, and the questions' ``sizes``."""
+
+    loading: Array
+    base: Array
+    sizes: Ints
+
+    @classmethod
+    def fit(cls, shares: Floats, sizes: Ints, seed: int = 0) -> NominalResponseModel:
+        """Loadings and everybody's traits at once, at the mode of their posterior.
+
+        Args:
+            shares: (G, M), NaN where a question was not answered.
+            sizes: number of responses of each question, summing to M.
+            seed: of the first loadings, and of who is looked at where there are many.
+        """
+        rng = np.random.default_rng(seed)
+        chosen = rng.permutation(len(shares))[:MAX_PEOPLE]
+        people = [slice(i, i + AT_ONCE) for i in range(0, len(chosen), AT_ONCE)]
+        answers = [_Answers.of(shares[chosen[some]], sizes) for some in people]
+        starts, total = np.cumsum(sizes) - sizes, np.full(shares.shape[1], SMOOTHING)
+        for given in answers:
+            total += np.bincount(given.row, given.y, len(total))
+        centre = torch.from_numpy(np.log(total / np.repeat(np.add.reduceat(total, starts), sizes))).float()
+        loading = torch.from_numpy(rng.normal(0, PRECISION**-0.5, (len(centre), COUNT))).float()
+        trait = torch.from_numpy(rng.normal(0, 1, (len(chosen), COUNT))).float()
+        base = centre.clone()
+        optimizer = torch.optim.Adam([base, loading, trait], RATE)
+        for _ in range(EPOCHS):
+            gradient = [trait.clone(), PRECISION * loading, base - centre]
+            for some, given in zip(people, answers, strict=True):
+                found = given.gradient(trait[some].numpy(), loading.numpy(), base.numpy())
+                for whole, part in zip((gradient[0][some], *gradient[1:]), found, strict=True):
+                    whole += torch.from_numpy(part)
+            for parameter, its in zip((trait, loading, base), gradient, strict=True):
+                parameter.grad = its / max(1, len(chosen))
+            optimizer.step()
+        return cls(loading.double().numpy(), base.double().numpy(), sizes)
+
+    @cached_property
+    def offsets(self) -> Ints:
+        """(Q + 1,) where each question's rows start."""
+        return np.concatenate([[0], np.cumsum(self.sizes)])
+
+    def mode(self, context: Ints, y: Array) -> Array:
+        """Most probable traits (K,) of a person whose answers to some questions are known.
+
+        Args:
+            context: numbers in memory of the questions answered; may be none.
+            y: (C,) shares there.
+        """
+        rows, sizes = spans(self.offsets, context), self.sizes[context]
+        loading, base, trait = self.loading[rows], self.base[rows], np.zeros(self.loading.shape[1])
+        if len(context):
+            starts = np.cumsum(sizes) - sizes
+            mean = np.repeat(np.add.reduceat(loading, starts) / sizes[:, None], sizes, axis=0)
+            # Boehning's bound of the curvature (1992): every step climbs, whatever the answers are
+            inverse = np.linalg.inv(np.eye(len(trait)) + 0.5 * (loading - mean).T @ (loading - mean))
+            for _ in range(CLIMBS):
+                expected = softmax(base + loading @ trait, sizes)
+                trait = trait + inverse @ (loading.T @ (y - expected) - trait)
+        return trait
+
+    def only(self, questions: Ints) -> NominalResponseModel:
+        """Those of some of the questions."""
+        rows = spans(self.offsets, questions)
+        return NominalResponseModel(self.loading[rows], self.base[rows], self.sizes[questions])
+
+    def shares(self, trait: Array, target: Ints) -> Array:
+        """Shares (T,) of a person of given traits (K,).
+
+        Args:
+            trait: as :meth:`mode` gives it.
+            target: numbers in memory of the questions to predict.
+        """
+        asked = spans(self.offsets, target)
+        return softmax(self.base[asked] + self.loading[asked] @ trait, self.sizes[target])
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Some people's answers, each share on its own: most people answer few of many questions.
+
+    Of n shares, person by person: ``ends`` (P + 1,) where each person's begin, ``row`` (n,) of the response,
+    ``y`` (n,); ``sizes``, number of responses of each question that each person answered.
+    """
+
+    ends: Ints
+    row: Ints
+    y: NDArray[np.float32]
+    sizes: Ints
+
+    @classmethod
+    def of(cls, shares: Floats, sizes: Ints) -> _Answers:
+        """From shares (P, M), NaN where a question was not answered."""
+        answered = ~np.isnan(shares)
+        person, row = np.nonzero(answered)
+        ends = np.searchsorted(person, np.arange(len(shares) + 1))
+        _, question = np.nonzero(answered[:, np.cumsum(sizes) - sizes])
+        return cls(ends, row, shares[person, row].astype(np.float32), sizes[question])
+
+    def gradient(self, trait: Floats, loading: Floats, base: Floats) -> tuple[Floats, Floats, Floats]:
+        """Of the negative log-likelihood, by each of the arguments (P, K), (M, K) and (M,)."""
+        own = np.repeat(trait, np.diff(self.ends), axis=0)
+        expected = softmax(np.einsum("nk,nk->n", own, loading[self.row]) + base[self.row], self.sizes)
+        error = csr_array((expected - self.y, self.row, self.ends), shape=(len(trait), len(base)))
+        return error @ loading, error.T @ trait, error.sum(0)

@@ -1,0 +1,47 @@
+"""Hyperparameters of the prior."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pydantic import ConfigDict, Field, NonNegativeFloat
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class PriorScales:
+    """Hyperparameters of the prior; see :func:`gpo_ray.prior.calibration.calibrated`."""
+
+    noise: float = Field(default=0.03, gt=0)
+    """Variance of an answer's error, in units of m (1 - m) where m is the mean share."""
+    outputscale: float = Field(default=0.02, ge=0)
+    """Variance of that part of a group's deviations which only the embeddings explain."""
+    unseen_noise: float | None = Field(default=None, gt=0)
+    """The noise for predicting unseen questions; None stands for the same noise."""
+    unseen_outputscale: float | None = Field(default=None, ge=0)
+    """The outputscale for predicting unseen questions; None stands for the same."""
+    soft_threshold: float = Field(default=0.0, ge=0)
+    """Standard errors by which covariances between responses are soft-thresholded. Where it is positive,
+    covariances are also taken over those who answered both questions, which suits many people who each
+    answer a few questions. 0 leaves covariances as they are."""
+    pseudo_count: float = Field(default=0.0, ge=0)
+    """Number of answers that the extrapolated mean of a question counts as, beside those of the groups."""
+    group_scale: float = Field(default=1.0, gt=0)
+    """Factor on the deviations of groups where the prior is of people too: groups differ in the same
+    directions as people do, but by less."""
+    traits: float = Field(default=0.0, ge=0, le=1)
+    """Weight of the nominal response model in the shares of questions that were answered; 0 without one."""
+    widths: tuple[NonNegativeFloat, NonNegativeFloat] = (1.645, 1.645)
+    """Half width of a 90 % interval in standard deviations, for seen and for unseen questions."""
+
+    @property
+    def for_unseen(self) -> PriorScales:
+        """The hyperparameters for predicting unseen questions."""
+        noise = self.noise if self.unseen_noise is None else self.unseen_noise
+        outputscale = self.outputscale if self.unseen_outputscale is None else self.unseen_outputscale
+        return replace(self, noise=noise, outputscale=outputscale)
+
+    @property
+    def alike(self) -> bool:
+        """Whether seen and unseen questions are predicted with the same hyperparameters."""
+        return self.unseen_noise in (None, self.noise) and self.unseen_outputscale in (None, self.outputscale)

@@ -1,0 +1,1 @@
+"""What runs on: Ray, files, locks, threads, signals and the terminal."""

@@ -1,0 +1,166 @@
+"""Reading JSON and YAML that somebody else may have written: bounded before it is believed.
+
+Whatever the bytes are, the result is a value or one error that names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gpo_ray.errors import GPOError
+from gpo_ray.runtime.strict_json import MAX_DEPTH, check_amount, check_value
+
+JSON_BYTES = 2**27
+"""Most bytes of a JSON text; the splits of a million people take some 20 MB."""
+JSON_VALUES = 5_000_000
+"""Most values in one, all levels together; those of a million people take one or two each."""
+YAML_BYTES = 2**20
+"""Most bytes of a YAML text."""
+DEPTH = MAX_DEPTH
+"""Most levels of lists and objects inside each other."""
+DIGITS = 1000
+"""Most digits of a number."""
+
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NUMBER = re.compile(r"[-+]?[0-9.][0-9a-fA-FoOxX.,:_+-]*")
+_UNREADABLE = (
+    yaml.YAMLError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
+"""What PyYAML raises for a text, or for a tag that does not fit its value, such as ``!!int ''``."""
+
+
+def parse_json(
+    data: bytes, where: str, error: type[GPOError], advice: str = "", most: int = JSON_VALUES
+) -> Any:
+    """The value of a JSON text in UTF-8, with NaN and infinities as Python writes them.
+
+    Args:
+        data: the text.
+        where: what to call it in a message.
+        error: the exception class that problems raise.
+        advice: what to do about one, as messages end.
+        most: values in it, all levels together; to make one takes far longer than to count it.
+
+    Raises:
+        GPOError: of class ``error``, if it is too long or holds too much, is no JSON, nested too deeply, or
+            holds an integer of more than :data:`DIGITS` digits or half a surrogate pair.
+    """
+    _check_length(data, JSON_BYTES, where, error)
+    try:
+        check_amount(data, most)
+        value = json.loads(data.decode("utf-8-sig"), parse_int=_integer)
+        check_value(value, data)
+    except (ValueError, RecursionError) as e:
+        raise error(f"{where}: not a readable JSON file: {_reason(e)}{advice}") from e
+    return value
+
+
+def read_json(path: Path, where: str, error: type[GPOError], advice: str = "") -> Any:
+    """As :func:`parse_json`, from a local file.
+
+    Raises:
+        GPOError: likewise, or if the file cannot be read.
+    """
+    return parse_json(_read(path, JSON_BYTES, where, error), where, error, advice)
+
+
+def parse_yaml(
+    data: bytes | str, where: str, error: type[GPOError], loader: type[Any] = _Loader
+) -> list[Any]:
+    """The documents of a YAML text in UTF-8.
+
+    Args:
+        data: the text.
+        where: what to call it in a message.
+        error: the exception class that problems raise; its cause may know the line.
+        loader: a safe loader of PyYAML's.
+
+    Raises:
+        GPOError: of class ``error``, if it is too long, no YAML, nested too deeply, or holds an alias, which
+            could stand for any amount of text, or a number of more than :data:`DIGITS` digits.
+    """
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        _check_length(text, YAML_BYTES, where, error)
+        _check_events(yaml.parse(text, Loader=_Loader))
+        documents = list(yaml.load_all(text, Loader=loader))
+    except UnicodeDecodeError as e:
+        raise error(f"{where}: not a readable text file: {e}") from e
+    except _UNREADABLE as e:
+        raise error(f"{where}: not valid YAML: {_reason(e)}") from e
+    return documents
+
+
+def read_yaml_documents(
+    path: Any, where: str, error: type[GPOError], loader: type[Any] = _Loader
+) -> list[Any]:
+    """As :func:`parse_yaml`, from a local file or a package's resource.
+
+    Raises:
+        GPOError: likewise, or if the file cannot be read.
+    """
+    return parse_yaml(_read(path, YAML_BYTES, where, error), where, error, loader)
+
+
+def _read(path: Any, most: int, where: str, error: type[GPOError]) -> bytes:
+    """At most one byte more than ``most``."""
+    try:
+        with path.open("rb") as f:
+            return bytes(f.read(most + 1))
+    except FileNotFoundError as e:
+        raise error(f"{where}: no such file") from e
+    except (OSError, ValueError) as e:
+        raise error(f"{where}: not a readable file: {e}") from e
+
+
+def _check_length(data: bytes | str, most: int, where: str, error: type[GPOError]) -> None:
+    if len(data) > most:
+        raise error(f"{where}: longer than the {most:,} bytes that are read of such a file")
+
+
+def _integer(text: str) -> int:
+    if len(text) > DIGITS:
+        raise ValueError(f"a number of {len(text):,} digits")
+    return int(text)
+
+
+def _check_events(events: Iterator[yaml.Event]) -> None:
+    depth = 0
+    for event in events:
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"{_at(event)}: *{event.anchor} is an alias; write out what it stands for")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEPTH:
+                raise ValueError(f"{_at(event)}: nested more than {DEPTH} levels deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.ScalarEvent) and len(event.value) > DIGITS:
+            typed = event.tag is not None and event.tag.endswith((":int", ":float"))
+            if typed or (event.implicit[0] and _NUMBER.fullmatch(event.value)):
+                raise ValueError(f"{_at(event)}: a number of {len(event.value):,} digits")
+
+
+def _at(event: yaml.Event) -> str:
+    mark = event.start_mark
+    return "a line" if mark is None else f"line {mark.line + 1}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return f"nested more than {DEPTH} levels deep"
+    if isinstance(error, ValueError | yaml.YAMLError):
+        return " ".join(str(error).split())[:300]
+    return "a value does not fit its tag"

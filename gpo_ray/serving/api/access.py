@@ -1,0 +1,160 @@
+"""Who may do what, and how often."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+from cachetools import LRUCache, TTLCache
+from fastapi import Request
+
+from gpo_ray.serving.api.problems import Refused, trace_of
+from gpo_ray.serving.settings import PUBLIC
+
+if TYPE_CHECKING:
+    from gpo_ray.serving.registry.keys import Key, KeyRing, Scope
+    from gpo_ray.serving.settings import ServeSettings
+
+KEY_SECONDS = 5.0
+"""How long a key that was revoked may still be taken."""
+_KEYS = 10_000
+_LONGEST_SECRET = 500
+_WRITING = {"PUT", "DELETE"}
+
+
+class RateLimit:
+    """Requests that each caller may make in any minute, counted in this process.
+
+    Args:
+        most: requests.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._sent: LRUCache[str, deque[float]] = LRUCache(_KEYS)
+
+    def wait(self, who: str, count: int = 1) -> int:
+        """Count a request, or what is as good as several.
+
+        Returns:
+            Whole seconds after which to come back; 0 if it may be made now.
+        """
+        now, count = time.monotonic(), min(count, self._most)
+        sent = self._sent.get(who)
+        if sent is None:
+            sent = self._sent[who] = deque()
+        while sent and sent[0] <= now - 60:
+            sent.popleft()
+        too_many = len(sent) + count - self._most
+        if too_many > 0:
+            return max(1, math.ceil(sent[too_many - 1] + 60 - now))
+        sent.extend([now] * count)
+        return 0
+
+
+class Guard:
+    """Lets requests in; one for each replica, which counts for itself.
+
+    Args:
+        settings: whether keys are needed, and how many requests each may send.
+        keys: the keys there are.
+    """
+
+    def __init__(self, settings: ServeSettings, keys: KeyRing) -> None:
+        self._required = settings.require_keys
+        self._keys = keys
+        self._known: TTLCache[bytes, Key | None] = TTLCache(_KEYS, KEY_SECONDS)
+        self._limit = RateLimit(settings.limits.requests_per_minute)
+        self._most_at_once = settings.limits.requests_at_once
+        self._at_once: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, request: Request) -> Iterator[None]:
+        """Hold one of the places that a request's key has, for as long as the request takes.
+
+        Raises:
+            Refused: 429 if the key has none left.
+        """
+        who = caller_of(request)
+        if self._at_once[who] >= self._most_at_once:
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"the key has {self._most_at_once} requests under way already",
+                headers={"Retry-After": "1"},
+            )
+        self._at_once[who] += 1
+        try:
+            yield
+        finally:
+            self._at_once[who] -= 1
+            if not self._at_once[who]:
+                del self._at_once[who]
+
+    async def admit(self, request: Request) -> None:
+        """Let a request in and note whose it is.
+
+        Raises:
+            Refused: 401 without a known key, 403 if the key may not do that, 429 after too many requests.
+            RegistryUnavailable: if keys cannot be looked up.
+        """
+        trace = trace_of(request.scope)
+        key: Key | None = None
+        if self._required:
+            key = await self._find(_secret(request))
+            if key is None:
+                raise _unauthorized()
+        trace.tenant, trace.key_id = (key.tenant, key.key_id) if key else (PUBLIC, None)
+        self._count(caller_of(request))
+        scope: Scope = "write" if request.method in _WRITING else "read"
+        if key is not None and not key.may(scope):
+            challenge = f'Bearer realm="gpo", error="insufficient_scope", scope="{scope}"'
+            raise Refused(
+                HTTPStatus.FORBIDDEN, f"the key may not {scope}", headers={"WWW-Authenticate": challenge}
+            )
+
+    async def _find(self, secret: str) -> Key | None:
+        digest = hashlib.sha256(secret.encode()).digest()
+        try:
+            return self._known[digest]
+        except KeyError:
+            key = await to_thread.run_sync(self._keys.find, secret)
+            self._known[digest] = key
+            return key
+
+    def _count(self, who: str) -> None:
+        wait = self._limit.wait(who)
+        if wait:
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "the key has sent too many requests",
+                headers={"Retry-After": str(wait)},
+            )
+
+
+def caller_of(request: Request) -> str:
+    """Who sends a request that was let in: the id of the key, or :data:`PUBLIC`."""
+    return trace_of(request.scope).key_id or PUBLIC
+
+
+def _secret(request: Request) -> str:
+    given = request.headers.getlist("authorization")
+    scheme, _, secret = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    secret = secret.strip()
+    if scheme.lower() != "bearer" or not 0 < len(secret) <= _LONGEST_SECRET:
+        raise _unauthorized()
+    return secret
+
+
+def _unauthorized() -> Refused:
+    return Refused(
+        HTTPStatus.UNAUTHORIZED,
+        "a known API key is needed: Authorization: Bearer KEY",
+        headers={"WWW-Authenticate": 'Bearer realm="gpo"'},
+    )

@@ -1,0 +1,370 @@
+"""The HTTP API: groups are put, got, listed and deleted, and their preferences predicted.
+
+Run ``python -m gpo_ray.serving.api.http`` after a change of the API: it writes the ``openapi.json`` beside
+this file, which a test compares with the live document.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Annotated, Any
+
+from anyio import to_thread
+from cachetools import LRUCache
+from fastapi import FastAPI, Header, Path, Query, Request, Response
+
+from gpo_ray import __version__
+from gpo_ray.errors import UnknownGroupError
+from gpo_ray.model.texts import Slate
+from gpo_ray.serving.api.access import Guard, caller_of
+from gpo_ray.serving.api.budget import Bounded, check_context
+from gpo_ray.serving.api.documentation import BEARER, DescribedAPI, problem_reply, problems
+from gpo_ray.serving.api.middleware import API_POLICY, Gate
+from gpo_ray.serving.api.problems import Reason, Refused, answer_with_problems, problem_response, trace_of
+from gpo_ray.serving.api.requests import GuardedRoute, most_values
+from gpo_ray.serving.api.schemas import (
+    GROUP_ID_PATTERN,
+    Group,
+    GroupPage,
+    GroupPut,
+    GroupSummary,
+    Health,
+    InlinePredictRequest,
+    NotReady,
+    Prediction,
+    Predictions,
+    PredictRequest,
+    RankedResponse,
+    Ranking,
+    RankRequest,
+    Readiness,
+    group_from,
+)
+from gpo_ray.serving.api.writers import Writers
+from gpo_ray.serving.inference.backend import Backend, Predicted
+from gpo_ray.serving.inference.joined import Joined
+from gpo_ray.serving.settings import Limits, ServeSettings
+
+if TYPE_CHECKING:
+    from gpo_ray.serving.registry.groups import Registry, StoredGroup
+    from gpo_ray.serving.registry.keys import KeyRing
+
+PAGE = 100
+"""Groups on one page of the list at most."""
+DOCUMENT = FilePath(__file__).with_name("openapi.json")
+_CACHED_BYTES = 256_000_000
+_READ_TOGETHER = 100  # versions of groups
+_TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
+_ETAG = {"ETag": {"description": "What If-Match takes.", "schema": {"type": "string"}}}
+_TAG = re.compile(r'(?:W/)?"[^"]*"')
+
+GroupIdPath = Annotated[str, Path(pattern=GROUP_ID_PATTERN, description="Id of the group.")]
+IfMatch = Annotated[
+    str | None, Header(description="ETag that the group must have, or * for any; 409 if it has another.")
+]
+IfNoneMatch = Annotated[str | None, Header(description="* if the group must be new; 409 if it is not.")]
+Limit = Annotated[int, Query(ge=1, le=PAGE, description="Groups on the page at most.")]
+After = Annotated[
+    str | None,
+    Query(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="The page starts after this id."),
+]
+
+
+def create_api(
+    settings: ServeSettings,
+    backend: Backend,
+    registry: Registry,
+    keys: KeyRing,
+    page_policy: str = API_POLICY,
+    on_refusal: Callable[[Reason], None] | None = None,
+) -> FastAPI:
+    """The API as an ASGI application.
+
+    Args:
+        settings: of these ``limits`` and ``require_keys`` count here.
+        backend: what predicts.
+        registry: the groups.
+        keys: who may do what.
+        page_policy: Content-Security-Policy of paths outside /v1 that set none themselves.
+        on_refusal: told, for metrics, of each request that is well-formed and yet not carried out.
+    """
+    api = DescribedAPI(
+        title="Group preferences",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    service = Service(Bounded(backend, settings.limits), registry, settings.limits)
+    api.state.guard = Guard(settings, keys)
+    api.state.most_values = most_values(settings.limits)
+    answer_with_problems(api, on_refusal)
+    api.add_middleware(
+        Gate,
+        body_bytes=settings.limits.body_bytes,
+        body_seconds=settings.limits.body_seconds,
+        page_policy=page_policy,
+        local=not settings.require_keys,
+    )
+    _add_probes(api, backend)
+    _add_groups(api, service)
+    _add_predictions(api, service)
+    return api
+
+
+class Service:
+    """The registry, with the groups that were asked for lately in memory, and the model."""
+
+    def __init__(self, backend: Backend, registry: Registry, limits: Limits) -> None:
+        self.backend = backend
+        self.registry = registry
+        self.limits = limits
+        self.writers = Writers()
+        self._groups: LRUCache[tuple[str, str], StoredGroup] = LRUCache(_CACHED_BYTES, _size)
+        self._versions: Joined[tuple[str, str], str | None] = Joined(self._ask_versions, _READ_TOGETHER, 1)
+
+    async def group(self, tenant: str, group_id: str) -> StoredGroup:
+        """A group as it is now.
+
+        Raises:
+            UnknownGroupError: if the tenant has no such group.
+            RegistryUnavailable: if the database cannot be reached.
+        """
+        etag = await self._versions.ask((tenant, group_id), tenant)
+        if etag is None:
+            raise UnknownGroupError(group_id)
+        cached = self._groups.get((tenant, group_id))
+        if cached is not None and cached.etag == etag:
+            return cached
+        group = await to_thread.run_sync(self.registry.get, tenant, group_id)
+        with suppress(ValueError):  # larger than all of the cache
+            self._groups[tenant, group_id] = group
+        return group
+
+    async def _ask_versions(self, wanted: list[tuple[str, str]]) -> list[str | None]:
+        return await to_thread.run_sync(self.registry.versions, wanted)
+
+    async def expected_version(self, tenant: str, group_id: str, if_match: str | None) -> int | None:
+        """The version that a group must have for ``If-Match`` to hold; None without that header.
+
+        Raises:
+            Refused: 400 if the header is malformed, 409 if it does not hold now.
+            RegistryUnavailable: if the database cannot be reached.
+        """
+        if if_match is None:
+            return None
+        if if_match.strip() != "*" and not _TAGS.fullmatch(if_match):
+            raise Refused(HTTPStatus.BAD_REQUEST, "If-Match must be * or a list of quoted ETags")
+        try:
+            group = await self.group(tenant, group_id)
+        except UnknownGroupError:
+            raise Refused(HTTPStatus.CONFLICT, "If-Match: there is no such group") from None
+        if if_match.strip() != "*" and _quoted(group.etag) not in _TAG.findall(if_match):
+            raise Refused(HTTPStatus.CONFLICT, "If-Match: the group has another ETag")
+        return group.version
+
+
+def _size(group: StoredGroup) -> int:
+    """Bytes that a group takes in memory, or a little more: short texts take many times their length."""
+    return sum(600 + len(a.prompt) + sum(100 + len(r) for r in a.responses) for a in group.context)
+
+
+def _quoted(etag: str) -> str:
+    return f'"{etag}"'
+
+
+def _add_probes(api: FastAPI, backend: Backend) -> None:
+    @api.get("/healthz", operation_id="health")
+    async def health() -> Health:
+        """Whether the process is alive."""
+        return Health()
+
+    unready: dict[int | str, Any] = {503: problem_reply(503, NotReady)}
+
+    @api.get("/readyz", operation_id="ready", response_model=Readiness, responses=unready)
+    async def ready(request: Request) -> Any:
+        """Whether predictions can be made now."""
+        found = await backend.ready()
+        if found.ready:
+            return Readiness(ready=True, bundle=found.bundle, problem=found.problem)
+        return problem_response(
+            NotReady(
+                title=HTTPStatus.SERVICE_UNAVAILABLE.phrase,
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                detail=found.problem or "predictions cannot be made now",
+                request_id=trace_of(request.scope).request_id,
+                bundle=found.bundle,
+                problem=found.problem,
+            ),
+            {"Retry-After": "1"},
+        )
+
+
+def _add_groups(api: FastAPI, service: Service) -> None:
+    registry = service.registry
+
+    async def put_group(
+        request: Request,
+        response: Response,
+        group_id: GroupIdPath,
+        body: GroupPut,
+        if_match: IfMatch = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> Group:
+        """Register a group by its answers, or replace them."""
+        tenant = _tenant(request)
+        check_context(body.context, service.limits)
+        if if_none_match is not None and if_none_match.strip() != "*":
+            raise Refused(HTTPStatus.BAD_REQUEST, "If-None-Match must be *")
+        expected = await service.expected_version(tenant, group_id, if_match)
+        must_be_new = if_none_match is not None
+
+        def put() -> tuple[StoredGroup, bool]:
+            return registry.put(tenant, group_id, body.description, body.context, expected, must_be_new)
+
+        stored, created = await service.writers.run(caller_of(request), put)
+        response.status_code = HTTPStatus.CREATED if created else HTTPStatus.OK
+        return _shown(stored, response)
+
+    async def get_group(request: Request, response: Response, group_id: GroupIdPath) -> Group:
+        """A registered group with its answers."""
+        return _shown(await service.group(_tenant(request), group_id), response)
+
+    async def delete_group(request: Request, group_id: GroupIdPath, if_match: IfMatch = None) -> Response:
+        """Forget a group."""
+        tenant = _tenant(request)
+        expected = await service.expected_version(tenant, group_id, if_match)
+        delete = partial(registry.delete, tenant, group_id, expected)
+        await service.writers.run(caller_of(request), delete)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def list_groups(request: Request, limit: Limit = PAGE, after: After = None) -> GroupPage:
+        """Registered groups, by id, a page at a time."""
+        found = await to_thread.run_sync(registry.list, _tenant(request), after, limit + 1)
+        names = GroupSummary.model_fields
+        groups = tuple(GroupSummary(**{n: getattr(g, n) for n in names}) for g in found[:limit])
+        return GroupPage(groups=groups, next=groups[-1].group_id if len(found) > limit else None)
+
+    tagged: dict[int | str, Any] = {200: {"description": "The group", "headers": _ETAG}}
+    created = {201: {"description": "The group, which is new", "headers": _ETAG, "model": Group}}
+    path = "/v1/groups/{group_id}"
+    _route(api, "PUT", path, put_group, problems(400, 408, 409, 415) | tagged | created)
+    _route(api, "GET", path, get_group, problems(404) | tagged)
+    _route(api, "DELETE", path, delete_group, problems(400, 404, 409), status_code=204)
+    _route(api, "GET", "/v1/groups", list_groups, problems())
+
+
+def _add_predictions(api: FastAPI, service: Service) -> None:
+    backend = service.backend
+
+    async def predict_group(request: Request, group_id: GroupIdPath, body: PredictRequest) -> Any:
+        """A registered group's preferences over the responses of some questions."""
+        group = await service.group(_tenant(request), group_id)
+        made = await backend.predict(group.context, body.questions, caller_of(request))
+        return _reply(_predictions(body.questions, made, group))
+
+    async def predict_inline(request: Request, body: InlinePredictRequest) -> Any:
+        """Preferences of a group that is not registered, given its answers."""
+        made = await backend.predict(body.context, body.questions, caller_of(request))
+        return _reply(_predictions(body.questions, made))
+
+    async def rank_responses(request: Request, group_id: GroupIdPath, body: RankRequest) -> Ranking:
+        """Responses sorted by a registered group's preference, the most preferred one first."""
+        group = await service.group(_tenant(request), group_id)
+        made = await backend.predict(group.context, [body], caller_of(request))
+        return _ranking(body, made, group)
+
+    bodies = (400, 408, 415)
+    _route(
+        api,
+        "POST",
+        "/v1/groups/{group_id}/predict",
+        predict_group,
+        problems(404, 504, *bodies),
+        response_model=Predictions,
+    )
+    _route(api, "POST", "/v1/predict", predict_inline, problems(504, *bodies), response_model=Predictions)
+    _route(api, "POST", "/v1/groups/{group_id}/rank", rank_responses, problems(404, 504, *bodies))
+
+
+def _route(
+    api: FastAPI, method: str, path: str, endpoint: Any, responses: dict[int | str, Any], **more: Any
+) -> None:
+    api.router.add_api_route(
+        path,
+        endpoint,
+        methods=[method],
+        operation_id=endpoint.__name__,
+        responses=responses,
+        openapi_extra={"security": [{BEARER: []}]},
+        route_class_override=GuardedRoute,
+        **more,
+    )
+
+
+def _tenant(request: Request) -> str:
+    tenant = trace_of(request.scope).tenant
+    assert tenant is not None  # noqa: S101 -- the guard let the request in
+    return tenant
+
+
+def _shown(stored: StoredGroup, response: Response) -> Group:
+    response.headers["ETag"] = _quoted(stored.etag)
+    return group_from(stored)
+
+
+def _predictions(
+    questions: Sequence[Slate], made: Predicted, group: StoredGroup | None = None
+) -> Predictions:
+    predictions = tuple(
+        Prediction(
+            prompt=q.prompt,
+            responses=q.responses,
+            share=tuple(p.share),
+            interval=None if p.interval is None else tuple(p.interval),
+            language_model=tuple(p.language_model),
+        )
+        for q, p in zip(questions, made.predictions, strict=True)
+    )
+    return Predictions(predictions=predictions, bundle=made.bundle, **_name(group))
+
+
+def _reply(body: Predictions) -> Response:
+    """As FastAPI would answer, which validates what is valid and goes through plain Python values."""
+    return Response(body.model_dump_json(), media_type="application/json")
+
+
+def _ranking(question: Slate, made: Predicted, group: StoredGroup) -> Ranking:
+    (predicted,) = made.predictions
+    order = sorted(range(len(predicted.share)), key=lambda i: -predicted.share[i])
+    ranked = tuple(
+        RankedResponse(
+            response=question.responses[i],
+            index=i,
+            share=predicted.share[i],
+            interval=None if predicted.interval is None else predicted.interval[i],
+        )
+        for i in order
+    )
+    return Ranking(prompt=question.prompt, ranked=ranked, bundle=made.bundle, **_name(group))
+
+
+def _name(group: StoredGroup | None) -> dict[str, Any]:
+    return {} if group is None else {"group": group.group_id, "version": group.version}
+
+
+def document() -> dict[str, Any]:
+    """The API's OpenAPI document."""
+    nobody: Any = None
+    return create_api(ServeSettings(bundle=""), nobody, nobody, nobody).openapi()
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(json.dumps(document(), indent=1) + "\n")

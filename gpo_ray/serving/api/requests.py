@@ -1,0 +1,83 @@
+"""Requests under /v1: who may send them, and JSON that means one thing only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Set
+from email.message import Message
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from gpo_ray.runtime.strict_json import TooMuchError, parse_json
+from gpo_ray.serving.api.problems import Refused
+from gpo_ray.serving.api.schemas import ANSWERS, QUESTIONS
+from gpo_ray.serving.settings import Limits
+
+MAX_KEYS = 16
+"""Of an object in a body; those of the API have four at most."""
+
+
+def most_values(limits: Limits) -> int:
+    """Values in a body at most: twice those of the largest request that the limits allow.
+
+    What is wrong is told value by value, which takes far longer than to read them.
+    """
+    shares_and_responses = 2 * limits.context_responses + limits.question_responses
+    return 2 * (shares_and_responses + 4 * ANSWERS + 3 * QUESTIONS)
+
+
+class StrictRequest(Request):
+    """A request whose body is read by :func:`parse_json`."""
+
+    async def json(self) -> Any:
+        """The body's value.
+
+        Raises:
+            Refused: if it is not strict JSON, or holds far more than any request may.
+        """
+        body, most = await self.body(), self.app.state.most_values
+        try:
+            return parse_json(body, most, MAX_KEYS)
+        except TooMuchError as e:
+            raise Refused(422, f"the body holds {e}") from e
+        except ValueError as e:  # its message may hold a piece of the body
+            raise Refused(400, "the body is not strict JSON in UTF-8") from e
+
+
+class GuardedRoute(APIRoute):
+    """A route whose callers are let in before anything of the body is read."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """What serves a request."""
+        serve = super().get_route_handler()
+        takes_body = self.body_field is not None
+        known = {parameter.alias for parameter in self.dependant.query_params}
+
+        async def guarded(request: Request) -> Response:
+            guard = request.app.state.guard
+            await guard.admit(request)
+            _check_query(request, known)
+            if takes_body:
+                _check_content_type(request)
+            with guard.place(request):
+                return await serve(StrictRequest(request.scope, request.receive))
+
+        return guarded
+
+
+def _check_query(request: Request, known: Set[str]) -> None:
+    unknown = [name for name in request.query_params if name not in known]
+    if unknown:
+        message = "Extra inputs are not permitted"
+        raise RequestValidationError([{"loc": ("query", name), "msg": message} for name in unknown])
+
+
+def _check_content_type(request: Request) -> None:
+    header = Message()
+    header["content-type"] = request.headers.get("content-type", "none/none")
+    charset = header.get_param("charset", "utf-8")
+    encoded = request.headers.get("content-encoding", "identity").lower() != "identity"
+    if header.get_content_type() != "application/json" or str(charset).lower() != "utf-8" or encoded:
+        raise Refused(415, "the body must be application/json in UTF-8, not compressed")

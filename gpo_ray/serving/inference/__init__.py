@@ -1,0 +1,1 @@
+"""Predictions of the service, and what they wait for."""

@@ -1,0 +1,240 @@
+"""Questions' embeddings for the service: the language model, and what is known without it.
+
+Shapes: R responses of a question, E embedding width.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from logging import getLogger
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from gpo_ray.embedding.encoder import Encoder, needs_readings
+from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.errors import DataError, EmbeddingError, QuestionTooLongError
+from gpo_ray.model.bundle import BundleConfig
+from gpo_ray.model.texts import Slate, bundle_language_model, manifest_for
+from gpo_ray.preferences.dataset import question_key
+from gpo_ray.serving.inference.caching import CACHED_BYTES, Cache, bounded, has_room, keep
+from gpo_ray.serving.settings import Limits
+
+T = TypeVar("T")
+log = getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedSlate:
+    """A question as the model reads it.
+
+    ``key``, its :func:`~gpo_ray.preferences.dataset.question_key`; ``vectors`` (R, E) in the bundle's
+    pooling; ``letter_logprob`` (R,) of the option letters.
+    """
+
+    key: str
+    vectors: NDArray[np.float32]
+    letter_logprob: NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, to within small change."""
+        return self.vectors.nbytes + self.letter_logprob.nbytes
+
+
+class LoadedEncoder:
+    """The language model that a bundle was trained with, ready to encode.
+
+    Args:
+        model: the language model, by default the one named in the bundle.
+        config: of the bundle.
+        bundle: its name, for messages.
+        device: as in :class:`~gpo_ray.embedding.encoder.Encoder`.
+        gpus: likewise.
+
+    Raises:
+        BundleError: if the model or the template is not the bundle's.
+        EmbeddingError: if the model cannot be found or loaded.
+    """
+
+    def __init__(
+        self,
+        model: str | None,
+        config: BundleConfig,
+        bundle: str = "the bundle",
+        device: str | None = None,
+        gpus: float = 0,
+    ) -> None:
+        source = bundle_language_model(config, model, bundle)
+        self._pooling = config.model.pooling
+        self._encoder = Encoder(
+            source, config.embedding_dtype, device, gpus, readings=needs_readings(self._pooling)
+        )
+        self.encoded = 0
+        """Questions that the language model has read."""
+
+    def encode(self, slates: Sequence[Slate]) -> list[EncodedSlate | EmbeddingError]:
+        """Encode questions, of any number of requests, in the order given; repeated ones once.
+
+        Returns:
+            The questions, and the error in the place of each that is longer than the model can read.
+        """
+        keys = [question_key(s.prompt, s.responses) for s in slates]
+        distinct = dict(zip(keys, slates, strict=True))
+        found = self._encoder.encode_each([(s.prompt, s.responses) for s in distinct.values()])
+        result: dict[str, EncodedSlate | EmbeddingError] = {}
+        for key, e in zip(distinct, found, strict=True):
+            if isinstance(e, EmbeddingError):
+                result[key] = e
+            else:
+                result[key] = EncodedSlate(key, e.pooled(self._pooling), e.letter_logprob)
+                self.encoded += 1
+        return [result[k] for k in keys]
+
+    def tokens(self, slates: Sequence[Slate]) -> list[int]:
+        """Tokens that the model reads for each question alone; may run in another thread meanwhile."""
+        return [self._encoder.count_tokens((s.prompt, s.responses)) for s in slates]
+
+
+def check_tokens(
+    questions: Sequence[tuple[str, Sequence[str]]], tokens: Sequence[int], limits: Limits
+) -> None:
+    """Check that the language model is not asked to read too much.
+
+    Args:
+        questions: of one request, prompts and responses.
+        tokens: of each.
+        limits: of these those of tokens count.
+
+    Raises:
+        QuestionTooLongError: if one question has too many tokens, naming the number and the limit.
+        DataError: likewise, if all of them together have.
+    """
+    for (prompt, _), count in zip(questions, tokens, strict=True):
+        if count > limits.question_tokens:
+            most = f"the limit is {limits.question_tokens} (limits.question_tokens)"
+            raise QuestionTooLongError(prompt, f"{count} tokens for the language model, {most}")
+    total = sum(tokens)
+    if total > limits.request_tokens:
+        raise DataError(
+            f"the request's new questions have {total} tokens for the language model together, the limit is "
+            f"{limits.request_tokens} (limits.request_tokens)"
+        )
+
+
+def chunks(items: Sequence[T], tokens: Sequence[int], most: int) -> list[tuple[list[T], int]]:
+    """Items in their order, in chunks of ``most`` tokens each, but for single ones that have more.
+
+    Returns:
+        The chunks, each with its number of tokens.
+    """
+    found: list[tuple[list[T], int]] = []
+    for item, count in zip(items, tokens, strict=True):
+        if found and found[-1][1] + count <= most:
+            some, total = found[-1]
+            found[-1] = [*some, item], total + count
+        else:
+            found.append(([item], count))
+    return found
+
+
+class EmbeddingCache:
+    """The questions used last, before a store on disk; for any number of threads.
+
+    On opening, each shard of the store is read once and checked, and questions are kept until ``capacity``
+    is reached. Of the others only the key and the shard's name stay in memory (some 200 bytes each); they
+    are read from their shard when they are asked for.
+
+    Args:
+        store: folder or URI of an embedding store; None to start with nothing.
+        config: of the bundle.
+        capacity: questions kept in memory, each 4 R E bytes.
+        size: memory for them, in bytes.
+
+    Raises:
+        EmbeddingError: if the store is incomplete or damaged, or of another language model or template.
+    """
+
+    def __init__(
+        self,
+        store: str | os.PathLike[str] | None,
+        config: BundleConfig,
+        capacity: int,
+        size: int = CACHED_BYTES,
+    ) -> None:
+        self._known: Cache[EncodedSlate] = bounded(capacity, size)
+        self._lock = threading.Lock()
+        self._config = config
+        self._shard: dict[str, str] = {}
+        self.hits = 0
+        """Questions found in memory."""
+        self.store_hits = 0
+        """Questions read from the store."""
+        self.misses = 0
+        """Questions found nowhere."""
+        if store is not None:
+            self._store = EmbeddingStore(store)
+            self._manifest = manifest_for(self._store, config, "make others with: gpo embed")
+            for name in self._manifest["files"]:
+                self._open(name)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, EncodedSlate]:
+        """The questions that are known, by key."""
+        distinct = dict.fromkeys(keys)
+        found = self.in_memory(distinct)
+        by_shard: dict[str, list[str]] = defaultdict(list)
+        for key in distinct.keys() - found.keys():
+            if (name := self._shard.get(key)) is not None:
+                by_shard[name].append(key)
+        for name, wanted in by_shard.items():
+            read = self._read(name, wanted)
+            self.store_hits += len(read)
+            found |= read
+            self.put(read.values())
+        self.misses += len(distinct) - len(found)
+        return found
+
+    def in_memory(self, keys: Iterable[str]) -> dict[str, EncodedSlate]:
+        """The questions that are in memory, by key; reads no file."""
+        with self._lock:
+            found = {k: slate for k in keys if (slate := self._known.get(k)) is not None}
+            self.hits += len(found)
+        return found
+
+    def put(self, slates: Iterable[EncodedSlate]) -> None:
+        """Keep some questions, in the place of those that were not used for longest."""
+        with self._lock:
+            for slate in slates:
+                keep(self._known, slate.key, slate)
+
+    def _open(self, name: str) -> None:
+        for key, slate in self._load(name).items():
+            width = slate.vectors.shape[1]
+            if width != self._config.embedding_width:
+                raise EmbeddingError(
+                    f"{self._store.folder}/{name}: embeddings have width {width}, the bundle needs "
+                    f"{self._config.embedding_width}"
+                )
+            self._shard[key] = name
+            if has_room(self._known, slate):
+                self._known[key] = slate
+
+    def _read(self, name: str, keys: list[str]) -> dict[str, EncodedSlate]:
+        try:
+            return self._load(name, keys)
+        except EmbeddingError as e:  # the language model can still answer for them
+            log.warning("embedding store is no longer used for %s: %s", name, e)
+            self._shard = {k: n for k, n in self._shard.items() if n != name}
+            return {}
+
+    def _load(self, name: str, keys: list[str] | None = None) -> dict[str, EncodedSlate]:
+        wanted = None if keys is None else pa.array(keys, pa.string())
+        found = self._store.read_shard(name, self._manifest, self._config.model.pooling, wanted)
+        # copies, as one row of an array keeps all of it in memory
+        return {k: EncodedSlate(k, v.copy(), letters.copy()) for k, (v, letters) in found.items()}

@@ -1,0 +1,77 @@
+"""The model side as the ingress sees it: handles of deployments."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+
+from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.serving.inference.backend import Predicted, Readiness
+from gpo_ray.serving.inference.calls import Call, Failure, InProcess, Packer, answer, ask, texts
+from gpo_ray.serving.inference.joined import Joined
+from gpo_ray.serving.settings import ServeSettings
+
+QUICK_RESPONSES = 256
+"""Of a request's questions: larger ones do not share a call."""
+READY_SECONDS = 5
+
+
+class ServeBackend:
+    """The model side as seen from the ingress."""
+
+    def __init__(self, predictor: DeploymentHandle | InProcess, settings: ServeSettings) -> None:
+        self._predictor = predictor
+        self._seconds = settings.limits.request_seconds
+        self._packer = Packer()
+        replicas = settings.predictor.max
+        self._quick: Joined[Call, Predicted | Failure | None] = Joined(
+            self._predict_quickly, settings.batch_size, 2 * replicas
+        )
+        self._readiness: Joined[None, Readiness] = Joined(self._ready, 1000, 1)
+
+    async def predict(self, context: Sequence[Answer], questions: Sequence[Slate], caller: str) -> Predicted:
+        """See :class:`~gpo_ray.serving.inference.backend.Backend`."""
+        deadline = time.time() + self._seconds
+        call = Call(self._packer.pack(context), texts(questions), caller, deadline)
+        if sum(len(q.responses) for q in questions) <= QUICK_RESPONSES:
+            found = await self._quick.ask(call, caller)
+            if isinstance(found, Failure):
+                raise found.error
+            if found is not None:
+                return found
+
+        async def predict() -> Predicted | Failure:
+            made: Predicted | Failure = await answer(self._predictor.predict.remote(call))
+            return made
+
+        return await ask(predict)
+
+    async def _predict_quickly(self, calls: list[Call]) -> list[Predicted | Failure | None]:
+        # the answers of a group that is adapted already are not read there
+        light = [replace(c, context=replace(c.context, packed=b"")) for c in calls]
+
+        async def predict() -> list[Predicted | Failure | None]:
+            made: list[Predicted | Failure | None] = await answer(
+                self._predictor.predict_quickly.remote(light)
+            )
+            return made
+
+        return await ask(predict)
+
+    async def ready(self) -> Readiness:
+        """See :class:`~gpo_ray.serving.inference.backend.Backend`."""
+        return await self._readiness.ask(None)
+
+    async def _ready(self, asked: list[None]) -> list[Readiness]:
+        try:
+            found = await asyncio.wait_for(answer(self._predictor.ready.remote()), READY_SECONDS)
+        except (TimeoutError, RayActorError, BackPressureError, DeploymentUnavailableError) as e:
+            problem = f"the predictor does not answer: {e!r}"[:300]
+            found = Readiness(ready=False, bundle=None, problem=problem)
+        return [found] * len(asked)

@@ -1,0 +1,290 @@
+"""Predictions of many requests at once, and the adapted groups that are kept between requests."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+
+import numpy as np
+
+from gpo_ray.errors import BundleError, DataError, GPOError
+from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
+from gpo_ray.model.estimator import AdaptedGroup, GroupPreferenceModel, PreparedQuestion
+from gpo_ray.model.estimator import Predicted as Shares
+from gpo_ray.serving.inference.backend import Predicted, SlatePrediction
+from gpo_ray.serving.inference.caching import CACHED_BYTES, Cache, bounded, keep
+from gpo_ray.serving.inference.encoding import EncodedSlate
+from gpo_ray.serving.inference.prediction_job import PredictionJob, PredictRequest
+
+MAX_POINTS = 8192
+"""Responses in one pass through the transformer, padding included, unless one request has more."""
+MADE_BYTES = 1 << 26
+"""Memory for predictions that are kept."""
+TURN_COST = 250.0
+"""Of the requests that have a turn together. A unit is about a millisecond of one core at published sizes."""
+
+
+class BatchPredictor:
+    """A bundle that predicts many requests together, each as if it were alone.
+
+    :meth:`predict` and :meth:`turn` are for one thread at a time; all else may run in others meanwhile.
+
+    Args:
+        bundle: folder or URI, or a bundle that was read already.
+        cached_contexts: adapted groups kept at most.
+        cached_questions: questions kept at most with what the prior says of them.
+        cached_bytes: memory for each of the two; an adapted group of 20 questions takes about 1 MB with
+            the published sizes.
+        device: where the transformer runs.
+
+    Raises:
+        BundleError: if the bundle is missing or damaged, or predicts nothing.
+    """
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str] | Bundle,
+        cached_contexts: int = 10_000,
+        cached_questions: int = 20_000,
+        cached_bytes: int = CACHED_BYTES,
+        device: str = "cpu",
+    ) -> None:
+        self._limits = cached_contexts, cached_questions, cached_bytes
+        self._device = device
+        self._serving = self._start(bundle if isinstance(bundle, Bundle) else read_bundle(bundle))
+
+    @property
+    def bundle_id(self) -> str:
+        """Short hash of the contents of the bundle that is serving."""
+        return self._serving.id
+
+    @property
+    def config(self) -> BundleConfig:
+        """Of the bundle that is serving."""
+        return self._serving.model.config
+
+    def predict(self, requests: Sequence[PredictRequest]) -> list[Predicted | GPOError]:
+        """Predict, in the order given.
+
+        Returns:
+            For each request the predictions of its targets, or why it cannot be predicted, which does not
+            disturb the others.
+        """
+        jobs = [self.start(r) for r in requests]
+        while left := [job for job in jobs if job.cost]:
+            self.turn(left)
+        return [job.outcome for job in jobs]
+
+    def start(self, request: PredictRequest, adapted: Adapted | None = None) -> PredictionJob:
+        """A request as a job that :meth:`turn` does piece by piece; all of it by one bundle.
+
+        Args:
+            request: what to predict.
+            adapted: its group, from :meth:`adapted`; the request's context is then not needed.
+        """
+        serving, group = adapted or (self._serving, None)
+        return serving.start(request, group)
+
+    def predicted(self, context: str, keys: Sequence[str]) -> Predicted | None:
+        """What was predicted lately for the answers with an id and for some questions, if that is kept."""
+        return self._serving.predicted(context, keys)
+
+    def adapted(self, context: str) -> Adapted | None:
+        """The group whose context has an id, and the bundle that it is adapted with, if that is kept."""
+        serving = self._serving
+        group = serving.group(context)
+        return None if group is None else (serving, group)
+
+    @staticmethod
+    def turn(jobs: Sequence[PredictionJob]) -> None:
+        """Do a bounded piece of each of some jobs, together."""
+        by_bundle: dict[int, list[PredictionJob]] = {}
+        for job in jobs:
+            by_bundle.setdefault(id(job.serving), []).append(job)
+        for some in by_bundle.values():
+            some[0].serving.turn(some)
+
+    def swap(self, bundle: str | os.PathLike[str]) -> str:
+        """Serve another bundle from the next batch on.
+
+        Returns:
+            Its id.
+
+        Raises:
+            BundleError: if it is missing or damaged, predicts nothing, or reads other embeddings; the old
+                bundle then serves on.
+        """
+        found = read_bundle(bundle)
+        for what, old, new in zip(
+            ("language model", "template", "pooling", "embedding width"),
+            _embeddings(self.config),
+            _embeddings(found.config),
+            strict=True,
+        ):
+            if old != new:
+                raise BundleError(f"{bundle}: has {what} {new}, but this service was started with {old}")
+        if found.id != self.bundle_id:
+            self._serving = self._start(found)
+        return self.bundle_id
+
+    def _start(self, bundle: Bundle) -> Serving:
+        serving = Serving(bundle, self._device, *self._limits)
+        serving.try_out()
+        return serving
+
+
+def _embeddings(config: BundleConfig) -> tuple[str, str, str, int]:
+    return (
+        config.embedding_fingerprint,
+        config.embedding_template,
+        config.model.pooling,
+        config.embedding_width,
+    )
+
+
+class Serving:
+    """One bundle with its caches, so that nothing of it outlives it."""
+
+    def __init__(self, bundle: Bundle, device: str, contexts: int, questions: int, size: int) -> None:
+        self.id = bundle.id
+        self.model = GroupPreferenceModel(bundle, device)
+        self._groups: Cache[AdaptedGroup] = bounded(contexts, size)
+        self._questions: Cache[PreparedQuestion] = bounded(questions, size)
+        self._predictions: Cache[_Made] = bounded(10 * questions, min(size, MADE_BYTES))
+        self._lock = threading.Lock()  # of the caches
+
+    def try_out(self) -> None:
+        """Predict something, which also computes what all predictions share."""
+        blank = np.zeros((2, self.model.config.embedding_width), np.float32)
+        try:
+            shares = self.model.adapt([(blank, [0.5, 0.5])]).predict([blank])[0]
+        except (np.linalg.LinAlgError, ValueError) as e:
+            raise BundleError(f"bundle {self.id}: cannot predict: {e}") from e
+        if not np.isfinite(shares).all():
+            raise BundleError(f"bundle {self.id}: predicts shares that are not finite")
+
+    def group(self, context: str) -> AdaptedGroup | None:
+        """The group whose context has an id, if that is kept."""
+        with self._lock:
+            return self._groups.get(context)
+
+    def predicted(self, context: str, keys: Sequence[str]) -> Predicted | None:
+        """What was predicted lately for the same answers of a group and the same questions, if that is all.
+
+        Args:
+            context: id of the answers.
+            keys: of the questions.
+        """
+        with self._lock:
+            found = [self._predictions.get(f"{context}{key}") for key in keys]
+        made = [m.prediction for m in found if m is not None]
+        return Predicted(made, self.id) if len(made) == len(keys) else None
+
+    def start(self, request: PredictRequest, group: AdaptedGroup | None) -> PredictionJob:
+        """A request as a job, with what is known of its group and questions."""
+        group = group or self.group(request.context_id)
+        job = PredictionJob(self, request, group)
+        slates = [*(s for s, _ in (request.context if group is None else ())), *request.targets]
+        with self._lock:
+            job.take({s.key: q for s in slates if (q := self._questions.get(s.key)) is not None})
+        return job
+
+    def turn(self, jobs: Sequence[PredictionJob]) -> None:
+        """Prepare some questions of each job, or predict some; see :meth:`BatchPredictor.turn`."""
+        self._prepare(jobs)
+        ready: list[_Ready] = []
+        for job in jobs:
+            try:
+                if job.group is None and job.context_prepared:
+                    job.adapt(self._adapt(job))
+                if job.group is not None and (chunk := job.chunk()):
+                    ready.append((job, job.group, chunk))
+            except GPOError as e:
+                job.error = e
+        for batch in _batches(ready):
+            asked = [(group, [job.prepared(s) for s in chunk]) for job, group, chunk in batch]
+            for (job, _, chunk), found in zip(batch, self.model.predict_prepared(asked), strict=True):
+                made = _predictions(chunk, found)
+                job.add(made)
+                with self._lock:
+                    for slate, prediction in zip(chunk, made, strict=True):
+                        key = f"{job.request.context_id}{slate.key}"
+                        keep(self._predictions, key, _Made(prediction))
+
+    def _prepare(self, jobs: Sequence[PredictionJob]) -> None:
+        unmet = {slate.key: slate for job in jobs for slate in job.unmet()}
+        found = dict(zip(unmet, self._prepare_each(list(unmet.values())), strict=True))
+        with self._lock:
+            for key, question in found.items():
+                if not isinstance(question, GPOError):
+                    keep(self._questions, key, question)
+        for job in jobs:
+            job.take({s.key: found[s.key] for s in job.unmet()})
+
+    def _adapt(self, job: PredictionJob) -> AdaptedGroup:
+        request = job.request
+        group = self.group(request.context_id)
+        if group is None:
+            questions = [job.prepared(slate) for slate, _ in request.context]
+            try:
+                group = self.model.adapt_prepared(questions, [share for _, share in request.context])
+            except np.linalg.LinAlgError as e:
+                raise DataError(f"the group's answers together cannot be taken in: {e}") from e
+            with self._lock:
+                keep(self._groups, request.context_id, group)
+        return group
+
+    def _prepare_each(self, slates: list[EncodedSlate]) -> list[PreparedQuestion | GPOError]:
+        try:
+            return [*self.model.prepare([s.vectors for s in slates], [s.key for s in slates])]
+        except GPOError as e:
+            return [e] if len(slates) == 1 else [p for s in slates for p in self._prepare_each([s])]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A prediction that is kept."""
+
+    prediction: SlatePrediction
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes: some 40 bytes a number."""
+        return 400 + 200 * len(self.prediction.share)
+
+
+Adapted = tuple[Serving, AdaptedGroup]
+"""A group, and the bundle with which it is adapted."""
+
+
+_Ready = tuple[PredictionJob, AdaptedGroup, list[EncodedSlate]]
+
+
+def _batches(ready: list[_Ready]) -> Iterator[list[_Ready]]:
+    """Requests of similar length together, so that little is padded and memory is bounded."""
+    batch: list[_Ready] = []
+    for points, item in sorted(((job.points(c), (job, g, c)) for job, g, c in ready), key=itemgetter(0)):
+        if batch and (len(batch) + 1) * points > MAX_POINTS:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _predictions(targets: Sequence[EncodedSlate], found: Shares) -> list[SlatePrediction]:
+    intervals = found.intervals
+    result = []
+    for i, (slate, share) in enumerate(zip(targets, found.shares, strict=True)):
+        letters = np.exp(slate.letter_logprob.astype(np.float64) - slate.letter_logprob.max())
+        result.append(
+            SlatePrediction(
+                share=share.tolist(),
+                interval=None if intervals is None else [(low, high) for low, high in intervals[i].tolist()],
+                language_model=(letters / letters.sum()).tolist(),
+            )
+        )
+    return result

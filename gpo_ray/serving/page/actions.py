@@ -1,0 +1,276 @@
+"""What a visitor of the page can do, without anything to look at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from gpo_ray.errors import DataError, GPOError
+from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.preferences.dataset import PreferenceDataset, question_key
+from gpo_ray.serving.api.access import RateLimit
+from gpo_ray.serving.api.budget import Bounded, check_context
+from gpo_ray.serving.api.schemas import GROUP_ID_WORDS, QUESTIONS, GroupId, GroupPut, PredictRequest, Question
+from gpo_ray.serving.api.writers import Writers
+from gpo_ray.serving.inference.backend import Backend, Overloaded, SlatePrediction
+from gpo_ray.serving.registry.groups import Registry, StoredGroup
+from gpo_ray.serving.registry.keys import KeyRing, Scope
+from gpo_ray.serving.settings import PUBLIC, ServeSettings
+
+M = TypeVar("M", bound=BaseModel)
+
+MAX_GROUPS = 2_000
+"""Groups offered for choice."""
+
+
+class RefusedError(GPOError):
+    """The API key is unknown, or may not do this."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Shares over a question's responses, and where they come from."""
+
+    label: str
+    source: Literal["predicted", "language-model", "real"]
+    share: Sequence[float]
+    interval: Sequence[tuple[float, float]] | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A question with all distributions to show beside each other."""
+
+    slate: Slate
+    distributions: list[Distribution]
+
+
+def taken(schema: type[M], values: dict[str, Any]) -> M:
+    """What a visitor gave, if the API would take it too.
+
+    Raises:
+        DataError: saying in words what is not as it must be.
+    """
+    try:
+        return schema.model_validate(values)
+    except ValidationError as e:
+        raise DataError(_in_words(e.errors()[0])) from e
+
+
+_SINGULAR = {"context": "answer", "questions": "question", "responses": "response"}
+_PLURAL = {"context": "answers", "questions": "questions", "responses": "responses"}
+
+
+def _in_words(error: Any) -> str:
+    """A mistake as a sentence, without what was sent."""
+    place, limits, last = error["loc"], error.get("ctx", {}), error["loc"][-1] if error["loc"] else ""
+    what = " ".join(str(p + 1) if isinstance(p, int) else _SINGULAR.get(p, p) for p in place)
+    match error["type"]:
+        case "too_long":
+            return f"There are more than {limits['max_length']:,} {_PLURAL.get(last, last)}."
+        case "too_short":
+            return f"There are fewer than {limits['min_length']:,} {_PLURAL.get(last, last)}."
+        case "string_pattern_mismatch" if last == "group_id":
+            return f"The id must be {GROUP_ID_WORDS}."
+        case "string_pattern_mismatch":
+            reason = "holds a character that cannot be stored"
+        case "string_too_long":
+            reason = f"has more than {limits['max_length']:,} characters"
+        case "string_too_short":
+            reason = "is empty"
+        case _:
+            reason = f"is not as it must be: {error['msg'].removeprefix('Value error, ')}"
+    return f"The {what or 'question'} {reason}."
+
+
+class _GroupId(BaseModel):
+    group_id: GroupId
+
+
+def parse_slate(prompt: str, responses: str) -> Slate:
+    """A question as typed, one response a line.
+
+    Raises:
+        DataError: if the prompt is empty, there are not two different responses, or the API would not take
+            them.
+    """
+    lines = [line.strip() for line in responses.splitlines() if line.strip()]
+    if not prompt.strip():
+        raise DataError("Type the question.")
+    if len(lines) < 2:
+        raise DataError("Type at least two responses, one on each line.")
+    if len(set(lines)) < len(lines):
+        raise DataError("Two responses are the same.")
+    return taken(Question, {"prompt": prompt.strip(), "responses": lines})
+
+
+def answer_by_choice(slate: Slate, choice: int) -> Answer:
+    """An answer that is one response."""
+    return Answer(prompt=slate.prompt, responses=slate.responses, choice=choice)
+
+
+def answer_by_percent(slate: Slate, percent: Sequence[float | None]) -> Answer:
+    """An answer that is a share of each response, an empty one counting as none.
+
+    Raises:
+        DataError: if one is negative, or they do not sum to 100 but for rounding.
+    """
+    values = np.asarray([p or 0 for p in percent], np.float64)
+    total = values.sum()
+    # whole percents of R responses are off by R/2 at most
+    if not np.isfinite(values).all() or (values < 0).any() or abs(total - 100) > len(values) / 2:
+        raise DataError(f"The shares of “{slate.prompt}” must be at least 0 and sum to 100, not {total:g}.")
+    return Answer(prompt=slate.prompt, responses=slate.responses, share=tuple((values / total).tolist()))
+
+
+class Survey:
+    """The questions of a survey, and what its groups answered."""
+
+    def __init__(self, dataset: PreferenceDataset) -> None:
+        self.questions: dict[str, Slate] = {}
+        self.left_out = 0
+        """Questions that are not offered, since no request may hold them."""
+        for q in dataset.iter_questions():
+            try:
+                slate = taken(Question, {"prompt": q.prompt, "responses": q.responses})
+            except DataError:
+                self.left_out += 1
+            else:
+                self.questions[q.question_id] = slate
+        self._rows = {q.key: i for i, q in enumerate(dataset.iter_questions())}
+        self._groups = {g: i for i, g in enumerate(dataset.groups["group_id"].to_pylist())}
+        self._group_of, self._question_of = dataset.group_codes(), dataset.question_codes()
+        self._values, self._offsets = dataset.shares()
+
+    def shares(self, group_id: str, slate: Slate) -> NDArray[np.float64] | None:
+        """(R,) what a group answered, None where it did not or is not in the survey."""
+        group = self._groups.get(group_id)
+        question = self._rows.get(question_key(slate.prompt, slate.responses))
+        if group is None or question is None:
+            return None
+        found = np.flatnonzero((self._group_of == group) & (self._question_of == question))
+        return self._values[slice(*self._offsets[found[0] :][:2])] if len(found) else None
+
+
+class PageActions:
+    """All that the page does. A visitor is known by the secret of an API key, or None where none is needed.
+
+    Every method raises :class:`RefusedError` for a key that is unknown, revoked or lacks the scope, and
+    :class:`Overloaded` for a visitor with too many requests. A key is looked up at each call, so that
+    revoking it works on pages that are open.
+    """
+
+    def __init__(
+        self, settings: ServeSettings, backend: Backend, registry: Registry, keys: KeyRing | None
+    ) -> None:
+        self.requires_key = settings.require_keys
+        self.survey = Survey(PreferenceDataset.load(settings.survey)) if settings.survey else None
+        self._limits = settings.limits
+        self._backend = Bounded(backend, settings.limits)
+        self._registry, self._keys = registry, keys
+        self._writers = Writers()
+        self._limit = RateLimit(settings.limits.requests_per_minute)
+
+    async def groups(self, secret: str | None) -> dict[str, str]:
+        """Ids of the visitor's groups, with what to call them."""
+        tenant = await self._tenant(secret, "read")
+        found = await asyncio.to_thread(self._registry.list, tenant, limit=MAX_GROUPS)
+        return {g.group_id: f"{g.group_id} – {g.description}" if g.description else g.group_id for g in found}
+
+    async def register(
+        self,
+        secret: str | None,
+        group_id: str,
+        description: str,
+        answers: Sequence[Answer],
+        replace: bool = False,
+    ) -> str:
+        """Store a group; its id.
+
+        Raises:
+            DataError: without answers, or with anything that the API would not take.
+            VersionConflict: if there is such a group and ``replace`` is off.
+        """
+        tenant = await self._tenant(secret, "write")
+        wanted = group_id.strip()
+        if not wanted:
+            raise DataError("Type an id for the group.")
+        if not answers:
+            raise DataError("Answer at least one question.")
+        wanted = taken(_GroupId, {"group_id": wanted}).group_id
+        context = [a.model_dump(exclude_none=True) for a in answers]
+        group = taken(GroupPut, {"description": description.strip(), "context": context})
+        check_context(answers, self._limits)
+        put = partial(self._registry.put, must_be_new=not replace)
+        await self._writers.run(tenant, partial(put, tenant, wanted, group.description, group.context))
+        return wanted
+
+    async def predict(
+        self, secret: str | None, group_ids: Sequence[str], slates: Sequence[Slate]
+    ) -> list[Shown]:
+        """Distributions of groups over questions, with the language model's and, where known, the real ones.
+
+        Raises:
+            UnknownGroupError: if a group is not registered.
+            DataError: without groups or questions, or with too many questions.
+            GPOError: if a question cannot be predicted.
+        """
+        tenant = await self._tenant(secret, "read")
+        if not group_ids:
+            raise DataError("Choose a group.")
+        if not 0 < len(slates) <= QUESTIONS:
+            raise DataError(f"Choose 1 to {QUESTIONS} questions.")
+        slates = taken(PredictRequest, {"questions": [s.model_dump() for s in slates]}).questions
+        groups = [await asyncio.to_thread(self._registry.get, tenant, g) for g in dict.fromkeys(group_ids)]
+        predicted = await asyncio.gather(*(self._backend.predict(g.context, slates, tenant) for g in groups))
+        shown = []
+        for i, slate in enumerate(slates):
+            found: list[Distribution] = []
+            for group, result in zip(groups, predicted, strict=True):
+                found += self._of_group(group, slate, result.predictions[i])
+            base = predicted[0].predictions[i].language_model
+            shown.append(Shown(slate, [*found, Distribution("Language model alone", "language-model", base)]))
+        return shown
+
+    async def rank(self, secret: str | None, group_id: str | None, slate: Slate) -> list[tuple[str, float]]:
+        """Responses with their predicted shares, the most preferred first.
+
+        Raises:
+            GPOError: as :meth:`predict`.
+        """
+        shown = await self.predict(secret, [group_id] if group_id else [], [slate])
+        pairs = zip(slate.responses, shown[0].distributions[0].share, strict=True)
+        return sorted(pairs, key=lambda pair: -pair[1])
+
+    async def _tenant(self, secret: str | None, scope: Scope) -> str:
+        """Whose groups a visitor sees."""
+        key = None
+        if self._keys is not None and self.requires_key:
+            key = await asyncio.to_thread(self._keys.find, secret or "")
+            if key is None:
+                raise RefusedError("The API key is not known.")
+            if not key.may(scope):
+                raise RefusedError(f"The API key may not {scope}.")
+        if self._limit.wait(key.key_id if key else PUBLIC):
+            raise Overloaded("too many requests")
+        return key.tenant if key else PUBLIC
+
+    def _of_group(self, group: StoredGroup, slate: Slate, made: SlatePrediction) -> list[Distribution]:
+        """The prediction and, where known, what the group said."""
+        name = group.group_id
+        found = [Distribution(f"{name}, predicted", "predicted", made.share, made.interval)]
+        key = question_key(slate.prompt, slate.responses)
+        real = self.survey.shares(name, slate) if self.survey else None
+        for answer in group.context:
+            if question_key(answer.prompt, answer.responses) == key:
+                real = answer.shares()
+        if real is not None:
+            found.append(Distribution(f"{name}, real", "real", real.tolist()))
+        return found

@@ -1,0 +1,288 @@
+"""Elements of the page: texts, bars, and forms for questions and answers."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from nicegui import ui
+from nicegui.elements.mixins.text_element import TextElement
+from nicegui.events import GenericEventArguments
+
+from gpo_ray.errors import DataError, GPOError
+from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.preferences.dataset import question_key
+from gpo_ray.serving.inference.backend import Overloaded, TooSlow, Unavailable
+from gpo_ray.serving.page.actions import (
+    Distribution,
+    PageActions,
+    Shown,
+    answer_by_choice,
+    answer_by_percent,
+    parse_slate,
+)
+from gpo_ray.serving.page.log import log_failure
+
+OFFERED = 3
+"""Questions of the survey that are chosen at first."""
+MAX_RESPONSES = 100
+"""Responses of the questions that a page has forms for, or that were typed into it: .05 s of the server."""
+REBUILT_EVERY = 1.0
+"""Seconds between two makings of a page's forms, whatever its visitor does meanwhile."""
+MAX_BARS = 400
+"""Bars that are drawn at once, of shares of responses."""
+LABEL = 200
+"""Characters of a question in the list to choose from."""
+KINDS = {
+    "predicted": "predicted, with its 90 % interval where the model gives one",
+    "language-model": "the language model alone",
+    "real": "real, as answered",
+}
+
+
+class Text(TextElement):
+    """An HTML element that may hold a text, which is never read as HTML."""
+
+    def __init__(self, tag: str, text: str = "", **attributes: str) -> None:
+        super().__init__(tag=tag, text=text)
+        self.props.update({k.replace("_", "-"): v for k, v in attributes.items()})
+
+
+def text_input(label: str) -> ui.input:
+    """A labelled line of text."""
+    return ui.input(label).props("outlined")
+
+
+def lines_input(label: str) -> ui.textarea:
+    """A labelled text of several lines."""
+    return ui.textarea(label).props("outlined autogrow")
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+class Submit:
+    """A button, and beneath it what came of pressing it; screen readers read that out.
+
+    Args:
+        label: of the button.
+        action: told to report here; what it raises is reported, too.
+    """
+
+    def __init__(self, label: str, action: Callable[[Submit], Awaitable[None]]) -> None:
+        self._action = action
+        self._button = ui.button(
+            label, on_click=self.run, color=None
+        )  # Quasar's blue has too little contrast
+        self._button.props("no-caps unelevated").classes("gpo-button")
+        self._problem = Text("p", role="alert").classes("gpo-problem")
+        self._status = Text("p", role="status").classes("gpo-status")
+        self._results = Text("div").classes("gpo-results")
+        self._busy = False
+
+    async def run(self) -> None:
+        """Act, unless that is going on already."""
+        if self._busy:
+            return
+        self._busy, problem = True, ""
+        self._problem.text = ""
+        self.say("Working …")
+        try:
+            await self._action(self)
+        except GPOError as e:
+            problem = str(e)
+        except (Overloaded, TooSlow, Unavailable):
+            problem = "The service is busy. Try again in a moment."
+        except Exception as e:  # noqa: BLE001 -- a visitor must not end the page
+            log_failure(e)
+            problem = "Something went wrong in the service; its log says what."
+        self._busy = False
+        if problem and not self._problem.is_deleted:
+            self._results.clear()
+            self.say("")
+            self._problem.text = problem
+
+    def say(self, text: str) -> None:
+        """Report progress or success."""
+        self._status.text = text
+
+    def fresh_results(self) -> Text:
+        """The place for results, emptied."""
+        self._results.clear()
+        return self._results
+
+
+class Choices(ui.select):
+    """A list to choose several of, each once: each is sent back with its label as often as it was named."""
+
+    def _event_args_to_value(self, e: GenericEventArguments) -> Any:
+        if isinstance(e.args, list):
+            e.args = e.args[: len(self._values)]
+        found = super()._event_args_to_value(e)
+        return list(dict.fromkeys(found)) if isinstance(found, list) else found
+
+
+class QuestionPicker:
+    """Questions of the survey to choose from, and a form for more."""
+
+    def __init__(self, actions: PageActions, on_change: Callable[[list[Slate]], None] | None = None) -> None:
+        self._slates = dict(actions.survey.questions) if actions.survey else {}
+        self._typed = 0
+        self._select = Choices(
+            self._labels(),
+            label="Questions",
+            multiple=True,
+            with_input=True,
+            value=list(self._slates)[:OFFERED],
+            on_change=lambda: on_change(self.chosen()) if on_change else None,
+        ).props("outlined use-chips")
+        if actions.survey and actions.survey.left_out:
+            left_out = count(actions.survey.left_out, "question")
+            Text("p", f"{left_out} of the survey cannot be asked: too many or too long responses.")
+        with ui.expansion("Another question", value=not self._slates).classes("gpo-own"):
+            self._prompt = text_input("Your question")
+            self._responses = lines_input("Its responses, one on each line")
+            Submit("Add question", self._add)
+
+    def _labels(self) -> dict[str, str]:
+        return {k: s.prompt[:LABEL] for k, s in self._slates.items()}
+
+    def chosen(self) -> list[Slate]:
+        """The questions chosen now."""
+        return [self._slates[k] for k in self._select.value]
+
+    async def _add(self, submit: Submit) -> None:
+        slate = parse_slate(self._prompt.value, self._responses.value)
+        key = question_key(slate.prompt, slate.responses)
+        if key not in self._slates:
+            if self._typed + len(slate.responses) > MAX_RESPONSES:
+                raise DataError(
+                    f"The questions typed here have {MAX_RESPONSES} responses at most: load the page again, "
+                    "or ask through the API."
+                )
+            self._typed += len(slate.responses)
+        self._slates[key] = slate
+        chosen = list(dict.fromkeys([*self._select.value, key]))
+        self._select.set_options(self._labels(), value=chosen)
+        self._prompt.value = self._responses.value = ""
+        submit.say("Question added.")
+
+
+class AnswerForms:
+    """One form for each question that a new group answers; texts entered stay while others come and go.
+
+    Of as many questions as the page has room for.
+    """
+
+    def __init__(self) -> None:
+        self._forms: dict[str, AnswerForm] = {}
+        self._place = Text("div")
+        self._left_out = Text("p")
+        self._wanted: Sequence[Slate] = ()
+        self._made = -math.inf
+        self._waits = False
+
+    def show(self, slates: Sequence[Slate]) -> None:
+        """Have forms for these questions only; where that was changed a moment ago, in a moment."""
+        self._wanted = slates
+        left = self._made + REBUILT_EVERY - time.monotonic()
+        if left <= 0:
+            self._make()
+        elif not self._waits:
+            self._waits = True
+            with self._place:
+                ui.timer(left, self._make, once=True)
+
+    def _make(self) -> None:
+        self._made, self._waits, slates = time.monotonic(), False, self._wanted
+        sizes = itertools.accumulate(len(s.responses) for s in slates)
+        shown = [s for s, size in zip(slates, sizes, strict=True) if size <= MAX_RESPONSES]
+        left_out = len(slates) - len(shown)
+        self._left_out.text = f"No form for the last {count(left_out, 'question')}." if left_out else ""
+        wanted = {question_key(s.prompt, s.responses): s for s in shown}
+        for key in self._forms.keys() - wanted.keys():
+            self._forms.pop(key).delete()
+        with self._place:
+            self._forms |= {k: AnswerForm(s) for k, s in wanted.items() if k not in self._forms}
+
+    def answers(self) -> list[Answer]:
+        """The answers given; questions left open are left out.
+
+        Raises:
+            DataError: if shares do not sum to 100.
+        """
+        return [a for form in self._forms.values() if (a := form.answer()) is not None]
+
+
+class AnswerForm:
+    """A question to answer by one response or by shares in percent."""
+
+    def __init__(self, slate: Slate) -> None:
+        self._slate = slate
+        self._fieldset = Text("fieldset").classes("gpo-answer")
+        with self._fieldset:
+            Text("legend", slate.prompt)
+            self._by_shares = ui.checkbox("Give the share of each response")
+            self._choice = ui.radio(dict(enumerate(slate.responses)))
+            self._choice.props["aria-label"] = slate.prompt
+            self._choice.bind_visibility_from(self._by_shares, "value", value=False)
+            with Text("div").classes("gpo-shares") as shares:
+                self._percent = [
+                    ui.number(r, min=0, max=100, suffix="%").props("outlined") for r in slate.responses
+                ]
+            shares.bind_visibility_from(self._by_shares, "value")
+
+    def delete(self) -> None:
+        """Take the form off the page."""
+        self._fieldset.delete()
+
+    def answer(self) -> Answer | None:
+        """What was entered, None where the question was left open.
+
+        Raises:
+            DataError: if shares do not sum to 100.
+        """
+        if self._by_shares.value:
+            percent = [p.value for p in self._percent]
+            return answer_by_percent(self._slate, percent) if any(percent) else None
+        return None if self._choice.value is None else answer_by_choice(self._slate, self._choice.value)
+
+
+def draw(shown: Shown) -> None:
+    """A question's distributions, response by response."""
+    with Text("section").classes("gpo-question"):
+        Text("h3", shown.slate.prompt)
+        with Text("dl"):
+            for i, response in enumerate(shown.slate.responses):
+                Text("dt", response)
+                for distribution in shown.distributions:
+                    with Text("dd"):
+                        Text("span", distribution.label).classes("gpo-label")
+                        draw_bar(distribution, i)
+
+
+def draw_legend() -> None:
+    """What the bars' patterns mean; every bar is named in words, too."""
+    with Text("ul", aria_label="Kinds of bars").classes("gpo-legend"):
+        for kind, words in KINDS.items():
+            with Text("li"):
+                Text("span", aria_hidden="true").classes(f"gpo-swatch gpo-{kind}")
+                Text("span", words)
+
+
+def draw_bar(distribution: Distribution, i: int) -> None:
+    """One share as a bar and as a number."""
+    share = distribution.share[i]
+    number = f"{share:.0%}"
+    with Text("span", aria_hidden="true").classes("gpo-track"):
+        Text("span").classes(f"gpo-bar gpo-{distribution.source}").style(f"width:{share:.2%}")
+        if distribution.interval is not None:
+            low, high = distribution.interval[i]
+            Text("span").classes("gpo-interval").style(f"left:{low:.2%};width:{high - low:.2%}")
+            number += f" ({low * 100:.0f}–{high * 100:.0f})"
+    Text("span", number).classes("gpo-number")

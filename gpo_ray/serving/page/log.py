@@ -1,0 +1,121 @@
+"""What the page logs: where something failed and how, never what a visitor sent.
+
+NiceGUI writes to the log what a browser asks it to (its socket's event ``log``), addresses that were asked
+for, and messages of errors, which repeat what was sent; engine.io writes session ids that it does not know.
+Nor does a visitor choose how much is logged: of the lines of a minute there are :data:`LINES` at most, and
+the next one says how many were dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import logging
+import math
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+from nicegui import core
+from socketio.exceptions import SocketIOError  # type: ignore[import-untyped]
+
+from gpo_ray.serving.api.middleware import LOG
+
+LINES = 60
+"""Lines in a minute at most."""
+_LIBRARIES = ("nicegui", "engineio", "engineio.server", "socketio", "socketio.server")
+_FRAMES = 12
+
+
+def log_failure(error: BaseException) -> None:
+    """One line that says where an exception was raised, and of which type it is."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    where = [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
+    _write(logging.ERROR, error=type(error).__name__, where=where)
+
+
+def keep_log_closed() -> None:
+    """Let no visitor of the page choose what is logged in this process; doing so again changes nothing."""
+    for name in _LIBRARIES:
+        library = logging.getLogger(name)
+        library.handlers[:] = [_Places(logging.WARNING)]
+        library.propagate = False
+    handlers = core.sio.handlers["/"]
+    handlers.pop("log", None)
+    for event, handler in handlers.items():
+        handlers[event] = _guarded(_connecting(handler) if event == "connect" else handler)
+
+
+class _Places(logging.Handler):
+    """Writes the place of each record instead of its text."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """As its parent's."""
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            log_failure(error)
+        else:
+            _write(record.levelno, where=[f"{record.pathname}:{record.lineno} {record.funcName}"])
+
+
+class _Minute:
+    """The lines of a minute, and how many more there would have been."""
+
+    def __init__(self) -> None:
+        self._began, self._written, self._dropped = -math.inf, 0, 0
+
+    def room(self) -> int | None:
+        """How many lines were dropped before one that may be written now; None where it may not."""
+        now = time.monotonic()
+        if now >= self._began + 60:
+            self._began, self._written = now, 0
+        if self._written == LINES:
+            self._dropped += 1
+            return None
+        self._written += 1
+        dropped, self._dropped = self._dropped, 0
+        return dropped
+
+
+_MINUTE = _Minute()
+
+
+def _write(level: int, **fields: object) -> None:
+    dropped = _MINUTE.room()
+    if dropped is not None:
+        fields |= {"dropped": dropped} if dropped else {}
+        LOG.log(level, "%s", json.dumps({"event": "page", **fields}))
+
+
+def _connecting(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler of a connection that begins, which a visitor can also send as an event of any content."""
+    if getattr(handler, "guarded", False):
+        return handler
+
+    async def connect(sid: str, data: object, *more: object) -> Any:
+        return data is core.sio.get_environ(sid) and await handler(sid, data, *more)
+
+    return connect
+
+
+def _guarded(handler: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    """A handler of an event of the page's socket whose errors are ours to log."""
+    if getattr(handler, "guarded", False):
+        return handler
+
+    @wraps(handler)
+    async def guarded(*arguments: Any) -> Any:
+        try:
+            made = handler(*arguments)
+            return await made if inspect.isawaitable(made) else made
+        except (asyncio.CancelledError, SocketIOError):
+            raise  # of the latter, a connection that is refused is one
+        except Exception as e:  # noqa: BLE001 -- what was sent may be anything
+            log_failure(e)
+            return False
+
+    guarded.guarded = True  # type: ignore[attr-defined]
+    return guarded

@@ -1,0 +1,117 @@
+"""How much of the service the page's visitors may take: anybody who reaches the port is one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from http import HTTPStatus
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gpo_ray.serving.api.access import RateLimit
+from gpo_ray.serving.api.problems import route_path
+from gpo_ray.serving.settings import Limits
+
+OPENING_COST = 20
+"""Requests that one for the page itself counts as: the service keeps what the visitor sees."""
+ADDRESSES = 4
+"""Client addresses that may each ask as much as they may before any of them takes another's share."""
+SENDING = 20
+"""Messages, or kilobytes of them, that an open page may send for each request that it may make: what is typed
+is sent again with each letter."""
+MESSAGE = 65_536
+"""Characters of a message that a page sends, at most."""
+JOIN, UNUSUAL = "40", ("41", "45", "46")
+"""How messages of Socket.IO begin that join the page, which sends all that it missed again; and those that
+leave it, or hold bytes that come in further messages, which no page's script sends."""
+TRY_AGAIN = 1013
+"""Websocket's code for a server that has too much to do."""
+
+
+class Places:
+    """ASGI middleware around the page: bounds its connections and requests, in all and of each address.
+
+    Args:
+        app: the page.
+        limits: of these those of the page count.
+    """
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app, self._limits = app, limits
+        self._taken: Counter[str] = Counter()
+        each = limits.page_requests_per_minute
+        self._each, self._all = RateLimit(each), RateLimit(ADDRESSES * each)
+        self._sent, self._sent_by_all = RateLimit(SENDING * each), RateLimit(SENDING * ADDRESSES * each)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or say that it is too much."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        address = scope["client"][0] if scope.get("client") else "unknown"
+        if not self._may_ask(address, route_path(scope)):
+            await _refuse(scope, receive, send)
+        elif scope["type"] == "websocket" or "/_nicegui_ws/" in scope["path"]:  # which may poll instead
+            await self._connect(address, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _may_ask(self, address: str, path: str) -> bool:
+        cost = OPENING_COST if path in ("", "/") else 1
+        return not (self._each.wait(address, cost) or self._all.wait("all", cost))
+
+    def _may_send(self, address: str, message: Message) -> bool:
+        cost = 1 + (len(message.get("text") or "") + len(message.get("bytes") or b"")) // 1000
+        return not (self._sent.wait(address, cost) or self._sent_by_all.wait("all", cost))
+
+    async def _connect(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
+        limits = self._limits
+        if self._taken.total() >= limits.page_sockets or self._taken[address] >= limits.page_sockets_each:
+            await _refuse(scope, receive, send)
+            return
+        self._taken[address] += 1
+        cut, joined = False, 0
+
+        async def receive_bounded() -> Message:
+            """What the page sends, until it is too much: what waits to be read takes memory here."""
+            nonlocal cut, joined
+            message = await receive()
+            if message["type"] != "websocket.receive":
+                return message
+            text = str(message.get("text") or "")
+            joined += text.startswith(JOIN)
+            if joined > 1 or not _is_plain(message, text) or not self._may_send(address, message):
+                cut = True
+                await send({"type": "websocket.close", "code": TRY_AGAIN})
+                return {"type": "websocket.disconnect", "code": TRY_AGAIN}
+            return message
+
+        async def send_unless_cut(message: Message) -> None:
+            if not cut:
+                await send(message)
+
+        try:
+            if not self._may_send(address, {}):
+                await _refuse(scope, receive, send)
+            else:
+                await self._app(scope, receive_bounded, send_unless_cut)
+        finally:
+            self._taken[address] -= 1
+            if not self._taken[address]:
+                del self._taken[address]
+
+
+def _is_plain(message: Message, text: str) -> bool:
+    """Whether a page's script sends such a message: no bytes, and nothing that leaves or comes in pieces."""
+    return message.get("bytes") is None and len(text) <= MESSAGE and not text.startswith(UNUSUAL)
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": TRY_AGAIN})
+        return
+    response = PlainTextResponse(
+        "Too many requests; try again in a minute.", HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": "60"}
+    )
+    await response(scope, receive, send)

@@ -1,0 +1,1 @@
+"""Groups and API keys, in a database."""

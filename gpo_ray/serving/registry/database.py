@@ -1,0 +1,268 @@
+"""The service's database: one SQLite file, or PostgreSQL for several replicas and nodes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    exc,
+    false,
+    func,
+    make_url,
+    select,
+    text,
+)
+
+from gpo_ray.errors import ConfigError, GPOError
+from gpo_ray.serving.registry.tables import VERSION_TABLE, groups
+
+BUSY_SECONDS = 30
+"""How long one writer of an SQLite file waits for another."""
+FORGET_SECONDS = 5
+"""How long a deletion waits for readers, until nothing of what was deleted is in the files of SQLite."""
+_REWRITTEN = 1  # user_version of a file in which nothing is left of what earlier versions deleted
+MIGRATION_LOCK = 0x67706F  # an advisory lock belongs to a database, so the number need only be ours there
+POSTGRES_DEFAULTS: dict[str, Any] = {
+    "application_name": "gpo",
+    "client_encoding": "utf8",
+    "connect_timeout": 5,
+    # a server that vanished without a word: milliseconds until a statement fails
+    "tcp_user_timeout": 10_000,
+}
+
+
+class RegistryUnavailable(GPOError):  # noqa: N818
+    """The database does not answer now; the same request may succeed later."""
+
+
+def open_database(url: str) -> Engine:
+    """Connect to a database and bring its tables up to date; several processes may do so at once.
+
+    A committed transaction outlives ``kill -9`` and a loss of power (on PostgreSQL, unless its
+    ``synchronous_commit`` is off). The files of SQLite can be read by their owner only.
+
+    Args:
+        url: SQLAlchemy URL, ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/DATABASE``.
+
+    Raises:
+        ConfigError: if the URL is malformed or of another kind of database, the server does not answer
+            or refuses, the file cannot be written, or a newer version of gpo-ray made the tables.
+    """
+    parsed = _parse(url)
+    place = _place(parsed)
+    with _explained(place):
+        engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgres(parsed)
+        try:
+            with engine.connect() as connection:
+                _check(connection, place)
+            with engine.begin() as connection:
+                _migrate(connection, place)
+            if parsed.get_backend_name() == "sqlite":
+                _rewrite(engine)
+                forget_deleted(engine)  # of a process that was killed before it did
+        except BaseException:
+            engine.dispose()
+            raise
+    return engine
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """A transaction, committed at the end of the block and rolled back by an exception.
+
+    Raises:
+        RegistryUnavailable: if the database cannot be reached or is too busy.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError) as e:
+        raise RegistryUnavailable("the database of groups and keys does not answer; try again later") from e
+
+
+def forget_deleted(engine: Engine) -> None:
+    """Leave nothing of what was deleted or replaced in the files of SQLite.
+
+    Deleted bytes are overwritten in the database; here what the write-ahead log still has of them goes. A
+    reader that does not finish within ``FORGET_SECONDS`` leaves that to the next deletion.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with suppress(exc.OperationalError), single_statements(engine).connect() as connection:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={1000 * FORGET_SECONDS}")
+        try:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={1000 * BUSY_SECONDS}")
+
+
+def single_statements(engine: Engine) -> Engine:
+    """The same connections without BEGIN and COMMIT around: for reads of one statement."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def _explained(place: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as e:
+        raise ConfigError(f"{place}: {e}; install it with: pip install 'gpo-ray[serve]'") from e
+    except exc.DBAPIError as e:
+        reason = next(iter(str(e.orig).splitlines()), type(e.orig).__name__)
+        raise ConfigError(f"{place}: {reason}") from e
+    except (exc.SQLAlchemyError, TypeError, ValueError) as e:  # drivers refuse unfit parts of a URL so
+        raise ConfigError(f"{place}: {e}") from e
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (exc.SQLAlchemyError, ValueError):  # whose messages may hold a part of the password
+        raise ConfigError(
+            "database URL: cannot be parsed; expected sqlite:///FILE or "
+            "postgresql://USER:PASSWORD@HOST/DATABASE"
+        ) from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise ConfigError(f"database URL: {parsed.drivername!r} is not one of sqlite, postgresql")
+    return parsed
+
+
+def _place(url: URL) -> str:
+    """The database in words, without credentials (which may also be in the URL's query)."""
+    if url.get_backend_name() == "sqlite":
+        return f"database {url.database or ':memory:'}"
+    return f"database {url.database} on {url.host or url.query.get('host', 'localhost')}:{url.port or 5432}"
+
+
+def _sqlite(url: URL) -> Engine:
+    patience = _unless_given({"timeout": BUSY_SECONDS}, url)
+    if (file := _file(url)) is not None:
+        _keep_private(file, _place(url))
+    engine = create_engine(url, connect_args=patience, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # a transaction that reads first and becomes a writer later could not wait for another writer
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _file(url: URL) -> Path | None:
+    """The file of a database, if it is one that may be written."""
+    name = url.database or ""
+    if name.startswith("file:"):  # SQLite's own kind of URI
+        written = url.query.get("mode", "rwc") == "rwc" and url.query.get("vfs") is None
+        name = unquote(urlsplit(name).path) if written else ""
+    return None if name in ("", ":memory:") or "\0" in name else Path(name)
+
+
+def _keep_private(file: Path, place: str) -> None:
+    """Let only the owner read the database, from its first byte on; SQLite makes its other files alike.
+
+    Files that are there are not opened here: closing one again would drop SQLite's locks on it.
+    """
+    with suppress(OSError):  # there already, or what SQLite itself will say
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    for part in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal"))):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            mode = part.stat().st_mode
+            if stat.S_ISDIR(mode) or not mode & 0o077:
+                continue
+            if not stat.S_ISREG(mode):
+                raise ConfigError(f"{place}: {part} is no regular file")
+            with suppress(PermissionError):  # another's: looked at below
+                part.chmod(0o600)
+            if part.stat().st_mode & 0o077:
+                raise ConfigError(
+                    f"{place}: others may read {part}, and its mode cannot be changed to 600 here"
+                )
+
+
+def _rewrite(engine: Engine) -> None:
+    """Once for each file: what was deleted before deletions overwrote anything goes."""
+    with suppress(exc.OperationalError), single_statements(engine).connect() as connection:  # busy: next time
+        if connection.exec_driver_sql("PRAGMA user_version").scalar() == 0:
+            connection.exec_driver_sql("VACUUM")
+            connection.exec_driver_sql(f"PRAGMA user_version={_REWRITTEN}")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+
+
+def _postgres(url: URL) -> Engine:
+    return create_engine(
+        url,
+        connect_args=_unless_given(POSTGRES_DEFAULTS, url),
+        hide_parameters=True,
+        isolation_level="READ COMMITTED",
+        pool_pre_ping=True,
+        pool_size=5,
+        max_overflow=5,
+        pool_timeout=5,
+    )
+
+
+def _unless_given(defaults: dict[str, Any], url: URL) -> dict[str, Any]:
+    return {k: v for k, v in defaults.items() if k not in url.query}
+
+
+def _check(connection: Connection, place: str) -> None:
+    if connection.dialect.name == "sqlite":
+        if _write_ahead(connection) != "wal":
+            raise ConfigError(f"{place}: is no file on a local disk; groups there would not last")
+    elif (encoding := connection.scalar(text("SHOW server_encoding"))) != "UTF8":
+        raise ConfigError(f"{place}: its encoding is {encoding}; create it with ENCODING 'UTF8'")
+
+
+def _write_ahead(connection: Connection) -> Any:
+    """Readers and a writer at once; the file remembers it."""
+    connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar()
+        except exc.OperationalError as e:
+            # SQLite does not wait here by itself when another process makes the same change
+            if "locked" not in str(e.orig) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+def _migrate(connection: Connection, place: str) -> None:
+    """All steps in the one transaction of ``connection``, which no two processes are in at once."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", "gpo_ray.serving.registry:migrations")
+    known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
+    at = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
+    if not known.issuperset(at):
+        raise ConfigError(f"{place}: a newer version of gpo-ray made its tables; upgrade this one")
+    command.upgrade(config, "head")
+    # deletes nothing, but fails here and now where writing is not allowed
+    connection.execute(delete(groups).where(false()))

@@ -1,0 +1,280 @@
+"""Registered groups: what each tenant's groups answered, kept in the database."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gpo_ray.errors import DataError, GPOError, UnknownGroupError
+from gpo_ray.model.texts import Answer
+from gpo_ray.serving.registry.database import forget_deleted, single_statements, transaction
+from gpo_ray.serving.registry.tables import groups
+
+LONGEST_NAME = 200
+CONTEXT = TypeAdapter(tuple[Answer, ...])
+_LIVE = groups.c.context.is_not(None)
+INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class VersionConflict(GPOError):  # noqa: N818
+    """The group is not the one that the caller has seen; read it again, then decide."""
+
+
+@dataclass(frozen=True)
+class StoredGroup:
+    """A registered group."""
+
+    group_id: str
+    version: int
+    """From 1, one more with each change; never given twice, not even after a deletion."""
+    etag: str
+    """The version and a hash of the content."""
+    description: str
+    context: tuple[Answer, ...]
+    created_at: datetime
+    """Aware, UTC."""
+    updated_at: datetime
+    """Aware, UTC: of the last change of the content."""
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """A registered group without its answers."""
+
+    group_id: str
+    version: int
+    etag: str
+    description: str
+    answers: int
+    """Number of answers in the context."""
+    created_at: datetime
+    updated_at: datetime
+
+
+class Registry:
+    """Groups in a database, each seen by its tenant only; any number of processes may share it.
+
+    Every method is one transaction, and every change is durable when it returns. All of them raise
+    :class:`RegistryUnavailable` while the database does not answer, and :class:`DataError` for a text
+    that not every database can store.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reader = single_statements(engine)
+
+    def put(
+        self,
+        tenant: str,
+        group_id: str,
+        description: str,
+        context: tuple[Answer, ...],
+        expected_version: int | str | None = None,
+        must_be_new: bool = False,
+    ) -> tuple[StoredGroup, bool]:
+        """Register a group, or replace what is registered; the same content again changes nothing.
+
+        Args:
+            tenant: whose group it is.
+            group_id: 1 to 200 characters.
+            description: free text.
+            context: the group's answers.
+            expected_version: version or etag that is to be replaced; nothing else will be.
+            must_be_new: refuse if there is such a group, whatever its content.
+
+        Returns:
+            The group as stored, and whether it is new.
+
+        Raises:
+            VersionConflict: if there is another version than expected, or none.
+            DataError: if the id is too long or empty, or a text holds NUL or half a surrogate pair.
+        """
+        key = _key(tenant, group_id)
+        content = _serialise(description, context)
+        now = datetime.now(UTC)
+        with transaction(self._engine) as connection:
+            _reserve(connection, tenant, group_id, now)
+            row = _lock(connection, key)
+            exists = row.context is not None
+            if exists and must_be_new:
+                raise VersionConflict(f"group {group_id!r} exists already")
+            if expected_version is not None:
+                _expect(row if exists else None, group_id, expected_version)
+            if exists and (row.description, row.context) == (description, content):
+                return _stored(row), False
+            version = row.version + 1
+            values = {
+                "version": version,
+                "etag": _etag(version, description, content),
+                "description": description,
+                "created_at": row.created_at if exists else now,
+                "updated_at": now,
+            }
+            connection.execute(
+                update(groups).where(key).values(**values, context=content, answers=len(context))
+            )
+        if exists:
+            forget_deleted(self._engine)
+        return StoredGroup(group_id=group_id, context=context, **values), not exists
+
+    def get(self, tenant: str, group_id: str) -> StoredGroup:
+        """A registered group.
+
+        Raises:
+            UnknownGroupError: if the tenant has no such group.
+        """
+        with transaction(self._reader) as connection:
+            row = connection.execute(select(groups).where(_key(tenant, group_id), _LIVE)).one_or_none()
+        if row is None:
+            raise _unknown(group_id)
+        return _stored(row)
+
+    def version(self, tenant: str, group_id: str) -> str | None:
+        """The etag of a group as it is now, None if the tenant has no such group; cheap."""
+        with transaction(self._reader) as connection:
+            return connection.scalar(select(groups.c.etag).where(_key(tenant, group_id), _LIVE))
+
+    def versions(self, wanted: Sequence[tuple[str, str]]) -> list[str | None]:
+        """The etags of several groups, each given as tenant and id, in one statement; see :meth:`version`.
+
+        Raises:
+            DataError: if the name of one cannot be one.
+        """
+        for tenant, group_id in wanted:
+            _key(tenant, group_id)
+        if len(wanted) == 1:  # as most are
+            return [self.version(*wanted[0])]
+        names = (groups.c.tenant, groups.c.group_id)
+        some = select(*names, groups.c.etag).where(tuple_(*names).in_(sorted(set(wanted))), _LIVE)
+        with transaction(self._reader) as connection:
+            found = {(tenant, group_id): etag for tenant, group_id, etag in connection.execute(some)}
+        return [found.get(each) for each in wanted]
+
+    def delete(self, tenant: str, group_id: str, expected_version: int | str | None = None) -> None:
+        """Forget a group's description and answers; of its id, the last version is kept.
+
+        Args:
+            tenant: whose group it is.
+            group_id: the group.
+            expected_version: version or etag that is to be deleted; nothing else will be.
+
+        Raises:
+            UnknownGroupError: if the tenant has no such group.
+            VersionConflict: if there is another version than expected.
+        """
+        key = _key(tenant, group_id)
+        with transaction(self._engine) as connection:
+            row = _lock(connection, key)
+            if row is None or row.context is None:
+                raise _unknown(group_id)
+            if expected_version is not None:
+                _expect(row, group_id, expected_version)
+            connection.execute(
+                update(groups).where(key).values(description="", context=None, etag="", answers=0)
+            )
+        forget_deleted(self._engine)
+
+    def tenants(self) -> dict[str, int]:
+        """How many groups each tenant has, of those that have any."""
+        found = select(groups.c.tenant, func.count()).where(_LIVE).group_by(groups.c.tenant)
+        with transaction(self._reader) as connection:
+            return {row.tenant: row[1] for row in connection.execute(found.order_by(groups.c.tenant))}
+
+    def list(self, tenant: str, after: str | None = None, limit: int = 100) -> tuple[GroupSummary, ...]:
+        """Some of a tenant's groups, in the order of their ids.
+
+        Args:
+            tenant: whose groups.
+            after: the last id of the page before; None for the first page.
+            limit: groups at most, at least 1.
+
+        Raises:
+            ValueError: if the limit is less than 1.
+        """
+        if limit < 1:
+            raise ValueError(f"limit {limit} is less than 1")
+        _check_name(tenant, "tenant")
+        columns = (c for c in groups.c if c.name not in ("tenant", "context"))
+        page = select(*columns).where(groups.c.tenant == tenant, _LIVE)
+        if after is not None:
+            _check_name(after, "group id")
+            page = page.where(groups.c.group_id > after)
+        with transaction(self._reader) as connection:
+            rows = connection.execute(page.order_by(groups.c.group_id).limit(limit)).all()
+        return tuple(GroupSummary(**row._mapping) for row in rows)
+
+
+def _check_text(text: str, what: str) -> None:
+    """Refuse what PostgreSQL, or UTF-8, cannot store."""
+    if "\0" in text:
+        raise DataError(f"{what}: holds a NUL character, which cannot be stored")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise DataError(f"{what}: holds half a surrogate pair, which is no character")
+
+
+def _check_name(name: str, what: str) -> None:
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise DataError(f"{what}: has {len(name)} characters, not 1 to {LONGEST_NAME}")
+    _check_text(name, what)
+
+
+def _key(tenant: str, group_id: str) -> ColumnElement[bool]:
+    _check_name(tenant, "tenant")
+    _check_name(group_id, "group id")
+    return and_(groups.c.tenant == tenant, groups.c.group_id == group_id)
+
+
+def _serialise(description: str, context: tuple[Answer, ...]) -> str:
+    _check_text(description, "description")
+    for i, answer in enumerate(context):
+        for text in (answer.prompt, *answer.responses):
+            _check_text(text, f"context: item {i}")
+    answers = [a.model_dump(mode="json", exclude_none=True) for a in context]
+    return json.dumps(answers, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _etag(version: int, description: str, content: str) -> str:
+    digest = hashlib.sha256(json.dumps([description, content]).encode()).hexdigest()
+    return f"{version}-{digest[:16]}"
+
+
+def _reserve(connection: Connection, tenant: str, group_id: str, now: datetime) -> None:
+    """Make sure that there is a row to lock, so that two who create a group at once meet there."""
+    row = {"tenant": tenant, "group_id": group_id, "version": 0, "etag": "", "answers": 0}
+    row |= {"created_at": now, "updated_at": now, "description": ""}
+    connection.execute(INSERT[connection.dialect.name](groups).values(row).on_conflict_do_nothing())
+
+
+def _lock(connection: Connection, key: ColumnElement[bool]) -> Any:
+    return connection.execute(select(groups).where(key).with_for_update()).one_or_none()
+
+
+def _expect(row: Row[Any] | None, group_id: str, expected: int | str) -> None:
+    if row is None:
+        raise VersionConflict(f"group {group_id!r} does not exist, so not in version {expected}")
+    if expected not in (row.version, row.etag):
+        raise VersionConflict(f"group {group_id!r} is in version {row.version}, not {expected}")
+
+
+def _unknown(group_id: str) -> UnknownGroupError:
+    return UnknownGroupError(f"group {group_id!r} is not registered")
+
+
+def _stored(row: Row[Any]) -> StoredGroup:
+    return StoredGroup(
+        group_id=row.group_id,
+        version=row.version,
+        etag=row.etag,
+        description=row.description,
+        context=CONTEXT.validate_json(row.context),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
