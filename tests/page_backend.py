@@ -16,7 +16,7 @@ from gpo_ray.model.bundle import BundleConfig, read_bundle, write_bundle
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question, question_key
 from gpo_ray.prior.calibration import fit_prior
-from gpo_ray.prior.group_prior import KeyedGroupPrior
+from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.serving.inference.backend import Predicted, Readiness, SlatePrediction
 
 PROMPTS = {

@@ -21,7 +21,7 @@ from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, write_bundle
 from gpo_ray.prior.calibration import fit_prior
-from gpo_ray.prior.group_prior import KeyedGroupPrior
+from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.serving.api.http import create_api
 from gpo_ray.serving.inference.backend import Readiness
 from gpo_ray.serving.registry.database import open_database

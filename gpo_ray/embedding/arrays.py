@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gpo_ray.embedding.features import FeatureBlock
 from gpo_ray.embedding.store import Embeddings, EmbeddingStore
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.large import SortedAnswers
@@ -58,7 +59,7 @@ class PreferenceArrays:
     question_ids: tuple[str, ...]
     answered: ByGroup[Ints]
     shares: ByGroup[NDArray[np.float64]]
-    published: int | None = None
+    published: FeatureBlock | None = None
     """As in :attr:`~gpo_ray.embedding.store.Embeddings.published`."""
 
     @classmethod
@@ -96,6 +97,10 @@ class PreferenceArrays:
             shares=shares,
             published=embeddings.published,
         )
+
+    def of_block(self, block: FeatureBlock) -> PreferenceArrays:
+        """The same with one block of the features alone."""
+        return replace(self, x=block.of(self.x), published=None)
 
     def group_numbers(self, ids: Sequence[str]) -> list[int]:
         """Numbers of groups by id."""

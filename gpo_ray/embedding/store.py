@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gpo_ray.embedding.encoder import POOLINGS, EncodedQuestion, needs_readings
+from gpo_ray.embedding.features import PUBLISHED, FeatureBlock
 from gpo_ray.embedding.template import READINGS, TEMPLATE
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
@@ -62,13 +63,13 @@ class Embeddings:
         return int(self.vectors.shape[1])
 
     @property
-    def published(self) -> int | None:
-        """Columns, the first ones, that were read from the published prompt; None if all or none were."""
+    def published(self) -> FeatureBlock | None:
+        """The block that was read from the published prompt; None if all columns or none were."""
         parts = self.pooling.split("+")
         plain = [not needs_readings(part) for part in parts]
         if all(plain) or not any(plain):
             return None
-        return self.width // len(parts) * plain.index(False)
+        return FeatureBlock(PUBLISHED, 0, self.width // len(parts) * plain.index(False))
 
 
 @dataclass(frozen=True)

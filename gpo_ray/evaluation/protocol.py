@@ -21,8 +21,8 @@ from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.metrics import accuracy
 from gpo_ray.preferences.slates import Ints
 from gpo_ray.preferences.splits import Split
+from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.calibration import fit_prior
-from gpo_ray.prior.posterior import PriorAtQuestions
 
 MODELS = ("gpo", "gpo-robust", "paper")
 """Methods that are meta-trained; each is the preset of its name, with the objective after the dash."""

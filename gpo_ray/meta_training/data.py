@@ -12,8 +12,8 @@ from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.model.episodes import Prior, task_prior
 from gpo_ray.preferences.slates import Ints
 from gpo_ray.preferences.splits import Split
+from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.calibration import fit_prior
-from gpo_ray.prior.posterior import PriorAtQuestions
 
 
 @dataclass(frozen=True)

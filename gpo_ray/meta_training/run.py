@@ -26,7 +26,7 @@ from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.large import SortedAnswers, contents_id
 from gpo_ray.preferences.splits import Split
 from gpo_ray.prior.calibration import collect_prior
-from gpo_ray.prior.group_prior import KeyedGroupPrior
+from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.runtime.ray_session import joined, ray_session
 from gpo_ray.runtime.storage import MANIFEST, Folder
 

@@ -14,13 +14,12 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import safetensors
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -28,11 +27,9 @@ from torch import Tensor
 from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
 from gpo_ray.model.transformer import GPOTransformer
-from gpo_ray.preferences.slates import Floats
 from gpo_ray.prior.calibration import MAX_GROUPS
-from gpo_ray.prior.group_prior import GroupPrior, KeyedGroupPrior, precision
-from gpo_ray.prior.response_model import COUNT, NominalResponseModel
-from gpo_ray.prior.scales import PriorScales
+from gpo_ray.prior.keyed import KeyedGroupPrior, PriorState, Size
+from gpo_ray.prior.response_model import COUNT
 from gpo_ray.runtime.memory_left import memory_left
 from gpo_ray.runtime.storage import MANIFEST, Folder
 
@@ -43,8 +40,6 @@ MAX_FILES = 16
 MAX_BYTES = {CONFIG: 1_000_000, PROVENANCE: 128_000_000, MEMORY_QUESTIONS: 64_000_000}
 HEADER = 1_000_000
 """Bytes of a file of tensors that are no tensors, at most."""
-
-Size = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class BundleConfig(BaseModel):
@@ -66,15 +61,6 @@ class BundleConfig(BaseModel):
     """The transformer."""
 
 
-class _CrossSurvey(BaseModel):
-    """Of the prior for a context of another survey."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    columns: Size
-    scales: PriorScales
-
-
 _SCALES_1 = {
     "semantic": "outputscale",
     "new_noise": "unseen_noise",
@@ -84,16 +70,6 @@ _SCALES_1 = {
     "stretch": "group_scale",
 }
 """Names of hyperparameters in bundles of format 1, and what they are called now."""
-
-
-class _PriorQuestions(BaseModel):
-    """Contents of ``memory.json``: number of responses by question key, in the order of the shares."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sizes: dict[str, Size] = Field(min_length=1)
-    scales: PriorScales
-    cross_survey: _CrossSurvey | None = None
 
 
 @dataclass(frozen=True)
@@ -199,26 +175,10 @@ def _content_id(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:12]
 
 
-def _prior_files(known: KeyedGroupPrior) -> dict[str, bytes]:
-    prior = known.prior
-    tensors = {"shares": torch.from_numpy(prior.shares).float(), "x": torch.from_numpy(prior.x)}
-    if prior.expected is not None:
-        tensors["expected"] = torch.from_numpy(prior.expected).float()
-    if prior.traits is not None:
-        tensors["trait_loading"] = torch.from_numpy(prior.traits.loading).float()
-        tensors["trait_base"] = torch.from_numpy(prior.traits.base).float()
-    if prior.cross_survey is not None and prior.cross_survey.expected is not None:
-        tensors["expected_cross_survey"] = torch.from_numpy(prior.cross_survey.expected).float()
-    order = sorted(known.number, key=lambda key: known.number[key])
-    values = {
-        "sizes": {key: int(prior.sizes[known.number[key]]) for key in order},
-        "scales": asdict(prior.scales),
-    }
-    if prior.cross_survey is not None:
-        scales, columns = asdict(prior.cross_survey.scales), prior.cross_survey.x.shape[1]
-        values["cross_survey"] = {"columns": columns, "scales": scales}
+def _prior_files(prior: KeyedGroupPrior) -> dict[str, bytes]:
+    values, arrays = prior.to_state()
     return {
-        MEMORY: save_tensors({k: v.contiguous() for k, v in tensors.items()}),
+        MEMORY: save_tensors({name: torch.from_numpy(a) for name, a in arrays.items()}),
         MEMORY_QUESTIONS: json.dumps(values).encode(),
     }
 
@@ -227,43 +187,18 @@ def _read_prior(folder: Folder, manifest: dict[str, Any], width: int) -> KeyedGr
     raw = folder.read_json(MEMORY_QUESTIONS, manifest, MAX_BYTES[MEMORY_QUESTIONS])
     if manifest["format"] == 1:
         raw = _renamed(raw)
-    values = parse(_PriorQuestions, raw, folder.where(MEMORY_QUESTIONS))
-    sizes = np.asarray(list(values.sizes.values()), np.int64)
-    most = 8 * int(sizes.sum()) * (width + MAX_GROUPS + COUNT + 3) + HEADER
+    state = parse(PriorState, raw, folder.where(MEMORY_QUESTIONS))
+    most = 8 * sum(state.sizes.values()) * (width + MAX_GROUPS + COUNT + 3) + HEADER
     tensors = load_tensors(folder.read_checked(MEMORY, manifest, most))
     if manifest["format"] == 1:
         tensors = {f"{k[:9]}cross_survey" if k[:9] == "expected_" else k: t for k, t in tensors.items()}
-    shapes = {name: tuple(t.shape) for name, t in tensors.items()}
-    groups, rows = max([1, *shapes.get("shares", ())[:1]]), int(sizes.sum())
-    wanted: dict[str, tuple[int, ...]] = {"shares": (groups, rows), "x": (rows, width)}
-    if values.scales.traits:
-        wanted |= {"trait_loading": (rows, COUNT), "trait_base": (rows,)}
-    for name in ("expected", *(["expected_cross_survey"] if values.cross_survey else [])):
-        if name in shapes:
-            wanted[name] = (rows,)
-    if shapes != wanted or (values.cross_survey and values.cross_survey.columns > width):
-        raise BundleError(f"{folder.where(MEMORY)}: shapes {shapes} do not fit {MEMORY_QUESTIONS}")
-    _check_numbers(folder, tensors)
-    shares: Floats = np.asfortranarray(tensors["shares"].numpy(), precision(groups))
-    if np.isnan(shares).all(0).any():
-        raise BundleError(f"{folder.where(MEMORY)}: holds a question that nobody answered")
-    number = {key: i for i, key in enumerate(values.sizes)}
-    expected, expected_cross_survey = (
-        tensors[name].double().numpy() if name in tensors else None
-        for name in ("expected", "expected_cross_survey")
-    )
-    traits = None
-    if values.scales.traits:
-        loading, base = (tensors[name].double().numpy() for name in ("trait_loading", "trait_base"))
-        traits = NominalResponseModel(loading, base, sizes)
-    x, cross_survey = tensors["x"].numpy(), None
-    if values.cross_survey is not None:
-        columns, scales = x[:, : values.cross_survey.columns], values.cross_survey.scales
-        cross_survey = GroupPrior(shares, columns, sizes, expected_cross_survey, scales=scales)
-    prior = GroupPrior(
-        shares, x, sizes, expected, scales=values.scales, traits=traits, cross_survey=cross_survey
-    )
-    return KeyedGroupPrior(prior, number)
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.float32:
+            raise BundleError(f"{folder.where(MEMORY)}: {name} holds {tensor.dtype}, expected torch.float32")
+    try:
+        return KeyedGroupPrior.from_state(state, {name: t.numpy() for name, t in tensors.items()}, width)
+    except ValueError as e:
+        raise BundleError(f"{folder.where(MEMORY)} with {MEMORY_QUESTIONS}: {e}") from e
 
 
 def _renamed(values: Any) -> Any:
@@ -284,20 +219,6 @@ def _scales_renamed(values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(scales, dict):
         return values
     return values | {"scales": {_SCALES_1.get(k, k): v for k, v in scales.items()}}
-
-
-def _check_numbers(folder: Folder, tensors: dict[str, Tensor]) -> None:
-    """Shares are shares, or NaN where nobody answered; everything else is finite."""
-    for name, tensor in tensors.items():
-        if tensor.dtype != torch.float32:
-            raise BundleError(f"{folder.where(MEMORY)}: {name} holds {tensor.dtype}, expected torch.float32")
-        values = tensor.numpy()
-        if name == "shares":
-            fit = not ((values < -1e-6) | (values > 1 + 1e-6)).any()
-        else:
-            fit = bool(np.isfinite(values).all())
-        if not fit:
-            raise BundleError(f"{folder.where(MEMORY)}: {name} holds numbers that cannot be {name}")
 
 
 def fold_standardization(weights: dict[str, Tensor], mean: Tensor, scale: Tensor) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from gpo_ray.config import EpisodeConfig
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.model.transformer import Points
 from gpo_ray.preferences.slates import Array, Ints
-from gpo_ray.prior.posterior import PriorAtQuestions
+from gpo_ray.prior.at_questions import PriorAtQuestions
 
 
 @dataclass(frozen=True)

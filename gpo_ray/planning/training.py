@@ -12,8 +12,16 @@ from gpo_ray.embedding.encoder import needs_readings
 from gpo_ray.planning.hardware import GIB
 from gpo_ray.planning.workload import Workload
 from gpo_ray.preferences.large import LARGE
-from gpo_ray.prior.calibration import MAX_GROUPS, TARGETS, TRIALS
-from gpo_ray.prior.group_prior import MANY, MAX_RESPONSES, precision
+from gpo_ray.prior.calibration import (
+    MAX_GROUPS,
+    MORE_TRIALS,
+    MORE_TRIALS_GROUPS,
+    TARGETS,
+    TRAIT_GROUPS,
+    TRIALS,
+)
+from gpo_ray.prior.extrapolation import SOLVED_BY_GROUP_BELOW
+from gpo_ray.prior.group_prior import MAX_RESPONSES, precision
 from gpo_ray.prior.response_model import MAX_PEOPLE
 
 PRIOR_SECONDS = 4e-9
@@ -154,7 +162,7 @@ class Training:
         """Two factorisations, kernels and estimates for each of five folds that leave a fifth out."""
         r = float(self.responses)
         m = min(0.8 * r, MAX_RESPONSES)
-        solved = groups if groups < MANY else min(groups, r / 5)
+        solved = groups if groups < SOLVED_BY_GROUP_BELOW else min(groups, r / 5)
         deviations = 20 * m**2 * solved + m * r * groups
         return 3.6 * m**3 + m**2 * r / 2 + 2 * m * (r + 5 * m) * width + deviations
 
@@ -162,11 +170,11 @@ class Training:
         """Of fitting the prior and of using it."""
         fit = 0.0
         for groups, width in self.fits:
-            trials = 12 * 4 * TRIALS if groups >= MANY else 8 * TRIALS
+            trials = 12 * MORE_TRIALS if groups >= MORE_TRIALS_GROUPS else 8 * TRIALS
             target = min(self.left, TARGETS * self.slate)
             tried = self._task(rate, groups, self.checked, target)
             fit += self.prior_flops(groups, width) / rate + trials * tried
-            if groups >= MANY:
+            if groups >= TRAIT_GROUPS:
                 fit += min(groups, MAX_PEOPLE) * self.answered * self.slate * TRAIT_SECONDS
         step = self._task(rate, self.remembered, self.context, self.target)
         check = self._task(rate, self.remembered, self.checked, self.left)

@@ -14,10 +14,12 @@ from typing import Any, Literal
 import numpy as np
 
 from gpo_ray.embedding.arrays import PreferenceArrays
+from gpo_ray.embedding.features import FeatureBlock
 from gpo_ray.preferences.slates import Array, Ints
+from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.covariance import CrossCovariance, PriorInputs
-from gpo_ray.prior.group_prior import MANY, GroupPrior
-from gpo_ray.prior.posterior import ConditionedPrior, Posterior, PriorAtQuestions
+from gpo_ray.prior.group_prior import CrossSurveyPrior, GroupPrior
+from gpo_ray.prior.posterior import ConditionedPrior, Posterior
 from gpo_ray.prior.response_model import NominalResponseModel
 from gpo_ray.prior.scales import PriorScales
 
@@ -36,8 +38,14 @@ TRAITS = (0.0, 0.3, 0.5)
 MAX_GROUPS = 10_000
 """Meta-train groups that the prior keeps at most: the cost of an episode's prior grows with their number,
 while further groups add little information."""
-TRIALS, TARGETS = 24, 100
-"""Trials (four times as many where there are ``MANY`` groups), and most target questions of each."""
+TRIALS, MORE_TRIALS, MORE_TRIALS_GROUPS = 24, 96, 100
+"""Trials, and how many there are from so many groups on, each of which tells less."""
+TARGETS = 100
+"""Target questions of a trial at most."""
+SOFT_THRESHOLD_GROUPS = 100
+"""Groups from which a soft threshold is tried: with fewer, standard errors of covariances are too coarse."""
+TRAIT_GROUPS = 100
+"""Groups from which a nominal response model may have weight: with fewer, its loadings are not learnt."""
 COVERAGE = 0.9
 
 
@@ -65,14 +73,16 @@ def fit_prior(
         ConfigError: if the groups answered none of the questions.
     """
     if cross_survey and arrays.published is not None:
-        there = _fit_cross_survey(arrays, groups, questions, context)
+        there = _fit_cross_survey(arrays, arrays.published, groups, questions, context)
         here = fit_prior(arrays, groups, questions, context)
-        return replace(here, prior=_joined(here.prior, there.prior), cross_survey=there)
+        across = CrossSurveyPrior(there.prior, arrays.published).sharing(here.prior.shares)
+        return replace(here, prior=replace(here.prior, cross_survey=across), cross_survey=there)
     if len(groups) > MAX_GROUPS:
         groups = sorted(np.random.default_rng(0).choice(groups, MAX_GROUPS, replace=False).tolist())
     prior, question_index = GroupPrior.from_groups(arrays, groups, questions)
-    view = prior.view(arrays.x.numpy(), np.diff(arrays.offsets), question_index, cross_fit=True)
-    expected = view.mean[np.repeat(question_index >= 0, view.sizes)]
+    x, sizes = arrays.x.numpy(), np.diff(arrays.offsets)
+    view = PriorAtQuestions.of(prior, x, sizes, question_index, cross_fit=True)
+    expected = view.extrapolated.mean[np.repeat(question_index >= 0, sizes)]
     view = replace(view, prior=replace(prior, expected=expected))
     return calibrated(view, arrays, questions, context, traits=traits)
 
@@ -92,8 +102,8 @@ class _Trial:
 
     def ready(self, view: PriorAtQuestions) -> _Ready:
         context, target = view.joint_inputs(self.context, self.target, self.group, self.masked)
-        given = ConditionedPrior.condition_on(context, self.y, view.prior, view.kernel)
-        common = CrossCovariance.of(target, context, view.prior.scales, view.kernel)
+        given = view.prior.condition_on(context, self.y)
+        common = CrossCovariance.of(target, context, view.prior.scales, view.prior.kernel)
         return _Ready(replace(given, context=context.bare), target.bare, common, self.truth)
 
 
@@ -137,8 +147,7 @@ def calibrated(
     trials = list(_trials(arrays, alike, questions, context, seed))
     if not trials:
         return view
-    thresholds = SOFT_THRESHOLDS if len(prior.groups) >= MANY else SOFT_THRESHOLDS[:1]
-    weights = TRAITS if traits and len(prior.groups) >= MANY else TRAITS[:1]
+    weights = TRAITS if traits and len(prior.groups) >= TRAIT_GROUPS else TRAITS[:1]
     if len(weights) > 1:  # loadings fitted to those who are tried would know their answers
         others = ~np.isin(prior.groups, [t.group for t in trials])
         view = replace(
@@ -146,25 +155,9 @@ def calibrated(
         )
     answers = sum(len(np.intersect1d(arrays.answered[g], questions)) for g in prior.groups)
     search = _Search(view, trials, CAUTION / max(1, answers))
-    start = PriorScales(outputscale=OUTPUTSCALES[1])
-    best = search.best(
-        [search.best_apart(replace(start, soft_threshold=t), "noise", NOISES) for t in thresholds]
-    )
-    best = search.best_apart(best, "outputscale", OUTPUTSCALES)
-    best = search.best([replace(best, pseudo_count=e) for e in PSEUDO_COUNTS], search.caution)
-    if mixed:
-        best = search.best([replace(best, group_scale=s) for s in GROUP_SCALES])
-    best = search.best_apart(best, "noise", NOISES)
-    best = search.best([replace(best, traits=w) for w in weights])
-    ratios: dict[bool, list[Array]] = {True: [], False: []}
-    for trial in search.ready(best):
-        found = trial.posterior(best)
-        ratio = np.abs(trial.truth - found.shares) / found.sd
-        for known in ratios:
-            ratios[known].append(ratio[found.seen == known])
-    answered, new = (_quantile(np.concatenate(ratios[known])) for known in (True, False))
+    best = search.all(GROUP_SCALES if mixed else GROUP_SCALES[:1], weights)
+    scales = replace(best, widths=search.widths(best))
     fitted = NominalResponseModel.fit(prior.shares, prior.sizes) if best.traits else None
-    scales = replace(best, widths=(answered, new))
     return replace(view, prior=replace(prior, traits=fitted, scales=scales))
 
 
@@ -173,7 +166,7 @@ def _trials(
 ) -> list[_Trial]:
     rng = np.random.default_rng([seed, 1])
     result = []
-    most = TRIALS if len(groups) < MANY else 4 * TRIALS
+    most = TRIALS if len(groups) < MORE_TRIALS_GROUPS else MORE_TRIALS
     # few groups come several times, each time with another context: which one is drawn matters much
     for g in itertools.islice(itertools.cycle(rng.permutation(groups)), most):
         mine = rng.permutation(np.intersect1d(arrays.answered[g], questions))
@@ -205,23 +198,20 @@ def collect_prior(
     Raises:
         ConfigError: as :func:`fit_prior`.
     """
-    there = None
-    if arrays.published is not None:
-        there = _fit_cross_survey(arrays, groups, questions, context).prior  # its view need not stay
+    across = None
+    if arrays.published is not None:  # its view need not stay
+        there = _fit_cross_survey(arrays, arrays.published, groups, questions, context).prior
+        across = CrossSurveyPrior(there, arrays.published)
     here = fit_prior(arrays, groups, questions, context)
-    return here.prior if there is None else _joined(here.prior, there), here.question_index
+    if across is not None:
+        across = across.sharing(here.prior.shares)
+    return replace(here.prior, cross_survey=across), here.question_index
 
 
 def _fit_cross_survey(
-    arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int
+    arrays: PreferenceArrays, block: FeatureBlock, groups: Sequence[int], questions: Ints, context: int
 ) -> PriorAtQuestions:
-    published = replace(arrays, x=arrays.x[:, : arrays.published], published=None)
-    return fit_prior(published, groups, questions, context, traits=False)
-
-
-def _joined(here: GroupPrior, there: GroupPrior) -> GroupPrior:
-    """One prior, since both hold the same answers."""
-    return replace(here, cross_survey=replace(there, shares=here.shares))
+    return fit_prior(arrays.of_block(block), groups, questions, context, traits=False)
 
 
 @dataclass(frozen=True)
@@ -234,6 +224,33 @@ class _Search:
     """The penalty of one step; see :data:`CAUTION`."""
     kept: dict[PriorScales, list[_Ready]] = field(default_factory=dict)
     """The trials as they were last prepared."""
+
+    def all(self, group_scales: Sequence[float], trait_weights: Sequence[float]) -> PriorScales:
+        """The best hyperparameters, chosen one after the other.
+
+        Args:
+            group_scales: choices of ``group_scale``.
+            trait_weights: choices of ``traits``.
+        """
+        many = len(self.view.prior.groups) >= SOFT_THRESHOLD_GROUPS
+        start = PriorScales(outputscale=OUTPUTSCALES[1])
+        thresholds = [replace(start, soft_threshold=t) for t in SOFT_THRESHOLDS[: None if many else 1]]
+        best = self.best([self.best_apart(s, "noise", NOISES) for s in thresholds])
+        best = self.best_apart(best, "outputscale", OUTPUTSCALES)
+        best = self.best([replace(best, pseudo_count=e) for e in PSEUDO_COUNTS], self.caution)
+        best = self.best([replace(best, group_scale=s) for s in group_scales])
+        best = self.best_apart(best, "noise", NOISES)
+        return self.best([replace(best, traits=w) for w in trait_weights])
+
+    def widths(self, scales: PriorScales) -> tuple[float, float]:
+        """Half widths of 90 % intervals in standard deviations, for seen and for unseen questions."""
+        ratios: dict[bool, list[Array]] = {True: [], False: []}
+        for trial in self.ready(scales):
+            found = trial.posterior(scales)
+            ratio = np.abs(trial.truth - found.shares) / found.sd
+            for seen in ratios:
+                ratios[seen].append(ratio[found.seen == seen])
+        return _quantile(np.concatenate(ratios[True])), _quantile(np.concatenate(ratios[False]))
 
     def ready(self, scales: PriorScales) -> list[_Ready]:
         """The trials for hyperparameters that differ in noise, outputscale and the traits' weight only."""

@@ -23,6 +23,186 @@ MIN_BOTH = 10
 
 
 @dataclass(frozen=True)
+class GroupDeviations:
+    """How the meta-train groups' shares of N responses deviate from the prior mean.
+
+    ``answered`` (G, N) is 1 where a group answered and ``residual`` (G, N) its deviation; both are 0 for a
+    group that is left out. ``groups`` counts the others, and ``count`` and ``squares`` (N,) are column sums
+    of ``answered`` and of the squared residuals.
+    """
+
+    answered: NDArray[np.float32]
+    residual: Floats
+    groups: int
+    count: Array
+    squares: Array
+
+    @classmethod
+    def of(cls, residual: Floats, missing: NDArray[np.bool_], groups: int) -> GroupDeviations:
+        """From residuals (G, N), 0 where they are ``missing`` (G, N), and the number of groups that count."""
+        return cls(
+            answered=(~missing).astype(np.float32),
+            residual=residual,
+            groups=groups,
+            count=(len(missing) - np.count_nonzero(missing, axis=0)).astype(np.float64),
+            squares=np.einsum("gn,gn->n", residual, residual, dtype=np.float64),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[GroupDeviations]) -> GroupDeviations:
+        """Those of several sets of responses, end to end."""
+        return cls(
+            answered=np.concatenate([p.answered for p in parts], 1),
+            residual=np.concatenate([p.residual for p in parts], 1),
+            groups=parts[0].groups,
+            count=np.concatenate([p.count for p in parts]),
+            squares=np.concatenate([p.squares for p in parts]),
+        )
+
+    @property
+    def bare(self) -> GroupDeviations:
+        """Without the tables of the groups, so that only variances can be computed."""
+        # copies, as a view keeps all that it is of
+        return replace(self, answered=self.answered[:0].copy(), residual=self.residual[:0].copy())
+
+    @property
+    def standard_deviation(self) -> Array:
+        """Standard deviation of the residuals, over the groups that answered, (N,)."""
+        return np.asarray(np.sqrt(self.squares / np.maximum(self.count, 1)))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tables."""
+        return self.answered.nbytes + self.residual.nbytes
+
+
+@dataclass(frozen=True)
+class EmbeddedResponses:
+    """The embeddings of N responses, as the kernel reads them.
+
+    ``x`` are the standardised embeddings; it is empty where ``table`` (all responses of a view by
+    themselves) holds the similarities, of which ``rows`` (N,) are these. ``whitened`` (M, N) is the whitened
+    cross-covariance with the seen responses, None if all questions are seen.
+    """
+
+    x: Standardized
+    whitened: Floats | None
+    rows: Ints
+    table: Array | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[EmbeddedResponses]) -> EmbeddedResponses:
+        """Several sets of responses, end to end; the whitened cross-covariance of seen ones is 0."""
+        factors = [p.whitened for p in parts if p.whitened is not None]
+        whitened: Floats | None = None
+        if factors:
+            seen = len(factors[0])
+            blank = [np.zeros((seen, len(p.rows))) for p in parts]
+            each = [b if p.whitened is None else p.whitened for p, b in zip(parts, blank, strict=True)]
+            whitened = np.concatenate(each, 1)
+        x = Standardized.joined([p.x for p in parts])
+        return cls(x, whitened, np.arange(sum(len(p.rows) for p in parts)))
+
+    @property
+    def bare(self) -> EmbeddedResponses:
+        """Without all arrays that are large."""
+        none = Standardized(self.x.x[:0].copy(), self.x.squared_norm[:0].copy())
+        return replace(self, x=none, whitened=None, table=None)
+
+    def similarity(self, other: EmbeddedResponses, kernel: RBFKernel) -> Array:
+        """The kernel (A, B) between these responses and others."""
+        if self.table is not None and self.table is other.table:
+            return self.table[self.rows[:, None], other.rows]
+        return kernel.between(self.x, other.x)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, to within small change."""
+        return self.x.x.nbytes + (0 if self.whitened is None else self.whitened.nbytes)
+
+
+@dataclass(frozen=True)
+class PriorInputs:
+    """The prior at the N responses of some questions, as one side of a covariance matrix.
+
+    ``questions`` are their numbers among those whose offsets ``view`` is, ``question_index`` their numbers in
+    the prior, and ``sizes`` their numbers of responses. ``seen`` (N,) is True where meta-train groups
+    answered. ``mean`` (N,) is the prior mean and ``conditional_variance`` (N,) the variance of a log-share
+    that the embeddings leave unexplained, 0 where seen. ``cross_survey`` is the same for the prior's
+    ``cross_survey``, where that may be asked for.
+    """
+
+    view: Ints
+    questions: Ints
+    question_index: Ints
+    sizes: Ints
+    seen: NDArray[np.bool_]
+    mean: Array
+    conditional_variance: Array
+    deviations: GroupDeviations
+    embedded: EmbeddedResponses
+    cross_survey: PriorInputs | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[PriorInputs], cross_survey: bool = False) -> PriorInputs:
+        """The prior at several questions, from the prior at each of them.
+
+        Args:
+            parts: of one prior, for one question each.
+            cross_survey: whether to take those of the prior's ``cross_survey`` instead.
+        """
+        if cross_survey:
+            parts = [p.cross_survey for p in parts if p.cross_survey is not None]
+        return cls(
+            view=np.arange(len(parts) + 1),
+            questions=np.arange(len(parts)),
+            question_index=np.concatenate([p.question_index for p in parts]),
+            sizes=np.concatenate([p.sizes for p in parts]),
+            seen=np.concatenate([p.seen for p in parts]),
+            mean=np.concatenate([p.mean for p in parts]),
+            conditional_variance=np.concatenate([p.conditional_variance for p in parts]),
+            deviations=GroupDeviations.joined([p.deviations for p in parts]),
+            embedded=EmbeddedResponses.joined([p.embedded for p in parts]),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes, to within small change."""
+        own = self.deviations.nbytes + self.embedded.nbytes
+        return own + (0 if self.cross_survey is None else self.cross_survey.nbytes)
+
+    @property
+    def bare(self) -> PriorInputs:
+        """Without all that only :meth:`CrossCovariance.of` reads."""
+        return replace(self, deviations=self.deviations.bare, embedded=self.embedded.bare)
+
+    @property
+    def binomial(self) -> Array:
+        """(N,) m (1 - m) of the mean shares m, at least .001."""
+        return np.maximum(self.mean * (1 - self.mean), 1e-3)
+
+    def noise(self, scales: PriorScales) -> Array:
+        """Variance (N,) of an answer's error."""
+        return scales.noise * self.binomial
+
+    def own(self, scales: PriorScales) -> Array:
+        """Variance (N,) of an observed share that no other question explains."""
+        return np.where(self.seen, 0.0, NUGGET) * self.binomial**2 + self.noise(scales)
+
+    def own_covariance(self) -> Array:
+        """Covariance (N, N) of the part of unseen questions' shares that no other question explains."""
+        return scaled_by_shares(np.diag(np.where(self.seen, 0.0, 2 * NUGGET)), self, self)
+
+    def variance(self, scales: PriorScales) -> Array:
+        """Prior variance (N,) of an observed share; for unseen questions that of a response by itself."""
+        d = self.deviations
+        shared = d.standard_deviation**2 if scales.soft_threshold else d.squares / max(1, d.groups)
+        return np.asarray(
+            shared + (self.conditional_variance + scales.outputscale) * self.binomial**2 + self.own(scales)
+        )
+
+
+@dataclass(frozen=True)
 class CrossCovariance:
     """The parts of the covariance between two sets of responses, before noise and outputscale are applied.
 
@@ -39,16 +219,15 @@ class CrossCovariance:
     def of(cls, a: PriorInputs, b: PriorInputs, scales: PriorScales, kernel: RBFKernel) -> CrossCovariance:
         """The covariance of two sets of responses; the kernel only where it has weight."""
         answers = empirical_covariance(a, b, scales.soft_threshold)
-        factors = None if a.whitened is None or b.whitened is None else (a.whitened, b.whitened)
-        if not (factors or scales.outputscale or scales.for_unseen.outputscale):
+        whitened = a.embedded.whitened, b.embedded.whitened
+        both_unseen = whitened[0] is not None and whitened[1] is not None
+        if not (both_unseen or scales.outputscale or scales.for_unseen.outputscale):
             return cls(answers, None, None)
-        if a.table is not None and a.table is b.table:
-            similarity = a.table[a.rows[:, None], b.rows]
-        else:
-            similarity = kernel.between(a.x, b.x)
-        if factors is None:
+        similarity = a.embedded.similarity(b.embedded, kernel)
+        if whitened[0] is None or whitened[1] is None:
             return cls(answers, similarity, None)
-        conditional = np.where(a.seen[:, None] | b.seen, 0.0, similarity - factors[0].T @ factors[1])
+        explained = whitened[0].T @ whitened[1]
+        conditional = np.where(a.seen[:, None] | b.seen, 0.0, similarity - explained)
         return cls(answers, similarity, conditional)
 
     def covariance(self, a: PriorInputs, b: PriorInputs, scales: PriorScales) -> Array:
@@ -62,124 +241,13 @@ class CrossCovariance:
 
 def empirical_covariance(a: PriorInputs, b: PriorInputs, soft_threshold: float) -> Array:
     """Covariance (A, B) of the meta-train groups' answers, shrunk if ``soft_threshold`` is positive."""
-    products = a.residual.T @ b.residual
+    one, other = a.deviations, b.deviations
+    products = one.residual.T @ other.residual
     if not soft_threshold:
-        return np.asarray(products / max(1, a.groups))
-    both = np.maximum((a.answered.T @ b.answered).astype(np.float64), MIN_BOTH)
-    chance = soft_threshold * np.outer(a.deviation, b.deviation) / np.sqrt(both)
+        return np.asarray(products / max(1, one.groups))
+    both = np.maximum((one.answered.T @ other.answered).astype(np.float64), MIN_BOTH)
+    chance = soft_threshold * np.outer(one.standard_deviation, other.standard_deviation) / np.sqrt(both)
     if a.view is b.view:
         chance[np.repeat(a.questions, a.sizes)[:, None] == np.repeat(b.questions, b.sizes)] = 0
     covariance = products / both
     return np.asarray(np.sign(covariance) * np.maximum(np.abs(covariance) - chance, 0))
-
-
-@dataclass(frozen=True)
-class PriorInputs:
-    """The prior at the N rows of some questions, as one side of a covariance matrix.
-
-    ``questions`` are their numbers among those whose offsets ``view`` is, and ``question_index`` their
-    numbers in the prior. ``seen`` (N,) is True where meta-train groups answered. ``answered`` and
-    ``residual`` (G, N) are 0 for a group that is left out; ``groups`` counts the others, and ``count`` and
-    ``squares`` (N,) are column sums of ``answered`` and of the squared residuals. ``mean`` and
-    ``conditional_variance`` (N,) are the prior's. ``x`` are the embeddings; it is empty where ``table`` holds
-    the similarities, of which ``rows`` are these. ``whitened`` (M, N) is the whitened cross-covariance, None
-    if all questions are seen.
-    ``cross_survey`` is the same for the prior's ``cross_survey``, where that may be asked for.
-    """
-
-    view: Ints
-    questions: Ints
-    question_index: Ints
-    sizes: Ints
-    seen: NDArray[np.bool_]
-    answered: NDArray[np.float32]
-    mean: Array
-    residual: Floats
-    groups: int
-    count: Array
-    squares: Array
-    conditional_variance: Array
-    x: Standardized
-    whitened: NDArray[np.float32] | None
-    rows: Ints
-    table: Array | None = None
-    cross_survey: PriorInputs | None = None
-
-    @classmethod
-    def joined(cls, parts: Sequence[PriorInputs], cross_survey: bool = False) -> PriorInputs:
-        """The prior at several questions, from the prior at each of them.
-
-        Args:
-            parts: of one prior, for one question each.
-            cross_survey: whether to take those of the prior's ``cross_survey`` instead.
-        """
-        if cross_survey:
-            parts = [s.cross_survey for s in parts if s.cross_survey is not None]
-        factors = [s.whitened for s in parts if s.whitened is not None]
-        whitened = (
-            np.concatenate(
-                [
-                    np.zeros((len(factors[0]), len(s.mean))) if s.whitened is None else s.whitened
-                    for s in parts
-                ],
-                1,
-            )
-            if factors
-            else None
-        )
-        return cls(
-            view=np.arange(len(parts) + 1),
-            questions=np.arange(len(parts)),
-            question_index=np.concatenate([s.question_index for s in parts]),
-            sizes=np.concatenate([s.sizes for s in parts]),
-            seen=np.concatenate([s.seen for s in parts]),
-            answered=np.concatenate([s.answered for s in parts], 1),
-            mean=np.concatenate([s.mean for s in parts]),
-            residual=np.concatenate([s.residual for s in parts], 1),
-            groups=parts[0].groups,
-            count=np.concatenate([s.count for s in parts]),
-            squares=np.concatenate([s.squares for s in parts]),
-            conditional_variance=np.concatenate([s.conditional_variance for s in parts]),
-            x=Standardized.joined([s.x for s in parts]),
-            whitened=whitened,
-            rows=np.arange(sum(len(s.rows) for s in parts)),
-        )
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that it takes, to within small change."""
-        arrays = (self.answered, self.residual, self.whitened, self.x.x)
-        own = sum(a.nbytes for a in arrays if a is not None)
-        return own + (0 if self.cross_survey is None else self.cross_survey.nbytes)
-
-    @property
-    def _binomial(self) -> Array:
-        return np.maximum(self.mean * (1 - self.mean), 1e-3)
-
-    @property
-    def bare(self) -> PriorInputs:
-        """Without all that only :meth:`CrossCovariance.of` reads."""
-        # copies, as a view keeps all that it is of
-        none = Standardized(self.x.x[:0].copy(), self.x.squared_norm[:0].copy())
-        answered, residual = self.answered[:0].copy(), self.residual[:0].copy()
-        return replace(self, answered=answered, residual=residual, x=none, whitened=None, table=None)
-
-    @property
-    def deviation(self) -> Array:
-        """Standard deviation of the groups' residuals, over those who answered, (N,)."""
-        return np.asarray(np.sqrt(self.squares / np.maximum(self.count, 1)))
-
-    def own(self, scales: PriorScales) -> Array:
-        """Variance of an observed share that no other question explains, (N,)."""
-        return np.where(self.seen, 0.0, NUGGET) * self._binomial**2 + scales.noise * self._binomial
-
-    def own_covariance(self) -> Array:
-        """Covariance (N, N) of the part of unseen questions' shares that no other question explains."""
-        return scaled_by_shares(np.diag(np.where(self.seen, 0.0, 2 * NUGGET)), self, self)
-
-    def variance(self, scales: PriorScales) -> Array:
-        """Prior variance of an observed share, (N,); for unseen questions that of a response by itself."""
-        shared = self.deviation**2 if scales.soft_threshold else self.squares / max(1, self.groups)
-        return np.asarray(
-            shared + (self.conditional_variance + scales.outputscale) * self._binomial**2 + self.own(scales)
-        )

@@ -8,8 +8,10 @@ Shapes: G people, M responses of the questions in memory, C context rows, T targ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,6 +72,20 @@ class NominalResponseModel:
                 parameter.grad = its / max(1, len(chosen))
             optimizer.step()
         return cls(loading.double().numpy(), base.double().numpy(), sizes)
+
+    @staticmethod
+    def state_shapes(rows: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of the arrays of :meth:`to_state`, by name, for M rows."""
+        return {"trait_loading": (rows, COUNT), "trait_base": (rows,)}
+
+    def to_state(self) -> dict[str, Array]:
+        """What is stored of it, beside ``sizes``: arrays by name."""
+        return {"trait_loading": self.loading, "trait_base": self.base}
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, NDArray[Any]], sizes: Ints) -> NominalResponseModel:
+        """The inverse of :meth:`to_state`."""
+        return cls(arrays["trait_loading"].astype(np.float64), arrays["trait_base"].astype(np.float64), sizes)
 
     @cached_property
     def offsets(self) -> Ints:

@@ -23,7 +23,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocol import evaluate_config
 from gpo_ray.evaluation.statistics import compare
 from gpo_ray.preferences.splits import NEW_QUESTION_FRACTION, Split
-from gpo_ray.prior.posterior import PriorAtQuestions
+from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.runtime.documents import parse_json
 from gpo_ray.runtime.ray_session import worker_threads
 from gpo_ray.runtime.storage import Folder

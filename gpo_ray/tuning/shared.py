@@ -13,8 +13,8 @@ import torch
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.preferences.splits import Split
+from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.calibration import fit_prior
-from gpo_ray.prior.posterior import PriorAtQuestions
 from gpo_ray.runtime.ray_session import worker_threads
 from gpo_ray.runtime.threads import use_threads
 
@@ -77,7 +77,7 @@ class SharedPriors:
         self._found: dict[PriorKey, ray.ObjectRef] = {}
 
     def get(self, key: PriorKey) -> ray.ObjectRef:
-        """A reference to the :class:`~gpo_ray.prior.posterior.PriorAtQuestions`."""
+        """A reference to the :class:`~gpo_ray.prior.at_questions.PriorAtQuestions`."""
         if key not in self._found:
             # in a list, Ray hands over the reference itself
             self._found[key] = self._task.remote([self._shared[key.pooling]], key, self._threads)

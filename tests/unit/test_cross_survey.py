@@ -9,19 +9,21 @@ from safetensors.torch import load_file, save_file
 from synthetic import arrays, bundle_config, embeddings, survey, tiny_config
 from test_bundle import rewrite
 
+from gpo_ray.embedding.features import FeatureBlock
 from gpo_ray.errors import BundleError
 from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, read_bundle, write_bundle
 from gpo_ray.prior import calibration
 from gpo_ray.prior.calibration import collect_prior, fit_prior
-from gpo_ray.prior.group_prior import KeyedGroupPrior
+from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.prior.response_model import NominalResponseModel
 
 SURVEY = survey(groups=8, count=16)
 KEYS = [q.key for q in SURVEY.iter_questions()]
 PUBLISHED = 3
-DATA = replace(arrays(SURVEY), published=PUBLISHED)
+BLOCK = FeatureBlock("published", 0, PUBLISHED)
+DATA = replace(arrays(SURVEY), published=BLOCK)
 ALONE = replace(DATA, x=DATA.x[:, :PUBLISHED], published=None)
 GROUPS, TRAINING, GROUP = range(5), np.arange(10), 6
 HERE = fit_prior(DATA, GROUPS, TRAINING, 4)
@@ -48,23 +50,23 @@ def test_readings_count_only_where_the_context_has_a_question_in_memory(context,
 def test_what_a_bundle_keeps_is_collected_in_less_room():
     memory, question_index = collect_prior(DATA, GROUPS, TRAINING, 4)
     np.testing.assert_array_equal(question_index, VIEW.question_index)
-    for got, want in ((memory, VIEW.prior), (memory.cross_survey, VIEW.prior.cross_survey)):
+    for got, want in ((memory, VIEW.prior), (memory.cross_survey.prior, VIEW.prior.cross_survey.prior)):
         assert got.scales == want.scales
         for name in ("shares", "x", "expected"):
             np.testing.assert_array_equal(getattr(got, name), getattr(want, name))
-    assert memory.cross_survey.shares is memory.shares
+    assert memory.cross_survey.prior.shares is memory.shares
     assert collect_prior(ALONE, GROUPS, TRAINING, 4)[0].cross_survey is None
 
 
 def test_no_traits_are_fitted_where_they_could_not_be_told(monkeypatch):
     fits, fit = [], NominalResponseModel.fit
-    monkeypatch.setattr(calibration, "MANY", 5)
+    monkeypatch.setattr(calibration, "TRAIT_GROUPS", 5)
     monkeypatch.setattr(NominalResponseModel, "fit", lambda *args: fits.append(args) or fit(*args))
     assert fit_prior(DATA, GROUPS, TRAINING, 4, traits=False).prior.scales.traits == 0
     assert not fits
     memory, _ = collect_prior(DATA, GROUPS, TRAINING, 4)
     assert len(fits) == (2 if memory.scales.traits else 1)
-    assert memory.cross_survey.traits is None
+    assert memory.cross_survey.prior.traits is None
 
 
 def test_without_readings_there_is_one_memory_alone():
@@ -78,7 +80,8 @@ def test_without_readings_there_is_one_memory_alone():
     [("mean", None), ("last+mean", None), ("opinion", None), ("last+mean+opinion+person", 4)],
 )
 def test_columns_of_the_published_prompt(pooling, published):
-    assert replace(embeddings(SURVEY, width=8), pooling=pooling).published == published
+    found = replace(embeddings(SURVEY, width=8), pooling=pooling).published
+    assert (found and (found.start, found.stop)) == (published and (0, published))
 
 
 def bundle(folder):
@@ -106,8 +109,8 @@ def test_served_groups_are_predicted_likewise(tmp_path, context, stored):
 
 def test_a_question_asked_twice_is_kept_once_in_both():
     twice = KeyedGroupPrior.keyed(VIEW.prior, [KEYS[1], *KEYS[1:10]])
-    assert len(twice.prior.sizes) == len(twice.prior.cross_survey.sizes) == 9
-    np.testing.assert_array_equal(twice.prior.cross_survey.x, twice.prior.x[:, :PUBLISHED])
+    assert len(twice.prior.sizes) == len(twice.prior.cross_survey.prior.sizes) == 9
+    np.testing.assert_array_equal(twice.prior.cross_survey.prior.x, twice.prior.x[:, :PUBLISHED])
 
 
 @pytest.mark.parametrize(

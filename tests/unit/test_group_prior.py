@@ -11,12 +11,14 @@ from synthetic import arrays, survey
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.episodes import Task, build_episode, task_prior
 from gpo_ray.preferences.slates import normalized, softmax
-from gpo_ray.prior import group_prior as memory_module
-from gpo_ray.prior import posterior
+from gpo_ray.prior import at_questions, extrapolation, group_prior
+from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.calibration import fit_prior
-from gpo_ray.prior.covariance import PriorInputs
-from gpo_ray.prior.group_prior import DEVIATION_NUGGET, NUGGET, TRANSFER, GroupPrior, KeyedGroupPrior, filled
-from gpo_ray.prior.kernel import scaled_by_shares
+from gpo_ray.prior.covariance import NUGGET, PriorInputs
+from gpo_ray.prior.extrapolation import DEVIATION_NUGGET, TRANSFER, KernelRidgeExtrapolator
+from gpo_ray.prior.group_prior import GroupPrior
+from gpo_ray.prior.kernel import filled, scaled_by_shares
+from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.prior.scales import PriorScales
 
 DATA = arrays(survey(groups=8, count=16))
@@ -29,7 +31,7 @@ GROUPS = (0, 1, 2, 3, 4)
 def view(data=DATA, groups=GROUPS, questions=ALL, scales=PriorScales(), cross_fit=True):  # noqa: B008
     memory, question_index = GroupPrior.from_groups(data, groups, np.asarray(questions))
     memory = replace(memory, scales=scales)
-    return memory.view(data.x.numpy(), np.diff(data.offsets), question_index, cross_fit)
+    return PriorAtQuestions.of(memory, data.x.numpy(), np.diff(data.offsets), question_index, cross_fit)
 
 
 def ask(v, context=(0, 1, 2, 3), target=(4, 5, 6), y=None, group=6, data=DATA, **kwargs):
@@ -305,7 +307,7 @@ def test_context_of_questions_that_nobody_answered_moves_towards_the_context():
     v = view(data, questions=ALL[:8])
     share = np.asarray([0.9] + [0.1 / (SIZES[first] - 1)] * (SIZES[first] - 1))
     for answer in (share, share[::-1]):
-        prior = ask(v, (first,), (second,), v.mean[rows([first])]).shares
+        prior = ask(v, (first,), (second,), v.extrapolated.mean[rows([first])]).shares
         got = ask(v, (first,), (second,), answer).shares
         assert abs(got - answer).sum() < 0.7 * abs(prior - answer).sum()
 
@@ -336,7 +338,7 @@ def test_no_context_makes_a_new_question_certain(seed):
     data = arrays(survey(groups=8, count=30, seed=seed))
     v, asked = view(data, questions=ALL[:6]), np.arange(25, 30)
     got = ask(v, np.arange(25), asked, data=data)
-    mean = v.mean[data.rows(asked)]
+    mean = v.extrapolated.mean[data.rows(asked)]
     assert (got.sd**2 >= (0.999 * 0.03 * mean * (1 - mean))).all()
 
 
@@ -371,15 +373,15 @@ def test_many_groups_in_single_precision_predict_the_same(monkeypatch, data, by_
         return v, [ask(v, context, some, data=data, masked=target[::2]) for some in (target, [13, 15])]
 
     _, want = asked()
-    solve = memory_module.KernelRidgeExtrapolator._deviations
-    monkeypatch.setattr(
-        memory_module.KernelRidgeExtrapolator, "_deviations", lambda *args: solve(*args[:2], by_group)
-    )
-    monkeypatch.setattr(memory_module, "MANY", 3)
+    solve = KernelRidgeExtrapolator._deviations
+    monkeypatch.setattr(KernelRidgeExtrapolator, "_deviations", lambda *args: solve(*args[:2], by_group))
+    monkeypatch.setattr(group_prior, "SINGLE_PRECISION_GROUPS", 3)
+    monkeypatch.setattr(group_prior, "LEFT_OUT_BELOW", 3)
     v, got = asked()
-    assert v.prior.shares.dtype == v.deviation.dtype == v.inputs(target).residual.dtype == np.float32
+    tables = v.prior.shares, v.extrapolated.deviation, v.inputs(target).deviations.residual
+    assert {t.dtype for t in tables} == {np.dtype(np.float32)}
     assert v.prior.shares.flags.f_contiguous
-    assert v.deviation.flags.f_contiguous
+    assert v.extrapolated.deviation.flags.f_contiguous
     for mine, whole in zip(got, want, strict=True):
         same(mine, whole, atol=1e-5)
     assert any((mine.shares != whole.shares).any() for mine, whole in zip(got, want, strict=True))
@@ -388,8 +390,9 @@ def test_many_groups_in_single_precision_predict_the_same(monkeypatch, data, by_
 def test_a_bare_side_lets_go_of_its_tables():
     whole = view().inputs(ALL[:5])
     bare = whole.bare
-    assert all(t.base is None and not t.size for t in (bare.residual, bare.answered, bare.x.x))
-    np.testing.assert_array_equal(bare.squares, whole.squares)
+    tables = bare.deviations.residual, bare.deviations.answered, bare.embedded.x.x
+    assert all(t.base is None and not t.size for t in tables)
+    np.testing.assert_array_equal(bare.deviations.squares, whole.deviations.squares)
 
 
 def full(data, g):
@@ -460,7 +463,8 @@ def test_questions_prepared_one_by_one_give_the_same_posterior(scales, context, 
     known = KeyedGroupPrior(replace(memory, scales=scales), {str(q): q for q in range(12)})
     x, sizes = np.split(SPARSE.x.numpy(), SPARSE.offsets[1:-1]), np.diff(SPARSE.offsets)
     y = np.concatenate([np.random.default_rng(q).dirichlet(np.ones(sizes[q])) for q in context])
-    view = known.prior.view(SPARSE.x.numpy(), sizes, known.question_index([str(q) for q in range(16)], sizes))
+    index = known.question_index([str(q) for q in range(16)], sizes)
+    view = PriorAtQuestions.of(known.prior, SPARSE.x.numpy(), sizes, index)
     want = view.posterior(np.asarray(context), y, np.asarray(target))
 
     def alone(questions):
@@ -490,32 +494,33 @@ def test_known_and_new_questions_are_predicted_each_with_its_scales():
 
 
 def estimates(v):
-    return v.mean, v.deviation, v.conditional_variance, v.whitened, v.leave_out
+    found = v.extrapolated
+    return found.mean, found.deviation, found.conditional_variance, found.whitened, found.leave_out
 
 
 def test_blocks_of_questions_do_not_change_the_estimates(monkeypatch):
     at_once = view(questions=ALL[:9])
-    monkeypatch.setattr(memory_module, "BLOCK", 5)
+    monkeypatch.setattr(extrapolation, "BLOCK", 5)
     in_blocks = view(questions=ALL[:9])
-    assert at_once.whitened.shape == (SIZES[:9].sum(), SIZES[9:].sum())
+    assert at_once.extrapolated.whitened.shape == (SIZES[:9].sum(), SIZES[9:].sum())
     for a, b in zip(estimates(at_once), estimates(in_blocks), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)  # similarities are float32, whose sums depend on the size
 
 
 def test_beyond_a_bound_new_questions_are_estimated_from_a_choice_of_those_in_memory(monkeypatch):
     whole = view(questions=ALL[:12])
-    monkeypatch.setattr(memory_module, "MAX_RESPONSES", 20)
+    monkeypatch.setattr(group_prior, "MAX_RESPONSES", 20)
     bounded = view(questions=ALL[:12])
-    chosen = memory_module._within(np.arange(12), SIZES[:12], 20)
+    chosen = group_prior._within(np.arange(12), SIZES[:12], 20)
     assert 20 - SIZES.max() < SIZES[chosen].sum() <= 20
     monkeypatch.undo()
-    written = ("mean", "deviation", "conditional_variance", "whitened")
-    expected = replace(bounded, **{name: np.zeros_like(getattr(bounded, name)) for name in written})
-    memory_module.KernelRidgeExtrapolator(bounded.prior, chosen).fill(expected, ALL[12:])
     new = rows(ALL[12:])
-    for a, b in zip(estimates(bounded)[:3], estimates(expected)[:3], strict=True):
-        np.testing.assert_allclose(a[..., new], b[..., new])
-    np.testing.assert_allclose(bounded.whitened, expected.whitened)
+    extrapolator = bounded.prior.extrapolator_from(chosen)
+    assert extrapolator.rows == SIZES[chosen].sum()
+    expected = extrapolator.at(DATA.x.numpy()[new], SIZES[12:], whitened=True)
+    for name in ("mean", "deviation", "conditional_variance"):
+        np.testing.assert_allclose(getattr(bounded.extrapolated, name)[..., new], getattr(expected, name))
+    np.testing.assert_allclose(bounded.extrapolated.whitened, expected.whitened)
     same(ask(whole), ask(bounded))  # on questions in memory nothing changes
     differ(ask(whole, target=(13, 14)), ask(bounded, target=(13, 14)), 1e-6)
 
@@ -528,7 +533,7 @@ def test_similarities_are_computed_once_where_they_fit_and_predictions_are_the_s
     table = found.pairs.similarity
     assert table is found.pairs.similarity
     assert "similarity" not in vars(pickle.loads(pickle.dumps(found)).pairs)
-    monkeypatch.setattr(posterior, "TABLE_BYTES", 0)
+    monkeypatch.setattr(at_questions, "TABLE_BYTES", 0)
     anew = fit_prior(DATA, [0, 1, 2, 3], ALL[:8], 3)
     assert anew.pairs.similarity is None
     again = anew.posterior(*asked)

@@ -21,8 +21,9 @@ from gpo_ray.model.bundle import Bundle, read_bundle, write_bundle
 from gpo_ray.model.episodes import Task, draw_tasks, task_prior
 from gpo_ray.model.predict import predict_tasks
 from gpo_ray.preferences.splits import draw_split
+from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.calibration import fit_prior
-from gpo_ray.prior.group_prior import KeyedGroupPrior
+from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.prior.response_model import NominalResponseModel
 
 SURVEY = survey(groups=8, count=16)
@@ -108,7 +109,7 @@ def test_estimator_leaves_the_transformer_out_where_its_gates_are_shut():
 
 def test_estimator_without_keys_takes_everything_as_new():
     got = adapted(estimator(), keys=None).predict(*asked(keys=None))
-    view = VIEW.prior.view(DATA.x.numpy(), np.diff(DATA.offsets), np.full(16, -1))
+    view = PriorAtQuestions.of(VIEW.prior, DATA.x.numpy(), np.diff(DATA.offsets), np.full(16, -1))
     want = from_arrays(gated_model(0.3, 0.6), BOTH, view)
     np.testing.assert_allclose(np.concatenate(got), want, atol=1e-5)
     assert abs(want - from_arrays(gated_model(0.3, 0.6), BOTH)).max() > 1e-3

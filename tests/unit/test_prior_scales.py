@@ -6,9 +6,9 @@ import numpy as np
 from synthetic import arrays, survey
 from test_group_prior import GROUPS, SPARSE, ask, differ, view
 
-from gpo_ray.prior.calibration import fit_prior
+from gpo_ray.prior.at_questions import PriorAtQuestions
+from gpo_ray.prior.calibration import SOFT_THRESHOLD_GROUPS, fit_prior
 from gpo_ray.prior.covariance import MIN_BOTH, empirical_covariance
-from gpo_ray.prior.group_prior import MANY
 from gpo_ray.prior.kernel import nearest_covariance
 from gpo_ray.prior.response_model import NominalResponseModel
 from gpo_ray.prior.scales import PriorScales
@@ -33,7 +33,9 @@ def test_evidence_draws_the_mean_towards_the_estimate_as_so_many_answers_would()
     v = view(scales=scales)
     target = np.array([7])
     rows = DATA.rows(target)
-    want = (5 * np.stack([DATA.shares_of(g, target) for g in GROUPS]).mean(0) + 2 * v.mean[rows]) / 7
+    want = (
+        5 * np.stack([DATA.shares_of(g, target) for g in GROUPS]).mean(0) + 2 * v.extrapolated.mean[rows]
+    ) / 7
     np.testing.assert_allclose(ask(v, target=target).shares, want, atol=1e-6)
 
 
@@ -41,7 +43,7 @@ def test_evidence_does_not_look_at_the_question_itself_nor_needs_a_cross_fit_aga
     v = fit_prior(SPARSE, GROUPS, ALL, 3)
     scales = PriorScales(pseudo_count=3.0)
     cross = replace(v, prior=replace(v.prior, scales=scales))
-    plain = cross.prior.view(SPARSE.x.numpy(), np.diff(SPARSE.offsets), v.question_index)
+    plain = PriorAtQuestions.of(cross.prior, SPARSE.x.numpy(), np.diff(SPARSE.offsets), v.question_index)
     group = 6
     context, target = SPARSE.answered[group][:3], SPARSE.answered[group][3:]
     y = SPARSE.shares_of(group, context)
@@ -87,12 +89,14 @@ def test_threshold_divides_by_those_who_answered_both():
     data = people(200)
     v = view(data, range(150), np.arange(12), PriorScales(0.3, 0.0, soft_threshold=1e-12))
     a, b = v.inputs(np.array([0]), None), v.inputs(np.array([1]), None)
-    covariance = a.residual.T @ b.residual / 150
+    covariance = a.deviations.residual.T @ b.deviations.residual / 150
     np.testing.assert_allclose(empirical_covariance(a, b, 1e-12), covariance, atol=1e-9)
     few = view(data, range(5), np.arange(12), PriorScales(0.3, 0.0, soft_threshold=1e-12))
     a, b = few.inputs(np.array([0]), None), few.inputs(np.array([1]), None)
     np.testing.assert_allclose(
-        empirical_covariance(a, b, 1e-12), a.residual.T @ b.residual / MIN_BOTH, atol=1e-9
+        empirical_covariance(a, b, 1e-12),
+        a.deviations.residual.T @ b.deviations.residual / MIN_BOTH,
+        atol=1e-9,
     )
 
 
@@ -139,12 +143,14 @@ def test_stretch_concerns_groups_that_are_beside_people_alone():
     plain = view(both, (*range(20), 30, 31), np.arange(12), PriorScales(group_scale=1.0))
     assert mixed.prior.single.tolist() == [True] * 20 + [False] * 2
     a, b = mixed.inputs(np.arange(12), None), plain.inputs(np.arange(12), None)
-    np.testing.assert_allclose(a.residual[:20], b.residual[:20])
-    np.testing.assert_allclose(a.residual[20:], 3 * b.residual[20:])
+    np.testing.assert_allclose(a.deviations.residual[:20], b.deviations.residual[:20])
+    np.testing.assert_allclose(a.deviations.residual[20:], 3 * b.deviations.residual[20:])
     left_out = mixed.inputs(np.arange(12), 3)
-    assert left_out.groups == 21
-    assert not left_out.residual[3].any()
-    np.testing.assert_allclose(left_out.residual[20:], 3 * plain.inputs(np.arange(12), 3).residual[20:])
+    assert left_out.deviations.groups == 21
+    assert not left_out.deviations.residual[3].any()
+    np.testing.assert_allclose(
+        left_out.deviations.residual[20:], 3 * plain.inputs(np.arange(12), 3).deviations.residual[20:]
+    )
 
 
 def test_stretch_is_chosen_where_few_people_and_their_groups_are_known():
@@ -172,9 +178,9 @@ def test_traits_are_averaged_into_questions_that_were_answered():
 
 
 def test_traits_are_for_many_people_alone():
-    data, _ = agreeing(MANY + 20)
-    many = fit_prior(data, range(MANY), np.arange(12), 4).prior
-    few = fit_prior(data, range(MANY - 1), np.arange(12), 4).prior
+    data, _ = agreeing(SOFT_THRESHOLD_GROUPS + 20)
+    many = fit_prior(data, range(SOFT_THRESHOLD_GROUPS), np.arange(12), 4).prior
+    few = fit_prior(data, range(SOFT_THRESHOLD_GROUPS - 1), np.arange(12), 4).prior
     assert few.traits is None
     assert few.scales.traits == 0
     assert (many.traits is None) == (many.scales.traits == 0)

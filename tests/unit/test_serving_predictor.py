@@ -16,7 +16,8 @@ from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, write_bundle
 from gpo_ray.model.transformer import GPOTransformer
-from gpo_ray.prior.group_prior import GroupPrior, KeyedGroupPrior
+from gpo_ray.prior.group_prior import GroupPrior
+from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.prior.response_model import NominalResponseModel
 from gpo_ray.prior.scales import PriorScales
 from gpo_ray.serving.inference import prediction_job as job_module

@@ -1,0 +1,295 @@
+"""The prior evaluated at the responses of some questions, ready for any group and any context.
+
+Shapes: G meta-train groups, M responses of seen questions, N responses of the questions asked about, N' those
+of unseen ones, L groups that are left out in turn, C context rows, T target rows, E embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpo_ray.preferences.slates import Array, Floats, Ints, spans
+from gpo_ray.prior.covariance import EmbeddedResponses, GroupDeviations, PriorInputs
+from gpo_ray.prior.extrapolation import Extrapolation, KernelRidgeExtrapolator
+from gpo_ray.prior.group_prior import GroupPrior
+from gpo_ray.prior.kernel import RBFKernel, columns
+from gpo_ray.prior.posterior import Posterior
+
+FOLDS = 5
+"""Parts of the seen questions, each of which is extrapolated from the others in cross-fitting."""
+TABLE_BYTES = 1 << 28
+"""Largest table of the similarities of all pairs of a view's responses: 5,792 of them. Where there are more,
+similarities are computed as they are asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Similarities of all pairs of responses with embeddings ``x`` (N, E)."""
+
+    x: NDArray[np.float32]
+    kernel: RBFKernel
+
+    @cached_property
+    def similarity(self) -> Array | None:
+        """(N, N), computed when it is first asked for and then kept; None if that would be too large."""
+        if 8 * len(self.x) ** 2 > TABLE_BYTES:
+            return None
+        x = self.kernel.standardized(self.x)
+        return self.kernel.between(x, x)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"x": self.x, "kernel": self.kernel}  # another process computes its own in less time
+
+
+@dataclass(frozen=True)
+class PriorAtQuestions:
+    """The prior at N responses of some questions; made by :meth:`of`.
+
+    ``question_index`` is the number of each question in the prior, and ``response_index`` (N,) that of each
+    response; both are -1 for unseen questions, which no meta-train group answered. ``extrapolated`` is what
+    the embeddings say as if all questions were unseen; its ``whitened`` (M, N') has a column for each
+    response of an unseen question alone. ``pairs`` holds similarities, which are the same for all groups.
+    ``cross_survey`` is the same for the prior's ``cross_survey``.
+    """
+
+    prior: GroupPrior
+    x: NDArray[np.float32]
+    sizes: Ints
+    question_index: Ints
+    offsets: Ints
+    response_index: Ints
+    extrapolated: Extrapolation
+    pairs: Pairs
+    cross_survey: PriorAtQuestions | None = None
+
+    @classmethod
+    def of(
+        cls,
+        prior: GroupPrior,
+        x: NDArray[np.float32],
+        sizes: Ints,
+        question_index: Ints,
+        cross_fit: bool = False,
+    ) -> PriorAtQuestions:
+        """The prior at some questions.
+
+        Args:
+            prior: the prior.
+            x: (N, E) embeddings of their responses.
+            sizes: number of responses of each question.
+            question_index: number of each question in the prior, -1 for unseen questions.
+            cross_fit: whether seen questions are also extrapolated from the other questions, as if they were
+                unseen; this is needed where a group is left out or a question masked.
+        """
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        inside = np.flatnonzero(question_index >= 0)
+        response_index = np.full(len(x), -1)
+        response_index[spans(offsets, inside)] = spans(prior.offsets, question_index[inside])
+        across = None
+        if prior.cross_survey is not None:
+            there = prior.cross_survey
+            across = cls.of(there.prior, there.block.of(x), sizes, question_index)
+        return cls(
+            prior=prior,
+            x=x,
+            sizes=sizes,
+            question_index=question_index,
+            offsets=offsets,
+            response_index=response_index,
+            extrapolated=_extrapolate(prior, x, offsets, response_index, question_index, cross_fit),
+            pairs=Pairs(x, prior.kernel),
+            cross_survey=across,
+        )
+
+    def posterior(
+        self,
+        context: Ints,
+        y: Array,
+        target: Ints,
+        leave_out: int | None = None,
+        masked: Ints | None = None,
+    ) -> Posterior:
+        """A group's shares, given its answers.
+
+        Args:
+            context: numbers of the questions it answered.
+            y: (C,) its shares there, end to end.
+            target: numbers of the questions to predict.
+            leave_out: a group of the data set to leave out, so that training does not see its answers.
+            masked: target questions to treat as unseen.
+        """
+        if self.cross_survey is not None and (self.question_index[context] < 0).all():
+            return self.cross_survey.posterior(context, y, target, leave_out, masked)
+        given, asked = self.joint_inputs(context, target, leave_out, masked)
+        return self.prior.condition_on(given, y).posterior(asked)
+
+    def joint_inputs(
+        self, context: Ints, target: Ints, leave_out: int | None = None, masked: Ints | None = None
+    ) -> tuple[PriorInputs, PriorInputs]:
+        """The prior at the context and at the targets, whose covariance with each other is then computed.
+
+        The arguments are those of :meth:`posterior`.
+        """
+        table = self.pairs.similarity
+        return self._inputs(context, leave_out, None, table), self._inputs(target, leave_out, masked, table)
+
+    def inputs(
+        self, questions: Ints, leave_out: int | None = None, masked: Ints | None = None
+    ) -> PriorInputs:
+        """The prior at some questions, for covariances with the inputs of any view of the same prior.
+
+        The arguments are those of :meth:`posterior`.
+        """
+        return self._inputs(questions, leave_out, masked, None)
+
+    def _inputs(
+        self, questions: Ints, leave_out: int | None, masked: Ints | None, table: Array | None
+    ) -> PriorInputs:
+        rows, sizes = spans(self.offsets, questions), self.sizes[questions]
+        out = None if leave_out is None else self.prior.number.get(leave_out)
+        shares, missing = self._answers(rows, out)
+        count = len(shares) - np.count_nonzero(missing, axis=0)
+        seen = count > 0
+        if masked is not None:
+            seen &= ~np.repeat(np.isin(questions, masked), sizes)
+        extrapolated = self._extrapolated_mean(rows, out)
+        weighed = self._weighed_mean(shares, count, extrapolated)
+        return PriorInputs(
+            view=self.offsets,
+            questions=questions,
+            question_index=self.question_index[questions],
+            sizes=sizes,
+            seen=seen,
+            mean=np.where(seen, weighed, extrapolated),
+            conditional_variance=np.where(seen, 0.0, self.extrapolated.conditional_variance[rows]),
+            deviations=self._deviations(rows, out, seen, shares, missing, weighed),
+            embedded=EmbeddedResponses(
+                x=self.prior.kernel.standardized(self.x[rows] if table is None else self.x[:0]),
+                whitened=None if seen.all() else self._whitened(rows),
+                rows=rows,
+                table=table,
+            ),
+        )
+
+    def _answers(self, rows: Ints, out: int | None) -> tuple[Floats, NDArray[np.bool_]]:
+        """Shares (G, n) of the groups at some rows, 0 where they are missing, and where (G, n) that is.
+
+        Those of the group that is left out are missing.
+        """
+        response_index = self.response_index[rows]
+        shares = columns(self.prior.shares, response_index)
+        shares[:, response_index < 0] = np.nan
+        if out is not None:
+            shares[out] = np.nan
+        missing = np.isnan(shares)
+        np.copyto(shares, 0.0, where=missing)
+        return shares, missing
+
+    def _extrapolated_mean(self, rows: Ints, out: int | None) -> Array:
+        """Means (n,) as if the questions were unseen, without the group that is left out if that is known."""
+        found = self.extrapolated
+        return found.mean[rows] if out is None or not len(found.leave_out) else found.leave_out[out, rows]
+
+    def _weighed_mean(self, shares: Floats, count: Ints, extrapolated: Array) -> Array:
+        """Mean shares (n,) of the groups that answered, with ``pseudo_count`` of the extrapolated mean."""
+        pseudo_count = np.where(np.isnan(extrapolated), 0.0, self.prior.scales.pseudo_count)
+        total = shares.sum(0, dtype=np.float64) + np.nan_to_num(extrapolated) * pseudo_count
+        return np.asarray(total / np.maximum(count + pseudo_count, 1e-9))
+
+    def _deviations(
+        self,
+        rows: Ints,
+        out: int | None,
+        seen: NDArray[np.bool_],
+        shares: Floats,
+        missing: NDArray[np.bool_],
+        mean: Array,
+    ) -> GroupDeviations:
+        """The groups' deviations from the mean; of unseen questions the extrapolated ones.
+
+        The tables ``shares`` and ``missing`` (G, n) are used up: groups by rows is large where there are many
+        people.
+        """
+        residual = shares
+        residual -= mean
+        np.copyto(residual, 0.0, where=missing)
+        if not seen.all():
+            residual[:, ~seen] = self._extrapolated_deviation(rows[~seen], out)
+            missing[:, ~seen] = False
+        if out is not None:
+            missing[out] = True
+        if self.prior.scales.group_scale != 1:
+            residual *= np.where(self.prior.single, 1.0, self.prior.scales.group_scale)[:, None]
+        return GroupDeviations.of(residual, missing, len(residual) - (out is not None))
+
+    def _extrapolated_deviation(self, rows: Ints, out: int | None) -> Floats:
+        """The groups' deviations (G, n), extrapolated as for unseen questions; 0 for the group left out."""
+        deviation = columns(self.extrapolated.deviation, rows)
+        if out is not None:
+            own = deviation[out] / max(1, len(deviation) - 1)  # the mean of the others moves by this
+            deviation += own
+            deviation[out] = 0
+        return deviation
+
+    def _whitened(self, rows: Ints) -> NDArray[np.float32]:
+        """The whitened cross-covariance (M, n) of some rows, 0 for responses of seen questions."""
+        unseen, every = self._unseen_index[rows], self.extrapolated.whitened
+        whitened = np.zeros((len(every), len(rows)), np.float32)
+        whitened[:, unseen >= 0] = every[:, unseen[unseen >= 0]]
+        return whitened
+
+    @cached_property
+    def _unseen_index(self) -> Ints:
+        """(N,) column in the whitened cross-covariance of each response, -1 for seen questions."""
+        unseen = self.response_index < 0
+        return np.where(unseen, np.cumsum(unseen) - 1, -1)
+
+
+def _extrapolate(
+    prior: GroupPrior,
+    x: NDArray[np.float32],
+    offsets: Ints,
+    response_index: Ints,
+    question_index: Ints,
+    cross_fit: bool,
+) -> Extrapolation:
+    """What the embeddings say of the responses; of seen questions only what was kept, unless cross-fitted."""
+    n, groups, sizes = len(x), len(prior.shares), np.diff(offsets)
+    mean, conditional_variance = np.full(n, np.nan), np.zeros(n)
+    deviation = np.zeros((groups, n), prior.shares.dtype, order="F")
+    leave_out = np.full((len(prior.groups) if cross_fit and prior.leaves_out else 0, n), np.nan)
+    whitened = np.zeros((0, 0), np.float32)
+    inside = response_index >= 0
+    if prior.expected is not None:
+        mean[inside] = prior.expected[response_index[inside]]
+    for questions, extrapolator in _extrapolators(prior, question_index, cross_fit):
+        rows, unseen = spans(offsets, questions), bool(question_index[questions[0]] < 0)
+        found = extrapolator.at(x[rows], sizes[questions], whitened=unseen)
+        mean[rows], conditional_variance[rows] = found.mean, found.conditional_variance
+        deviation.T[rows] = found.deviation.T
+        if len(leave_out):
+            leave_out[:, rows] = found.leave_out
+        if unseen:
+            whitened = found.whitened
+    return Extrapolation(mean, leave_out, deviation, conditional_variance, whitened)
+
+
+def _extrapolators(
+    prior: GroupPrior, question_index: Ints, cross_fit: bool
+) -> Iterator[tuple[Ints, KernelRidgeExtrapolator]]:
+    """Unseen questions with the extrapolator for them and, in cross-fitting, each fold of the seen ones."""
+    unseen = np.flatnonzero(question_index < 0)
+    if len(unseen):
+        yield unseen, prior.extrapolator
+    if cross_fit and len(prior.sizes) > 1:
+        fold = np.random.default_rng(0).permutation(np.arange(len(prior.sizes)) % FOLDS)
+        for k in np.unique(fold):
+            asked = np.flatnonzero((question_index >= 0) & (fold[question_index] == k))
+            if len(asked):
+                yield asked, prior.extrapolator_from(np.flatnonzero(fold != k))

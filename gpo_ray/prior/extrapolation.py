@@ -1,0 +1,142 @@
+"""Extrapolation of the prior from seen to unseen questions, by kernel ridge regression over embeddings.
+
+Shapes: G meta-train groups, M responses that are extrapolated from, N responses that are extrapolated to,
+L groups that are left out in turn, E embedding width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+
+from gpo_ray.preferences.slates import Array, Floats, Ints, centred, softmax
+from gpo_ray.prior.covariance import NUGGET
+from gpo_ray.prior.kernel import RBFKernel, filled
+
+TRANSFER = 0.9
+"""Correlation that is assumed between the answers to seen and to unseen questions."""
+DEVIATION_NUGGET = 0.2
+"""Variance of a group's deviation from the mean that is a question's own, relative to what the embeddings
+explain."""
+BLOCK = 4096
+"""Responses that are extrapolated to at once."""
+SOLVED_BY_GROUP_BELOW = 100
+"""Fewer groups than this have their deviations solved for once and kept. With more groups that is done where
+more responses are asked for than there are groups; otherwise the system is solved for the responses."""
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """What kernel ridge regression says of N responses.
+
+    ``mean`` (N,) is the mean share; ``leave_out`` (L, N) the mean estimated without each of L groups;
+    ``deviation`` (G, N), in Fortran order, the groups' deviations from the mean; ``conditional_variance``
+    (N,) the variance of a log-share that the embeddings leave unexplained (Rasmussen and Williams 2006,
+    equation 2.26); ``whitened`` (M, N) the whitened cross-covariance, or (0, 0) where it was not asked for.
+    """
+
+    mean: Array
+    leave_out: Array
+    deviation: Floats
+    conditional_variance: Array
+    whitened: NDArray[np.float32]
+
+
+class KernelRidgeExtrapolator:
+    """Kernel ridge regression from embeddings to the mean's log-shares and to the groups' deviations.
+
+    Args:
+        kernel: similarity of responses.
+        x: (M, E) embeddings of the responses to learn from.
+        shares: (G, M) the groups' shares, NaN where a group did not answer.
+        sizes: number of responses of each question, summing to M.
+        leave_out: whether the mean is also estimated without each of the groups; L is then G, else 0.
+    """
+
+    def __init__(
+        self, kernel: RBFKernel, x: NDArray[np.float32], shares: Floats, sizes: Ints, leave_out: bool
+    ) -> None:
+        self._sizes = sizes
+        self._kernel, self._x = kernel, kernel.standardized(x)
+        found = filled(shares)
+        covariance = kernel.between(self._x, self._x)
+        same = centred(centred(covariance, sizes).T, sizes)
+        covariance[np.diag_indices(len(x))] += NUGGET
+        means = [found.mean]
+        if leave_out:
+            count = (~np.isnan(shares)).sum(0)
+            total = np.where(np.isnan(shares), 0.0, shares).sum(0)
+            means += list((total - np.nan_to_num(shares)) / np.maximum(count - ~np.isnan(shares), 1))
+        del shares
+        factor = cholesky(covariance.T, lower=True, overwrite_a=True, check_finite=False)
+        self._means = cho_solve((factor, True), centred(np.log(np.stack(means, 1) + 0.01), sizes))
+        self._factor = factor.astype(np.float32)
+        same[np.diag_indices(len(x))] += DEVIATION_NUGGET
+        self._same = cho_factor(same.T, lower=True, overwrite_a=True)
+        self._residual = found.residual
+
+    @property
+    def rows(self) -> int:
+        """Number of responses that are extrapolated from, M."""
+        return len(self._factor)
+
+    def at(self, x: NDArray[np.float32], sizes: Ints, whitened: bool = False) -> Extrapolation:
+        """Extrapolate to some questions.
+
+        Args:
+            x: (N, E) embeddings of their responses.
+            sizes: number of responses of each question, summing to N.
+            whitened: whether the whitened cross-covariance is kept.
+        """
+        ends, groups, n = np.cumsum(sizes), len(self._residual), int(sizes.sum())
+        by_group = groups < SOLVED_BY_GROUP_BELOW or groups < n
+        found = Extrapolation(
+            mean=np.empty(n),
+            leave_out=np.empty((self._means.shape[1] - 1, n)),
+            deviation=np.empty((groups, n), self._residual.dtype, order="F"),
+            conditional_variance=np.empty(n),
+            whitened=np.empty((self.rows, n) if whitened else (0, 0), np.float32),
+        )
+        # the cost of a block is the square of M for each of its responses, so it is in blocks
+        for i in np.unique(ends // BLOCK):
+            some = np.flatnonzero(ends // BLOCK == i)
+            rows = slice(int(ends[some[0]] - sizes[some[0]]), int(ends[some[-1]]))
+            block = self._block(x[rows], sizes[some], by_group)
+            found.mean[rows] = block.mean
+            found.leave_out[:, rows] = block.leave_out
+            found.deviation.T[rows] = block.deviation.T
+            found.conditional_variance[rows] = block.conditional_variance
+            if whitened:
+                found.whitened[:, rows] = block.whitened
+        return found
+
+    def _block(self, x: NDArray[np.float32], sizes: Ints, by_group: bool) -> Extrapolation:
+        cross = self._kernel.between(self._x, self._kernel.standardized(x))
+        means = [softmax(TRANSFER * (cross.T @ each), sizes) for each in self._means.T]
+        near = centred(centred(cross, self._sizes).T, sizes)
+        # this takes longest, so that it is in single precision
+        whitened = solve_triangular(self._factor, cross.astype(np.float32), lower=True, check_finite=False)
+        whitened *= TRANSFER
+        return Extrapolation(
+            mean=means[0],
+            leave_out=np.reshape(means[1:], (len(means) - 1, len(x))),
+            deviation=self._deviations(near, by_group).T,
+            conditional_variance=1 - (whitened**2).sum(0, dtype=np.float64),
+            whitened=whitened,
+        )
+
+    def _deviations(self, near: Array, by_group: bool) -> Floats:
+        """(N, G) deviations of the groups, for similarities ``near`` (N, M) to the training responses."""
+        if by_group:
+            return np.asarray(near.astype(self._residual.dtype) @ self._dual)
+        weights = cho_solve(self._same, near.T).T
+        return np.asarray(weights.astype(self._residual.dtype) @ self._residual.T)
+
+    @cached_property
+    def _dual(self) -> Floats:
+        """(M, G) dual coefficients of the groups' deviations."""
+        return np.asarray(cho_solve(self._same, self._residual.T), self._residual.dtype)

@@ -1,0 +1,174 @@
+"""The prior as a bundle keeps it, whose questions are found by their content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from gpo_ray.embedding.features import PUBLISHED, FeatureBlock
+from gpo_ray.preferences.slates import Array, Floats, Ints
+from gpo_ray.prior.at_questions import PriorAtQuestions
+from gpo_ray.prior.covariance import PriorInputs
+from gpo_ray.prior.group_prior import CrossSurveyPrior, GroupPrior, precision
+from gpo_ray.prior.posterior import ConditionedPrior
+from gpo_ray.prior.response_model import NominalResponseModel
+from gpo_ray.prior.scales import PriorScales
+
+Arrays = dict[str, NDArray[np.float32]]
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class _CrossSurveyState(BaseModel):
+    """What a stored prior says of the one for a context of another survey, beside its arrays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: Size
+    """Of the embeddings, the first ones, that it reads."""
+    scales: PriorScales
+
+
+class PriorState(BaseModel):
+    """What a stored prior says beside its arrays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sizes: dict[str, Size] = Field(min_length=1)
+    """Number of responses of each question by its key, in the order of the arrays' rows."""
+    scales: PriorScales
+    cross_survey: _CrossSurveyState | None = None
+
+
+@dataclass(frozen=True)
+class KeyedGroupPrior:
+    """A prior whose questions are found by their content, as it is kept in a bundle."""
+
+    prior: GroupPrior
+    number: Mapping[str, int]
+    """Number of each question, by :func:`~gpo_ray.preferences.dataset.question_key`."""
+
+    @classmethod
+    def keyed(cls, prior: GroupPrior, keys: Sequence[str]) -> KeyedGroupPrior:
+        """A prior of questions with these keys; of a question that was asked twice the first is kept."""
+        first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+        kept = np.asarray(sorted(first.values()), np.int64)
+        if len(kept) < len(keys):
+            prior = prior.only(kept)
+        return cls(prior, {keys[i]: number for number, i in enumerate(kept)})
+
+    def question_index(self, keys: Sequence[str | None], sizes: Sequence[int]) -> Ints:
+        """Number of each question in the prior; -1 where its key is absent or its slate has another size."""
+        found = [-1 if k is None else self.number.get(k, -1) for k in keys]
+        known = [i if i >= 0 and self.prior.sizes[i] == n else -1 for i, n in zip(found, sizes, strict=True)]
+        return np.asarray(known, np.int64)
+
+    def inputs(
+        self, x: NDArray[np.float32], sizes: Sequence[int], keys: Sequence[str | None]
+    ) -> list[PriorInputs]:
+        """The prior at each question by itself.
+
+        The arguments are those of :meth:`PriorAtQuestions.of` and :meth:`question_index`. Unseen questions
+        are extrapolated for all of them at once.
+        """
+        view = PriorAtQuestions.of(
+            self.prior, x, np.asarray(sizes, np.int64), self.question_index(keys, sizes)
+        )
+        numbers = [np.asarray([i]) for i in range(len(sizes))]
+        if view.cross_survey is None:
+            return [view.inputs(i) for i in numbers]
+        return [replace(view.inputs(i), cross_survey=view.cross_survey.inputs(i)) for i in numbers]
+
+    def conditioned(self, priors: Sequence[PriorInputs], y: Array) -> ConditionedPrior:
+        """The prior conditioned on answers to some questions, with the shares ``y`` (C,), end to end."""
+        across = self.prior.cross_survey
+        if across is None or not all((p.question_index < 0).all() for p in priors):
+            return self.prior.condition_on(PriorInputs.joined(priors), y)
+        given = across.prior.condition_on(PriorInputs.joined(priors, cross_survey=True), y)
+        return replace(given, cross_survey=True)
+
+    def to_state(self) -> tuple[dict[str, Any], Arrays]:
+        """What is stored: the values of a :class:`PriorState`, and arrays by name."""
+        prior, across = self.prior, self.prior.cross_survey
+        arrays = {"shares": prior.shares, "x": prior.x}
+        if prior.expected is not None:
+            arrays["expected"] = prior.expected
+        if prior.traits is not None:
+            arrays |= prior.traits.to_state()
+        order = sorted(self.number, key=lambda key: self.number[key])
+        values = {
+            "sizes": {key: int(prior.sizes[self.number[key]]) for key in order},
+            "scales": asdict(prior.scales),
+        }
+        if across is not None:
+            values["cross_survey"] = {"columns": across.block.stop, "scales": asdict(across.prior.scales)}
+            if across.prior.expected is not None:
+                arrays["expected_cross_survey"] = across.prior.expected
+        return values, {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}
+
+    @classmethod
+    def from_state(cls, state: PriorState, arrays: Arrays, width: int) -> KeyedGroupPrior:
+        """The inverse of :meth:`to_state`.
+
+        Args:
+            state: what it says.
+            arrays: by name.
+            width: of the embeddings, E.
+
+        Raises:
+            ValueError: if the arrays do not fit what it says, or hold what a prior cannot have.
+        """
+        sizes = np.asarray(list(state.sizes.values()), np.int64)
+        _check_shapes(state, arrays, int(sizes.sum()), width)
+        _check_numbers(arrays)
+        shares: Floats = np.asfortranarray(arrays["shares"], precision(len(arrays["shares"])))
+        if np.isnan(shares).all(0).any():
+            raise ValueError("holds a question that nobody answered")
+        expected, expected_there = (
+            arrays[name].astype(np.float64) if name in arrays else None
+            for name in ("expected", "expected_cross_survey")
+        )
+        traits = NominalResponseModel.from_state(arrays, sizes) if state.scales.traits else None
+        across = None
+        if state.cross_survey is not None:
+            block = FeatureBlock(PUBLISHED, 0, state.cross_survey.columns)
+            x, scales = block.of(arrays["x"]), state.cross_survey.scales
+            across = CrossSurveyPrior(GroupPrior(shares, x, sizes, expected_there, scales=scales), block)
+        prior = GroupPrior(
+            shares,
+            arrays["x"],
+            sizes,
+            expected,
+            scales=state.scales,
+            traits=traits,
+            cross_survey=across,
+        )
+        return cls(prior, {key: i for i, key in enumerate(state.sizes)})
+
+
+def _check_shapes(state: PriorState, arrays: Arrays, rows: int, width: int) -> None:
+    shapes = {name: a.shape for name, a in arrays.items()}
+    groups = max([1, *shapes.get("shares", ())[:1]])
+    wanted: dict[str, tuple[int, ...]] = {"shares": (groups, rows), "x": (rows, width)}
+    if state.scales.traits:
+        wanted |= NominalResponseModel.state_shapes(rows)
+    for name in ("expected", *(["expected_cross_survey"] if state.cross_survey else [])):
+        if name in shapes:
+            wanted[name] = (rows,)
+    if shapes != wanted or (state.cross_survey and state.cross_survey.columns > width):
+        raise ValueError(f"shapes {shapes} do not fit the questions and scales of the prior")
+
+
+def _check_numbers(arrays: Arrays) -> None:
+    """Shares are shares, or NaN where nobody answered; everything else is finite."""
+    for name, values in arrays.items():
+        if name == "shares":
+            fit = not ((values < -1e-6) | (values > 1 + 1e-6)).any()
+        else:
+            fit = bool(np.isfinite(values).all())
+        if not fit:
+            raise ValueError(f"{name} holds numbers that cannot be {name}")
