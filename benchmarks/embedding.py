@@ -30,9 +30,9 @@ import torch
 from machine import cpu_seconds, matmul_peak
 
 from gpo_ray.embedding.encoder import Encoder, Slate
-from gpo_ray.embedding.prefix_tree import Text, common_prefix, plan_rows
 from gpo_ray.lm.find import find_model
 from gpo_ray.lm.load import load
+from gpo_ray.lm.prefix_tree import Text, common_prefix, plan_rows
 
 BATCH = 32  # sentence-transformers' default
 NEIGHBOURS = 8
@@ -89,8 +89,8 @@ def _tokens(encoder: Encoder, texts: Sequence[Text], again: Sequence[Text]) -> d
 def _planned(encoder: Encoder, texts: Sequence[Text]) -> tuple[int, int]:
     """Tokens that the encoder reads for some questions, without and with padding."""
     stem = common_prefix(texts)
-    rows = plan_rows(texts, stem, encoder._row_tokens)
-    padded = sum(len(b) * max(len(row.ids) for row in b) for b in encoder._batches(rows))
+    rows = plan_rows(texts, stem, encoder.language_model._row_tokens)
+    padded = sum(len(b) * max(len(row.ids) for row in b) for b in encoder.language_model._batches(rows))
     return stem + sum(len(row.ids) for row in rows), stem + padded
 
 

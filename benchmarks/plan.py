@@ -27,10 +27,10 @@ from tiny_model import save_tiny_model
 
 from gpo_ray.config import load_train_config
 from gpo_ray.embedding.encoder import Encoder
-from gpo_ray.embedding.prefix_tree import Text, common_prefix
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.lm.find import find_model
+from gpo_ray.lm.prefix_tree import Text, common_prefix
 from gpo_ray.meta_training.local import train_local
 from gpo_ray.meta_training.run import TrainJob
 from gpo_ray.planning.hardware import CORE, Processor

@@ -1,43 +1,32 @@
-"""A frozen causal language model as encoder of (prompt, response) pairs.
+"""Questions as vectors: a frozen language model encodes (prompt, response) pairs.
 
-What texts begin with alike, a prompt with all its responses and a survey's questions with the chat template,
-runs once: exact for a causal model, and several times fewer tokens than one text per response. Two more
-readings, of each response after the prompt alone, ask for a word on the opinion and on who holds it.
+A prompt with all its responses, and a survey's questions with the chat template, are texts that begin alike,
+which the language model reads once (:mod:`gpo_ray.lm.model`). Two more poolings, of each response after the
+prompt alone, ask for a word on the opinion and on who holds it.
 
 Shapes: R responses, L tokens of a row of texts, E width.
 """
 
 from __future__ import annotations
 
-import copy
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.prefix_tree import Row, Text, common_prefix, plan_rows
 from gpo_ray.embedding.template import READINGS, instruction, opinion_ending, opinion_stem, response_text
 from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 from gpo_ray.lm.find import ModelSource
-from gpo_ray.lm.load import load
+from gpo_ray.lm.model import LanguageModel, ReadRow
+from gpo_ray.lm.prefix_tree import Text
 
 if TYPE_CHECKING:
     import torch
 
-T = TypeVar("T")
-V = TypeVar("V")
 POOLINGS = ("mean", "answer_mean", "last", *READINGS)
 Slate = tuple[str, Sequence[str]]  # a prompt and its responses
-ROW_TOKENS = 256
-"""More would let more questions share what they begin with, but tokens of unlike ones meet in vain."""
-CPU_BATCH_TOKENS = 256
-"""Of a forward pass on a CPU: what it makes of more falls out of the caches, and its pages come and go."""
-
-logger = logging.getLogger(__name__)
 
 
 def needs_readings(pooling: str) -> bool:
@@ -71,14 +60,6 @@ class EncodedQuestion:
         return np.concatenate([getattr(self, part) for part in pooling.split("+")], axis=1)
 
 
-class _Stem(NamedTuple):
-    """What all texts begin with: its keys and values, the sum of its hidden states (E,), and its length."""
-
-    cache: Any
-    total: torch.Tensor
-    length: int
-
-
 class Encoder:
     """Encodes questions with a frozen language model.
 
@@ -87,8 +68,7 @@ class Encoder:
         dtype: what the model computes in; results are float32.
         device: ``cpu``, ``cuda`` or None to take a GPU when there is one.
         gpus: with more than one, the model's layers are spread over the visible GPUs.
-        batch_tokens: most padded tokens per forward pass, which bounds memory; on a CPU no more than
-            ``CPU_BATCH_TOKENS``.
+        batch_tokens: as for :class:`~gpo_ray.lm.model.LanguageModel`.
         readings: whether to read everything again for the poolings ``opinion`` and ``person``; about as
             many tokens more.
     """
@@ -102,58 +82,36 @@ class Encoder:
         batch_tokens: int = 4096,
         readings: bool = True,
     ) -> None:
-        import torch
-
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._tokenizer, self._model = load(source, dtype, device, gpus)
-        self._device = self._model.get_input_embeddings().weight.device
-        self._head = self._model.get_output_embeddings()
-        self._softcap = getattr(self._model.config, "final_logit_softcapping", None)
-        on_cpu = self._device.type == "cpu"
-        self._batch_tokens = min(batch_tokens, CPU_BATCH_TOKENS) if on_cpu else batch_tokens
-        self._row_tokens = min(ROW_TOKENS, batch_tokens)
+        self.language_model = LanguageModel(source, dtype, device, gpus, batch_tokens)
         self._readings = readings
-        self.width = int(self._model.get_input_embeddings().weight.shape[1])
-        self._alone = False  # whether each text is read by itself
-        self._alone = not self._reads_trees()
-        if self._alone:
-            logger.warning("%s: it cannot share what texts begin with, so embedding is slower", source.name)
+
+    @property
+    def width(self) -> int:
+        """E, of the vectors of a single pooling."""
+        return self.language_model.width
 
     def prompt_tokens(self, slate: Slate) -> list[int]:
         """Token ids of a question in the model's own chat template, generation prompt added."""
-        text = instruction(*slate)
-        if getattr(self._tokenizer, "chat_template", None):
-            turn = [{"role": "user", "content": text}]
-            text = self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-            ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        else:  # a base model: plain text, answer on the next line
-            ids = self._tokenizer(text + "\n", add_special_tokens=True)["input_ids"]
-        return [int(i) for i in ids]
+        return self.language_model.chat_tokens(instruction(*slate))
 
     def response_tokens(self, slate: Slate) -> list[list[int]]:
         """Token ids of each response, letter included."""
-        return self._plain_tokens([response_text(i, r) for i, r in enumerate(slate[1])])
+        return self.language_model.tokens([response_text(i, r) for i, r in enumerate(slate[1])])
 
     def opinion_tokens(self, slate: Slate) -> Text:
         """Token ids of the question, and of what follows it, reading by reading."""
-        stem = self._tokenizer(opinion_stem(slate[0]), add_special_tokens=True)["input_ids"]
         endings = [opinion_ending(r, reading) for reading in READINGS for r in slate[1]]
-        return Text([int(i) for i in stem], self._plain_tokens(endings))
+        stem = self.language_model.opening_tokens(opinion_stem(slate[0]))
+        return Text(stem, self.language_model.tokens(endings))
 
     def count_tokens(self, slate: Slate) -> int:
         """Tokens that the model reads for a question alone."""
         texts = [Text(self.prompt_tokens(slate), self.response_tokens(slate))]
         if self._readings:
             texts.append(self.opinion_tokens(slate))
-        if self._alone:
+        if self.language_model.alone:
             return sum(len(t.prompt) + len(r) for t in texts for r in t.responses)
         return sum(len(t.prompt) + sum(map(len, t.responses)) for t in texts)
-
-    def _plain_tokens(self, texts: list[str]) -> list[list[int]]:
-        return [
-            [int(i) for i in ids] for ids in self._tokenizer(texts, add_special_tokens=False)["input_ids"]
-        ]
 
     def encode(self, slates: Sequence[Slate]) -> list[EncodedQuestion]:
         """Encode questions, in the order given.
@@ -187,137 +145,29 @@ class Encoder:
 
     def _tokens(self, slate: Slate) -> Text | EmbeddingError:
         prompt, responses = self.prompt_tokens(slate), self.response_tokens(slate)
-        limit = getattr(self._model.config, "max_position_embeddings", None)
+        limit = self.language_model.max_tokens
         longest = len(prompt) + max(len(ids) for ids in responses)
         if limit and longest > limit:
             return QuestionTooLongError(slate[0], f"{longest} tokens, the model reads at most {limit}")
         return Text(prompt, responses)
 
     def _read(self, texts: Sequence[Text]) -> list[EncodedQuestion]:
-        import torch
-
-        with torch.inference_mode():
-            if self._alone or self._outgrows_window(texts):
-                return self._each(self._read_alone, texts)
-            return self._read_trees(texts)
-
-    def _read_trees(self, texts: Sequence[Text]) -> list[EncodedQuestion]:
-        results: dict[int, EncodedQuestion] = {}
-        rows = plan_rows(texts, 0, self._row_tokens)
-        stem: _Stem | None = None
-        if len(rows) > 1 and (shared := common_prefix(texts)):
-            stem = self._read_stem(texts[0].prompt[:shared])
-            rows = plan_rows(texts, shared, self._row_tokens)
-        for found in self._each(lambda batch: self._read_rows(texts, batch, stem), list(self._batches(rows))):
-            results |= found
-        encoded = [results[i] for i in range(len(texts))]
-        if stem is not None:
-            encoded[0] = replace(encoded[0], tokens=encoded[0].tokens + stem.length)
+        if self.language_model.reads_alone(texts):
+            return [_joined(parts) for parts in self.language_model.read_alone(texts, self._pool)]
+        encoded, shared = self.language_model.read(texts, self._pool)
+        if shared:
+            encoded[0] = replace(encoded[0], tokens=encoded[0].tokens + shared)
         return encoded
 
-    def _each(self, read: Callable[[T], V], items: Sequence[T]) -> list[V]:
-        """Several forward passes; on a CPU side by side, a thread each.
-
-        A pass over one row of 256 tokens is many small products, at each of which threads that share it wait
-        for one another.
-        """
+    def _pool(self, read: ReadRow) -> list[EncodedQuestion]:
+        """The questions of a row that was read."""
         import torch
 
-        threads = torch.get_num_threads()
-        side = min(threads, len(items)) if self._device.type == "cpu" else 1
-        if side <= 1:
-            return [read(i) for i in items]
-
-        def read_inferring(item: T) -> V:
-            with torch.inference_mode():  # which is a thread's own
-                return read(item)
-
-        try:
-            with ThreadPoolExecutor(
-                side, initializer=torch.set_num_threads, initargs=(threads // side,)
-            ) as pool:
-                return list(pool.map(read_inferring, items))
-        finally:
-            torch.set_num_threads(threads)  # some libraries have one number for all threads
-
-    def _read_alone(self, text: Text) -> EncodedQuestion:
-        """Each response with the whole prompt, as the plain recipe has it."""
-        letters = [r[0] for r in text.responses]
-        parts = []
-        for response in text.responses:
-            row = Row()
-            row.add(0, Text(text.prompt, [response]), 0)
-            ids = self._on_device([row.ids])
-            hidden = self._model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-            parts.append(self._pool(row, row.seen(), hidden[0], None, [letters])[0])
-        joined = {k: np.concatenate([getattr(p, k) for p in parts]) for k in ("mean", "answer_mean", "last")}
-        return replace(parts[0], **joined, tokens=sum(p.tokens for p in parts))
-
-    def _read_stem(self, ids: list[int]) -> _Stem:
-        out = self._model.base_model(input_ids=self._on_device([ids]), use_cache=True)
-        return _Stem(out.past_key_values, out.last_hidden_state[0].float().sum(0), len(ids))
-
-    def _batches(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Rows of similar length together, so that little is padded."""
-        batch: list[Row] = []
-        for row in sorted(rows, key=lambda row: -len(row.ids)):
-            if batch and (len(batch) + 1) * len(batch[0].ids) > self._batch_tokens:
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
-
-    def _read_rows(
-        self, texts: Sequence[Text], rows: Sequence[Row], stem: _Stem | None
-    ) -> dict[int, EncodedQuestion]:
-        """The questions of some rows, by number, in one forward pass."""
-        import torch
-
-        before, longest = (stem.length if stem else 0), max(len(row.ids) for row in rows)
-        ids = np.zeros((len(rows), longest), np.int64)
-        seen = np.zeros((len(rows), longest, before + longest), bool)
-        seen[:, :, : max(before, 1)] = True  # padding must see something
-        for i, row in enumerate(rows):
-            n = len(row.ids)
-            ids[i, :n] = row.ids
-            seen[i, :n, before : before + n] = row.seen()
-        positions = np.maximum(seen.sum(-1) - 1, 0)
-        mask = torch.zeros(seen.shape, dtype=self._model.dtype)
-        mask.masked_fill_(torch.from_numpy(~seen), torch.finfo(self._model.dtype).min)
-        arguments = {}
-        if stem is not None:
-            arguments["past_key_values"] = cache = copy.deepcopy(stem.cache)
-            cache.batch_repeat_interleave(len(rows))
-        hidden = self._model.base_model(
-            input_ids=self._on_device(ids),
-            attention_mask=mask[:, None].to(self._device),
-            position_ids=self._on_device(positions),
-            use_cache=stem is not None,
-            **arguments,
-        ).last_hidden_state
-        results: dict[int, EncodedQuestion] = {}
-        for row, states, sees in zip(rows, hidden, seen, strict=True):
-            n, letters = len(row.ids), [[r[0] for r in texts[i].responses] for i in row.texts]
-            pooled = self._pool(row, sees[:n, before : before + n], states[:n], stem, letters)
-            results |= zip(row.texts, pooled, strict=True)
-        return results
-
-    def _pool(
-        self,
-        row: Row,
-        seen: NDArray[np.bool_],
-        hidden: torch.Tensor,
-        stem: _Stem | None,
-        letters: list[list[int]],
-    ) -> list[EncodedQuestion]:
-        """The questions of a row from its hidden states (L, E); ``seen`` as :meth:`Row.seen` gives it."""
-        import torch
-
+        row, seen, stem = read.row, read.seen, read.stem
         ends = np.concatenate(row.response_ends)
         text = seen[ends]  # (R, L) the tokens of each response's text
         answer = text & ~seen[np.repeat(row.prompt_end, [len(e) for e in row.response_ends])]
-        length, states = (stem.length if stem else 0), hidden.float()
+        length, states = (stem.length if stem else 0), read.hidden.float()
 
         def total(which: NDArray[np.bool_]) -> torch.Tensor:
             return torch.from_numpy(which).to(states) @ states
@@ -329,7 +179,10 @@ class Encoder:
         pooled = [p.cpu().numpy() for p in (whole, total(answer) / count(answer), states[ends])]
         cuts = np.cumsum([len(e) for e in row.response_ends])[:-1]
         parts = zip(*(np.split(p, cuts) for p in pooled), strict=True)
-        logits = [self._logits(hidden[end], some) for end, some in zip(row.prompt_end, letters, strict=True)]
+        logits = [
+            self.language_model.logits(read.hidden[end], [r[0] for r in t.responses])
+            for end, t in zip(row.prompt_end, read.texts, strict=True)
+        ]
         return [
             EncodedQuestion(
                 mean=mean,
@@ -341,47 +194,8 @@ class Encoder:
             for q, (mean, answer_mean, last) in enumerate(parts)
         ]
 
-    def _reads_trees(self) -> bool:
-        """Whether the model gives in trees what it gives for each text alone.
 
-        Not all architectures take such masks, and some ignore them.
-        """
-        texts = [Text([5, 6, 7, 8], [[9, 10], [11]]), Text([5, 6, 9], [[10], [12, 7]])]
-        whole, near = self._row_tokens, 1e-4 if self._model.dtype.itemsize == 4 else 0.1
-        try:
-            self._row_tokens = 1  # so that there are two rows, and what they begin with
-            found = self._read(texts)
-        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
-            return False
-        finally:
-            self._row_tokens, self._alone = whole, True
-        pairs = zip(found, self._read(texts), strict=True)
-        return all(np.abs(f.mean - w.mean).max() <= near * np.abs(w.mean).max() for f, w in pairs)
-
-    def _on_device(self, ids: Any) -> torch.Tensor:
-        import torch
-
-        return torch.as_tensor(ids).to(self._device)
-
-    def _outgrows_window(self, texts: Sequence[Text]) -> bool:
-        config = self._model.config
-        window = getattr(config, "sliding_window", None)
-        if window is None or not getattr(config, "use_sliding_window", True):
-            return False
-        return any(len(t.prompt) + max(map(len, t.responses)) > window for t in texts)
-
-    def _logits(self, hidden: torch.Tensor, tokens: list[int]) -> torch.Tensor:
-        """Of some tokens (R,), after a hidden state (E,)."""
-        import torch
-
-        head = self._head
-        hidden = hidden.to(head.weight.device)
-        if type(head) is torch.nn.Linear:  # the whole vocabulary would take as long as many tokens of text
-            some = torch.tensor(tokens, device=hidden.device)
-            bias = None if head.bias is None else head.bias[some]
-            logits = torch.nn.functional.linear(hidden, head.weight[some], bias).float()
-        else:
-            logits = head(hidden)[tokens].float()
-        if self._softcap:
-            logits = self._softcap * (logits / self._softcap).tanh()
-        return logits
+def _joined(parts: Sequence[EncodedQuestion]) -> EncodedQuestion:
+    """A question whose responses were read one by one."""
+    vectors = {k: np.concatenate([getattr(p, k) for p in parts]) for k in ("mean", "answer_mean", "last")}
+    return replace(parts[0], **vectors, tokens=sum(p.tokens for p in parts))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pydantic import Field, model_validator
 
 from gpo_ray.config import StrictConfig
-from gpo_ray.embedding.encoder import ROW_TOKENS
 from gpo_ray.embedding.template import READINGS
+from gpo_ray.lm.model import ROW_TOKENS
 from gpo_ray.planning.hardware import Positive
 from gpo_ray.planning.language_model import Shape
 

@@ -7,7 +7,6 @@ from synthetic import questions
 from tiny_model import save_tiny_model
 
 from gpo_ray.embedding.encoder import POOLINGS, Encoder
-from gpo_ray.embedding.prefix_tree import Text, common_prefix, plan_rows
 from gpo_ray.embedding.template import (
     READINGS,
     instruction,
@@ -18,6 +17,7 @@ from gpo_ray.embedding.template import (
 )
 from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 from gpo_ray.lm.find import find_model
+from gpo_ray.lm.prefix_tree import Text, common_prefix, plan_rows
 
 # unlike lengths of prompts, slates and responses, and text outside ASCII
 SLATES = [
@@ -178,7 +178,7 @@ def test_rows_read_side_by_side_are_the_same(tiny_language_model, threads):
 
 def test_batches_stay_within_their_tokens_and_hold_every_question_once(encoder):
     rows = plan_rows(random_texts(), 0, 100)
-    batches = list(encoder._batches(rows))
+    batches = list(encoder.language_model._batches(rows))
     assert sorted(i for b in batches for row in b for i in row.texts) == list(range(60))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(len(row.ids) for row in batch) <= 4096
@@ -230,10 +230,11 @@ def test_every_option_has_a_letter_of_its_own():
 def test_letters_are_the_same_whether_the_whole_vocabulary_is_asked_or_they_alone(
     encoder, encoded, monkeypatch, softcap
 ):
-    monkeypatch.setattr(encoder, "_softcap", softcap)
+    lm = encoder.language_model
+    monkeypatch.setattr(lm, "_softcap", softcap)
     alone = encoder.encode(SLATES)
-    monkeypatch.setattr(encoder, "_head", torch.nn.Sequential(encoder._head))
-    monkeypatch.setattr(torch.nn.Sequential, "weight", encoder._model.lm_head.weight, raising=False)
+    monkeypatch.setattr(lm, "_head", torch.nn.Sequential(lm._head))
+    monkeypatch.setattr(torch.nn.Sequential, "weight", lm._model.lm_head.weight, raising=False)
     assert_same(encoder.encode(SLATES), alone)
     same = all(np.allclose(a.letter_logprob, e.letter_logprob) for a, e in zip(alone, encoded, strict=True))
     assert same == (softcap is None)

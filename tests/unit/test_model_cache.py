@@ -229,9 +229,9 @@ def test_commands_show_and_clear_it(gguf, capsys):
     def gpo(*words):
         from typer.testing import CliRunner
 
-        from gpo_ray.cli.cache import cache_app
+        from gpo_ray.cli.cache import app
 
-        done = CliRunner().invoke(cache_app, words, catch_exceptions=False)
+        done = CliRunner().invoke(app, words, catch_exceptions=False)
         assert done.exit_code == 0
         return done.stdout
 

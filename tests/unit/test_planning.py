@@ -18,10 +18,10 @@ from gpo_ray.cli import app
 from gpo_ray.config import load_train_config
 from gpo_ray.embedding.encoder import POOLINGS, Encoder
 from gpo_ray.embedding.job import plan_units
-from gpo_ray.embedding.prefix_tree import Text, common_prefix
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.lm.find import find_model
+from gpo_ray.lm.prefix_tree import Text, common_prefix
 from gpo_ray.model.episodes import build_episode, draw_tasks
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.planning.hardware import CORE, GPUS

@@ -1,0 +1,311 @@
+"""The frozen language model at work: it reads texts, and gives hidden states and log-probabilities.
+
+What texts begin with alike runs once (:mod:`gpo_ray.lm.prefix_tree`): exact for a causal model, and several
+times fewer tokens than each text by itself.
+
+Shapes: L tokens of a row of texts, E width.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpo_ray.lm.find import ModelSource
+from gpo_ray.lm.load import load
+from gpo_ray.lm.prefix_tree import Row, Text, common_prefix, plan_rows
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+V = TypeVar("V")
+ROW_TOKENS = 256
+"""Tokens of a row at most. Longer rows would let more texts share what they begin with, but attention is
+computed between all tokens of a row, also those of different texts, for nothing."""
+CPU_BATCH_TOKENS = 256
+"""Tokens of a forward pass on a CPU at most: the activations of more do not stay in its caches."""
+
+logger = logging.getLogger(__name__)
+
+
+class Stem(NamedTuple):
+    """What all texts begin with: its keys and values, the sum of its hidden states (E,), and its length."""
+
+    cache: Any
+    total: torch.Tensor
+    length: int
+
+
+@dataclass(frozen=True)
+class ReadRow:
+    """A row of texts that was read: ``hidden`` (L, E) states of the last layer, after the final norm.
+
+    ``seen`` (L, L) is what :meth:`Row.seen` gives; ``texts`` are those of the row, in its order, each with
+    all of its responses; ``stem`` is what comes before the row, None if nothing does.
+    """
+
+    row: Row
+    texts: list[Text]
+    seen: NDArray[np.bool_]
+    hidden: torch.Tensor
+    stem: Stem | None
+
+
+class LanguageModel:
+    """A frozen causal language model and its tokenizer.
+
+    Args:
+        source: the model, from :func:`gpo_ray.lm.find.find_model`.
+        dtype: what it computes in.
+        device: ``cpu``, ``cuda`` or None to take a GPU when there is one.
+        gpus: with more than one, the model's layers are spread over the visible GPUs.
+        batch_tokens: most padded tokens per forward pass, which bounds memory; on a CPU no more than
+            ``CPU_BATCH_TOKENS``.
+
+    Raises:
+        EmbeddingError: as :func:`gpo_ray.lm.load.load`.
+    """
+
+    def __init__(
+        self,
+        source: ModelSource,
+        dtype: str = "float32",
+        device: str | None = None,
+        gpus: float = 0,
+        batch_tokens: int = 4096,
+    ) -> None:
+        import torch
+
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._tokenizer, self._model = load(source, dtype, device, gpus)
+        self._device = self._model.get_input_embeddings().weight.device
+        self._head = self._model.get_output_embeddings()
+        self._softcap = getattr(self._model.config, "final_logit_softcapping", None)
+        on_cpu = self._device.type == "cpu"
+        self._batch_tokens = min(batch_tokens, CPU_BATCH_TOKENS) if on_cpu else batch_tokens
+        self._row_tokens = min(ROW_TOKENS, batch_tokens)
+        self.width = int(self._model.get_input_embeddings().weight.shape[1])
+        """E, of its hidden states."""
+        self.alone = False
+        """Whether each text is read by itself, since the model cannot share what texts begin with."""
+        self.alone = not self._reads_trees()
+        if self.alone:
+            logger.warning("%s: it cannot share what texts begin with, so embedding is slower", source.name)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of the longest text that it can read; None where its configuration does not say."""
+        return getattr(self._model.config, "max_position_embeddings", None)
+
+    def chat_tokens(self, text: str) -> list[int]:
+        """Token ids of a user's turn in the model's own chat template, generation prompt added."""
+        if getattr(self._tokenizer, "chat_template", None):
+            turn = [{"role": "user", "content": text}]
+            text = self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+            return self.tokens([text])[0]
+        return self.opening_tokens(text + "\n")  # a base model: plain text, the answer on the next line
+
+    def opening_tokens(self, text: str) -> list[int]:
+        """Token ids of a text that nothing precedes, with the special tokens that texts begin with."""
+        return [int(i) for i in self._tokenizer(text, add_special_tokens=True)["input_ids"]]
+
+    def tokens(self, texts: list[str]) -> list[list[int]]:
+        """Token ids of texts that follow others, without special tokens."""
+        every = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return [[int(i) for i in ids] for ids in every]
+
+    def read(self, texts: Sequence[Text], pool: Callable[[ReadRow], Sequence[V]]) -> tuple[list[V], int]:
+        """Read texts.
+
+        Args:
+            texts: what to read.
+            pool: what to keep of a row that was read: something for each of its texts, in its order.
+
+        Returns:
+            What was kept of each text, in the order given, and the number of tokens that all of them begin
+            with and that were read once.
+        """
+        import torch
+
+        with torch.inference_mode():
+            return self._read_trees(texts, pool)
+
+    def reads_alone(self, texts: Sequence[Text]) -> bool:
+        """Whether these texts have to be read by :meth:`read_alone`."""
+        return self.alone or self._outgrows_window(texts)
+
+    def read_alone(self, texts: Sequence[Text], pool: Callable[[ReadRow], Sequence[V]]) -> list[list[V]]:
+        """Read each response with its whole prompt, as the plain recipe has it.
+
+        Args:
+            texts: what to read.
+            pool: as for :meth:`read`; each row holds one text with one of its responses.
+
+        Returns:
+            For each text what was kept of it with each of its responses.
+        """
+        import torch
+
+        def read(text: Text) -> list[V]:
+            return [pool(self._read_response(text, response))[0] for response in text.responses]
+
+        with torch.inference_mode():
+            return self._each(read, texts)
+
+    def _read_response(self, text: Text, response: list[int]) -> ReadRow:
+        row = Row()
+        row.add(0, Text(text.prompt, [response]), 0)
+        ids = self._on_device([row.ids])
+        hidden = self._model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        return ReadRow(row, [text], row.seen(), hidden[0], None)
+
+    def _read_trees(
+        self, texts: Sequence[Text], pool: Callable[[ReadRow], Sequence[V]]
+    ) -> tuple[list[V], int]:
+        rows = plan_rows(texts, 0, self._row_tokens)
+        stem: Stem | None = None
+        if len(rows) > 1 and (shared := common_prefix(texts)):
+            stem = self._read_stem(texts[0].prompt[:shared])
+            rows = plan_rows(texts, shared, self._row_tokens)
+
+        def read(batch: list[Row]) -> dict[int, V]:
+            found: dict[int, V] = {}
+            for done in self._read_rows(texts, batch, stem):
+                found |= zip(done.row.texts, pool(done), strict=True)
+            return found
+
+        results: dict[int, V] = {}
+        for found in self._each(read, list(self._batches(rows))):
+            results |= found
+        return [results[i] for i in range(len(texts))], stem.length if stem else 0
+
+    def _each(self, read: Callable[[T], V], items: Sequence[T]) -> list[V]:
+        """Several forward passes; on a CPU side by side, a thread each.
+
+        A pass over one row of 256 tokens is many small products, at each of which threads that share it wait
+        for one another.
+        """
+        import torch
+
+        threads = torch.get_num_threads()
+        side = min(threads, len(items)) if self._device.type == "cpu" else 1
+        if side <= 1:
+            return [read(i) for i in items]
+
+        def read_inferring(item: T) -> V:
+            with torch.inference_mode():  # which is a thread's own
+                return read(item)
+
+        try:
+            with ThreadPoolExecutor(
+                side, initializer=torch.set_num_threads, initargs=(threads // side,)
+            ) as pool:
+                return list(pool.map(read_inferring, items))
+        finally:
+            torch.set_num_threads(threads)  # some libraries have one number for all threads
+
+    def _read_stem(self, ids: list[int]) -> Stem:
+        out = self._model.base_model(input_ids=self._on_device([ids]), use_cache=True)
+        return Stem(out.past_key_values, out.last_hidden_state[0].float().sum(0), len(ids))
+
+    def _batches(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
+        """Rows of similar length together, so that little is padded."""
+        batch: list[Row] = []
+        for row in sorted(rows, key=lambda row: -len(row.ids)):
+            if batch and (len(batch) + 1) * len(batch[0].ids) > self._batch_tokens:
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+    def _read_rows(self, texts: Sequence[Text], rows: Sequence[Row], stem: Stem | None) -> Iterator[ReadRow]:
+        """Some rows in one forward pass."""
+        import torch
+
+        before, longest = (stem.length if stem else 0), max(len(row.ids) for row in rows)
+        ids = np.zeros((len(rows), longest), np.int64)
+        seen = np.zeros((len(rows), longest, before + longest), bool)
+        seen[:, :, : max(before, 1)] = True  # padding must see something
+        for i, row in enumerate(rows):
+            n = len(row.ids)
+            ids[i, :n] = row.ids
+            seen[i, :n, before : before + n] = row.seen()
+        positions = np.maximum(seen.sum(-1) - 1, 0)
+        mask = torch.zeros(seen.shape, dtype=self._model.dtype)
+        mask.masked_fill_(torch.from_numpy(~seen), torch.finfo(self._model.dtype).min)
+        arguments = {}
+        if stem is not None:
+            arguments["past_key_values"] = cache = copy.deepcopy(stem.cache)
+            cache.batch_repeat_interleave(len(rows))
+        hidden = self._model.base_model(
+            input_ids=self._on_device(ids),
+            attention_mask=mask[:, None].to(self._device),
+            position_ids=self._on_device(positions),
+            use_cache=stem is not None,
+            **arguments,
+        ).last_hidden_state
+        for row, states, sees in zip(rows, hidden, seen, strict=True):
+            n, own = len(row.ids), [texts[i] for i in row.texts]
+            yield ReadRow(row, own, sees[:n, before : before + n], states[:n], stem)
+
+    def _reads_trees(self) -> bool:
+        """Whether the model gives in trees what it gives for each text alone.
+
+        Not all architectures take such masks, and some ignore them.
+        """
+        texts = [Text([5, 6, 7, 8], [[9, 10], [11]]), Text([5, 6, 9], [[10], [12, 7]])]
+        whole, near = self._row_tokens, 1e-4 if self._model.dtype.itemsize == 4 else 0.1
+        try:
+            self._row_tokens = 1  # so that there are two rows, and what they begin with
+            found, _ = self.read(texts, last_states)
+        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
+            return False
+        finally:
+            self._row_tokens = whole
+        alone = [np.concatenate(each) for each in self.read_alone(texts, last_states)]
+        pairs = zip(found, alone, strict=True)
+        return all(np.abs(f - w).max() <= near * np.abs(w).max() for f, w in pairs)
+
+    def _on_device(self, ids: Any) -> torch.Tensor:
+        import torch
+
+        return torch.as_tensor(ids).to(self._device)
+
+    def _outgrows_window(self, texts: Sequence[Text]) -> bool:
+        config = self._model.config
+        window = getattr(config, "sliding_window", None)
+        if window is None or not getattr(config, "use_sliding_window", True):
+            return False
+        return any(len(t.prompt) + max(map(len, t.responses)) > window for t in texts)
+
+    def logits(self, hidden: torch.Tensor, tokens: list[int]) -> torch.Tensor:
+        """Logits of some tokens (R,) as the next one after a hidden state (E,)."""
+        import torch
+
+        head = self._head
+        hidden = hidden.to(head.weight.device)
+        if type(head) is torch.nn.Linear:  # the whole vocabulary would take as long as many tokens of text
+            some = torch.tensor(tokens, device=hidden.device)
+            bias = None if head.bias is None else head.bias[some]
+            logits = torch.nn.functional.linear(hidden, head.weight[some], bias).float()
+        else:
+            logits = head(hidden)[tokens].float()
+        if self._softcap:
+            logits = self._softcap * (logits / self._softcap).tanh()
+        return logits
+
+
+def last_states(read: ReadRow) -> list[NDArray[np.float32]]:
+    """For each text of a row the states (R, E) at the end of its responses."""
+    states = read.hidden.float().cpu().numpy()
+    return [states[ends] for ends in read.row.response_ends]
