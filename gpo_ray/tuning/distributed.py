@@ -25,7 +25,7 @@ from gpo_ray.meta_training.loop import Save, meta_train
 from gpo_ray.meta_training.progress import Progress
 from gpo_ray.preferences.splits import Split
 from gpo_ray.runtime.ray_session import cluster_capacity, user_error
-from gpo_ray.runtime.resources import Bundle
+from gpo_ray.runtime.resources import PlacementBundle
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.tuning.shared import PriorKey, Shared
@@ -40,7 +40,7 @@ ZERO_STAGE = 1
 def trials_at_a_time(search: SearchConfig) -> int:
     """Return how many trials' workers the cluster holds: at least one, and at most as many as asked for."""
     most = search.concurrent * search.workers
-    worker = Bundle("trial worker", most, search.cpus, search.gpus)
+    worker = PlacementBundle("trial worker", most, search.cpus, search.gpus)
     return max(1, cluster_capacity().room(worker, most) // search.workers)
 
 
