@@ -39,8 +39,9 @@ from gpo_ray.meta_training.objective import GroupWeights
 from gpo_ray.meta_training.validation import validation_tasks
 from gpo_ray.model.episodes import Task, build_episode, draw_tasks, task_prior
 from gpo_ray.model.predict import predict_tasks
-from gpo_ray.preferences.dataset import GROUPS, PREFERENCES, QUESTIONS, PreferenceDataset
+from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import draw_split
+from gpo_ray.preferences.tables import GROUPS, PREFERENCES, QUESTIONS
 from gpo_ray.prior.calibration import fit_prior
 
 RESPONSES, WIDTH, ANSWERS = 4, 64, 20

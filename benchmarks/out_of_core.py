@@ -29,8 +29,9 @@ import pyarrow as pa
 
 from gpo_ray.embedding.encoder import EncodedQuestion
 from gpo_ray.embedding.store import EmbeddingStore
-from gpo_ray.preferences.dataset import PREFERENCES, Group, Question
+from gpo_ray.preferences.dataset import Group, Question
 from gpo_ray.preferences.large import write_survey
+from gpo_ray.preferences.tables import PREFERENCES
 
 RESPONSES, BATCH, GIB = 4, 20_000, 2**30
 SHOWN = 4

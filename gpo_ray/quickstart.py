@@ -24,7 +24,7 @@ MAX_WORKERS = 2
 HEAVY = ("torch", "scipy.linalg", "matplotlib.figure", "jinja2")
 """Modules whose import takes as long as Ray takes to start."""
 SAME = 0.001
-"""A difference in alignment that says nothing: other splits would turn it round."""
+"""A difference in alignment up to which nothing can be said: with other splits its sign may be another."""
 METHODS = ("gpo", "uniform", "lm-base", "train-mean", "context-mean", "ridge-mix", "ridge")
 
 _NEXT = """
@@ -38,7 +38,7 @@ Next:
 def run(
     out: str, address: str | None = None, progress_bar: bool = False, quiet: bool = False
 ) -> dict[str, Any]:
-    """Import, embed, meta-train, evaluate; every stage is also a command of its own.
+    """Import a survey, embed it, meta-train on it and evaluate; every stage is also a command of its own.
 
     Args:
         out: folder for all results.
@@ -49,53 +49,76 @@ def run(
     Returns:
         ``survey, model, methods, report, bundle, seconds``.
     """
-    say: Callable[..., None] = (lambda *_: None) if quiet else _say
     started = time.monotonic()
+    say: Callable[..., None] = (lambda *_: None) if quiet else _say
     folder = Folder(Folder(out).absolute)
-    names = ("survey", "embeddings", "bundle", "evaluation", "runs")
-    survey, embeddings, bundle, report, runs = map(folder.where, names)
     say(
         1, "survey: General Social Survey 2018; groups by sex, race, age, party, ideology and their crossings"
     )
-    ahead = in_background(partial(_prepare, survey))
-    workers = max(1, min(MAX_WORKERS, physical_cores() // 2))  # to start one takes a core for ten seconds
+    ahead = in_background(partial(_prepare, folder.where("survey")))
     with ray_session(address):
         dataset = ahead.result()
-        use_threads(threads_each(1))  # libraries that were loaded meanwhile took themselves for a worker's
-        from gpo_ray.config import load_train_config
-        from gpo_ray.embedding.job import EmbedConfig, embed
-        from gpo_ray.evaluation.protocol import EvaluationPlan
-        from gpo_ray.evaluation.runner import evaluate
-        from gpo_ray.meta_training.driver import train_distributed
-        from gpo_ray.meta_training.run import TrainJob
-        from gpo_ray.preferences.splits import SplitPlan, draw_split
+        # Libraries that were loaded while Ray started took as few threads as Ray's workers get.
+        use_threads(threads_each(1))
+        scored = _embed_train_evaluate(dataset, folder, say, address, progress_bar)
+    from gpo_ray.embedding.job import EmbedConfig
 
-        say("", f"{dataset.questions.num_rows} questions, {dataset.groups.num_rows} groups; Ray is running")
-        require(train_need(workers))
-        say(2, "embed: SmolLM2-135M reads every question with every response (Ray Data)")
-        embedded = embed(dataset, embeddings, EmbedConfig(), address, progress_bar)
-        say("", f"{embedded['responses']} responses, {embedded['tokens']} tokens")
-        say(3, f"train: {FRACTION:.0%} of the groups (Ray Train, DeepSpeed; workers: {workers})")
-        config = load_train_config("gpo", steps=STEPS)
-        job = TrainJob(survey, embeddings, bundle, runs, "bundle", config, draw_split(dataset, FRACTION, 0))
-        trained = train_distributed(job, workers, 1, 0, address, progress_bar)
-        say("", f"validation alignment {trained['validation_alignment']:.4f} at step {trained['best_step']}")
-        say(4, f"evaluate: groups never seen in training, {CONTEXT} answers of each as context, 2 splits")
-        plan, splits = EvaluationPlan(METHODS, CONTEXT, STEPS), SplitPlan("paper", [FRACTION], 2)
-        scored = evaluate(survey, embeddings, report, plan, splits, address, progress_bar)
     if not quiet:
-        _show(scored, bundle)
+        _show(scored, folder.where("bundle"))
     return {
-        "survey": survey,
+        "survey": folder.where("survey"),
         "model": EmbedConfig().model,
         "methods": {m: {"alignment": _mean(scored["cells"], m)} for m in METHODS},
         "report": scored["report"],
-        "bundle": bundle,
+        "bundle": folder.where("bundle"),
         "seconds": round(time.monotonic() - started, 1),
     }
 
 
+def _embed_train_evaluate(
+    dataset: PreferenceDataset,
+    folder: Folder,
+    say: Callable[..., None],
+    address: str | None,
+    progress_bar: bool,
+) -> dict[str, Any]:
+    """Run the stages that follow the import of the survey, and return what the evaluation found.
+
+    Args:
+        dataset: the survey, which is in ``folder`` too.
+        folder: where each stage leaves its results.
+        say: told the number of each stage, or nothing, and what is done.
+        address: Ray cluster, by default a local one.
+        progress_bar: whether to show bars.
+    """
+    from gpo_ray.config import load_train_config
+    from gpo_ray.embedding.job import EmbedConfig, embed
+    from gpo_ray.evaluation.protocol import EvaluationPlan
+    from gpo_ray.evaluation.runner import evaluate
+    from gpo_ray.meta_training.driver import train_distributed
+    from gpo_ray.meta_training.run import TrainJob
+    from gpo_ray.preferences.splits import SplitPlan, draw_split
+
+    workers = max(1, min(MAX_WORKERS, physical_cores() // 2))  # each takes ten seconds of a core to start
+    names = ("survey", "embeddings", "bundle", "evaluation", "runs")
+    survey, embeddings, bundle, report, runs = map(folder.where, names)
+    say("", f"{dataset.questions.num_rows} questions, {dataset.groups.num_rows} groups; Ray is running")
+    require(train_need(workers))
+    say(2, "embed: SmolLM2-135M reads every question with every response (Ray Data)")
+    embedded = embed(dataset, embeddings, EmbedConfig(), address, progress_bar)
+    say("", f"{embedded['responses']} responses, {embedded['tokens']} tokens")
+    say(3, f"train: {FRACTION:.0%} of the groups (Ray Train, DeepSpeed; workers: {workers})")
+    config = load_train_config("gpo", steps=STEPS)
+    job = TrainJob(survey, embeddings, bundle, runs, "bundle", config, draw_split(dataset, FRACTION, 0))
+    trained = train_distributed(job, workers, 1, 0, address, progress_bar)
+    say("", f"validation alignment {trained['validation_alignment']:.4f} at step {trained['best_step']}")
+    say(4, f"evaluate: groups never seen in training, {CONTEXT} answers of each as context, 2 splits")
+    plan, splits = EvaluationPlan(METHODS, CONTEXT, STEPS), SplitPlan("paper", [FRACTION], 2)
+    return evaluate(survey, embeddings, report, plan, splits, address, progress_bar)
+
+
 def _show(scored: dict[str, Any], bundle: str) -> None:
+    """Print the table of results, what was found, and what to do next."""
     from gpo_ray.evaluation.summary import text_table
 
     print("\n" + text_table(scored["cells"], scored))
@@ -105,7 +128,7 @@ def _show(scored: dict[str, Any], bundle: str) -> None:
 
 
 def _prepare(survey: str) -> PreferenceDataset:
-    """What can be done while Ray starts: read the survey, and import what takes long."""
+    """Do what can be done while Ray starts: read the survey, and import what takes long."""
     from gpo_ray.preferences.dataset import PreferenceDataset
     from gpo_ray.preferences.readers import read_survey
 
@@ -117,7 +140,7 @@ def _prepare(survey: str) -> PreferenceDataset:
 
 
 def finding(cells: Sequence[dict[str, Any]], best: Sequence[dict[str, Any]], context: int) -> str:
-    """What was found, in one sentence, whichever way it came out.
+    """Say in one sentence what was found, whichever way it came out.
 
     Args:
         cells: of one fraction, ``gpo`` and ``uniform`` among the methods.

@@ -3,10 +3,11 @@
 import sys
 from pathlib import Path
 
-from gpo_ray.runtime.storage import Folder, _replacing
+from gpo_ray.runtime.local_files import replacing
+from gpo_ray.runtime.storage import Folder
 
 folder = Folder(sys.argv[1])
-with folder.writing(), _replacing(Path(folder.absolute, "file")) as half:
+with folder.writing(), replacing(Path(folder.absolute, "file")) as half:
     half.write_bytes(b"half")
     sys.stdout.write("ready\n")
     sys.stdout.flush()

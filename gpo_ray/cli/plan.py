@@ -13,10 +13,12 @@ from gpo_ray.errors import ConfigError
 if TYPE_CHECKING:
     from gpo_ray.planning.hardware import Processor
     from gpo_ray.planning.stages import Stage
+    from gpo_ray.planning.workload import Workload
 
 LEAST, MOST = 1e7, 2e11
+"""The range of parameters of a language model that the estimates are made for."""
 NAMES = "h200, h100, a100, a10g, l4, t4, cpu"
-"""Of :data:`gpo_ray.planning.hardware.PROCESSORS`, which takes longer to import."""
+"""The names of :data:`gpo_ray.planning.hardware.PROCESSORS`, whose module takes longer to import."""
 UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 
 
@@ -46,24 +48,12 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object on one line.")] = False,
 ) -> None:
     """Estimate tokens, operations, memory, time and cost of every stage, and what limits it."""
-    from gpo_ray.config import parse
     from gpo_ray.planning.language_model import shape_of
     from gpo_ray.planning.stages import embed_stage, serve_stage, train_stage
-    from gpo_ray.planning.workload import Workload
 
-    values = {
-        "questions": questions,
-        "responses": 4 * questions if responses is None else responses,
-        "groups": groups,
-        "answers": answers,
-        "prompt_tokens": prompt_tokens,
-        "response_tokens": response_tokens,
-    }
-    work = parse(Workload, values, "plan")
-    if store_dtype not in {"float32", "float16"}:
-        raise ConfigError(f"--store-dtype {store_dtype!r} is not one of float32, float16")
+    work = _workload(questions, responses, groups, answers, prompt_tokens, response_tokens)
+    size = _number_bytes(store_dtype)
     model, processor = shape_of(_parameters(model_params)), _processor(gpu, price)
-    size = 4 if store_dtype == "float32" else 2
     stages = [
         embed_stage(work, model, processor, count, batch_tokens, size, node_memory, readings),
         train_stage(
@@ -77,7 +67,38 @@ def plan(
         _show(stages, f"{work.questions:,} questions, {work.responses:,} responses, {work.groups:,} groups")
 
 
+def _workload(
+    questions: int,
+    responses: int | None,
+    groups: int,
+    answers: int | None,
+    prompt_tokens: float,
+    response_tokens: float,
+) -> Workload:
+    """Check the sizes of the survey that the options give."""
+    from gpo_ray.config import parse
+    from gpo_ray.planning.workload import Workload
+
+    values = {
+        "questions": questions,
+        "responses": 4 * questions if responses is None else responses,
+        "groups": groups,
+        "answers": answers,
+        "prompt_tokens": prompt_tokens,
+        "response_tokens": response_tokens,
+    }
+    return parse(Workload, values, "plan")
+
+
+def _number_bytes(store_dtype: str) -> int:
+    """Return how many bytes a number of an embedding takes in the store."""
+    if store_dtype not in {"float32", "float16"}:
+        raise ConfigError(f"--store-dtype {store_dtype!r} is not one of float32, float16")
+    return 4 if store_dtype == "float32" else 2
+
+
 def _parameters(text: str) -> float:
+    """Read a number of parameters such as ``8B``."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)([kmb]?)", text.strip().lower())
     value = float(found[1]) * UNITS[found[2]] if found else 0.0
     if not LEAST <= value <= MOST:
@@ -86,6 +107,7 @@ def _parameters(text: str) -> float:
 
 
 def _processor(name: str, price: float | None) -> Processor:
+    """Find a processor by its name; ``price``, if given, takes the place of the known one."""
     from gpo_ray.planning.hardware import PROCESSORS
 
     if name not in PROCESSORS:
@@ -106,7 +128,7 @@ def _show(stages: list[Stage], title: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    # a column for each stage, as there are three: a line for each would not fit 80 columns
+    # Each stage is a column: as a line, its values would not fit into 80 characters.
     table = Table(title=title, title_justify="left")
     for column in ("", *(s.name for s in stages)):
         table.add_column(column, overflow="fold")

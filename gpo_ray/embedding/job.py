@@ -29,7 +29,7 @@ from gpo_ray.runtime.ray_session import (
     told_session,
     worker_threads,
 )
-from gpo_ray.runtime.resources import Bundle, Capacity, ResourceRequest, embed_need
+from gpo_ray.runtime.resources import Capacity, PlacementBundle, ResourceRequest, embed_need
 from gpo_ray.runtime.terminal import Steps
 from gpo_ray.runtime.threads import physical_cores, use_threads
 
@@ -320,7 +320,7 @@ def _most_actors(questions: int, config: EmbedConfig, capacity: Capacity) -> int
     gpus = config.gpus_each(capacity)
     if not gpus and len(capacity.alive) == 1:  # a local cluster's logical CPUs are not its cores
         worth = min(worth, max(1, int(physical_cores() // config.cpus_per_actor)))
-    return capacity.room(Bundle("actor", worth, config.cpus_per_actor, gpus), worth)
+    return capacity.room(PlacementBundle("actor", worth, config.cpus_per_actor, gpus), worth)
 
 
 def plan_units(questions: list[Question], actors: int, batch_tokens: int) -> list[list[Question]]:

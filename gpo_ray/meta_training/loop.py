@@ -93,18 +93,11 @@ def meta_train(
     weights = GroupWeights(*objective, progress.log_weights)
     losses: list[float] = []
     begun = time.monotonic() - progress.seconds
-    if data.prior is not None and not progress.best_weights:  # the prior itself is the model to beat
-        scores = {k: engine.agree(v) for k, v in validation.prior_scores.items()}
-        progress.note_prior(scores)
-        progress.best_weights = engine.weights()
+    if data.prior is not None and not progress.best_weights:
+        _start_from_prior(engine, validation, progress)
     while progress.step < config.steps and progress.stale < _patience(config, progress):
-        tasks = weights.weighted(_draw(data, config, progress.step))
         rate = learning_rate(config, progress.step)
-        loss, excess = engine.step(_worker_episode(engine, data, tasks), rate)
-        losses.append(loss)
-        progress.step += 1
-        _check_finite(loss, progress.step)
-        weights.update(tasks, excess)
+        losses.append(_step(engine, data, config, weights, progress, rate))
         tick(progress.step)
         if progress.step % config.validation.every == 0 or progress.step == config.steps:
             scores = _validate(engine, validation, config, progress)
@@ -117,8 +110,39 @@ def meta_train(
     return progress
 
 
+def _start_from_prior(engine: Engine, validation: Validation, progress: Progress) -> None:
+    """Keep the first weights, which predict what the prior does, as those that training has to beat."""
+    scores = {k: engine.agree(v) for k, v in validation.prior_scores.items()}
+    progress.note_prior(scores)
+    progress.best_weights = engine.weights()
+
+
+def _step(
+    engine: Engine,
+    data: MetaTrainingData,
+    config: TrainConfig,
+    weights: GroupWeights,
+    progress: Progress,
+    rate: float,
+) -> float:
+    """Take one gradient step on groups drawn anew, and weigh the groups by what they lost in it.
+
+    Returns:
+        The loss over all workers' groups.
+
+    Raises:
+        ConfigError: if the loss is not finite, or there are more workers than groups.
+    """
+    tasks = weights.weighted(_draw(data, config, progress.step))
+    loss, excess = engine.step(_worker_episode(engine, data, tasks), rate)
+    progress.step += 1
+    _check_finite(loss, progress.step)
+    weights.update(tasks, excess)
+    return loss
+
+
 def _metrics(progress: Progress, losses: list[float], found: dict[str, Any], rate: float) -> dict[str, Any]:
-    """What is reported of the steps since the last report."""
+    """Collect what is reported of the steps since the last report."""
     return {
         "step": progress.step,
         "loss": float(np.mean(losses)),
@@ -132,18 +156,19 @@ def _metrics(progress: Progress, losses: list[float], found: dict[str, Any], rat
 
 
 def _patience(config: TrainConfig, progress: Progress) -> int:
-    """Validations without a better one after which training stops."""
+    """Return after how many validations without a better one training stops."""
     stands = progress.prior_alignment is not None and progress.best_step == 0
     return config.validation.prior_patience if stands else config.validation.patience
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, then a cosine from ``learning_rate`` to zero over ``steps``."""
+    """Return the learning rate of a step: a linear warm-up times a cosine from the full rate to zero."""
     warm = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     return config.learning_rate * warm * 0.5 * (1 + float(np.cos(np.pi * step / config.steps)))
 
 
 def _check_finite(loss: float, step: int) -> None:
+    """Raise ConfigError if training diverged."""
     if not np.isfinite(loss):
         raise ConfigError(
             f"training diverged: the loss is {loss} at step {step}; lower learning_rate or set clip_norm"
@@ -151,12 +176,12 @@ def _check_finite(loss: float, step: int) -> None:
 
 
 def _draw(data: MetaTrainingData, config: TrainConfig, step: int) -> list[Task]:
-    """The groups of a step, drawn alike by all workers."""
+    """Draw the groups of a step; all workers draw the same ones."""
     return draw_tasks(data.arrays, data.train_groups, data.questions, config.episodes, (config.seed, step))
 
 
 def _worker_episode(engine: Engine, data: MetaTrainingData, tasks: list[Task]) -> Episode:
-    """This worker's part of a step."""
+    """Build this worker's part of a step; raises ConfigError if there is none left for it."""
     mine: list[Task] = tasks[engine.rank :: engine.workers]
     if not mine:
         raise ConfigError(
@@ -168,9 +193,9 @@ def _worker_episode(engine: Engine, data: MetaTrainingData, tasks: list[Task]) -
 def _validate(
     engine: Engine, validation: Validation, config: TrainConfig, progress: Progress
 ) -> dict[str, float]:
-    """Score the validation groups' questions; keeps the weights if that is the best yet.
+    """Score the validation groups' questions, and keep the weights if the score is the best yet.
 
-    What stands in the prior's place has to gain more than chance would.
+    Weights that take the prior's place have to gain more than chance would.
     """
     found, gain = validation.score(engine.forward, engine.device)
     scores = {k: engine.agree(v) for k, v in found.items()}
@@ -187,6 +212,8 @@ def _validate(
 
 
 def _saver(engine: Engine, progress: Progress) -> Save:
+    """Return a function that saves the engine and the progress in a folder, to go on from."""
+
     def save(folder: Path) -> None:
         engine.save(folder)
         if engine.rank == 0:

@@ -188,8 +188,8 @@ class EncoderLayer(nn.Module):
         return self.norm2(h + self.linear2(F.relu(self.linear1(h)))), cache
 
 
-class Encoder(nn.Module):
-    """The stack of layers."""
+class TransformerEncoder(nn.Module):
+    """The stack of layers, with the parameters of ``nn.TransformerEncoder``."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class GPOTransformer(nn.Module):
         self.config = config
         self.embedding_width = embedding_width
         self.embedder = PairEmbedder(embedding_width, config.width, config.embedder_depth)
-        self.encoder = Encoder(config)
+        self.encoder = TransformerEncoder(config)
         self.predictor = nn.Sequential(
             nn.Linear(config.width, config.feedforward), nn.ReLU(), nn.Linear(config.feedforward, 2)
         )

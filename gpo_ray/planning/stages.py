@@ -12,6 +12,7 @@ E width of the language model, D model width, L layers of the language model.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 from gpo_ray.config import StrictConfig, load_train_config
@@ -20,35 +21,35 @@ from gpo_ray.embedding.template import READINGS
 from gpo_ray.planning.hardware import CORE, GIB, Processor
 from gpo_ray.planning.language_model import Shape
 from gpo_ray.planning.training import Training
-from gpo_ray.planning.workload import Workload
+from gpo_ray.planning.workload import Texts, Workload
 from gpo_ray.serving.inference.caching import CACHED_BYTES
 from gpo_ray.serving.settings import ServeSettings
 
 MEMORY_SHARE = 0.9
-"""Of a processor's memory that may be planned with."""
+"""The share of a processor's memory that may be planned with."""
 BANDWIDTH_SHARE = 0.6
-"""Of a processor's bandwidth that is reached."""
+"""The share of a processor's bandwidth that is reached."""
 FACTOR_EFFICIENCY = 0.5
-"""Share of ``tflops``, in float64, that factorisations reach."""
+"""The share of ``tflops`` that factorisations in float64 reach."""
 START_SECONDS = 30.0
-"""Workers and their imports."""
+"""The time that workers take to start and to import what they run."""
 READ_RATE, WRITE_RATE = 1e9, 1e8
-"""Bytes a second that a worker reads weights with, and writes vectors to shared storage."""
+"""Bytes a second at which a worker reads weights, and writes vectors to shared storage."""
 UNITS, UNIT_BATCHES = 8, 64
-"""Units of work that a copy of the language model gets at least, and batches of a unit at most."""
+"""The fewest units of work that a copy of the language model gets, and the most batches of a unit."""
 CACHED_QUESTIONS = int(ServeSettings.model_fields["cached_questions"].default)
-"""Whose embeddings each predictor of the service keeps."""
+"""The number of questions whose embeddings each predictor of the service keeps."""
 QUESTION_BYTES = 6_000.0
-"""Of a question in the driver's memory, as objects and as units of work."""
+"""What a question takes in the driver's memory, as objects and as part of a unit of work."""
 TRAIN_EFFICIENCY, VALIDATION_EFFICIENCY = 0.6, 0.2
-"""Share of a core's ``tflops`` that the small transformer reaches in steps, and on the many targets of
+"""The share of a core's ``tflops`` that the small transformer reaches in steps, and on the many targets of
 validation groups."""
 STEP_SECONDS = 0.012
-"""Of a step that does not depend on its size."""
+"""The part of a step's time that does not depend on the step's size."""
 POINT_SECONDS = 2e-6
-"""Of a point for building its episode."""
+"""The time that each point of an episode takes to build."""
 SCAN_SECONDS = 2.5e-8
-"""Of a question for finding out whether a group answered it."""
+"""The time that it takes to find out whether a group answered a question."""
 
 
 class Stage(StrictConfig):
@@ -56,41 +57,41 @@ class Stage(StrictConfig):
 
     name: Literal["embed", "train", "serve"]
     tokens: float = 0
-    """That the language model reads."""
+    """Tokens that the language model reads."""
     flops: float = 0
     """Floating-point operations."""
     memory: float
-    """GiB of each worker."""
+    """GiB that each worker takes on its processors, or in its pod where those are cores."""
     host_memory: float = 0
-    """GiB of each worker beside ``memory``, in its pod: vectors that are not written yet."""
+    """GiB that each worker takes in its pod beside ``memory``: vectors that are not written yet."""
     driver_memory: float = 0
-    """GiB of the process that leads."""
+    """GiB that the process that leads the stage takes."""
     stored: float = 0
-    """GiB written."""
+    """GiB that the stage writes."""
     workers: int
-    """That run at the same time."""
+    """Workers that run at the same time."""
     processors: int
-    """GPUs, or cores, of all of them."""
+    """GPUs, or cores, of all workers together."""
     seconds: dict[str, float]
-    """By what takes them."""
+    """The time that the stage takes, by what takes it."""
     price: float
-    """US dollars an hour of a processor."""
+    """What a processor costs, in US dollars an hour."""
     problems: tuple[str, ...] = ()
-    """Why it cannot be done so."""
+    """Why the stage cannot be done in this way."""
 
     @property
     def hours(self) -> float:
-        """From start to end."""
+        """The hours from the start of the stage to its end."""
         return sum(self.seconds.values()) / 3600
 
     @property
     def cost(self) -> float:
-        """US dollars."""
+        """What the stage costs, in US dollars."""
         return self.hours * self.processors * self.price
 
     @property
     def bottleneck(self) -> str:
-        """What takes longest."""
+        """What takes the longest part of the time."""
         return max(self.seconds, key=self.seconds.__getitem__) if self.seconds else "none"
 
 
@@ -104,24 +105,89 @@ def embed_stage(
     node_memory: float = 64,
     readings: bool = True,
 ) -> Stage:
-    """``gpo embed`` on ``count`` processors."""
+    """Estimate ``gpo embed`` on ``count`` processors.
+
+    Args:
+        work: the survey.
+        model: the language model.
+        processor: a GPU, or a core.
+        count: how many processors there are.
+        batch_tokens: tokens of a batch, as ``--batch-tokens`` says.
+        store_bytes: bytes of a number in the store.
+        node_memory: GiB of a worker's pod, and of the driver's.
+        readings: whether the texts of :data:`~gpo_ray.embedding.template.READINGS` are read too.
+    """
     texts, weight = work.texts(readings), processor.bytes_per_weight
-    tokens, flops = sum(t.tokens for t in texts), sum(t.flops(model) for t in texts)
-    keys = 2.0 * model.layers * model.key_width * weight  # bytes of a token's keys and values
-    batch = max(t.batch(batch_tokens) for t in texts)
-    memory = model.parameters * weight + batch * (2 * keys + 16.0 * model.width * weight)
+    memory = _copy_bytes(model, weight, max(t.batch(batch_tokens) for t in texts))
     each = math.ceil(memory / GIB / (processor.memory * MEMORY_SHARE))
     copies = max(1, count // each)
-    passes = sum(max(copies, math.ceil(t.tokens / t.batch(batch_tokens))) for t in texts)
-    traffic = passes * model.body * weight
-    compute = flops / (processor.tflops * 1e12 * processor.efficiency)
-    moved = traffic / (processor.bandwidth * 1e9 * BANDWIDTH_SHARE)
     vectors = model.width * (len(POOLINGS) - (0 if readings else len(READINGS)))  # numbers of a response
     stored = work.responses * vectors * store_bytes
-    # a unit's vectors are there as computed, as a table, and as the bytes of a file
+    # The vectors of a unit are held as computed, as a table, and as the bytes of a file.
     unit = _unit_share(texts[0].tokens, copies, batch_tokens)
     host = work.responses * unit * vectors * (4 + 2 * store_bytes) / GIB
     driver = work.questions * QUESTION_BYTES / GIB
+    return Stage(
+        name="embed",
+        tokens=sum(t.tokens for t in texts),
+        flops=sum(t.flops(model) for t in texts),
+        memory=memory / GIB,
+        host_memory=host,
+        driver_memory=driver,
+        stored=stored / GIB,
+        workers=copies,
+        processors=copies * each,
+        seconds={
+            "starting": START_SECONDS + model.parameters * weight / READ_RATE,
+            **_reading_seconds(texts, model, processor, copies, batch_tokens),
+            "writing the store": stored / WRITE_RATE / copies,
+        },
+        price=processor.price,
+        problems=_embed_problems(processor, each, count, host, driver, node_memory),
+    )
+
+
+def _copy_bytes(model: Shape, weight: float, batch: float) -> float:
+    """Return the bytes that one copy of the language model takes while it reads ``batch`` tokens.
+
+    Args:
+        model: the language model.
+        weight: bytes of a weight.
+        batch: tokens that are read at once.
+    """
+    keys = 2.0 * model.layers * model.key_width * weight  # bytes of a token's keys and values
+    return model.parameters * weight + batch * (2 * keys + 16.0 * model.width * weight)
+
+
+def _reading_seconds(
+    texts: Sequence[Texts], model: Shape, processor: Processor, copies: int, batch_tokens: int
+) -> dict[str, float]:
+    """Estimate how long the copies of the language model read all texts, by what holds them up.
+
+    A copy computes, and reads its weights from memory once for each batch; the slower of the two counts.
+    Layers that are spread over several GPUs take turns, so that such a copy is as fast as one GPU.
+    """
+    passes = sum(max(copies, math.ceil(t.tokens / t.batch(batch_tokens))) for t in texts)
+    traffic = passes * model.body * processor.bytes_per_weight
+    compute = sum(t.flops(model) for t in texts) / (processor.tflops * 1e12 * processor.efficiency)
+    moved = traffic / (processor.bandwidth * 1e9 * BANDWIDTH_SHARE)
+    slowest = "computing" if compute >= moved else "memory bandwidth"
+    return {slowest: max(compute, moved) / copies}
+
+
+def _embed_problems(
+    processor: Processor, each: int, count: int, host: float, driver: float, node_memory: float
+) -> tuple[str, ...]:
+    """Say what of ``gpo embed`` does not fit: a copy of the language model, or a process in its pod.
+
+    Args:
+        processor: a GPU, or a core.
+        each: how many processors a copy takes.
+        count: how many processors there are.
+        host: GiB of vectors that a worker holds.
+        driver: GiB that the driver holds.
+        node_memory: GiB of a worker's pod, and of the driver's.
+    """
     problems = []
     if each > count:
         problems.append(f"a copy of the model needs {each} x {processor.name}, there are {count}")
@@ -129,30 +195,14 @@ def embed_stage(
         problems.append(f"a worker holds {host:,.0f} GiB of vectors; lower --batch-tokens")
     if driver > node_memory:
         problems.append(f"the driver holds all questions: {driver:,.0f} GiB; embed the survey in parts")
-    slowest = "computing" if compute >= moved else "memory bandwidth"
-    return Stage(
-        name="embed",
-        tokens=tokens,
-        flops=flops,
-        memory=memory / GIB,
-        host_memory=host,
-        driver_memory=driver,
-        stored=stored / GIB,
-        workers=copies,
-        processors=copies * each,
-        # layers spread over several GPUs take turns: a copy is as fast as one of them
-        seconds={
-            "starting": START_SECONDS + model.parameters * weight / READ_RATE,
-            slowest: max(compute, moved) / copies,
-            "writing the store": stored / WRITE_RATE / copies,
-        },
-        price=processor.price,
-        problems=tuple(problems),
-    )
+    return tuple(problems)
 
 
 def _unit_share(tokens: float, copies: int, batch_tokens: int) -> float:
-    """Share of all work that is written at once; units are cut by the tokens of the first reading."""
+    """Return the share of all work in a unit, which is written at once.
+
+    Units are cut by the tokens of the prompts and responses alone, before those of the readings.
+    """
     unit = max(tokens / (UNITS * copies), batch_tokens / 4)
     return min(unit, UNIT_BATCHES * batch_tokens, tokens) / tokens
 
@@ -167,7 +217,7 @@ def train_stage(
     node_memory: float = 64,
     readings: bool = True,
 ) -> Stage:
-    """``gpo train`` on cores, to its last step; validation often ends it earlier."""
+    """Estimate ``gpo train`` on cores, to its last step; validation often ends it earlier."""
     config = load_train_config(preset, steps=steps)
     shape = Training.of(work, width, config)
     rate = core.tflops * 1e12
@@ -207,7 +257,7 @@ def train_stage(
 
 
 def serve_stage(work: Workload, model: Shape, processor: Processor, preset: str = "gpo") -> Stage:
-    """What a replica of the service holds; it has no end, so that its cost is that of an hour."""
+    """Estimate what a replica of the service holds; as it has no end, its cost is that of an hour."""
     config = load_train_config(preset)
     shape = Training.of(work, model.width, config)
     encoder = model.parameters * processor.bytes_per_weight

@@ -15,42 +15,22 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gpo_ray.errors import DataError, UnknownGroupError
+from gpo_ray.preferences.tables import (
+    DROPPED,
+    GROUPS,
+    PREFERENCES,
+    QUESTIONS,
+    SCHEMAS,
+    answer_files,
+    as_schema,
+    preference_table,
+    without_nulls,
+)
 from gpo_ray.runtime.storage import Folder, parquet_bytes, read_parquet_bytes
 
 KIND = "preferences"
 GROUP_KINDS = ("attribute", "country", "individual", "community")
 SHARE_TOLERANCE = 1e-3
-
-QUESTIONS = pa.schema(
-    [
-        pa.field("question_id", pa.string(), nullable=False),
-        pa.field("source", pa.string(), nullable=False),
-        pa.field("topic", pa.string()),
-        pa.field("prompt", pa.string(), nullable=False),
-        pa.field("responses", pa.list_(pa.string()), nullable=False),
-        pa.field("ordinal", pa.list_(pa.float64())),
-    ]
-)
-GROUPS = pa.schema(
-    [
-        pa.field("group_id", pa.string(), nullable=False),
-        pa.field("kind", pa.string(), nullable=False),
-        pa.field("description", pa.string()),
-    ]
-)
-PREFERENCES = pa.schema(
-    [
-        pa.field("group_id", pa.string(), nullable=False),
-        pa.field("question_id", pa.string(), nullable=False),
-        pa.field("share", pa.list_(pa.float64())),
-        pa.field("choice", pa.int32()),
-        pa.field("n", pa.float64()),
-    ]
-)
-PREFERENCE_FILE = "preferences"
-"""Followed by ``.parquet``, or by a number where there are several."""
-SCHEMAS = {"questions": QUESTIONS, "groups": GROUPS, "preferences": PREFERENCES}
-DROPPED = pa.schema([pa.field("where", pa.string()), pa.field("reason", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -63,23 +43,23 @@ class Question:
     responses: tuple[str, ...]
     topic: str | None = None
     ordinal: tuple[float, ...] | None = None
-    """Scale value of each response; None for a nominal question."""
+    """The scale value of each response; None for a nominal question."""
 
     @property
     def key(self) -> str:
-        """Hash of what a language model reads: the prompt and the responses in order."""
+        """The hash of what a language model reads: the prompt and the responses in order."""
         return question_key(self.prompt, self.responses)
 
 
 def question_key(prompt: str, responses: Sequence[str]) -> str:
-    """Hash of what a language model reads of a question."""
+    """Return the hash of what a language model reads of a question."""
     text = json.dumps([prompt, list(responses)], ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Whoever shares a preference: a demographic group, a country, one person, a community."""
+    """Whose preference is known: a demographic group, a country, one person or a community."""
 
     group_id: str
     kind: str
@@ -88,17 +68,18 @@ class Group:
 
 @dataclass(frozen=True)
 class PreferenceDataset:
-    """What groups prefer: three tables (see DESIGN for the columns) and a log of what was dropped.
+    """What groups prefer: three tables and a log of what was dropped.
 
-    Construct it with :meth:`build` or :meth:`load`, which validate; both raise :class:`DataError`
-    naming the table, row and key of the first problem.
+    :mod:`gpo_ray.preferences.tables` says which columns the tables have. Construct a data set with
+    :meth:`build` or :meth:`load`, which validate it; both raise :class:`DataError`, which names the table,
+    row and key of the first problem.
     """
 
     questions: pa.Table
     groups: pa.Table
     preferences: pa.Table
     dropped: pa.Table
-    """Rows a reader left out: ``where`` (file, row, key) and ``reason``."""
+    """The rows that a reader left out: ``where`` (file, row, key) and ``reason``."""
 
     @classmethod
     def build(
@@ -133,7 +114,7 @@ class PreferenceDataset:
         dataset = cls(
             questions=pa.Table.from_pylist(question_rows, schema=QUESTIONS),
             groups=pa.Table.from_pylist(group_rows, schema=GROUPS),
-            preferences=PREFERENCES.empty_table() if preferences is None else _preference_table(preferences),
+            preferences=PREFERENCES.empty_table() if preferences is None else preference_table(preferences),
             dropped=pa.table(
                 {
                     "where": pa.array([d[0] for d in drops], pa.string()),
@@ -251,7 +232,7 @@ class PreferenceDataset:
             raise DataError(f"{where}: preferences row {i}: {problem}: {row}")
 
     def iter_questions(self) -> Iterable[Question]:
-        """The questions in row order."""
+        """Yield the questions in row order."""
         for row in self.questions.to_pylist():
             yield Question(
                 question_id=row["question_id"],
@@ -263,19 +244,19 @@ class PreferenceDataset:
             )
 
     def group_codes(self) -> NDArray[np.int64]:
-        """Row of ``groups`` for each preference, -1 where unknown."""
+        """Return the row of ``groups`` for each preference, -1 where the group is unknown."""
         return _codes(self.preferences["group_id"], self.groups["group_id"])
 
     def question_codes(self) -> NDArray[np.int64]:
-        """Row of ``questions`` for each preference, -1 where unknown."""
+        """Return the row of ``questions`` for each preference, -1 where the question is unknown."""
         return _codes(self.preferences["question_id"], self.questions["question_id"])
 
     def slate_sizes(self) -> NDArray[np.int64]:
-        """Number of responses of each question."""
+        """Return the number of responses of each question."""
         return pc.list_value_length(self.questions["responses"]).to_numpy().astype(np.int64)
 
     def shares(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Shares of all preferences end to end, single choices as one-hot.
+        """Lay the shares of all preferences end to end, with single choices as one-hot shares.
 
         Returns:
             ``values`` and ``offsets`` (one more than preferences): those of row ``i`` are
@@ -297,7 +278,7 @@ class PreferenceDataset:
         return values, offsets
 
     def select_groups(self, group_ids: Iterable[str]) -> PreferenceDataset:
-        """The data set restricted to some groups and the questions they answered.
+        """Restrict the data set to some groups and the questions that they answered.
 
         Raises:
             UnknownGroupError: for an id that is not in the data set.
@@ -318,15 +299,15 @@ class PreferenceDataset:
         )
 
     def dropped_by_reason(self) -> dict[str, int]:
-        """How many source rows were left out, by reason."""
+        """Count the source rows that were left out, by reason."""
         counts = self.dropped.group_by("reason").aggregate([("where", "count")]).to_pylist()
         return {c["reason"]: c["where_count"] for c in sorted(counts, key=lambda c: str(c["reason"]))}
 
     def fingerprint(self) -> str:
-        """Hash of the contents, as recorded in the provenance of what is trained on them."""
+        """Return the hash of the contents, as recorded in the provenance of what is trained on them."""
         digest = hashlib.sha256()
         for name, schema in SCHEMAS.items():
-            table = _without_nulls(getattr(self, name).select(schema.names))
+            table = without_nulls(getattr(self, name).select(schema.names))
             sink = pa.BufferOutputStream()
             with pa.ipc.new_stream(sink, table.schema) as stream:
                 stream.write_table(table)
@@ -337,59 +318,6 @@ class PreferenceDataset:
 def _read(folder: Folder, manifest: dict[str, Any], file: str, schema: pa.Schema) -> pa.Table:
     table = read_parquet_bytes(folder.read_checked(file, manifest), folder.where(file), DataError)
     return as_schema(table, schema, folder.where(file))
-
-
-def as_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
-    """The columns of ``schema`` in its types.
-
-    Raises:
-        DataError: if a column is missing or has another type.
-    """
-    try:
-        return table.select(schema.names).cast(schema)
-    except (KeyError, ValueError, pa.ArrowException) as e:
-        raise DataError(f"{where}: columns must be {schema.names}: {e}") from e
-
-
-def answer_files(manifest: Mapping[str, Any]) -> list[str]:
-    """The files that hold a survey's preferences, in order; one of that name, or several."""
-    one = f"{PREFERENCE_FILE}.parquet"
-    return [n for n in sorted(manifest["files"]) if n.startswith(f"{PREFERENCE_FILE}-")] or [one]
-
-
-def _without_nulls(table: pa.Table) -> pa.Table:
-    """Nulls as zeros beside columns of their places; what Arrow keeps behind a null is undefined."""
-    columns = {}
-    for name in table.column_names:
-        column = table[name]
-        columns[f"{name} is valid"] = pc.is_valid(column)
-        if not pa.types.is_list(column.type):
-            zero = pa.scalar("" if pa.types.is_string(column.type) else 0, column.type)
-            column = pc.fill_null(column, zero)
-        columns[name] = column
-    return pa.table(columns).combine_chunks()
-
-
-def _preference_table(columns: Mapping[str, Sequence[Any]] | pa.Table) -> pa.Table:
-    """The preferences with all five columns in their types, absent ones null."""
-    names = columns.column_names if isinstance(columns, pa.Table) else list(columns)
-    for name in ("group_id", "question_id"):
-        if name not in names:
-            raise DataError(f"preferences: column {name!r} is missing; found {list(names)}")
-    size = len(columns["group_id"])
-    arrays = [columns[f.name] if f.name in names else pa.nulls(size, f.type) for f in PREFERENCES]
-    try:
-        return pa.table(
-            [
-                (a if isinstance(a, pa.Array | pa.ChunkedArray) else pa.array(a, from_pandas=True)).cast(
-                    f.type
-                )
-                for a, f in zip(arrays, PREFERENCES, strict=True)
-            ],
-            schema=PREFERENCES,
-        )
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as e:
-        raise DataError(f"preferences: a column has the wrong type: {e}") from e
 
 
 def _codes(values: pa.ChunkedArray, ids: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -16,8 +16,9 @@ import ray.exceptions
 
 from gpo_ray.errors import ConfigError, DataError, ResourceError
 from gpo_ray.preferences.dataset import KIND as SURVEY
-from gpo_ray.preferences.dataset import PREFERENCES, PreferenceDataset, answer_files
+from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.large import COLUMNS, KIND
+from gpo_ray.preferences.tables import PREFERENCES, answer_files
 from gpo_ray.runtime.locks import TEMPORARY, temporary_held
 from gpo_ray.runtime.ray_session import quiet_ray_data, stalled, user_error
 from gpo_ray.runtime.storage import Folder

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gpo_ray.preferences.dataset import SCHEMAS, PreferenceDataset
+from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.tables import SCHEMAS
 
 PREFIX = "other:"
 """Set before an id of the second survey that the first one has too."""

@@ -22,14 +22,8 @@ from numpy.typing import NDArray
 
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.dataset import KIND as SURVEY
-from gpo_ray.preferences.dataset import (
-    PREFERENCE_FILE,
-    PREFERENCES,
-    Group,
-    PreferenceDataset,
-    Question,
-    as_schema,
-)
+from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
+from gpo_ray.preferences.tables import PREFERENCE_FILE, PREFERENCES, as_schema
 from gpo_ray.runtime.locations import local_copy
 from gpo_ray.runtime.storage import Folder, parquet_bytes
 
@@ -61,7 +55,7 @@ def write_survey(
         uri: folder, local or remote.
         questions: distinct ``question_id``.
         groups: distinct ``group_id``.
-        answers: tables with the columns of :data:`~gpo_ray.preferences.dataset.PREFERENCES`.
+        answers: tables with the columns of :data:`~gpo_ray.preferences.tables.PREFERENCES`.
 
     Raises:
         DataError: naming the table, row and key of the first problem with questions or groups, or the batch

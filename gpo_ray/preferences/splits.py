@@ -93,6 +93,8 @@ class Split(BaseModel):
 
 
 class _Parts(NamedTuple):
+    """The groups of each part of a split."""
+
     train: list[str]
     validation: list[str]
     test: list[str]
@@ -107,7 +109,7 @@ def draw_split(
     other: OtherSurvey | None = None,
     max_test_groups: int | None = None,
 ) -> Split:
-    """Draw a split; the same arguments give the same split everywhere.
+    """Draw a split, which is the same wherever the arguments are the same.
 
     Args:
         dataset: whose groups and questions to divide.
@@ -123,24 +125,13 @@ def draw_split(
         ConfigError: if there are too few groups, attributes or questions to divide, or groups are not
             of the kind that the protocol is about.
     """
-    if not 0 < fraction <= 1:
-        raise ConfigError(f"fraction must be in (0, 1], not {fraction:g}")
-    if (other is not None) != (protocol == "new-survey"):
-        raise ConfigError("protocol 'new-survey' needs another survey to test on, and no other protocol does")
-    if max_test_groups is not None and max_test_groups < 1:
-        raise ConfigError(f"the most groups to test on must be at least 1, not {max_test_groups}")
+    _check_plan(fraction, protocol, other, max_test_groups)
     rng = np.random.default_rng([seed, *hashlib.sha256(b"split").digest()[:4]])
     beside = _groups_beside_people(dataset) if protocol == "individuals" else []
     groups = _shuffled(rng, dataset.groups["group_id"].to_pylist(), other.groups if other else beside)
     questions = _shuffled(rng, dataset.questions["question_id"].to_pylist(), other.questions if other else ())
-    topics: dict[str, str] = {}
-    if protocol == "new-attribute":
-        parts = _by_attribute(rng, groups, fraction, validation_fraction)
-    elif protocol == "individuals":
-        topics = _topics(dataset, set(groups))
-        parts = _by_topic(groups, topics, fraction, validation_fraction)
-    else:
-        parts = _by_group(groups, fraction, validation_fraction)
+    topics = _topics(dataset, set(groups)) if protocol == "individuals" else {}
+    parts = _divided(rng, groups, topics, protocol, fraction, validation_fraction)
     test = _shuffled(rng, other.groups) if other else parts.test
     test_order = _shuffled(rng, other.new_questions) if other else []
     new = int(NEW_QUESTION_FRACTION * len(questions)) if protocol == "new-questions" else 0
@@ -150,7 +141,8 @@ def draw_split(
         protocol=protocol,
         fraction=fraction,
         seed=seed,
-        train_groups=(*parts.train, *_shuffled(rng, beside)),  # last: people are drawn as without them
+        # drawn last, so that people are drawn as they would be without groups of other kinds
+        train_groups=(*parts.train, *_shuffled(rng, beside)),
         validation_groups=tuple(parts.validation),
         test_groups=tuple(test),
         question_order=tuple(questions[new:]),
@@ -160,13 +152,41 @@ def draw_split(
     )
 
 
+def _check_plan(
+    fraction: float, protocol: Protocol, other: OtherSurvey | None, max_test_groups: int | None
+) -> None:
+    """Refuse arguments of :func:`draw_split` that contradict each other or are out of range."""
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"fraction must be in (0, 1], not {fraction:g}")
+    if (other is not None) != (protocol == "new-survey"):
+        raise ConfigError("protocol 'new-survey' needs another survey to test on, and no other protocol does")
+    if max_test_groups is not None and max_test_groups < 1:
+        raise ConfigError(f"the most groups to test on must be at least 1, not {max_test_groups}")
+
+
+def _divided(
+    rng: np.random.Generator,
+    groups: list[str],
+    topics: dict[str, str],
+    protocol: Protocol,
+    fraction: float,
+    validation_fraction: float,
+) -> _Parts:
+    """Divide shuffled groups as the protocol says; only ``individuals`` reads the topics."""
+    if protocol == "new-attribute":
+        return _by_attribute(rng, groups, fraction, validation_fraction)
+    if protocol == "individuals":
+        return _by_topic(groups, topics, fraction, validation_fraction)
+    return _by_group(groups, fraction, validation_fraction)
+
+
 def _shuffled(rng: np.random.Generator, ids: Iterable[str], without: Iterable[str] = ()) -> list[str]:
-    """The ids in an order that does not depend on the one given."""
+    """Shuffle the ids, so that their order does not depend on the one given."""
     return list(rng.permutation(sorted(set(ids) - set(without))).tolist())
 
 
 def _by_group(groups: list[str], fraction: float, validation_fraction: float) -> _Parts:
-    """The first groups for validation, then training, then test."""
+    """Take the first groups for validation, the next for training and the rest for test."""
     meta_train = _share(fraction, len(groups))
     validation = _validation_size(validation_fraction, meta_train)
     if meta_train - validation < 1 or (fraction < 1 and meta_train == len(groups)):
@@ -180,7 +200,7 @@ def _by_group(groups: list[str], fraction: float, validation_fraction: float) ->
 def _by_attribute(
     rng: np.random.Generator, groups: list[str], fraction: float, validation_fraction: float
 ) -> _Parts:
-    """Whole attributes; one of them for validation, so that early stopping measures what the test does."""
+    """Divide whole attributes; one is for validation, so that early stopping measures what the test does."""
     members: dict[str, list[str]] = defaultdict(list)
     for g in groups:
         attribute, equals, _ = g.partition("=")
@@ -212,7 +232,7 @@ def _by_attribute(
 def _by_topic(
     people: list[str], topics: dict[str, str], fraction: float, validation_fraction: float
 ) -> _Parts:
-    """The same share of each topic's people; every part runs evenly through the topics."""
+    """Take the same share of each topic's people; every part runs evenly through the topics."""
     strata: dict[str, list[str]] = defaultdict(list)
     for g in people:
         strata[topics.get(g, "")].append(g)
@@ -229,12 +249,13 @@ def _by_topic(
 
 
 def _evenly(lists: list[list[str]]) -> list[str]:
-    """All lists' items in one, so that its first part holds about the same share of each of them."""
+    """Merge lists into one whose beginning, however long, holds about the same share of each of them."""
     placed = [((i + 0.5) / len(items), item) for items in lists for i, item in enumerate(items)]
     return [item for _, item in sorted(placed, key=lambda p: p[0])]
 
 
 def _groups_beside_people(dataset: PreferenceDataset) -> list[str]:
+    """List the groups that are not single people; raises ConfigError if no group is one."""
     kinds = zip(*(dataset.groups[c].to_pylist() for c in ("group_id", "kind")), strict=True)
     beside = [g for g, kind in kinds if kind != "individual"]
     if len(beside) == dataset.groups.num_rows:
@@ -243,7 +264,7 @@ def _groups_beside_people(dataset: PreferenceDataset) -> list[str]:
 
 
 def _topics(dataset: PreferenceDataset, people: set[str]) -> dict[str, str]:
-    """Each person's topic; empty unless each answered questions of one topic only."""
+    """Find each person's topic; the result is empty unless each answered questions of one topic only."""
     names = np.asarray([t or "" for t in dataset.questions["topic"].to_pylist()])
     ids = np.asarray(dataset.groups["group_id"].to_pylist())
     known, code = np.unique(names, return_inverse=True)
@@ -254,15 +275,17 @@ def _topics(dataset: PreferenceDataset, people: set[str]) -> dict[str, str]:
 
 
 def _share(fraction: float, count: int) -> int:
-    """``fraction`` of ``count`` rounded down, whole numbers that floats fall short of excepted."""
+    """Round ``fraction`` of ``count`` down, unless it is a whole number that floats just fall short of."""
     return int(fraction * count + 1e-9)
 
 
 def _validation_size(fraction: float, meta_train: int) -> int:
+    """Return how many of the meta-train groups are for validation: at least one."""
     return max(1, round(fraction * meta_train))
 
 
 def _check_questions(protocol: Protocol, questions: int, new: int, other: int) -> None:
+    """Refuse a survey with too few questions to train on, or too few new ones to test on."""
     if questions - new < 2 or (protocol == "new-questions" and new < 1):
         raise ConfigError(f"{questions} questions are too few for protocol {protocol!r}")
     if protocol == "new-survey" and other < 2:

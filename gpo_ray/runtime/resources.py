@@ -17,16 +17,20 @@ _PARTS = 10_000
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """Processes of one kind that run at the same time, each of them on a single node."""
+class PlacementBundle:
+    """Processes of one kind that run at the same time, each of them on a single node.
+
+    What one of them needs is a bundle in the sense of Ray's placement groups, as opposed to a bundle in
+    which a trained model is saved.
+    """
 
     name: str
-    """Of one, such as ``worker``."""
+    """What one of the processes is called, such as ``worker``."""
     count: int
     cpus: float
-    """Logical CPUs of each."""
+    """Logical CPUs that each process needs."""
     gpus: float = 0
-    """GPUs of each; less than 1 is a share of one GPU."""
+    """GPUs that each process needs; less than 1 is a share of one GPU."""
 
     def __post_init__(self) -> None:
         if self.gpus > 1 and self.gpus != int(self.gpus):
@@ -37,7 +41,7 @@ class Bundle:
         return self.asking(f"{self.cpus:g} CPU{gpus}")
 
     def asking(self, what: str) -> str:
-        """These processes and what each of them asks for, in words."""
+        """Say in words how many processes these are, and what each of them asks for."""
         return (
             f"1 {self.name} with {what}" if self.count == 1 else f"{self.count} {self.name}s with {what} each"
         )
@@ -48,8 +52,8 @@ class ResourceRequest:
     """What a stage needs before it can begin."""
 
     stage: str
-    """As in ``gpo STAGE``."""
-    bundles: tuple[Bundle, ...]
+    """The name of the stage, as in ``gpo STAGE``."""
+    bundles: tuple[PlacementBundle, ...]
     lower: str = ""
     """The options or keys by which it needs less, if there are any."""
 
@@ -133,8 +137,8 @@ class Capacity:
         """
         return self._too_much(need) or self._too_large(need) or self._not_placed(need)
 
-    def room(self, bundle: Bundle, most: int) -> int:
-        """How many such processes fit at the same time, up to ``most``."""
+    def room(self, bundle: PlacementBundle, most: int) -> int:
+        """Return how many such processes fit at the same time, up to ``most``."""
         return _place((replace(bundle, count=most),), self.alive)[0]
 
     def _too_much(self, need: ResourceRequest) -> str | None:
@@ -191,43 +195,45 @@ class Search(Protocol):
 
 
 def embed_need(actors: int | None, cpus: float, gpus: float) -> ResourceRequest:
-    """Copies of the language model; by default as many as fit, so at least one."""
-    bundle = Bundle("actor", actors or 1, cpus, gpus)
+    """Ask for copies of the language model; the default, as many as fit, needs room for one."""
+    bundle = PlacementBundle("actor", actors or 1, cpus, gpus)
     return ResourceRequest("embed", (bundle,), "--actors, --cpus-per-actor or --gpus-per-actor")
 
 
 def train_need(workers: int, gpus: float = 0) -> ResourceRequest:
-    """Ray Train workers; none trains in this process."""
-    return ResourceRequest("train", (Bundle("worker", workers, 1, gpus),), "--workers or --gpus-per-worker")
+    """Ask for Ray Train workers; where there are none, this process trains."""
+    bundle = PlacementBundle("worker", workers, 1, gpus)
+    return ResourceRequest("train", (bundle,), "--workers or --gpus-per-worker")
 
 
 def tune_need(search: Search) -> ResourceRequest:
-    """Concurrent trials; of trials with several workers at least one, the others follow as there is room."""
+    """Ask for concurrent trials, or for one trial with several workers: others follow as there is room."""
     keys = "cpus or gpus of --config"
     if search.workers == 1:
-        trials = Bundle("trial", search.concurrent, search.cpus, search.gpus)
+        trials = PlacementBundle("trial", search.concurrent, search.cpus, search.gpus)
         return ResourceRequest("tune", (trials,), f"concurrent, {keys}")
-    workers = Bundle("trial worker", search.workers, search.cpus, search.gpus)
+    workers = PlacementBundle("trial worker", search.workers, search.cpus, search.gpus)
     return ResourceRequest("tune", (workers,), f"workers, {keys}")
 
 
 def evaluate_need(cpus: float = 1) -> ResourceRequest:
-    """One task of many; the others follow as there is room."""
-    return ResourceRequest("evaluate", (Bundle("task", 1, cpus),))
+    """Ask for one task of many; the others follow as there is room."""
+    return ResourceRequest("evaluate", (PlacementBundle("task", 1, cpus),))
 
 
 def serve_need(replicas: Mapping[str, tuple[int, float, float]]) -> ResourceRequest:
-    """The least replicas of each deployment.
+    """Ask for the least replicas of each deployment.
 
     Args:
         replicas: (count, CPUs each, GPUs each) by the deployment's name.
     """
-    bundles = tuple(Bundle(f"{name} replica", *each) for name, each in replicas.items())
+    bundles = tuple(PlacementBundle(f"{name} replica", *each) for name, each in replicas.items())
     keys = ", ".join(f"{name}.min" for name in replicas)
     return ResourceRequest("serve", bundles, f"{keys}, or their cpus or gpus, of --config")
 
 
 def _parts(amount: float) -> int:
+    """Return an amount of a resource as Ray counts it."""
     return round(amount * _PARTS)
 
 
@@ -239,10 +245,10 @@ class _Free:
         self.gpus = [_PARTS] * int(node.gpus)
 
     def rank(self) -> tuple[int, int]:
-        """Nodes without GPUs, and with the least free, are filled first."""
+        """Return the key by which nodes are filled: first those without GPUs, and with the least free."""
         return sum(self.gpus), self.cpus
 
-    def take(self, bundle: Bundle) -> bool:
+    def take(self, bundle: PlacementBundle) -> bool:
         """Take what one of these processes needs, if it is there."""
         cpus, gpus = _parts(bundle.cpus), _parts(bundle.gpus)
         devices, each = (gpus // _PARTS, _PARTS) if gpus > _PARTS else (int(gpus > 0), gpus)
@@ -255,8 +261,8 @@ class _Free:
         return True
 
 
-def _place(bundles: Sequence[Bundle], nodes: Sequence[Node]) -> list[int]:
-    """How many processes of each bundle find a place."""
+def _place(bundles: Sequence[PlacementBundle], nodes: Sequence[Node]) -> list[int]:
+    """Return how many processes of each bundle find a place."""
     free = [_Free(n) for n in nodes]
     placed = [0] * len(bundles)
     order = sorted(range(len(bundles)), key=lambda i: (bundles[i].gpus, bundles[i].cpus), reverse=True)

@@ -13,7 +13,6 @@ import io
 import json
 import os
 import shutil
-import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,8 +25,9 @@ from pyarrow import fs
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.runtime import strict_json
 from gpo_ray.runtime.documents import parse_json
+from gpo_ray.runtime.local_files import read_regular, replacing
 from gpo_ray.runtime.locations import inside, locate, without_password
-from gpo_ray.runtime.locks import LOCK, TEMPORARY, TakenError, holds, locked, temporary_held
+from gpo_ray.runtime.locks import LOCK, TEMPORARY, TakenError, holds, locked
 from gpo_ray.runtime.manifests import MAX_BYTES, parse_manifest, require_fields
 from gpo_ray.runtime.tables import ParquetSource
 
@@ -126,7 +126,7 @@ class Folder:
         """Size of a file, and its bytes, none if there are more than ``most``."""
         with self._guard(self.where(name), "read"):
             if self.is_local:
-                return _read_regular(f"{self._path}/{name}", most)
+                return read_regular(f"{self._path}/{name}", most)
             with self._fs.open_input_file(f"{self._path}/{name}") as f:
                 size = f.size()
                 return size, b"" if most is not None and size > most else bytes(f.readall())
@@ -141,7 +141,7 @@ class Folder:
         self._refuse_job_copy()
         with self._guard(self.where(name), "written"):
             if self.is_local:
-                with _replacing(Path(target)) as temporary:
+                with replacing(Path(target)) as temporary:
                     temporary.write_bytes(data)
             else:  # object stores publish an object only when its upload completes
                 with self._fs.open_output_stream(target) as f:
@@ -189,7 +189,7 @@ class Folder:
                 sha256 = hashlib.file_digest(f, "sha256").hexdigest()
             entry = {"bytes": file.stat().st_size, "sha256": sha256}
             if self.is_local:
-                with _replacing(Path(self._path, file.name)) as temporary:
+                with replacing(Path(self._path, file.name)) as temporary:
                     shutil.move(file, temporary)
             else:
                 fs.copy_files(str(file), f"{self._path}/{file.name}", fs.LocalFileSystem(), self._fs)
@@ -369,39 +369,9 @@ class Folder:
         return self.error(f"{self.where(name)}: does not match its manifest: it {how}; make it again")
 
 
-def _read_regular(path: str, most: int | None) -> tuple[int, bytes]:
-    """Size of a regular file, and its bytes, none if there are more than ``most``.
-
-    Raises:
-        OSError: if it cannot be read or is none; a pipe is not waited for.
-    """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as f:  # noqa: PTH123
-        found = os.fstat(f.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError("it is no regular file")
-        if most is not None and found.st_size > most:
-            return found.st_size, b""
-        return found.st_size, f.readall()
-
-
 def _shown(uri: str) -> str:
     """A location as a message may show it."""
     return without_password(uri).encode(errors="backslashreplace").decode()
-
-
-@contextlib.contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """A path beside ``target`` to write to; what is there in the end takes its place at once."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
-    try:
-        with temporary_held(temporary):
-            yield temporary
-            with temporary.open("rb") as f:
-                os.fsync(f.fileno())
-            temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -14,7 +14,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.model.texts import bundle_language_model
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.runtime.documents import parse_yaml
-from gpo_ray.serving.deployments import Encoder, Ingress, Predictor
+from gpo_ray.serving.deployments import EncoderDeployment, Ingress, Predictor
 from gpo_ray.serving.deployments import options as deployment_options
 from gpo_ray.serving.inference.encoding import EmbeddingCache
 from gpo_ray.serving.inference.predictor import BatchPredictor
@@ -58,9 +58,9 @@ def assemble(settings: ServeSettings, patience: float = 20) -> Application:
         patience: seconds that requests in flight have when replicas are told to stop.
     """
     options = partial(deployment_options, patience=patience)
-    # the requests of several keys at once, and then some; who waits there takes memory only
+    # There is room for what several keys may ask at once: a request that waits there takes only memory.
     places = KEYS_AT_ONCE * settings.limits.requests_at_once
-    encoder = serve.deployment(Encoder, name="Encoder").options(**options(settings.encoder, places))
+    encoder = serve.deployment(EncoderDeployment, name="Encoder").options(**options(settings.encoder, places))
     serving = {"bundle": settings.bundle}
     outside = places + settings.limits.page_sockets
     ingress = serve.deployment(Ingress, name="Ingress")

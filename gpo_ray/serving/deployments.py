@@ -76,8 +76,11 @@ class EncodeJob:
         return True
 
 
-class Encoder:
-    """Holds the language model; embeds questions that nobody asked about before."""
+class EncoderDeployment:
+    """Holds the language model, and embeds questions that nobody asked about before.
+
+    In Serve config files, status and metrics this deployment is named ``Encoder``.
+    """
 
     def __init__(self, settings: ServeSettings) -> None:
         use_threads(worker_threads(settings.processes, settings.encoder.cpus))

@@ -49,47 +49,77 @@ def run(
         GPOError: if a setting names something that cannot be used, the cluster is too small, or others'
             Serve on it cannot be joined.
     """
-    keyed = keys_needed(settings)
-    check_reach(keyed, host, "--host")
-    together = settings.one_process
-    if "one_process" not in settings.model_fields_set:
-        together = settings.may_be_one_process
-    settings = settings.model_copy(update={"require_keys": keyed, "one_process": together})
+    settings = _settled(settings, host)
     stop, alone = _Stop(), not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
-    # Ray makes the one of the other while it waits
+    # Where _ToldToStop interrupts Ray as it waits, Ray raises KeyboardInterrupt in its place.
     with suppress(_ToldToStop, KeyboardInterrupt), reserved(host, port) if alone else nullcontext():
         stop.listen()
         if not ray.is_initialized():  # on a cluster that was joined, Serve may listen there already
             _check_free(host, port)
         check(settings)
-        # a lost proxy is replaced after three missed checks, by default ten seconds apart
+        # A lost proxy is replaced after three missed checks, which by default are ten seconds apart.
         os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2")
         os.environ.setdefault(CALLBACK, BOUNDED)
         with ray_session(address):
             stop.listen()  # again: Ray has set its own
             require(settings.need())
             logging.getLogger("ray.serve").setLevel(logging.WARNING)
-            first = is_free(host, port, NAME)
-            if first:
-                _check_free(host, port)
-            try:
-                if first:
-                    serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
-                application = assemble(settings, patience=STOP_SECONDS)
-                serve.run(application, name=NAME, logging_config=LOGGING)
-                where = f"http://{host}:{port}"
-                announce(f"serving {settings.bundle} at {where} (page: {where}/, API: {where}/v1)")
-                if not keyed:
-                    announce("no API keys: only this machine may ask, and everybody on it may do everything")
-                stop.wait()
-            finally:
-                if stop.told():
-                    announce("stopping")
-                leave(NAME, first and not alone)  # a cluster of our own ends with all that is on it
+            _serve(settings, host, port, stop, announce, alone)
+
+
+def _settled(settings: ServeSettings, host: str) -> ServeSettings:
+    """Decide what the settings leave open: whether keys are needed, and whether one process does it all.
+
+    Raises:
+        ConfigError: if no keys are needed and ``host`` is not this machine alone, or as :func:`keys_needed`.
+    """
+    keyed = keys_needed(settings)
+    check_reach(keyed, host, "--host")
+    together = settings.one_process
+    if "one_process" not in settings.model_fields_set:
+        together = settings.may_be_one_process
+    return settings.model_copy(update={"require_keys": keyed, "one_process": together})
+
+
+def _serve(
+    settings: ServeSettings,
+    host: str,
+    port: int,
+    stop: _Stop,
+    announce: Callable[[str], None],
+    alone: bool,
+) -> None:
+    """Serve on the cluster that was joined until told to stop, then leave it.
+
+    Args:
+        settings: of the service, all decided.
+        host: address to listen on.
+        port: port to listen on.
+        stop: tells when to stop.
+        announce: told what the user should know.
+        alone: whether the cluster was started for this service only, so that it ends with it.
+    """
+    first = is_free(host, port, NAME)
+    if first:
+        _check_free(host, port)
+    try:
+        if first:
+            serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
+        application = assemble(settings, patience=STOP_SECONDS)
+        serve.run(application, name=NAME, logging_config=LOGGING)
+        where = f"http://{host}:{port}"
+        announce(f"serving {settings.bundle} at {where} (page: {where}/, API: {where}/v1)")
+        if not settings.require_keys:
+            announce("no API keys: only this machine may ask, and everybody on it may do everything")
+        stop.wait()
+    finally:
+        if stop.told():
+            announce("stopping")
+        leave(NAME, first and not alone)  # a cluster that is its own ends with all that is on it
 
 
 def keys_needed(settings: ServeSettings) -> bool:
-    """Whether requests need keys: if there are any, or were, or the settings say so.
+    """Return whether requests need keys: if there are any, or were, or the settings say so.
 
     Raises:
         ConfigError: if the settings say otherwise than the keys, or keys are needed and there is none that
@@ -120,7 +150,7 @@ class _ToldToStop(BaseException):
 
 
 class _Stop:
-    """Ends a start at once, and a running service that waits for it; later signals change nothing."""
+    """Interrupts the service by a signal while it starts, and ends its wait; later signals do nothing."""
 
     def __init__(self) -> None:
         self._told = threading.Event()
@@ -139,12 +169,12 @@ class _Stop:
             raise _ToldToStop
 
     def wait(self) -> None:
-        """Until told."""
+        """Wait until told to stop."""
         self._starting = False
         self._told.wait()
 
     def told(self) -> bool:
-        """Whether it was told; what follows is the end, which is not to be interrupted."""
+        """Return whether this process was told to stop; from now on signals do not interrupt it."""
         self._starting = False
         return self._told.is_set()
 
@@ -160,7 +190,7 @@ def reserved(host: str, port: int) -> Iterator[None]:
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holder:
         try:
-            # names of this machine stand for one address
+            # All names of this machine stand for one address.
             holder.bind(f"\0gpo_ray-serve-{'loopback' if is_loopback(host) else host[:60]}:{port}")
         except (OSError, UnicodeError) as e:
             raise ConfigError(
@@ -170,10 +200,10 @@ def reserved(host: str, port: int) -> Iterator[None]:
 
 
 def _check_free(host: str, port: int) -> None:
-    """Serve would share a port with whoever listens there already."""
+    """Raise ConfigError if somebody listens there already, with whom Serve would share the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as one that was stopped just now may be
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # binds where a listener stopped just now
         try:
             probe.bind((host, port))
         except (OSError, TypeError, UnicodeError) as e:

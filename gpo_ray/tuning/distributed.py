@@ -25,7 +25,7 @@ from gpo_ray.meta_training.loop import Save, meta_train
 from gpo_ray.meta_training.progress import Progress
 from gpo_ray.preferences.splits import Split
 from gpo_ray.runtime.ray_session import cluster_capacity, user_error
-from gpo_ray.runtime.resources import Bundle
+from gpo_ray.runtime.resources import PlacementBundle
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.tuning.shared import PriorKey, Shared
@@ -33,14 +33,14 @@ from gpo_ray.tuning.space import Sample, SearchConfig, Space
 from gpo_ray.tuning.trial import PLACEMENT_GROUP, trial_config, trial_data, trial_metrics
 
 DRIVER = {"node:__internal_head__": 0.001}
-"""What a driver takes: a place on the head node."""
+"""The resources of a driver: a place on the head node, and nothing else."""
 ZERO_STAGE = 1
 
 
 def trials_at_a_time(search: SearchConfig) -> int:
-    """How many trials' workers the cluster holds, at most as many as asked for and at least one."""
+    """Return how many trials' workers the cluster holds: at least one, and at most as many as asked for."""
     most = search.concurrent * search.workers
-    worker = Bundle("trial worker", most, search.cpus, search.gpus)
+    worker = PlacementBundle("trial worker", most, search.cpus, search.gpus)
     return max(1, cluster_capacity().room(worker, most) // search.workers)
 
 
@@ -69,17 +69,31 @@ def run_distributed_trial(
     Raises:
         ConfigError: if the sample is not a valid configuration, or training diverges.
     """
-    config = trial_config(sample, space)
+    settings = {
+        "config": trial_config(sample, space),
+        "shared": shared,
+        "priors": priors,
+        "split": split,
+        "threads": threads,
+    }
+    try:
+        _trainer(settings, search, storage).fit()
+    except ray.train.TrainingFailedError as e:
+        raise user_error(e) or e from None
+
+
+def _trainer(settings: dict[str, Any], search: SearchConfig, storage: str) -> ray.train.torch.TorchTrainer:
+    """Set up Ray Train for the workers of one trial, whose reports go to Tune.
+
+    Args:
+        settings: of :func:`_worker`.
+        search: workers of the trial, and what each takes.
+        storage: folder for Ray Train's logs.
+    """
     filesystem, place = Folder(storage).location
-    trainer = ray.train.torch.TorchTrainer(
+    return ray.train.torch.TorchTrainer(
         _worker,
-        train_loop_config={
-            "config": config,
-            "shared": shared,
-            "priors": priors,
-            "split": split,
-            "threads": threads,
-        },
+        train_loop_config=settings,
         torch_config=TorchOnRay(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=search.workers,
@@ -95,14 +109,15 @@ def run_distributed_trial(
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
-    try:
-        trainer.fit()
-    except ray.train.TrainingFailedError as e:
-        raise user_error(e) or e from None
 
 
 def _worker(settings: dict[str, Any]) -> None:
-    """What each worker runs."""
+    """Meta-train in one worker of a trial.
+
+    Args:
+        settings: ``config`` of the training, ``shared`` data, fitted ``priors``, ``split``, and ``threads``
+            of this worker.
+    """
     use_threads(settings["threads"])
     config = settings["config"]
     data = trial_data(config, settings["shared"], settings["priors"], settings["split"])
@@ -117,8 +132,8 @@ def _worker(settings: dict[str, Any]) -> None:
 
 
 def release(placement_group: str) -> None:
-    """Free what the workers of a trial hold that ended, was stopped or lost its driver.
+    """Free what the workers of a trial hold, once the trial ended, was stopped or lost its driver.
 
-    A stopped driver dies with Ray Train's controller, and the group would outlive both.
+    A driver that is stopped dies with Ray Train's controller, and the placement group would outlive both.
     """
     remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(placement_group)))

@@ -10,7 +10,7 @@ held out for each seed, which the search has seen.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,17 +34,17 @@ from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors, shared_arrays
 from gpo_ray.tuning.space import SearchConfig
 
 AGAINST = "against"
-"""Name, among the finalists, of what the winner is compared with."""
+"""The name, among the finalists, of the configuration that the winner is compared with."""
 
 Final = dict[str, Any]
-"""``name, protocol, rows, validation_alignment``, and for one that failed ``reason``."""
-
+"""``name, protocol, rows, validation_alignment``, and ``reason`` if the final failed."""
 
 AGAIN = "delete it, and that final is made again"
+"""What to do about a damaged file of a final."""
 
 
 class _Final(TypedDict):
-    """What is read of a final."""
+    """The part of a final that is read from its file."""
 
     name: str
     protocol: str
@@ -63,7 +63,7 @@ def run_finals(
     folder: Folder,
     steps: Steps | None = None,
 ) -> dict[str, Any]:
-    """Meta-train every candidate in every protocol with every seed; what ended before is not done again.
+    """Meta-train every candidate in every protocol with every seed, unless that was done before.
 
     Args:
         candidates: configurations by name, :data:`AGAINST` among them.
@@ -71,7 +71,7 @@ def run_finals(
         shared: the data.
         split: the search's.
         folder: where each of them leaves its scores.
-        steps: where the finals are told as one, if not in silence.
+        steps: told the finals as one step; by default the finals are silent.
 
     Returns:
         ``winner``: the candidate, other than :data:`AGAINST`, with the best mean validation alignment;
@@ -85,33 +85,52 @@ def run_finals(
     """
     results, left = _ended(candidates, search, folder)
     start = _starter(candidates, search, shared, split)
-    pending: dict[ray.ObjectRef, tuple[str, str, int]] = {}
     there = f"; {len(results)} fits were there already" if results else ""
     what = f"finals: {len(candidates)} configurations anew{there}"
     with (steps or Steps("tune", 1, shown=False)).step(what, len(left), "fits") as step:
-        while left or pending:
-            while left and len(pending) < search.concurrent:
-                following = left.pop(0)
-                pending[start(*following)] = following
-            (done,), _ = ray.wait(list(pending), num_returns=1)
-            name, protocol, seed = pending.pop(done)
-            found: Final = {"name": name, "protocol": protocol}
-            try:
-                found |= ray.get(done)
-            except ray.exceptions.RayError as e:
-                found |= {"rows": [], "validation_alignment": None, "reason": reason(e)}
-            folder.write(_file(name, protocol, seed), json.dumps(found).encode())
-            results.append(found)
+        for final in _made(start, left, search.concurrent, folder):
+            results.append(final)
             step.advance()
     return _judge(results, list(candidates), search.finals_protocols) | {
         "questions_seen": not split.new_questions
     }
 
 
+def _made(
+    start: Callable[[str, str, int], ray.ObjectRef],
+    left: Sequence[tuple[str, str, int]],
+    concurrent: int,
+    folder: Folder,
+) -> Iterator[Final]:
+    """Make finals, some at a time, and yield each when it has ended and its scores are written.
+
+    Args:
+        start: starts a final, given candidate, protocol and seed.
+        left: candidate, protocol and seed of each.
+        concurrent: the most finals at the same time.
+        folder: where the scores are written.
+    """
+    waiting = list(left)
+    pending: dict[ray.ObjectRef, tuple[str, str, int]] = {}
+    while waiting or pending:
+        while waiting and len(pending) < concurrent:
+            following = waiting.pop(0)
+            pending[start(*following)] = following
+        (done,), _ = ray.wait(list(pending), num_returns=1)
+        name, protocol, seed = pending.pop(done)
+        found: Final = {"name": name, "protocol": protocol}
+        try:
+            found |= ray.get(done)
+        except ray.exceptions.RayError as e:
+            found |= {"rows": [], "validation_alignment": None, "reason": reason(e)}
+        folder.write(_file(name, protocol, seed), json.dumps(found).encode())
+        yield found
+
+
 def _ended(
     candidates: Mapping[str, TrainConfig], search: SearchConfig, folder: Folder
 ) -> tuple[list[Final], list[tuple[str, str, int]]]:
-    """Results of earlier calls, and (name, protocol, seed) of what is left.
+    """Return the results of earlier calls, and (name, protocol, seed) of each final that is left.
 
     Candidates run side by side, so that a prior which they share is needed for a short while. What they are
     compared with comes first: it may well take longest, and the others then fill the last CPUs.
@@ -130,6 +149,7 @@ def _ended(
 
 
 def _read(folder: Folder, file: str) -> Final:
+    """Read a final from its file; raises ConfigError if it is damaged."""
     where = folder.where(file)
     found = parse_json(folder.read(file), where, ConfigError, f"; {AGAIN}")
     try:
@@ -146,7 +166,7 @@ def _file(name: str, protocol: str, seed: int) -> str:
 def _starter(
     candidates: Mapping[str, TrainConfig], search: SearchConfig, shared: Shared, split: Split
 ) -> Callable[[str, str, int], ray.ObjectRef]:
-    """Starts a final, given candidate, protocol and seed."""
+    """Return a function that starts a final, given candidate, protocol and seed."""
     task = ray.remote(num_cpus=search.cpus, num_gpus=search.gpus)(_final_task)
     threads = worker_threads(search.concurrent, search.cpus)
     priors = SharedPriors(shared, search.cpus, search.concurrent)
@@ -158,14 +178,14 @@ def _starter(
         if config.model.prior != "none":
             keys = [PriorKey.of(config, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
             memories = [priors.get(k) for k in keys]
-        # as arguments of their own, Ray has the memories ready before it starts the task
+        # The memories are arguments of their own, so that Ray has them ready before it starts the task.
         return task.remote(name, config, [shared[config.model.pooling]], drawn, search, threads, *memories)
 
     return start
 
 
 def final_split(split: Split, protocol: str, seed: int) -> Split:
-    """A division for the finals: the search's test groups; the module's docstring says what is drawn anew."""
+    """Draw a division for the finals, with the search's test groups; the module says what is drawn anew."""
     rng = np.random.default_rng([split.seed, seed])
     groups = rng.permutation(split.meta_train_groups).tolist()
     questions = rng.permutation(sorted(split.question_order + split.new_questions)).tolist()
@@ -186,7 +206,7 @@ def final_split(split: Split, protocol: str, seed: int) -> Split:
 
 
 def everything(split: Split) -> Split:
-    """The same groups, and all questions to train on."""
+    """Return a split of the same groups with all questions to train on."""
     questions = split.question_order + split.new_questions
     return split.model_copy(update={"protocol": "paper", "question_order": questions, "new_questions": ()})
 
@@ -200,6 +220,7 @@ def _final_task(
     threads: int,
     *memories: PriorAtQuestions | None,
 ) -> dict[str, Any]:
+    """Meta-train and evaluate one candidate, as a Ray task."""
     use_threads(threads)
     train, meta_train = memories
     arrays = shared_arrays(data[0])
@@ -211,6 +232,7 @@ def _final_task(
 
 
 def _judge(results: Sequence[Final], names: Sequence[str], protocols: Sequence[str]) -> dict[str, Any]:
+    """Choose the winner and compare it; returns as :func:`run_finals`, without ``questions_seen``."""
     table: list[dict[str, Any]] = []
     for name in names:
         runs = [r for r in results if r["name"] == name]
@@ -223,7 +245,7 @@ def _judge(results: Sequence[Final], names: Sequence[str], protocols: Sequence[s
                 "failed": len(runs) - len(ended),
             }
         )
-    # a configuration that diverges with some seed is not one to ship while another does not
+    # A candidate that diverges with some seed is not chosen over one that diverges with fewer.
     able = [t for t in table if t["name"] != AGAINST and t["validation_alignment"] is not None]
     if not able:
         why = next(r["reason"] for r in results if "reason" in r)

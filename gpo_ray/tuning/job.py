@@ -35,12 +35,12 @@ from gpo_ray.tuning.trial import METRIC
 
 KIND, SEARCH = "tuning", "search.json"
 HOW = {"trials", "concurrent", "workers", "cpus", "gpus", "mlflow"}
-"""Settings that another call may change: more trials go on from those there are."""
+"""The settings that a later call may change, so that more trials go on from those there are."""
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """What a search learns from."""
+    """The data that a search learns from, and where they are."""
 
     survey: str
     embeddings: str
@@ -90,24 +90,15 @@ def run_search(
         _claim(folder, search, space, sources, restart)
         ledger = Ledger(folder.child("trials"), space.values)
         if folder.exists(MANIFEST) and len(ledger.ended()) >= search.trials:
-            data = folder.read_checked("result.json", folder.read_manifest(KIND))
-            return dict(parse_json(data, folder.where("result.json"), ConfigError))
-        name = f"gpo tune {folder.absolute}"
-        log = None if search.mlflow is None else MlflowLog(search.mlflow, name, space)
-        steps = Steps("tune", 4, progress_bar)
-        with told_session(steps, address):
-            require(tune_need(search))
-            candidates, finals = _run(search, space, sources, ledger, folder, log, steps)
-        best = candidates[finals["winner"]]
-        with steps.step(f"meta-train {finals['winner']}'s bundle"):
-            _write_bundle(folder, sources, best, finals["winner"])
-        result = _result(ledger, space, finals) | {"bundle": folder.where("bundle"), "out": out}
-        result["seconds"] = round(time.monotonic() - started, 3)
+            return _read_result(folder)
+        best, result = _search(search, space, sources, ledger, folder, address, progress_bar)
+        result |= {"out": out, "seconds": round(time.monotonic() - started, 3)}
         _publish(folder, ledger, space, best, result)
     return result
 
 
 def _load(search: SearchConfig, space: Space, survey: str, embeddings: str) -> _Sources:
+    """Load the data, with every pooling that a trial may use, and draw the split."""
     dataset = PreferenceDataset.load(survey)
     poolings = {*space.possible("model.pooling"), load_train_config(search.against).model.pooling}
     arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), poolings)
@@ -122,7 +113,7 @@ def _load(search: SearchConfig, space: Space, survey: str, embeddings: str) -> _
 
 
 def _claim(folder: Folder, search: SearchConfig, space: Space, sources: _Sources, restart: bool) -> None:
-    """Claim the folder for this search, and see that nobody else's result is in it."""
+    """Claim the folder for this search; raises GPOError if it holds another search or another result."""
     identity = {
         "search": search.model_dump(mode="json", exclude=HOW),
         "base": space.base.model_dump(mode="json"),
@@ -139,6 +130,32 @@ def _claim(folder: Folder, search: SearchConfig, space: Space, sources: _Sources
         )
 
 
+def _search(
+    search: SearchConfig,
+    space: Space,
+    sources: _Sources,
+    ledger: Ledger,
+    folder: Folder,
+    address: str | None,
+    progress_bar: bool,
+) -> tuple[TrainConfig, dict[str, Any]]:
+    """Run the search and the finals on Ray, and leave the winner's bundle.
+
+    Returns:
+        The winner's configuration, and what :func:`run_search` returns, without ``out`` and ``seconds``.
+    """
+    name = f"gpo tune {folder.absolute}"
+    log = None if search.mlflow is None else MlflowLog(search.mlflow, name, space)
+    steps = Steps("tune", 4, progress_bar)
+    with told_session(steps, address):
+        require(tune_need(search))
+        candidates, finals = _run(search, space, sources, ledger, folder, log, steps)
+    best = candidates[finals["winner"]]
+    with steps.step(f"meta-train {finals['winner']}'s bundle"):
+        _write_bundle(folder, sources, best, finals["winner"])
+    return best, _result(ledger, space, finals) | {"bundle": folder.where("bundle")}
+
+
 def _run(
     search: SearchConfig,
     space: Space,
@@ -148,7 +165,7 @@ def _run(
     log: MlflowLog | None,
     steps: Steps,
 ) -> tuple[dict[str, TrainConfig], dict[str, Any]]:
-    """The trials that are left, and the finals; returns the finalists and what came of them."""
+    """Run the trials that are left, and the finals; return the finalists and what came of them."""
     shared = share(sources.arrays)
     run_trials(search, space, shared, sources.split, ledger, folder.child("tune"), log, steps)
     if not ledger.ranked():
@@ -159,8 +176,14 @@ def _run(
     return candidates, finals
 
 
+def _read_result(folder: Folder) -> dict[str, Any]:
+    """Read the result of a search that was completed earlier."""
+    data = folder.read_checked("result.json", folder.read_manifest(KIND))
+    return dict(parse_json(data, folder.where("result.json"), ConfigError))
+
+
 def _candidates(search: SearchConfig, space: Space, ledger: Ledger) -> dict[str, TrainConfig]:
-    """The best trials' configurations, each once, and what they are compared with."""
+    """Return the configurations of the best trials, each once, and of what they are compared with."""
     found: dict[str, TrainConfig] = {}
     for record in ledger.ranked():
         config = space.train_config(record.sample)
@@ -170,6 +193,7 @@ def _candidates(search: SearchConfig, space: Space, ledger: Ledger) -> dict[str,
 
 
 def _write_bundle(folder: Folder, sources: _Sources, best: TrainConfig, name: str) -> None:
+    """Meta-train with the winner's configuration on all questions, and write the bundle."""
     train_local(
         TrainJob(
             survey=sources.survey,
@@ -184,6 +208,7 @@ def _write_bundle(folder: Folder, sources: _Sources, best: TrainConfig, name: st
 
 
 def _result(ledger: Ledger, space: Space, finals: dict[str, Any]) -> dict[str, Any]:
+    """Sum up the trials and the finals, as :func:`run_search` returns it."""
     ended = ledger.ended()
     number = int(finals["winner"].removeprefix("trial-"))
     winner = ledger.records[number]
@@ -206,6 +231,7 @@ def _result(ledger: Ledger, space: Space, finals: dict[str, Any]) -> dict[str, A
 
 
 def _publish(folder: Folder, ledger: Ledger, space: Space, best: TrainConfig, result: dict[str, Any]) -> None:
+    """Write the tables, the report and the result, and with the manifest declare them complete."""
     rows = [
         {
             "number": r.number,

@@ -24,25 +24,25 @@ FIXED = ("seed", "validation")
 """Fields and sections that no search may vary: they change what is measured, not what is achieved."""
 
 
-class Prior(StrictConfig):
-    """The distribution of one hyperparameter: exactly one of these."""
+class ParameterDistribution(StrictConfig):
+    """The distribution that one hyperparameter is sampled from: exactly one of these fields is given."""
 
     choice: tuple[Any, ...] | None = Field(default=None, min_length=1)
-    """Each as likely as the others."""
+    """The values, each as likely as the others."""
     uniform: tuple[Number, Number] | None = None
-    """Between least and most."""
+    """The least and the most value; those between are equally likely."""
     loguniform: tuple[Number, Number] | None = None
-    """Between least and most, uniform in the logarithm."""
+    """The least and the most value; the logarithm is uniform between them."""
     quniform: tuple[Number, Number, Number] | None = None
-    """Least, most, step: multiples of the step; whole numbers if all three are."""
+    """The least value, the most and a step: multiples of the step, whole numbers if all three are."""
     qloguniform: tuple[Number, Number, Number] | None = None
-    """Like ``quniform``, uniform in the logarithm."""
+    """As ``quniform``, but uniform in the logarithm."""
     randint: tuple[int, int] | None = None
-    """Whole numbers from least to most, both included."""
+    """The least and the most whole number, both included."""
 
     @model_validator(mode="after")
-    def _one_with_sound_bounds(self) -> Prior:
-        kinds = list(Prior.model_fields)
+    def _one_with_sound_bounds(self) -> ParameterDistribution:
+        kinds = list(ParameterDistribution.model_fields)
         given = [k for k in kinds if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError(f"give one prior, not {len(given)}, of: {', '.join(kinds)}")
@@ -61,12 +61,12 @@ class Prior(StrictConfig):
 
     @property
     def kind(self) -> str:
-        """Name of the distribution."""
-        return next(k for k in Prior.model_fields if getattr(self, k) is not None)
+        """The name of the distribution."""
+        return next(k for k in ParameterDistribution.model_fields if getattr(self, k) is not None)
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """Its values or bounds."""
+        """The values of a choice, or the bounds and the step of another distribution."""
         return tuple(getattr(self, self.kind))
 
 
@@ -88,8 +88,8 @@ class SearchConfig(StrictConfig):
     """Preset or file with all that the space does not vary."""
     steps: int | None = Field(default=None, ge=1)
     """Steps of each trial, if not the base's."""
-    space: dict[str, Prior] = Field(min_length=1)
-    """Priors by path in a training configuration, such as ``model.width``."""
+    space: dict[str, ParameterDistribution] = Field(min_length=1)
+    """Distributions by path in a training configuration, such as ``model.width``."""
     start: tuple[str | dict[str, Any], ...] = ()
     """Points tried first: what is varied as in a preset or file, or values by path over the base's."""
     algorithm: Literal["tpe", "random"] = "tpe"
@@ -132,7 +132,7 @@ class SearchConfig(StrictConfig):
 
 @dataclass(frozen=True)
 class Dimension:
-    """One hyperparameter: its path and its prior, the choices as a training configuration holds them."""
+    """One hyperparameter: its path and its distribution, whose choices are as a configuration holds them."""
 
     key: str
     kind: str
@@ -234,14 +234,15 @@ def compile_search(values: dict[str, Any], where: str) -> tuple[SearchConfig, Sp
         load_train_config(config.against)
     except ConfigError as e:
         raise ConfigError(f"{where}: base or against: {e}") from e
-    dimensions = tuple(_dimension(base, key, prior, where) for key, prior in config.space.items())
+    dimensions = tuple(_dimension(base, key, d, where) for key, d in config.space.items())
     starts = tuple(
         _start(base, dimensions, point, f"{where}: start.{i}") for i, point in enumerate(config.start)
     )
     return config, Space(base, dimensions, starts)
 
 
-def _dimension(base: TrainConfig, key: str, prior: Prior, where: str) -> Dimension:
+def _dimension(base: TrainConfig, key: str, distribution: ParameterDistribution, where: str) -> Dimension:
+    """Check that a training configuration takes what is varied; raises ConfigError if it does not."""
     place = f"{where}: space.{key}"
     if key.split(".")[0] in FIXED:
         raise ConfigError(f"{place}: not for searching: it would change what is measured")
@@ -249,9 +250,9 @@ def _dimension(base: TrainConfig, key: str, prior: Prior, where: str) -> Dimensi
         raise ConfigError(
             f"{place}: a training configuration has no such value; it has {', '.join(_paths(TrainConfig))}"
         )
-    dimension = Dimension(key, prior.kind, prior.arguments)
+    dimension = Dimension(key, distribution.kind, distribution.arguments)
     accepted = [_get(_changed(base, {key: v}, place), key) for v in dimension.probes()]
-    return Dimension(key, prior.kind, tuple(accepted)) if prior.kind == "choice" else dimension
+    return Dimension(key, distribution.kind, tuple(accepted)) if distribution.kind == "choice" else dimension
 
 
 def _start(base: TrainConfig, dimensions: tuple[Dimension, ...], point: Any, where: str) -> Sample:

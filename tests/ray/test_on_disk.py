@@ -18,10 +18,11 @@ from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.errors import DataError, GPOError
 from gpo_ray.meta_training.local import train_local
 from gpo_ray.meta_training.run import TrainJob
-from gpo_ray.preferences.dataset import PREFERENCES, Group, PreferenceDataset
+from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.job import sort_answers
 from gpo_ray.preferences.large import COLUMNS, SortedAnswers, contents_id, write_survey
 from gpo_ray.preferences.splits import draw_split
+from gpo_ray.preferences.tables import PREFERENCES
 from gpo_ray.runtime.storage import Folder
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from synthetic import flip_byte, survey, truncate
 
 from gpo_ray.errors import DataError, UnknownGroupError
-from gpo_ray.preferences.dataset import SCHEMAS, Group, PreferenceDataset, Question
+from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
+from gpo_ray.preferences.tables import SCHEMAS
 from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes
 
 Q2 = Question("two", "test", "Yes or no?", ("Yes", "No"), "a topic", (0.0, 1.0))

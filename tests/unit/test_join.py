@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from synthetic import survey
 
 from gpo_ray.errors import DataError
-from gpo_ray.preferences.dataset import SCHEMAS, Group, PreferenceDataset, Question
+from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 from gpo_ray.preferences.join import ANSWERED_BEFORE, PREFIX, join_surveys, merge_surveys
+from gpo_ray.preferences.tables import SCHEMAS
 
 
 def small(questions, groups, dropped=()):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.runtime.resources import (
-    Bundle,
     Capacity,
     Node,
+    PlacementBundle,
     ResourceRequest,
     embed_need,
     evaluate_need,
@@ -97,9 +97,9 @@ def test_lost_nodes_do_not_count():
 
 
 def test_room_counts_places_and_not_totals():
-    assert cluster((8, 3), (8, 3)).room(Bundle("actor", 1, 1, 2), 9) == 2
-    assert cluster((3, 0), (3, 0)).room(Bundle("actor", 1, 2), 9) == 2
-    assert cluster((8, 0)).room(Bundle("actor", 1, 1), 3) == 3
+    assert cluster((8, 3), (8, 3)).room(PlacementBundle("actor", 1, 1, 2), 9) == 2
+    assert cluster((3, 0), (3, 0)).room(PlacementBundle("actor", 1, 2), 9) == 2
+    assert cluster((8, 0)).room(PlacementBundle("actor", 1, 1), 3) == 3
 
 
 def test_more_than_one_gpu_comes_whole():
@@ -132,7 +132,7 @@ def can_be_placed(processes, nodes):
 
 NODES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 2)), min_size=1, max_size=3)
 BUNDLES = st.builds(
-    Bundle,
+    PlacementBundle,
     st.just("worker"),
     st.integers(1, 3),
     st.sampled_from([0.5, 1, 2, 3]),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gpo_ray.config import TrainConfig, load_train_config
 from gpo_ray.errors import ConfigError
-from gpo_ray.tuning.space import Dimension, Prior, compile_search, load_search
+from gpo_ray.tuning.space import Dimension, ParameterDistribution, compile_search, load_search
 
 FILES = sorted((Path(__file__).parents[2] / "tune_configs").glob("*.yaml"))
 SPACE = {"space": {"learning_rate": {"loguniform": [1e-5, 1e-2]}}}
@@ -54,8 +54,10 @@ def test_the_shipped_spaces():
 def test_samples_stay_within_their_bounds(kind, low, width, step, seed):
     step = 1 if kind == "randint" else step
     bounds = [round(low * step, 9), round((low + width) * step, 9)]
-    prior = Prior.model_validate({kind: [*bounds, step] if kind.startswith("q") else bounds})
-    dimension = Dimension("steps", kind, prior.arguments)
+    distribution = ParameterDistribution.model_validate(
+        {kind: [*bounds, step] if kind.startswith("q") else bounds}
+    )
+    dimension = Dimension("steps", kind, distribution.arguments)
     value = dimension.decode(draw(dimension.expression(), seed))
     assert bounds[0] <= value <= bounds[1]
     assert dimension.decode(dimension.encode(value)) == value

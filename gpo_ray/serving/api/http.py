@@ -7,26 +7,21 @@ this file, which a test compares with the live document.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 from anyio import to_thread
-from cachetools import LRUCache
 from fastapi import FastAPI, Header, Path, Query, Request, Response
 
 from gpo_ray import __version__
-from gpo_ray.errors import UnknownGroupError
 from gpo_ray.model.texts import Slate
 from gpo_ray.serving.api.access import Guard, caller_of
-from gpo_ray.serving.api.budget import Bounded, check_context
+from gpo_ray.serving.api.budget import Bounded
 from gpo_ray.serving.api.documentation import BEARER, DescribedAPI, problem_reply, problems
 from gpo_ray.serving.api.middleware import API_POLICY, Gate
-from gpo_ray.serving.api.problems import Reason, Refused, answer_with_problems, problem_response, trace_of
+from gpo_ray.serving.api.problems import Reason, answer_with_problems, problem_response, trace_of
 from gpo_ray.serving.api.requests import GuardedRoute, most_values
 from gpo_ray.serving.api.schemas import (
     GROUP_ID_PATTERN,
@@ -46,10 +41,9 @@ from gpo_ray.serving.api.schemas import (
     Readiness,
     group_from,
 )
-from gpo_ray.serving.api.writers import Writers
+from gpo_ray.serving.api.service import Service, quoted
 from gpo_ray.serving.inference.backend import Backend, Predicted
-from gpo_ray.serving.inference.joined import Joined
-from gpo_ray.serving.settings import Limits, ServeSettings
+from gpo_ray.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
     from gpo_ray.serving.registry.groups import Registry, StoredGroup
@@ -58,11 +52,7 @@ if TYPE_CHECKING:
 PAGE = 100
 """Groups on one page of the list at most."""
 DOCUMENT = FilePath(__file__).with_name("openapi.json")
-_CACHED_BYTES = 256_000_000
-_READ_TOGETHER = 100  # versions of groups
-_TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
 _ETAG = {"ETag": {"description": "What If-Match takes.", "schema": {"type": "string"}}}
-_TAG = re.compile(r'(?:W/)?"[^"]*"')
 
 GroupIdPath = Annotated[str, Path(pattern=GROUP_ID_PATTERN, description="Id of the group.")]
 IfMatch = Annotated[
@@ -119,67 +109,6 @@ def create_api(
     return api
 
 
-class Service:
-    """The registry, with the groups that were asked for lately in memory, and the model."""
-
-    def __init__(self, backend: Backend, registry: Registry, limits: Limits) -> None:
-        self.backend = backend
-        self.registry = registry
-        self.limits = limits
-        self.writers = Writers()
-        self._groups: LRUCache[tuple[str, str], StoredGroup] = LRUCache(_CACHED_BYTES, _size)
-        self._versions: Joined[tuple[str, str], str | None] = Joined(self._ask_versions, _READ_TOGETHER, 1)
-
-    async def group(self, tenant: str, group_id: str) -> StoredGroup:
-        """A group as it is now.
-
-        Raises:
-            UnknownGroupError: if the tenant has no such group.
-            RegistryUnavailable: if the database cannot be reached.
-        """
-        etag = await self._versions.ask((tenant, group_id), tenant)
-        if etag is None:
-            raise UnknownGroupError(group_id)
-        cached = self._groups.get((tenant, group_id))
-        if cached is not None and cached.etag == etag:
-            return cached
-        group = await to_thread.run_sync(self.registry.get, tenant, group_id)
-        with suppress(ValueError):  # larger than all of the cache
-            self._groups[tenant, group_id] = group
-        return group
-
-    async def _ask_versions(self, wanted: list[tuple[str, str]]) -> list[str | None]:
-        return await to_thread.run_sync(self.registry.versions, wanted)
-
-    async def expected_version(self, tenant: str, group_id: str, if_match: str | None) -> int | None:
-        """The version that a group must have for ``If-Match`` to hold; None without that header.
-
-        Raises:
-            Refused: 400 if the header is malformed, 409 if it does not hold now.
-            RegistryUnavailable: if the database cannot be reached.
-        """
-        if if_match is None:
-            return None
-        if if_match.strip() != "*" and not _TAGS.fullmatch(if_match):
-            raise Refused(HTTPStatus.BAD_REQUEST, "If-Match must be * or a list of quoted ETags")
-        try:
-            group = await self.group(tenant, group_id)
-        except UnknownGroupError:
-            raise Refused(HTTPStatus.CONFLICT, "If-Match: there is no such group") from None
-        if if_match.strip() != "*" and _quoted(group.etag) not in _TAG.findall(if_match):
-            raise Refused(HTTPStatus.CONFLICT, "If-Match: the group has another ETag")
-        return group.version
-
-
-def _size(group: StoredGroup) -> int:
-    """Bytes that a group takes in memory, or a little more: short texts take many times their length."""
-    return sum(600 + len(a.prompt) + sum(100 + len(r) for r in a.responses) for a in group.context)
-
-
-def _quoted(etag: str) -> str:
-    return f'"{etag}"'
-
-
 def _add_probes(api: FastAPI, backend: Backend) -> None:
     @api.get("/healthz", operation_id="health")
     async def health() -> Health:
@@ -208,8 +137,6 @@ def _add_probes(api: FastAPI, backend: Backend) -> None:
 
 
 def _add_groups(api: FastAPI, service: Service) -> None:
-    registry = service.registry
-
     async def put_group(
         request: Request,
         response: Response,
@@ -219,17 +146,8 @@ def _add_groups(api: FastAPI, service: Service) -> None:
         if_none_match: IfNoneMatch = None,
     ) -> Group:
         """Register a group by its answers, or replace them."""
-        tenant = _tenant(request)
-        check_context(body.context, service.limits)
-        if if_none_match is not None and if_none_match.strip() != "*":
-            raise Refused(HTTPStatus.BAD_REQUEST, "If-None-Match must be *")
-        expected = await service.expected_version(tenant, group_id, if_match)
-        must_be_new = if_none_match is not None
-
-        def put() -> tuple[StoredGroup, bool]:
-            return registry.put(tenant, group_id, body.description, body.context, expected, must_be_new)
-
-        stored, created = await service.writers.run(caller_of(request), put)
+        tenant, caller = _tenant(request), caller_of(request)
+        stored, created = await service.put(tenant, caller, group_id, body, if_match, if_none_match)
         response.status_code = HTTPStatus.CREATED if created else HTTPStatus.OK
         return _shown(stored, response)
 
@@ -239,15 +157,12 @@ def _add_groups(api: FastAPI, service: Service) -> None:
 
     async def delete_group(request: Request, group_id: GroupIdPath, if_match: IfMatch = None) -> Response:
         """Forget a group."""
-        tenant = _tenant(request)
-        expected = await service.expected_version(tenant, group_id, if_match)
-        delete = partial(registry.delete, tenant, group_id, expected)
-        await service.writers.run(caller_of(request), delete)
+        await service.delete(_tenant(request), caller_of(request), group_id, if_match)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def list_groups(request: Request, limit: Limit = PAGE, after: After = None) -> GroupPage:
         """Registered groups, by id, a page at a time."""
-        found = await to_thread.run_sync(registry.list, _tenant(request), after, limit + 1)
+        found = await to_thread.run_sync(service.registry.list, _tenant(request), after, limit + 1)
         names = GroupSummary.model_fields
         groups = tuple(GroupSummary(**{n: getattr(g, n) for n in names}) for g in found[:limit])
         return GroupPage(groups=groups, next=groups[-1].group_id if len(found) > limit else None)
@@ -316,7 +231,7 @@ def _tenant(request: Request) -> str:
 
 
 def _shown(stored: StoredGroup, response: Response) -> Group:
-    response.headers["ETag"] = _quoted(stored.etag)
+    response.headers["ETag"] = quoted(stored.etag)
     return group_from(stored)
 
 

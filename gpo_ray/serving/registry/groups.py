@@ -104,10 +104,7 @@ class Registry:
             _reserve(connection, tenant, group_id, now)
             row = _lock(connection, key)
             exists = row.context is not None
-            if exists and must_be_new:
-                raise VersionConflict(f"group {group_id!r} exists already")
-            if expected_version is not None:
-                _expect(row if exists else None, group_id, expected_version)
+            _check_may_replace(row if exists else None, group_id, expected_version, must_be_new)
             if exists and (row.description, row.context) == (description, content):
                 return _stored(row), False
             version = row.version + 1
@@ -126,7 +123,7 @@ class Registry:
         return StoredGroup(group_id=group_id, context=context, **values), not exists
 
     def get(self, tenant: str, group_id: str) -> StoredGroup:
-        """A registered group.
+        """Return a registered group.
 
         Raises:
             UnknownGroupError: if the tenant has no such group.
@@ -138,19 +135,19 @@ class Registry:
         return _stored(row)
 
     def version(self, tenant: str, group_id: str) -> str | None:
-        """The etag of a group as it is now, None if the tenant has no such group; cheap."""
+        """Return the etag of a group as it is now, None if the tenant has no such group."""
         with transaction(self._reader) as connection:
             return connection.scalar(select(groups.c.etag).where(_key(tenant, group_id), _LIVE))
 
     def versions(self, wanted: Sequence[tuple[str, str]]) -> list[str | None]:
-        """The etags of several groups, each given as tenant and id, in one statement; see :meth:`version`.
+        """Read the etags of several groups, each given as tenant and id, at once; see :meth:`version`.
 
         Raises:
             DataError: if the name of one cannot be one.
         """
         for tenant, group_id in wanted:
             _key(tenant, group_id)
-        if len(wanted) == 1:  # as most are
+        if len(wanted) == 1:  # the common case, which needs no list in its statement
             return [self.version(*wanted[0])]
         names = (groups.c.tenant, groups.c.group_id)
         some = select(*names, groups.c.etag).where(tuple_(*names).in_(sorted(set(wanted))), _LIVE)
@@ -183,13 +180,13 @@ class Registry:
         forget_deleted(self._engine)
 
     def tenants(self) -> dict[str, int]:
-        """How many groups each tenant has, of those that have any."""
+        """Count the groups of each tenant that has any."""
         found = select(groups.c.tenant, func.count()).where(_LIVE).group_by(groups.c.tenant)
         with transaction(self._reader) as connection:
             return {row.tenant: row[1] for row in connection.execute(found.order_by(groups.c.tenant))}
 
     def list(self, tenant: str, after: str | None = None, limit: int = 100) -> tuple[GroupSummary, ...]:
-        """Some of a tenant's groups, in the order of their ids.
+        """List some of a tenant's groups, in the order of their ids.
 
         Args:
             tenant: whose groups.
@@ -221,18 +218,21 @@ def _check_text(text: str, what: str) -> None:
 
 
 def _check_name(name: str, what: str) -> None:
+    """Refuse a name of a tenant or group that is empty, too long or cannot be stored."""
     if not 1 <= len(name) <= LONGEST_NAME:
         raise DataError(f"{what}: has {len(name)} characters, not 1 to {LONGEST_NAME}")
     _check_text(name, what)
 
 
 def _key(tenant: str, group_id: str) -> ColumnElement[bool]:
+    """Build the condition that finds a group's row."""
     _check_name(tenant, "tenant")
     _check_name(group_id, "group id")
     return and_(groups.c.tenant == tenant, groups.c.group_id == group_id)
 
 
 def _serialise(description: str, context: tuple[Answer, ...]) -> str:
+    """Write the answers as JSON, after checking that every text can be stored."""
     _check_text(description, "description")
     for i, answer in enumerate(context):
         for text in (answer.prompt, *answer.responses):
@@ -242,6 +242,7 @@ def _serialise(description: str, context: tuple[Answer, ...]) -> str:
 
 
 def _etag(version: int, description: str, content: str) -> str:
+    """Make the etag of a group's version from its content."""
     digest = hashlib.sha256(json.dumps([description, content]).encode()).hexdigest()
     return f"{version}-{digest[:16]}"
 
@@ -254,10 +255,22 @@ def _reserve(connection: Connection, tenant: str, group_id: str, now: datetime) 
 
 
 def _lock(connection: Connection, key: ColumnElement[bool]) -> Any:
+    """Read a group's row, and keep others from changing it until the transaction ends."""
     return connection.execute(select(groups).where(key).with_for_update()).one_or_none()
 
 
+def _check_may_replace(
+    row: Row[Any] | None, group_id: str, expected_version: int | str | None, must_be_new: bool
+) -> None:
+    """Raise VersionConflict unless the group, None if there is none, is as the caller demands."""
+    if row is not None and must_be_new:
+        raise VersionConflict(f"group {group_id!r} exists already")
+    if expected_version is not None:
+        _expect(row, group_id, expected_version)
+
+
 def _expect(row: Row[Any] | None, group_id: str, expected: int | str) -> None:
+    """Raise VersionConflict unless the group has the expected version or etag."""
     if row is None:
         raise VersionConflict(f"group {group_id!r} does not exist, so not in version {expected}")
     if expected not in (row.version, row.etag):
@@ -269,6 +282,7 @@ def _unknown(group_id: str) -> UnknownGroupError:
 
 
 def _stored(row: Row[Any]) -> StoredGroup:
+    """Make a group of its row."""
     return StoredGroup(
         group_id=row.group_id,
         version=row.version,
