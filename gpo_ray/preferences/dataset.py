@@ -88,15 +88,20 @@ class Group:
 
 @dataclass(frozen=True)
 class PreferenceDataset:
-    """What groups prefer: three tables (see DESIGN for the columns) and a log of what was dropped.
+    """What groups prefer: three Arrow tables, and a log of what was dropped.
 
     Construct it with :meth:`build` or :meth:`load`, which validate; both raise :class:`DataError`
     naming the table, row and key of the first problem.
     """
 
     questions: pa.Table
+    """``question_id, source, topic, prompt, responses``, and ``ordinal``: the responses' values on a scale;
+    None for a nominal question."""
     groups: pa.Table
+    """``group_id``, ``kind`` (attribute, country, individual or community), ``description``."""
     preferences: pa.Table
+    """``group_id, question_id``, either ``share`` over the responses or ``choice``, the index of one of them,
+    and ``n``, the respondents behind it."""
     dropped: pa.Table
     """Rows a reader left out: ``where`` (file, row, key) and ``reason``."""
 
