@@ -27,19 +27,19 @@ class Question:
     """A question to predict: a prompt with at least two different responses."""
 
     prompt: str
+    """What is asked."""
     responses: Sequence[str]
+    """What can be answered."""
 
 
 @dataclass(frozen=True)
 class Answer(Question):
-    """A question with a group's answer.
-
-    Exactly one of ``share`` and ``choice`` is given: ``share`` holds the group's shares over the responses,
-    which sum to 1; ``choice`` is the index of the one response that a single person gave.
-    """
+    """A question with a group's answer: exactly one of ``share`` and ``choice`` is given."""
 
     share: Sequence[float] | None = None
+    """(R,) the group's shares over the responses, which sum to 1."""
     choice: int | None = None
+    """Index of the one response that a single person gave."""
 
 
 @dataclass(frozen=True)

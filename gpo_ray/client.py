@@ -1,20 +1,25 @@
-"""Clients of the service, for plain and for asynchronous code; neither needs Ray."""
+"""Clients of the service, for plain and for asynchronous code.
+
+Neither needs Ray; both need httpx (``pip install 'gpo-ray[client]'``).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib.util
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
-import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from gpo_ray.errors import DataError, GPOError
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray import api
+from gpo_ray.errors import ConfigError, DataError, GPOError
+from gpo_ray.model import texts
 from gpo_ray.serving.api.schemas import (
     GROUP_ID_PATTERN,
     Group,
@@ -30,6 +35,11 @@ from gpo_ray.serving.api.schemas import (
     Readiness,
 )
 
+with contextlib.suppress(ModuleNotFoundError):  # those who make a client without it are told
+    import httpx
+
+Answer: TypeAlias = api.Answer | texts.Answer
+Question: TypeAlias = api.Question | texts.Slate
 Reply = TypeVar("Reply", bound=BaseModel)
 TIMEOUT = 30.0
 LONGEST_WAIT = 5.0
@@ -154,11 +164,11 @@ def _page(after: str | None) -> _Call:
     return _Call("GET", "/v1/groups", params={"limit": _PAGE} | ({"after": after} if after else {}))
 
 
-def _predict(group_id: str, questions: Sequence[Slate]) -> _Call:
+def _predict(group_id: str, questions: Sequence[Question]) -> _Call:
     return _Call("POST", _group_path(group_id, "/predict"), _build(PredictRequest, questions=questions))
 
 
-def _inline(context: Sequence[Answer], questions: Sequence[Slate]) -> _Call:
+def _inline(context: Sequence[Answer], questions: Sequence[Question]) -> _Call:
     body = _build(InlinePredictRequest, context=context, questions=questions)
     return _Call("POST", "/v1/predict", body)
 
@@ -172,6 +182,8 @@ _READY = _Call("GET", "/readyz", accepted=(503,))
 
 
 def _options(url: str, key: str | None, timeout: float) -> dict[str, Any]:
+    if importlib.util.find_spec("httpx") is None:
+        raise ConfigError("the client needs httpx; install it with: pip install 'gpo-ray[client]'")
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     return {"base_url": url, "headers": headers, "timeout": timeout}
 
@@ -181,7 +193,8 @@ class Client:
 
     Every call is tried once more after a lost connection and after statuses 429, 500, 502, 503 and 504,
     except a conditional put that may have been carried out. All methods raise :class:`ServiceError` if
-    the service refuses, and :class:`~gpo_ray.errors.DataError` for what it would refuse anyway.
+    the service refuses, and :class:`~gpo_ray.errors.DataError` for what it would refuse anyway. Answers and
+    questions are those of :mod:`gpo_ray`, or those of :mod:`gpo_ray.model.texts`.
 
     Args:
         url: where the service is.
@@ -189,10 +202,13 @@ class Client:
         timeout: seconds to wait for an answer.
         transport: how to reach it, for tests.
 
-    Example:
+    Raises:
+        ConfigError: if httpx is not installed.
+
+    Examples:
         >>> with Client("http://localhost:8000", key) as service:                       # doctest: +SKIP
-        ...     service.put_group("farmers", [Answer(prompt=..., responses=..., choice=0)])
-        ...     service.predict("farmers", [Slate(prompt=..., responses=...)]).predictions[0].share
+        ...     service.put_group("farmers", [Answer("Should taxes rise?", ["Yes", "No"], choice=1)])
+        ...     service.predict("farmers", [Question(...)]).predictions[0].share
     """
 
     def __init__(
@@ -202,7 +218,8 @@ class Client:
         timeout: float = TIMEOUT,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._http = httpx.Client(**_options(url, key, timeout), transport=transport)
+        options = _options(url, key, timeout)
+        self._http = httpx.Client(**options, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -253,11 +270,11 @@ class Client:
             if after is None:
                 return
 
-    def predict(self, group_id: str, questions: Sequence[Slate]) -> Predictions:
+    def predict(self, group_id: str, questions: Sequence[Question]) -> Predictions:
         """A registered group's preferences over the responses of 1 to 200 questions."""
         return _parse(Predictions, self._send(_predict(group_id, questions)))
 
-    def predict_inline(self, context: Sequence[Answer], questions: Sequence[Slate]) -> Predictions:
+    def predict_inline(self, context: Sequence[Answer], questions: Sequence[Question]) -> Predictions:
         """Preferences of a group that is not registered, given its answers."""
         return _parse(Predictions, self._send(_inline(context, questions)))
 
@@ -294,7 +311,8 @@ class AsyncClient:
         timeout: float = TIMEOUT,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._http = httpx.AsyncClient(**_options(url, key, timeout), transport=transport)
+        options = _options(url, key, timeout)
+        self._http = httpx.AsyncClient(**options, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -338,11 +356,11 @@ class AsyncClient:
             if after is None:
                 return
 
-    async def predict(self, group_id: str, questions: Sequence[Slate]) -> Predictions:
+    async def predict(self, group_id: str, questions: Sequence[Question]) -> Predictions:
         """As :meth:`Client.predict`."""
         return _parse(Predictions, await self._send(_predict(group_id, questions)))
 
-    async def predict_inline(self, context: Sequence[Answer], questions: Sequence[Slate]) -> Predictions:
+    async def predict_inline(self, context: Sequence[Answer], questions: Sequence[Question]) -> Predictions:
         """As :meth:`Client.predict_inline`."""
         return _parse(Predictions, await self._send(_inline(context, questions)))
 

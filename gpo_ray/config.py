@@ -7,9 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gpo_ray.errors import ConfigError
+from gpo_ray.likelihoods import LIKELIHOODS
 from gpo_ray.runtime.documents import read_yaml_documents
 
 C = TypeVar("C", bound=BaseModel)
@@ -34,8 +35,9 @@ class ModelConfig(StrictConfig):
     """Hidden width of the encoder's and the head's feed-forward parts."""
     embedder_depth: int = Field(default=4, ge=2, le=64)
     """Linear layers from (x, y) to a token."""
-    likelihood: Literal["gaussian", "cross_entropy"] = "gaussian"
-    """``gaussian`` around the softmax of the means, as published, or the shares' ``cross_entropy``."""
+    likelihood: str = "gaussian"
+    """One of :data:`gpo_ray.likelihoods.LIKELIHOODS`: ``gaussian`` around the softmax of the means, as
+    published, or the shares' ``cross_entropy``."""
     pooling: Literal[
         "mean", "answer_mean", "last", "opinion", "person", "last+mean", "last+mean+opinion+person"
     ] = "mean"
@@ -43,6 +45,13 @@ class ModelConfig(StrictConfig):
     prior: Literal["none", "memory"] = "none"
     """``memory``: start from a Gaussian process over the meta-train groups' answers; ``none``, as
     published."""
+
+    @field_validator("likelihood")
+    @classmethod
+    def _there_is_the_likelihood(cls, name: str) -> str:
+        if name not in LIKELIHOODS:
+            raise ValueError(f"Input should be one of {', '.join(LIKELIHOODS)}, not {name}")
+        return name
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> ModelConfig:

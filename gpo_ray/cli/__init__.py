@@ -91,6 +91,10 @@ def _run(arguments: list[str]) -> int:
         _fail(f"{e.format_message()} (see --help)", 2)
     except typer.Abort:
         return 130
+    except ModuleNotFoundError as e:
+        if VERBOSE in sys.argv or (e.name or "gpo_ray").startswith("gpo_ray"):
+            raise
+        _fail(f"this needs {e.name}; install it with: pip install 'gpo-ray[all]' (--verbose shows where)", 2)
     except OSError as e:
         if VERBOSE in sys.argv:
             raise

@@ -1,4 +1,4 @@
-"""From the transformer's outputs to shares and their likelihood.
+"""From the transformer's outputs to shares, and how far those are from the true ones.
 
 Shapes: M target points of all groups end to end, S slates they belong to.
 """
@@ -9,6 +9,8 @@ import math
 
 import torch
 from torch import Tensor
+
+from gpo_ray.likelihoods.categorical import cross_entropy
 
 
 def slate_log_softmax(mean: Tensor, slate: Tensor, slates: int) -> Tensor:
@@ -27,17 +29,6 @@ def slate_log_softmax(mean: Tensor, slate: Tensor, slates: int) -> Tensor:
     shifted = mean - highest[slate]
     total = torch.zeros(slates, dtype=mean.dtype, device=mean.device).index_add(0, slate, shifted.exp())
     return shifted - total.log()[slate]
-
-
-def gaussian_nll(log_share: Tensor, log_std: Tensor, y: Tensor) -> Tensor:
-    """(M,) negative log-density of y under N(share, std^2), as published (Eq. 2 and its code)."""
-    z = (y - log_share.exp()) * (-log_std).exp()
-    return 0.5 * z * z + log_std + 0.5 * math.log(2 * math.pi)
-
-
-def cross_entropy(log_share: Tensor, y: Tensor) -> Tensor:
-    """(M,) each response's part of the cross-entropy of predicted shares against y, in nats."""
-    return -y * log_share
 
 
 def divergence(log_share: Tensor, y: Tensor) -> Tensor:

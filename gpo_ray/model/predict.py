@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gpo_ray.embedding.arrays import PreferenceArrays
-from gpo_ray.likelihoods.shares import cross_entropy, divergence, gaussian_nll, slate_log_softmax
+from gpo_ray.likelihoods import LIKELIHOODS
+from gpo_ray.likelihoods.shares import divergence, slate_log_softmax
 from gpo_ray.model.episodes import Episode, Prior, Task, build_episode
 from gpo_ray.model.transformer import Points
 from gpo_ray.preferences.metrics import alignment
@@ -25,8 +26,14 @@ def episode_loss(
 ) -> tuple[Tensor, Tensor]:
     """The loss, and what each group's predictions fall short of the best possible ones.
 
-    ``gaussian`` averages over all workers' target points, ``cross_entropy`` over all their slates; the
-    points of a group count as often as its weight says.
+    The loss is the mean over all workers' target points, or over all their slates, as the likelihood has it;
+    the points of a group count as often as its weight says.
+
+    Args:
+        forward: the transformer.
+        episode: this worker's.
+        likelihood: name of one of :data:`~gpo_ray.likelihoods.LIKELIHOODS`.
+        workers: how many share a step.
 
     Returns:
         The loss (), whose mean over ``workers`` is the loss of them all; and the groups' excess losses
@@ -35,11 +42,9 @@ def episode_loss(
     """
     mean, log_std = forward(episode.x, episode.context, episode.target)
     log_share = slate_log_softmax(mean.flatten()[episode.place], episode.slate, episode.slates)
-    if likelihood == "gaussian":
-        losses = gaussian_nll(log_share, log_std.flatten()[episode.place], episode.y)
-        total = episode.total_points
-    else:
-        losses, total = cross_entropy(log_share, episode.y), episode.total_slates
+    chosen = LIKELIHOODS[likelihood]
+    losses = chosen.loss(log_share, log_std.flatten()[episode.place], episode.y)
+    total = episode.total_points if chosen.mean_over == "points" else episode.total_slates
     group = episode.place // episode.target.index.shape[1]
     loss = (losses * episode.weight[group]).sum() * (workers / total)
     short = divergence(log_share.detach(), episode.y)

@@ -68,7 +68,7 @@ class Group:
 
 @dataclass(frozen=True)
 class PreferenceDataset:
-    """What groups prefer: three tables and a log of what was dropped.
+    """What groups prefer: three Arrow tables, and a log of what was dropped.
 
     :mod:`gpo_ray.preferences.tables` says which columns the tables have. Construct a data set with
     :meth:`build` or :meth:`load`, which validate it; both raise :class:`DataError`, which names the table,
@@ -76,8 +76,13 @@ class PreferenceDataset:
     """
 
     questions: pa.Table
+    """``question_id, source, topic, prompt, responses``, and ``ordinal``: the responses' values on a scale;
+    None for a nominal question."""
     groups: pa.Table
+    """``group_id``, ``kind`` (attribute, country, individual or community), ``description``."""
     preferences: pa.Table
+    """``group_id, question_id``, either ``share`` over the responses or ``choice``, the index of one of them,
+    and ``n``, the respondents behind it."""
     dropped: pa.Table
     """The rows that a reader left out: ``where`` (file, row, key) and ``reason``."""
 

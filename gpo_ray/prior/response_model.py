@@ -1,9 +1,11 @@
-"""What single people's answers have in common: a nominal response model with several traits.
+"""What single people's answers have in common: the nominal response model of item response theory.
 
 Bock's model (Psychometrika 37, 1972) with K traits: the logit of a response is b + a'theta, where theta
-is the person's. It sees what covariances of shares cannot, that an answer tells less the surer it was.
+is the person's, with a standard normal prior. It sees what covariances of shares cannot: that an answer
+tells less the more probable it was. Its loadings are estimated jointly with everybody's traits, or, for one
+trait, by marginal maximum likelihood, which integrates over it.
 
-Shapes: G people, M responses of the questions in memory, C context rows, T target rows, K traits.
+Shapes: G people, M responses of the seen questions, C context rows, T target rows, K traits.
 """
 
 from __future__ import annotations
@@ -21,9 +23,15 @@ from scipy.sparse import csr_array
 from gpo_ray.preferences.slates import Array, Floats, Ints, softmax, spans
 
 COUNT = 5
+"""Traits, where they are estimated jointly with the loadings."""
 PRECISION = 10.0
 """Of the normal prior of a loading; that of a trait is 1."""
 SMOOTHING = 0.5
+"""Answers that are added to each response's, so that none has a share of 0."""
+GRID = np.linspace(-4, 4, 21)
+"""Values of a single trait over which is integrated."""
+MARGINAL_ITERATIONS = 150
+"""Of L-BFGS, for the marginal likelihood."""
 MAX_PEOPLE = 5000
 """More make the loadings no better."""
 AT_ONCE = 250
@@ -35,7 +43,7 @@ CLIMBS = 40
 
 @dataclass(frozen=True)
 class NominalResponseModel:
-    """Loadings (M, K) and base logits (M,) of the responses in memory, and the questions' ``sizes``."""
+    """Loadings (M, K) and base logits (M,) of the responses, and the questions' ``sizes``."""
 
     loading: Array
     base: Array
@@ -43,7 +51,7 @@ class NominalResponseModel:
 
     @classmethod
     def fit(cls, shares: Floats, sizes: Ints, seed: int = 0) -> NominalResponseModel:
-        """Loadings and everybody's traits at once, at the mode of their posterior.
+        """Estimate the loadings jointly with everybody's traits, at the mode of their posterior.
 
         Args:
             shares: (G, M), NaN where a question was not answered.
@@ -73,6 +81,59 @@ class NominalResponseModel:
             optimizer.step()
         return cls(loading.double().numpy(), base.double().numpy(), sizes)
 
+    @classmethod
+    def fit_marginal(cls, shares: Floats, sizes: Ints, start: Array) -> NominalResponseModel:
+        """Estimate the loadings of one trait by marginal maximum likelihood (Bock 1972), with L-BFGS.
+
+        Standard normal priors hold loadings near 0, and base logits near those of the smoothed shares.
+
+        Args:
+            shares: (G, M), NaN where a question was not answered; a group counts as one person whose answers
+                are divided.
+            sizes: number of responses of each question, summing to M.
+            start: (M,) loadings to start from; at 0 the likelihood is flat along every direction.
+        """
+        question = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes))
+        y, theta = torch.from_numpy(np.nan_to_num(shares)), torch.from_numpy(GRID)
+        log_weight = torch.log_softmax(-0.5 * theta**2, 0)
+        share = y.sum(0) + SMOOTHING
+        total = torch.zeros(len(sizes), dtype=y.dtype).index_add(0, question, share)
+        centre = (share / total[question]).log()
+        a, b = torch.from_numpy(start.copy()).requires_grad_(), centre.clone().requires_grad_()
+        optimizer = torch.optim.LBFGS([a, b], max_iter=MARGINAL_ITERATIONS, line_search_fn="strong_wolfe")
+
+        def loss() -> torch.Tensor:
+            optimizer.zero_grad()
+            logits = b[:, None] + a[:, None] * theta
+            slates = torch.zeros(len(sizes), len(theta), dtype=y.dtype)
+            log_share = logits - slates.index_add(0, question, logits.exp()).log()[question]
+            likelihood = torch.logsumexp(log_weight + y @ log_share, 1).sum()
+            value = (0.5 * (a**2).sum() + 0.5 * ((b - centre) ** 2).sum() - likelihood) / len(y)
+            value.backward()  # type: ignore[no-untyped-call]
+            return value
+
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        return cls(a.detach().numpy()[:, None], b.detach().numpy(), sizes)
+
+    def marginal_shares(self, context: Ints, y: Array, target: Ints) -> Array:
+        """Shares (T,) of a person, averaged over the posterior of a single trait given some answers.
+
+        Args:
+            context: numbers of the questions answered.
+            y: (C,) shares there.
+            target: numbers of the questions to predict.
+        """
+        given, asked = self._grid(context), self._grid(target)
+        log_posterior = -0.5 * GRID**2 + y @ np.log(given)
+        posterior = np.exp(log_posterior - log_posterior.max())
+        return np.asarray(asked @ (posterior / posterior.sum()))
+
+    def _grid(self, questions: Ints) -> Array:
+        """(n, len(GRID)) shares over the responses of some questions, for each value of a single trait."""
+        rows, sizes = spans(self.offsets, questions), self.sizes[questions]
+        logits = self.base[rows, None] + self.loading[rows] * GRID
+        return np.stack([softmax(column, sizes) for column in logits.T], 1)
+
     @staticmethod
     def state_shapes(rows: int) -> dict[str, tuple[int, ...]]:
         """Shapes of the arrays of :meth:`to_state`, by name, for M rows."""
@@ -96,7 +157,7 @@ class NominalResponseModel:
         """Most probable traits (K,) of a person whose answers to some questions are known.
 
         Args:
-            context: numbers in memory of the questions answered; may be none.
+            context: numbers of the questions answered; may be none.
             y: (C,) shares there.
         """
         rows, sizes = spans(self.offsets, context), self.sizes[context]
@@ -121,7 +182,7 @@ class NominalResponseModel:
 
         Args:
             trait: as :meth:`mode` gives it.
-            target: numbers in memory of the questions to predict.
+            target: numbers of the questions to predict.
         """
         asked = spans(self.offsets, target)
         return softmax(self.base[asked] + self.loading[asked] @ trait, self.sizes[target])

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gpo_ray.errors import ConfigError, GPOError, ResourceError
 from gpo_ray.runtime import signals
@@ -28,6 +28,14 @@ MIN_LOCAL_CPUS = 4
 """Logical CPUs of a local cluster: with fewer, actor pools and trial drivers can wait for each other."""
 
 
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as e:
+        raise ConfigError("this stage runs on Ray; install it with: pip install 'gpo-ray[all]'") from e
+    return ray
+
+
 @contextlib.contextmanager
 def ray_session(address: str | None = None) -> Iterator[None]:
     """A connection to Ray for the duration of a stage.
@@ -36,10 +44,10 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     else starts a local cluster, which is stopped at the end.
 
     Raises:
+        ConfigError: if Ray is not installed.
         ResourceError: if no cluster answers at the address.
     """
-    import ray
-
+    ray = _ray()
     if ray.is_initialized():
         yield
         return
@@ -170,11 +178,7 @@ def joined(address: str | None = None) -> Iterator[Capacity]:
         ConfigError: if Ray is not installed.
         ResourceError: if no cluster answers at the address.
     """
-    try:
-        import ray
-    except ImportError as e:
-        raise ConfigError("this stage runs on Ray; install it with: pip install 'gpo-ray[all]'") from e
-    if not ray.is_initialized() and _target(address) is None:
+    if not _ray().is_initialized() and _target(address) is None:
         yield machine_capacity()
         return
     with ray_session(address):

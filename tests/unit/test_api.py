@@ -105,6 +105,8 @@ def test_every_public_name_is_there():
         assert getattr(gpo_ray, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
         gpo_ray.nothing  # noqa: B018
+    homes = [name for names in gpo_ray._HOMES.values() for name in names]
+    assert sorted([*homes, "__version__"]) == sorted(gpo_ray.__all__) == sorted(dir(gpo_ray))
 
 
 def test_the_readmes_example_runs_as_it_is_written(bundle, tmp_path, monkeypatch, capsys):

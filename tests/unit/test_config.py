@@ -87,7 +87,11 @@ def test_empty_file_gives_the_defaults(tmp_path):
         ("objective: 3", r"mine\.yaml: objective: "),
         ("model: {width: 10, heads: 4}", r"mine\.yaml: model: .*heads \(4\) must divide width \(10\)"),
         ("model: {embedder_depth: 1}", r"mine\.yaml: model\.embedder_depth: "),
-        ("model: {likelihood: poisson}", r"mine\.yaml: model\.likelihood: "),
+        (
+            "model: {likelihood: poisson}",
+            r"mine\.yaml: model\.likelihood: Input should be one of gaussian, cross_entropy, not poisson",
+        ),
+        ("model: {likelihood: 3}", r"mine\.yaml: model\.likelihood: "),
         ("model: {pooling: first}", r"mine\.yaml: model\.pooling: "),
         ("validation: {fraction: 1}", r"mine\.yaml: validation\.fraction: "),
         ("validation: {every: 0}", r"mine\.yaml: validation\.every: "),

@@ -46,3 +46,8 @@ def test_a_model_and_its_training_in_this_process_load_neither_ray_nor_deepspeed
 
 def test_the_command_line_starts_without_the_heavy_libraries():
     assert loaded("import gpo_ray.cli", {"torch", "transformers", "deepspeed", "ray"}) == []
+
+
+def test_a_configuration_is_checked_without_torch():
+    checked = "from gpo_ray.config import load_train_config\nload_train_config('gpo')"
+    assert loaded(checked, {"torch", "scipy"}) == []

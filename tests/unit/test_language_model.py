@@ -77,6 +77,14 @@ def test_smollm2_without_its_wheel_says_how_to_install_it(monkeypatch):
         find_model("smollm2")
 
 
+def test_a_gguf_file_without_its_package_says_how_to_install_it(monkeypatch, tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.setenv("GPO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(EmbeddingError, match=r"needs gguf; install: pip install 'gpo-ray\[embed\]'"):
+        load(find_model(str(tmp_path / "model.gguf")), "float32", "cpu")
+
+
 def test_smollm2_is_the_file_in_its_wheel(monkeypatch, tmp_path):
     spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: spec)

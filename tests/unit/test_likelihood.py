@@ -3,11 +3,15 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpo_ray.likelihoods.shares import cross_entropy, divergence, gaussian_nll, slate_log_softmax
+from gpo_ray.likelihoods import LIKELIHOODS
+from gpo_ray.likelihoods.categorical import cross_entropy
+from gpo_ray.likelihoods.gaussian import gaussian_nll
+from gpo_ray.likelihoods.shares import divergence, slate_log_softmax
 
 SLATES = st.lists(st.integers(1, 5), min_size=1, max_size=6)
 SEEDS = st.integers(0, 2**31)
@@ -91,3 +95,21 @@ def test_divergence_is_zero_at_the_truth_and_counts_no_empty_shares():
     got = divergence(predicted.log(), y)
     want = [0, 0, 0.75 * math.log(3), math.log(2), 0]
     np.testing.assert_allclose(got, want, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_every_likelihood_is_least_at_the_true_shares(name):
+    """Whatever the standard deviation: the gradient there is zero, and other shares cost more."""
+    y = torch.tensor([0.2, 0.3, 0.5, 0.6, 0.4], dtype=torch.float64)
+    slate, log_std = torch.tensor([0, 0, 0, 1, 1]), torch.full((5,), -1.0, dtype=torch.float64)
+
+    def total(mean):
+        return LIKELIHOODS[name].loss(slate_log_softmax(mean, slate, 2), log_std, y).sum()
+
+    truth = y.log().requires_grad_()
+    least = total(truth)
+    (slope,) = torch.autograd.grad(least, truth)
+    torch.testing.assert_close(slope, torch.zeros_like(slope))
+    for seed in range(5):
+        off = torch.randn(5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        assert total(truth + off) > least

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from serving_backend import BUNDLE, LocalBackend, answer, make_service, question
 
+import gpo_ray
 from gpo_ray import client as client_module
 from gpo_ray.client import AsyncClient, Client, ServiceError
 from gpo_ray.errors import DataError, GPOError
@@ -121,6 +122,19 @@ def test_every_method(server, service, kind, monkeypatch):
         service.backend.problem = "no language model"
         assert (client.ready().ready, client.ready().problem) == (False, "no language model")
         assert client.ready().bundle == BUNDLE
+
+
+@BOTH
+def test_answers_and_questions_of_the_public_api(server, service, kind):
+    context = [gpo_ray.Answer(**answer(0)), gpo_ray.Answer(**answer(1, choice=2))]
+    questions = [gpo_ray.Question(**question(8)), gpo_ray.Question(**question(9))]
+    with kind(server.url, service.secrets["admin"]) as client:
+        assert client.put_group("g0", context).context == tuple(
+            GroupAnswer(**a.model_dump()) for a in CONTEXT
+        )
+        found = client.predict_inline(context, questions)
+        assert found.predictions == client.predict_inline(CONTEXT, QUESTIONS).predictions
+        assert found.predictions == client.predict("g0", questions).predictions
 
 
 @BOTH
