@@ -49,18 +49,13 @@ def run(
         GPOError: if a setting names something that cannot be used, the cluster is too small, or others'
             Serve on it cannot be joined.
     """
-    keyed = keys_needed(settings)
-    check_reach(keyed, host, "--host")
-    together = settings.one_process
-    if "one_process" not in settings.model_fields_set:
-        together = settings.may_be_one_process
-    settings = settings.model_copy(update={"require_keys": keyed, "one_process": together})
     stop, alone = _Stop(), not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
     # Ray makes the one of the other while it waits
     with suppress(_ToldToStop, KeyboardInterrupt), reserved(host, port) if alone else nullcontext():
         stop.listen()
         if not ray.is_initialized():  # on a cluster that was joined, Serve may listen there already
             _check_free(host, port)
+        settings = _completed(settings, host)
         check(settings)
         # a lost proxy is replaced after three missed checks, by default ten seconds apart
         os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2")
@@ -79,13 +74,23 @@ def run(
                 serve.run(application, name=NAME, logging_config=LOGGING)
                 where = f"http://{host}:{port}"
                 announce(f"serving {settings.bundle} at {where} (page: {where}/, API: {where}/v1)")
-                if not keyed:
+                if not settings.require_keys:
                     announce("no API keys: only this machine may ask, and everybody on it may do everything")
                 stop.wait()
             finally:
                 if stop.told():
                     announce("stopping")
                 leave(NAME, first and not alone)  # a cluster of our own ends with all that is on it
+
+
+def _completed(settings: ServeSettings, host: str) -> ServeSettings:
+    """The settings, with what they leave to the keys and to each other; makes the database."""
+    keyed = keys_needed(settings)
+    check_reach(keyed, host, "--host")
+    together = settings.one_process
+    if "one_process" not in settings.model_fields_set:
+        together = settings.may_be_one_process
+    return settings.model_copy(update={"require_keys": keyed, "one_process": together})
 
 
 def keys_needed(settings: ServeSettings) -> bool:
