@@ -206,10 +206,19 @@ def test_a_request_may_have_an_id(connect, app):
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/-/routes", b"404"), ("/-/x", b"404"), ("/-/healthz", b"200")]
+    ("path", "status"),
+    [
+        ("/-/routes", b"404"),
+        ("/-/x", b"404"),
+        ("http://CHOSEN/", b"404"),
+        ("*", b"404"),
+        ("/-/healthz", b"200"),
+    ],
 )
 def test_of_serves_own_paths_its_health_is_shown(connect, path, status):
-    assert connect(request(path)).recv(1000).split()[1] == status
+    reply = connect(request(path)).recv(1000)
+    assert reply.split()[1] == status
+    assert b"CHOSEN" not in reply
 
 
 def frame(data, opcode=1, flags=0x80):

@@ -25,14 +25,14 @@ WAITING = 64
 """More of them that may wait for that."""
 ADDRESSES = 4
 """Client addresses that may each ask as much as they may before any of them takes another's share."""
-SENDING = 20
+SENDING = 3
 """Messages, or kilobytes of them, that an open page may send for each request that it may make: what is typed
 is sent again with each letter."""
-EVENTS = 20.0
+EVENTS = 10.0
 """Messages that a page may send in a second, in the long run; long ones count as several."""
 EVENTS_AT_ONCE = 60.0
 """Likewise, after a rest: a visitor may have typed while the connection was interrupted."""
-EVENT_CHARACTERS = 10_000
+EVENT_CHARACTERS = 4_000
 """Of a message that count as another one."""
 MESSAGE = 65_536
 """Characters of a message that a page sends, at most."""

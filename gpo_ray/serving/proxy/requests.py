@@ -34,10 +34,15 @@ class OwnRequests:
         """Pass a request on without what is Serve's."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
-        elif scope["path"].startswith("/-/") and scope["path"] != _HEALTH:
+        elif _is_serves(scope["path"]):
             await _refuse(scope, receive, send)
         else:
             await self._app({**scope, "headers": _plain(scope["headers"])}, receive, send)
+
+
+def _is_serves(path: str) -> bool:
+    """Whether Serve would answer itself: under its own paths, or by quoting one that is none."""
+    return not path.startswith("/") or (path.startswith("/-/") and path != _HEALTH)
 
 
 def _plain(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
