@@ -117,6 +117,8 @@ def read_yaml_documents(
 def _read(path: Any, most: int, where: str, error: type[GPOError]) -> bytes:
     """At most one byte more than ``most``."""
     try:
+        if isinstance(path, Path) and not (path.is_file() or path.is_dir()) and path.exists():
+            raise error(f"{where}: not a regular file")  # a pipe may be waited for without end
         with path.open("rb") as f:
             return bytes(f.read(most + 1))
     except FileNotFoundError as e:

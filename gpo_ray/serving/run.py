@@ -49,13 +49,13 @@ def run(
         GPOError: if a setting names something that cannot be used, the cluster is too small, or others'
             Serve on it cannot be joined.
     """
-    settings = _settled(settings, host)
     stop, alone = _Stop(), not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
     # Where _ToldToStop interrupts Ray as it waits, Ray raises KeyboardInterrupt in its place.
     with suppress(_ToldToStop, KeyboardInterrupt), reserved(host, port) if alone else nullcontext():
         stop.listen()
         if not ray.is_initialized():  # on a cluster that was joined, Serve may listen there already
             _check_free(host, port)
+        settings = _settled(settings, host)
         check(settings)
         # A lost proxy is replaced after three missed checks, which by default are ten seconds apart.
         os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2")
@@ -69,6 +69,8 @@ def run(
 
 def _settled(settings: ServeSettings, host: str) -> ServeSettings:
     """Decide what the settings leave open: whether keys are needed, and whether one process does it all.
+
+    This makes the database, if there is none.
 
     Raises:
         ConfigError: if no keys are needed and ``host`` is not this machine alone, or as :func:`keys_needed`.

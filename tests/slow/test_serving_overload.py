@@ -196,3 +196,44 @@ def test_open_pages_do_not_stop_the_service(service):
         await again.close()
 
     asyncio.run(main())
+
+
+def test_connections_that_ask_nothing_are_closed(service):
+    host, port = service.removeprefix("http://").split(":")
+    held = [socket.create_connection((host, int(port)), timeout=20) for _ in range(50)]
+    for s in held[::2]:
+        s.sendall(b"GET /")
+    assert httpx.get(f"{service}/healthz", timeout=5).status_code == 200
+    for s in held:
+        with contextlib.suppress(ConnectionError):
+            assert s.recv(1) == b""
+        s.close()
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [(bytes(16_000_000), 1009), (bytes(200_000), 1013), ("3", 1013)],
+    ids=["huge", "long", "many"],
+)
+def test_a_socket_that_sends_too_much_is_closed(service, message, code):
+    address = service.replace("http", "ws") + "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+
+    async def main():
+        async with websockets.connect(address, open_timeout=20) as page:
+            assert page.protocol.extensions == []
+            with contextlib.suppress(websockets.exceptions.ConnectionClosed):
+                for _ in range(2_000):
+                    await page.send(message)
+            await asyncio.wait_for(page.wait_closed(), 20)
+            assert page.close_code in (code, 1006)  # what was sent in vain may reset the connection first
+
+    asyncio.run(main())
+    assert httpx.get(f"{service}/healthz", timeout=5).status_code == 200
+
+
+def test_serves_own_headers_and_paths_are_not_served(service):
+    assert httpx.get(f"{service}/-/routes", timeout=5).status_code == 404
+    assert httpx.get(f"{service}/-/healthz", timeout=5).status_code == 200
+    for header in ("x-request-timeout-seconds", "x-session-id", "serve-multiplexed-model-id"):
+        for value in (b"\xff", b"1e-7"):
+            assert httpx.get(f"{service}/v1/groups", headers={header: value}, timeout=5).status_code == 200

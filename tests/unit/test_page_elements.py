@@ -80,3 +80,28 @@ def test_a_long_question_has_a_short_label(page):
     picker = QuestionPicker(SimpleNamespace(survey=None))
     picker._slates = {"k": Slate(prompt="x" * 4000, responses=("a", "b"))}
     assert len(picker._labels()["k"]) <= 200
+
+
+def test_what_a_choice_costs_does_not_grow_with_what_there_is_to_choose_from(page, monkeypatch):
+    picker = QuestionPicker(SimpleNamespace(survey=None))
+    picker._slates = {str(i): s for i, s in enumerate(slates(700, 2))}
+    picker._select.set_options(picker._labels(), value=[])
+    made = []
+    monkeypatch.setattr(picker._select, "_update_options", lambda: made.append(1))
+    monkeypatch.setattr(page.outbox, "enqueue_update", lambda element: made.append(element))
+    (listener,) = (e for e in picker._select._event_listeners.values() if e.type.startswith("update:"))
+    for i in range(20):
+        message = {"listener_id": listener.id, "args": [{"value": i, "label": "any"}, {"value": 699}]}
+        picker._select._handle_event(message)
+    assert [s.prompt for s in picker.chosen()] == ["q19", "q699"]
+    assert picker._select._props["model-value"] == [{"value": i, "label": f"q{i}"} for i in (19, 699)]
+    assert made == []
+
+
+@pytest.mark.parametrize("sent", [None, "x", 1, {}, ["x", None, 1], [{"value": 3}], [{"value": -1}]])
+def test_choices_that_there_are_not_are_none(page, sent):
+    picker = QuestionPicker(SimpleNamespace(survey=None))
+    picker._slates = {str(i): s for i, s in enumerate(slates(3, 2))}
+    picker._select.set_options(picker._labels(), value=[])
+    event = GenericEventArguments(sender=picker._select, client=page, args=sent)
+    assert picker._select._event_args_to_value(event) == []

@@ -1,10 +1,21 @@
-"""What an open page may send."""
+"""What an open page may send, and what of the service its visitors may take."""
 
 import asyncio
 
+import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 
-from gpo_ray.serving.page.places import MESSAGE, TRY_AGAIN, Places
+from gpo_ray.serving.page.places import (
+    AT_ONCE,
+    BYTES,
+    EVENT_CHARACTERS,
+    EVENTS_AT_ONCE,
+    MESSAGE,
+    TRY_AGAIN,
+    WAITING,
+    Places,
+)
 from gpo_ray.serving.settings import Limits
 
 
@@ -60,3 +71,47 @@ def test_what_no_page_sends_ends_the_connection(message):
     arrived, closed = sent([*texts("40"), {"type": "websocket.receive", **message}, *texts("42[]")])
     assert arrived == ["40"]
     assert closed == [TRY_AGAIN]
+
+
+@pytest.mark.parametrize("length", [1, EVENT_CHARACTERS * 2])
+def test_events_come_no_faster_than_a_visitor_acts(length):
+    event = "42" + "x" * (length - 2) if length > 2 else "3"
+    most = int(EVENTS_AT_ONCE) // (1 + length // EVENT_CHARACTERS)
+    arrived, closed = sent(texts(*[event] * 200))
+    assert most <= len(arrived) <= most + 2  # what a second or so allows on top
+    assert closed == [TRY_AGAIN]
+
+
+def asked(app, *paths, **limits):
+    """Statuses of requests sent together."""
+
+    async def main():
+        transport = httpx.ASGITransport(Places(app, Limits(**limits)))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return [r.status_code for r in await asyncio.gather(*(client.get(p) for p in paths))]
+
+    return asyncio.run(main())
+
+
+def test_long_answers_cost_more():
+    answer = PlainTextResponse("x" * 10 * BYTES)
+    paths = ["/_nicegui/long"] * 40
+    assert asked(answer, *paths, page_requests_per_minute=110) == [200] * 10 + [429] * 30
+    assert asked(PlainTextResponse("x"), *paths, page_requests_per_minute=110) == [200] * 40
+
+
+def test_a_few_requests_are_answered_at_a_time_and_some_wait():
+    now, most = 0, 0
+
+    async def app(scope, receive, send):
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.001)
+        await PlainTextResponse("x")(scope, receive, send)
+        now -= 1
+
+    statuses = asked(app, *["/_nicegui/file"] * (AT_ONCE + WAITING + 5))
+    assert statuses.count(200) == AT_ONCE + WAITING
+    assert statuses.count(503) == 5
+    assert most == AT_ONCE

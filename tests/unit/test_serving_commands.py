@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shlex
+import socket
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,9 @@ from typer.testing import CliRunner
 
 import gpo_ray
 from gpo_ray.cli import app
+from gpo_ray.errors import ConfigError
 from gpo_ray.model.texts import Answer
+from gpo_ray.serving import run as service
 from gpo_ray.serving.api.http import create_api
 from gpo_ray.serving.registry.database import open_database
 from gpo_ray.serving.registry.groups import Registry
@@ -102,3 +105,13 @@ def test_many_tenants_are_counted(url, engine):
     assert "t01 (1), t02 (1)" in told
     assert "t00" not in told
     assert "1 more" in told
+
+
+def test_a_port_that_is_taken_makes_no_database(tmp_path, monkeypatch):
+    monkeypatch.setattr(service._Stop, "listen", lambda self: None)
+    settings = ServeSettings(bundle="none", database=f"sqlite:///{tmp_path}/groups.sqlite")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match="cannot listen"):
+            service.run(settings, "127.0.0.1", port, None, print)
+    assert list(tmp_path.iterdir()) == []

@@ -34,6 +34,8 @@ REBUILT_EVERY = 1.0
 """Seconds between two makings of a page's forms, whatever its visitor does meanwhile."""
 MAX_BARS = 400
 """Bars that are drawn at once, of shares of responses."""
+TYPED = "outlined debounce=150"
+"""Of what is typed: it is sent after a moment's rest, or when the field is left, not with each letter."""
 LABEL = 200
 """Characters of a question in the list to choose from."""
 KINDS = {
@@ -53,12 +55,12 @@ class Text(TextElement):
 
 def text_input(label: str) -> ui.input:
     """A labelled line of text."""
-    return ui.input(label).props("outlined")
+    return ui.input(label).props(TYPED)
 
 
 def lines_input(label: str) -> ui.textarea:
     """A labelled text of several lines."""
-    return ui.textarea(label).props("outlined autogrow")
+    return ui.textarea(label).props(f"{TYPED} autogrow")
 
 
 def count(number: int, noun: str) -> str:
@@ -118,13 +120,26 @@ class Submit:
 
 
 class Choices(ui.select):
-    """A list to choose several of, each once: each is sent back with its label as often as it was named."""
+    """A list to choose several of, each once: each is sent back with its label as often as it was named.
+
+    What was chosen is in the browser already, and is not sent there again with all that there is to choose
+    from; it takes time in proportion to its own length.
+    """
+
+    LOOPBACK = False
+
+    def _update_values_and_labels(self) -> None:
+        super()._update_values_and_labels()
+        self._places = {value: i for i, value in enumerate(self._values)}
 
     def _event_args_to_value(self, e: GenericEventArguments) -> Any:
-        if isinstance(e.args, list):
-            e.args = e.args[: len(self._values)]
-        found = super()._event_args_to_value(e)
-        return list(dict.fromkeys(found)) if isinstance(found, list) else found
+        named = e.args[: len(self._values)] if isinstance(e.args, list) else []
+        numbers = [item["value"] for item in named if isinstance(item, dict)]
+        return list(dict.fromkeys(self._values[i] for i in numbers if 0 <= i < len(self._values)))
+
+    def _value_to_model_value(self, value: Any) -> Any:
+        numbers = [self._places[v] for v in value or [] if v in self._places]
+        return [{"value": i, "label": self._labels[i]} for i in numbers]
 
 
 class QuestionPicker:

@@ -33,8 +33,10 @@ from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpo_ray.errors import ConfigError
+from gpo_ray.serving.api.problems import route_path
 from gpo_ray.serving.inference.backend import Backend
 from gpo_ray.serving.page.actions import PageActions
+from gpo_ray.serving.page.files import KeptFiles
 from gpo_ray.serving.page.log import keep_log_closed, log_failure
 from gpo_ray.serving.page.places import Places
 from gpo_ray.serving.page.views import PageView
@@ -73,6 +75,8 @@ PAGE_HEADERS = {
 
 RECONNECT_SECONDS = 30.0
 """How long an interrupted visitor finds the page as it was."""
+LONGEST_PATH = 300
+"""Characters of an address of the page's."""
 HISTORY = 50
 """Messages that are kept for a page whose connection was lost."""
 
@@ -105,6 +109,7 @@ def mount_page(
     if settings.require_keys and keys is None:
         raise ConfigError("page: require_keys is on and there are no keys")
     host = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    host.add_middleware(KeptFiles)
     host.add_middleware(Places, limits=settings.limits)
     host.add_middleware(_Surroundings, actions=PageActions(settings, backend, registry, keys))
     # a server that has started refuses new middleware; another application in this process begins afresh
@@ -138,7 +143,17 @@ def _show(request: Request) -> None:
 
 
 def _not_found(request: Request, error: Exception) -> Response:  # noqa: ARG001 -- as Starlette asks
+    return _nothing()
+
+
+def _nothing() -> Response:
     return PlainTextResponse("There is nothing here.", HTTPStatus.NOT_FOUND)
+
+
+def is_plain_path(path: str) -> bool:
+    """Whether a path may be one of the page's, which are short, and name each file in one way only."""
+    inner = path.strip("/").split("/")
+    return len(path) <= LONGEST_PATH and path.isprintable() and not {"", ".", ".."} & set(inner[1:])
 
 
 class _PageMount(Mount):
@@ -159,7 +174,7 @@ class _Surroundings:
         self._app, self._actions = app, actions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = False
+        gone = started = ended = False
 
         async def note_disconnect() -> Message:
             nonlocal gone
@@ -168,22 +183,34 @@ class _Surroundings:
             return message
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal started, ended
             if gone:
                 # what is sent after a disconnect reaches nobody, but Ray Serve's proxy logs an error for it
                 return
             if message["type"] == "http.response.start":
+                started = True
                 MutableHeaders(scope=message).update(PAGE_HEADERS)
+            ended = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
         scope[_ACTIONS] = self._actions
         # NiceGUI writes it into the page some forty times, however long it is
         scope["headers"] = [(k, v) for k, v in scope["headers"] if k.lower() != b"x-forwarded-prefix"]
-        if scope["type"] != "websocket":
-            await self._app(scope, note_disconnect, send_with_headers)
+        if scope["type"] == "http" and not is_plain_path(route_path(scope)):
+            await _nothing()(scope, note_disconnect, send_with_headers)
             return
         try:
             await self._app(scope, note_disconnect, send_with_headers)
         except Exception as e:  # noqa: BLE001 -- a server would log its message, with what was sent
             log_failure(e)
-            with suppress(Exception):
-                await send_with_headers({"type": "websocket.close", "code": 1011})
+            if scope["type"] == "websocket":
+                with suppress(Exception):
+                    await send_with_headers({"type": "websocket.close", "code": 1011})
+            elif not started:
+                failed = PlainTextResponse("Something went wrong.", HTTPStatus.INTERNAL_SERVER_ERROR)
+                await failed(scope, note_disconnect, send_with_headers)
+            elif not ended:  # half an answer cannot be taken back: the server closes the connection
+                raise RuntimeError("an answer of the page's was not finished") from None

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from http import HTTPStatus
 
+from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpo_ray.serving.api.access import RateLimit
 from gpo_ray.serving.api.problems import route_path
+from gpo_ray.serving.pace import Pace
 from gpo_ray.serving.settings import Limits
 
 OPENING_COST = 20
 """Requests that one for the page itself counts as: the service keeps what the visitor sees."""
+BYTES = 50_000
+"""Of an answer that count as another request."""
+AT_ONCE = 4
+"""Requests for the page and its parts that are answered at a time: those of the API have their turns."""
+WAITING = 64
+"""More of them that may wait for that."""
 ADDRESSES = 4
 """Client addresses that may each ask as much as they may before any of them takes another's share."""
-SENDING = 20
+SENDING = 3
 """Messages, or kilobytes of them, that an open page may send for each request that it may make: what is typed
 is sent again with each letter."""
+EVENTS = 10.0
+"""Messages that a page may send in a second, in the long run; long ones count as several."""
+EVENTS_AT_ONCE = 60.0
+"""Likewise, after a rest: a visitor may have typed while the connection was interrupted."""
+EVENT_CHARACTERS = 4_000
+"""Of a message that count as another one."""
 MESSAGE = 65_536
 """Characters of a message that a page sends, at most."""
 JOIN, UNUSUAL = "40", ("41", "45", "46")
@@ -42,6 +57,7 @@ class Places:
         each = limits.page_requests_per_minute
         self._each, self._all = RateLimit(each), RateLimit(ADDRESSES * each)
         self._sent, self._sent_by_all = RateLimit(SENDING * each), RateLimit(SENDING * ADDRESSES * each)
+        self._turns, self._waiting = asyncio.Semaphore(AT_ONCE), 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or say that it is too much."""
@@ -49,16 +65,38 @@ class Places:
             await self._app(scope, receive, send)
             return
         address = scope["client"][0] if scope.get("client") else "unknown"
-        if not self._may_ask(address, route_path(scope)):
+        if not self._may_ask(address, OPENING_COST if route_path(scope) in ("", "/") else 1):
             await _refuse(scope, receive, send)
         elif scope["type"] == "websocket" or "/_nicegui_ws/" in scope["path"]:  # which may poll instead
             await self._connect(address, scope, receive, send)
+        elif self._waiting >= AT_ONCE + WAITING:
+            await _refuse(scope, receive, send, HTTPStatus.SERVICE_UNAVAILABLE)
         else:
-            await self._app(scope, receive, send)
+            await self._answer(address, scope, receive, send)
 
-    def _may_ask(self, address: str, path: str) -> bool:
-        cost = OPENING_COST if path in ("", "/") else 1
+    def _may_ask(self, address: str, cost: int) -> bool:
         return not (self._each.wait(address, cost) or self._all.wait("all", cost))
+
+    async def _answer(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = False
+
+        async def send_paid(message: Message) -> None:
+            """What is answered, unless that would be too much: what it costs is known now only."""
+            nonlocal refused
+            if message["type"] == "http.response.start":
+                cost = int(Headers(raw=message["headers"]).get("content-length", 0)) // BYTES
+                if cost and not self._may_ask(address, cost):
+                    refused = True
+                    await _refuse(scope, receive, send)
+            if not refused:
+                await send(message)
+
+        self._waiting += 1
+        try:
+            async with self._turns:
+                await self._app(scope, receive, send_paid)
+        finally:
+            self._waiting -= 1
 
     def _may_send(self, address: str, message: Message) -> bool:
         cost = 1 + (len(message.get("text") or "") + len(message.get("bytes") or b"")) // 1000
@@ -70,7 +108,7 @@ class Places:
             await _refuse(scope, receive, send)
             return
         self._taken[address] += 1
-        cut, joined = False, 0
+        cut, joined, pace = False, 0, Pace(EVENTS, EVENTS_AT_ONCE)
 
         async def receive_bounded() -> Message:
             """What the page sends, until it is too much: what waits to be read takes memory here."""
@@ -80,7 +118,8 @@ class Places:
                 return message
             text = str(message.get("text") or "")
             joined += text.startswith(JOIN)
-            if joined > 1 or not _is_plain(message, text) or not self._may_send(address, message):
+            much = not pace.take(1 + len(text) // EVENT_CHARACTERS) or not self._may_send(address, message)
+            if much or joined > 1 or not _is_plain(message, text):
                 cut = True
                 await send({"type": "websocket.close", "code": TRY_AGAIN})
                 return {"type": "websocket.disconnect", "code": TRY_AGAIN}
@@ -106,12 +145,15 @@ def _is_plain(message: Message, text: str) -> bool:
     return message.get("bytes") is None and len(text) <= MESSAGE and not text.startswith(UNUSUAL)
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(
+    scope: Scope, receive: Receive, send: Send, status: HTTPStatus = HTTPStatus.TOO_MANY_REQUESTS
+) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": TRY_AGAIN})
         return
+    seconds = "60" if status == HTTPStatus.TOO_MANY_REQUESTS else "1"
     response = PlainTextResponse(
-        "Too many requests; try again in a minute.", HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": "60"}
+        f"Too many requests; try again in {seconds} s.", status, {"Retry-After": seconds}
     )
     await response(scope, receive, send)

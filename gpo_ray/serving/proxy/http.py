@@ -1,0 +1,79 @@
+"""HTTP as the proxies speak it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gpo_ray.serving.proxy.connections import CONNECTIONS, Counted
+
+HEADER_SECONDS = 10.0
+"""For a request's headers to arrive, from the start of the connection or, later, from their first byte."""
+
+
+class BoundedHTTP(Counted, H11Protocol):
+    """uvicorn's with h11, for as many connections as there may be, which have to say soon what they want.
+
+    How long a connection that was answered may rest is Serve's to say (``keep_alive_timeout_s``).
+    """
+
+    _late: asyncio.TimerHandle | None = None
+    _upgraded = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As its parent's, if there is room."""
+        super().connection_made(transport)
+        if CONNECTIONS.admit(transport):
+            self._expect_headers()
+        else:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As its parent's."""
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """As its parent's; what is no part of a request being answered begins the next one."""
+        if self._is_idle():
+            self._expect_headers()
+        super().data_received(data)
+        self._note()
+
+    def on_response_complete(self) -> None:
+        """As its parent's, which goes on with a request that has arrived meanwhile."""
+        super().on_response_complete()
+        self._note()
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """As its parent's; the connection is another protocol's from now on."""
+        self._upgraded = True
+        self._note()
+        super().handle_websocket_upgrade(event)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """As its parent's; what the client has not taken until now is dropped."""
+        super().timeout_keep_alive_handler()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+
+    def _is_idle(self) -> bool:
+        return not self._upgraded and (self.cycle is None or self.cycle.response_complete)
+
+    def _note(self) -> None:
+        if self._is_idle():
+            CONNECTIONS.rests(self.transport)
+        else:
+            self._expect_nothing()
+            CONNECTIONS.asks(self.transport)
+
+    def _expect_headers(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+
+    def _expect_nothing(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None

@@ -1,0 +1,66 @@
+"""What of a request Ray Serve's proxy gets to see."""
+
+from __future__ import annotations
+
+import os
+import re
+from http import HTTPStatus
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_SERVES_OWN = {
+    b"x-request-timeout-seconds",
+    b"x-request-disconnect-disabled",
+    b"serve-multiplexed-model-id",
+    os.environ.get("RAY_SERVE_SESSION_ID_HEADER_KEY", "x-session-id").lower().replace("_", "-").encode(),
+}
+"""Headers by which the proxy would have anybody change what it does; with underscores, too."""
+_HEALTH = "/-/healthz"
+
+
+class OwnRequests:
+    """ASGI middleware around Serve's proxy: it is told nothing, and shows nothing but its health.
+
+    Args:
+        app: the proxy.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on without what is Serve's."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+        elif _is_serves(scope["path"]):
+            await _refuse(scope, receive, send)
+        else:
+            await self._app({**scope, "headers": _plain(scope["headers"])}, receive, send)
+
+
+def _is_serves(path: str) -> bool:
+    """Whether Serve would answer itself: under its own paths, or by quoting one that is none."""
+    return not path.startswith("/") or (path.startswith("/-/") and path != _HEALTH)
+
+
+def _plain(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    kept, ids = [], 0
+    for name, value in headers:
+        normal = name.lower().replace(b"_", b"-")
+        if normal == b"x-request-id":
+            ids += 1
+            if ids > 1 or not _REQUEST_ID.fullmatch(value):
+                continue
+        if normal not in _SERVES_OWN:
+            kept.append((name, value))
+    return kept
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await PlainTextResponse("There is nothing here.", HTTPStatus.NOT_FOUND)(scope, receive, send)

@@ -1,0 +1,69 @@
+"""Websockets as the proxies speak them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
+from websockets.frames import CloseCode, Frame
+
+from gpo_ray.serving.pace import Pace
+from gpo_ray.serving.proxy.connections import Counted
+
+MESSAGE_BYTES = 4 * 65_536
+"""Of a message at most: what the page's longest one may take in UTF-8."""
+FRAMES = 40
+"""That a socket may send in a second, in the long run; long ones count as several."""
+FRAMES_AT_ONCE = 120
+"""Likewise, after a rest."""
+FRAME_BYTES = 4_096
+"""Of a frame that count as another one."""
+_SLICE = 4_096
+
+
+class BoundedWebSocket(Counted, WebSocketsSansIOProtocol):
+    """uvicorn's without compression, for messages as long as the page's, and as many as it may send.
+
+    Serve keeps what a socket sends until the replica takes it, however much that is; a compressed message may
+    be a thousand times as long as what was sent. What sends too much is closed, and what it sent dropped.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        config.ws_max_size, config.ws_per_message_deflate = MESSAGE_BYTES, False
+        super().__init__(config, server_state, app_state, _loop)
+        self._pace = Pace(FRAMES, FRAMES_AT_ONCE)
+
+    def data_received(self, data: bytes) -> None:
+        """As its parent's, by and by: one piece may hold tens of thousands of frames."""
+        for start in range(0, len(data), _SLICE):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[start : start + _SLICE])
+
+    def handle_events(self) -> None:
+        """As its parent's, unless it is too much."""
+        frames = [e for e in self.conn.events if isinstance(e, Frame)]
+        if frames and not self._pace.take(sum(1 + len(f.data) // FRAME_BYTES for f in frames)):
+            self.conn.events_received()
+            while not self.queue.empty():
+                self.queue.get_nowait()
+            self.conn.fail(CloseCode.TRY_AGAIN_LATER)
+            self.handle_parser_exception()
+            return
+        super().handle_events()
+
+    def handle_parser_exception(self) -> None:
+        """As its parent's, which takes for granted that the socket was accepted before."""
+        if self.conn.close_sent is None:
+            self.transport.abort()
+        else:
+            super().handle_parser_exception()

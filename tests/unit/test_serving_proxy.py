@@ -1,0 +1,322 @@
+"""What Serve's proxies let in, before anything of the application runs: with real sockets."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import zlib
+
+import pytest
+import uvicorn
+
+from gpo_ray.serving import proxy
+from gpo_ray.serving.pace import Pace
+from gpo_ray.serving.page.places import MESSAGE
+from gpo_ray.serving.proxy import connections, http, websocket
+
+
+class Application:
+    """Says what reached it."""
+
+    def __init__(self):
+        self.got = []
+        self.headers = []
+        self.answers = threading.Event()
+        self.answers.set()
+
+    async def __call__(self, scope, receive, send):
+        self.headers = scope["headers"]
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (message := await receive())["type"] != "websocket.disconnect":
+                self.got.append(message.get("text") or message.get("bytes"))
+            return
+        while not self.answers.is_set():
+            await asyncio.sleep(0.01)
+        body = json.dumps({"path": scope["path"]}).encode()
+        if scope["path"] == "/long":
+            body = b"x" * 30_000_000
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+def app():
+    return Application()
+
+
+@pytest.fixture
+def connect(app, monkeypatch):
+    """Connections to a server as a proxy would run it, with short times and few places."""
+    monkeypatch.setattr(http, "HEADER_SECONDS", 0.4)
+    monkeypatch.setattr(connections, "STALL_SECONDS", 0.4)
+    held = connections.Connections(6)
+    monkeypatch.setattr(http, "CONNECTIONS", held)
+    monkeypatch.setattr(connections, "CONNECTIONS", held)
+    from uvicorn.config import HTTP_PROTOCOLS, WS_PROTOCOLS
+
+    monkeypatch.setitem(HTTP_PROTOCOLS, "auto", None)
+    monkeypatch.setitem(WS_PROTOCOLS, "auto", None)
+    wrapped = app
+    for middleware in proxy.bounded():
+        wrapped = middleware.cls(wrapped, **middleware.kwargs)
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    config = uvicorn.Config(wrapped, lifespan="off", log_level="critical", timeout_keep_alive=30)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: server.run(sockets=[listening]))
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    with contextlib.ExitStack() as opened:
+
+        def open_one(first=b""):
+            s = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            s.sendall(first)
+            return s
+
+        yield open_one
+    server.should_exit = True
+    thread.join()
+
+
+def request(path="/", *headers):
+    return b"\r\n".join([f"GET {path} HTTP/1.1".encode(), b"Host: here", *headers, b"", b""])
+
+
+def is_closed(s, seconds=2.0):
+    """Whether the other side closes a connection."""
+    s.settimeout(seconds)
+    try:
+        return s.recv(1) == b""
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+
+
+def read_all(s):
+    found = b""
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        while piece := s.recv(65536):
+            found += piece
+    return found
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /", b"GET / HTTP/1.1\r\nHost: here\r\n"])
+def test_headers_that_do_not_come_are_not_waited_for(connect, first):
+    assert is_closed(connect(first))
+
+
+def test_the_next_requests_headers_are_not_waited_for_either(connect):
+    s = connect(request())
+    assert s.recv(1000).startswith(b"HTTP/1.1 200")
+    assert not is_closed(s, 0.8)  # a connection may rest
+    s.settimeout(5)
+    s.sendall(request("/again"))
+    assert b"/again" in s.recv(1000)
+    s.sendall(b"G")
+    assert is_closed(s)
+
+
+def test_bytes_that_trickle_do_not_keep_a_connection(connect):
+    s = connect()
+    began = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() < began + 3:
+            s.sendall(b"G")
+            time.sleep(0.05)
+    assert time.monotonic() - began < 2
+
+
+def test_an_answer_that_takes_long_is_waited_for(connect, app):
+    app.answers.clear()
+    s = connect(request())
+    assert not is_closed(s, 0.8)
+    app.answers.set()
+    s.settimeout(5)
+    assert s.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_more_connections_than_there_may_be_close_the_one_that_waited_longest(connect):
+    resting = [connect(request()) for _ in range(6)]
+    for s in resting:
+        assert s.recv(1000).startswith(b"HTTP/1.1 200")
+    new = connect(request())
+    assert new.recv(1000).startswith(b"HTTP/1.1 200")
+    assert is_closed(resting[0])
+    assert not is_closed(resting[1], 0.1)
+
+
+def test_requests_under_way_make_no_room(connect, app):
+    app.answers.clear()
+    busy = [connect(request()) for _ in range(6)]
+    time.sleep(0.2)
+    assert is_closed(connect(request()))
+    app.answers.set()
+    for s in busy:
+        assert s.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_an_answer_that_nobody_takes_is_dropped(connect):
+    s = connect(request("/long"))
+    time.sleep(1.5)
+    assert len(read_all(s)) < 30_000_000
+
+
+def test_an_answer_that_is_taken_slowly_is_not(connect):
+    s, found = connect(request("/long")), 0
+    while found < 20_000_000:
+        found += len(s.recv(500_000))
+        time.sleep(0.02)
+    assert found
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"x-request-timeout-seconds: \xff",
+        b"x-request-timeout-seconds: 1e-7",
+        b"x-request-disconnect-disabled: \xff",
+        b"x-session-id: \xff",
+        b"X-Session_Id: a",
+        b"serve-multiplexed-model-id: \xff",
+        b"serve_multiplexed_model_id: a",
+        b"x-request-id: \xff",
+        b"x-request-id: \x1b[31mred",
+        b"x-request-id: " + b"a" * 129,
+    ],
+)
+def test_serves_own_headers_do_not_reach_it(connect, app, header):
+    s = connect(request("/", header, b"x-other: 1"))
+    s.recv(1000)
+    assert [name for name, _ in app.headers] == [b"host", b"x-other"]
+
+
+def test_a_request_may_have_an_id(connect, app):
+    s = connect(request("/", b"x-request-id: a.b-c_1", b"x-request-id: other"))
+    s.recv(1000)
+    assert app.headers == [(b"host", b"here"), (b"x-request-id", b"a.b-c_1")]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/-/routes", b"404"),
+        ("/-/x", b"404"),
+        ("http://CHOSEN/", b"404"),
+        ("*", b"404"),
+        ("/-/healthz", b"200"),
+    ],
+)
+def test_of_serves_own_paths_its_health_is_shown(connect, path, status):
+    reply = connect(request(path)).recv(1000)
+    assert reply.split()[1] == status
+    assert b"CHOSEN" not in reply
+
+
+def frame(data, opcode=1, flags=0x80):
+    n = len(data)
+    length = (
+        bytes([128 | n]) if n < 126 else b"\xfe" + n.to_bytes(2) if n < 65536 else b"\xff" + n.to_bytes(8)
+    )
+    return bytes([flags | opcode]) + length + b"\0\0\0\0" + data
+
+
+@pytest.fixture
+def joined(connect):
+    """A websocket that was accepted, and how."""
+    key = base64.b64encode(os.urandom(16))
+    s = connect(
+        request(
+            "/",
+            b"Upgrade: websocket",
+            b"Connection: Upgrade",
+            b"Sec-WebSocket-Extensions: permessage-deflate",
+            b"Sec-WebSocket-Version: 13",
+            b"Sec-WebSocket-Key: " + key,
+        )
+    )
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += s.recv(1)
+    assert answer.startswith(b"HTTP/1.1 101")
+    return s, answer
+
+
+def code(s):
+    """With which code a websocket is closed."""
+    end = read_all(s)
+    at = end.index(b"\x88")
+    return int.from_bytes(end[at + 2 : at + 4])
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_messages_arrive_for_as_long_as_a_page_is_open(joined, app):
+    s, _ = joined
+    s.sendall(frame(b"40") + frame(b"x" * MESSAGE))
+    wait_for(lambda: len(app.got) == 2)
+    time.sleep(0.8)  # longer than headers may take
+    s.sendall(frame(b"3"))
+    wait_for(lambda: app.got == ["40", "x" * MESSAGE, "3"])
+
+
+def test_nothing_is_compressed(joined, app):
+    s, answer = joined
+    assert b"permessage-deflate" not in answer
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = packer.compress(bytes(16_000_000)) + packer.flush(zlib.Z_SYNC_FLUSH)
+    s.sendall(frame(packed[:-4], 2, 0xC0))
+    assert code(s) == 1002
+    assert app.got == []
+
+
+def test_a_message_is_no_longer_than_the_pages(joined, app):
+    assert websocket.MESSAGE_BYTES == 4 * MESSAGE  # UTF-8
+    s, _ = joined
+    s.sendall(frame(bytes(websocket.MESSAGE_BYTES + 1), 2)[:100])
+    assert code(s) == 1009
+    assert app.got == []
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        frame(b"3") * 30_000,
+        frame(bytes(100_000), 2) * 20,
+        frame(b"x", 9) * 1_000,
+        frame(b"", 10) * 1_000,
+        frame(b"x", 1, 0) + frame(b"", 0, 0) * 1_000,
+    ],
+    ids=["many", "long", "pings", "pongs", "pieces"],
+)
+def test_a_socket_that_sends_too_much_is_closed(joined, app, flood):
+    s, _ = joined
+    with contextlib.suppress(ConnectionError):
+        s.sendall(flood)
+    assert is_closed(s) or read_all(s)
+    assert len(app.got) <= websocket.FRAMES_AT_ONCE
+
+
+def test_a_pace_is_kept(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pace = Pace(2, 3)
+    assert [pace.take() for _ in range(4)] == [True, True, True, False]
+    now[0] += 1
+    assert [pace.take(2), pace.take()] == [True, False]
+    now[0] += 100
+    assert not pace.take(4)
+    assert pace.take(3)
