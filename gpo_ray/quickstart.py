@@ -64,11 +64,11 @@ def run(
         use_threads(threads_each(1))  # libraries that were loaded meanwhile took themselves for a worker's
         from gpo_ray.config import load_train_config
         from gpo_ray.embedding.job import EmbedConfig, embed
-        from gpo_ray.evaluation.protocol import EvaluationPlan
+        from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
         from gpo_ray.evaluation.runner import evaluate
         from gpo_ray.meta_training.driver import train_distributed
         from gpo_ray.meta_training.run import TrainJob
-        from gpo_ray.preferences.splits import SplitPlan, draw_split
+        from gpo_ray.preferences.splits import draw_split
 
         say("", f"{dataset.questions.num_rows} questions, {dataset.groups.num_rows} groups; Ray is running")
         require(train_need(workers))
