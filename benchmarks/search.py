@@ -27,6 +27,7 @@ import numpy as np
 
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.evaluation.protocols import protocol_named
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split, draw_split
 from gpo_ray.runtime.ray_session import ray_session
@@ -53,7 +54,8 @@ def main() -> None:
     dataset = PreferenceDataset.load(options.survey)
     store = EmbeddingStore(options.embeddings)
     arrays, _ = PreferenceArrays.load(dataset, store, space.possible("model.pooling"))
-    split = draw_split(dataset, search.fraction, 0, search.protocol, space.base.validation.fraction)
+    protocol = protocol_named(search.protocol)
+    split = draw_split(dataset, search.fraction, 0, protocol, space.base.validation.fraction)
     found: dict[str, list[Ledger]] = {a: [] for a in ALGORITHMS}
     with tempfile.TemporaryDirectory() as folder, ray_session():
         shared = share(arrays)

@@ -93,11 +93,11 @@ def _embed_train_evaluate(
     """
     from gpo_ray.config import load_train_config
     from gpo_ray.embedding.job import EmbedConfig, embed
-    from gpo_ray.evaluation.protocol import EvaluationPlan
+    from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
     from gpo_ray.evaluation.runner import evaluate
     from gpo_ray.meta_training.driver import train_distributed
     from gpo_ray.meta_training.run import TrainJob
-    from gpo_ray.preferences.splits import SplitPlan, draw_split
+    from gpo_ray.preferences.splits import draw_split
 
     workers = max(1, min(MAX_WORKERS, physical_cores() // 2))  # each takes ten seconds of a core to start
     names = ("survey", "embeddings", "bundle", "evaluation", "runs")

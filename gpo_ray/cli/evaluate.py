@@ -14,11 +14,17 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.runtime.terminal_text import shown
 
 if TYPE_CHECKING:
-    from gpo_ray.preferences.splits import Protocol
+    from gpo_ray.evaluation.protocols import Protocol
 
 N = TypeVar("N", int, float)
-NAMES = "paper, new-questions, new-attribute, new-survey, individuals"
-"""Names of :data:`gpo_ray.preferences.splits.PROTOCOLS`, which takes long to import."""
+PROTOCOLS = (
+    "paper",
+    "new-questions",
+    "new-attribute",
+    "new-survey",
+    "individuals",
+)
+"""Names in :data:`gpo_ray.evaluation.protocols.PROTOCOLS`, which takes long to import."""
 METHODS = "gpo,paper,uniform,lm-base,train-mean,context-mean,ridge-mix,low-rank,gaussian-process,kernel"
 ContextSizes = Annotated[
     str | None,
@@ -34,7 +40,7 @@ def evaluate(
     embeddings: Embeddings,
     out: Out,
     methods: Annotated[str, typer.Option(help="Comma-separated.")] = METHODS,
-    protocol: Annotated[str, typer.Option(help=f"One of: {NAMES}.")] = "paper",
+    protocol: Annotated[str, typer.Option(help=f"One of: {', '.join(PROTOCOLS)}.")] = "paper",
     test_survey: Annotated[
         str | None, typer.Option(help="Survey folder to test on (new-survey); same --embeddings.")
     ] = None,
@@ -53,34 +59,25 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Meta-train and score methods on many splits in parallel, and write tables and a report."""
+    from gpo_ray.evaluation.protocols import protocol_named
     from gpo_ray.runtime.ray_session import joined
     from gpo_ray.runtime.resources import evaluate_need
 
-    chosen = _protocol(protocol)
+    chosen = protocol_named(protocol)
     sizes = None if context_sizes is None else tuple(_numbers(context_sizes, "--context-sizes", int))
     named = tuple(dict.fromkeys(m.strip() for m in methods.split(",")))
     shares = _numbers(fractions, "--fractions", float)
     with joined(address) as capacity:
         capacity.check(evaluate_need())
-        from gpo_ray.evaluation.protocol import EvaluationPlan
+        from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
         from gpo_ray.evaluation.runner import evaluate as run
-        from gpo_ray.preferences.splits import SplitPlan
 
         plan = EvaluationPlan(named, context, steps, sizes, objective)
-        splits = SplitPlan(chosen, shares, seeds, max_test_groups)
+        splits = SplitPlan(protocol, shares, seeds, max_test_groups)
         result = run(survey, embeddings, out, plan, splits, address, progress(as_json), test_survey)
     if not as_json:
         _show_scores(result, chosen)
     report(result, as_json, "report: {report}")
-
-
-def _protocol(name: str) -> Protocol:
-    from gpo_ray.preferences.splits import PROTOCOLS
-
-    found = next((p for p in PROTOCOLS if p == name), None)
-    if found is None:
-        raise ConfigError(f"protocol {name!r} is not one of {', '.join(PROTOCOLS)}")
-    return found
 
 
 def _numbers(text: str, option: str, kind: Callable[[str], N]) -> list[N]:
@@ -90,11 +87,8 @@ def _numbers(text: str, option: str, kind: Callable[[str], N]) -> list[N]:
         raise ConfigError(f"{option} {text!r}: expected numbers separated by commas") from e
 
 
-def _show_scores(result: dict[str, Any], protocol: str) -> None:
-    from gpo_ray.evaluation.summary import accuracy_table, text_table
-
-    cells = result["cells"]
-    print(shown(accuracy_table(cells) if protocol == "individuals" else text_table(cells, result)))
+def _show_scores(result: dict[str, Any], protocol: Protocol) -> None:
+    print(shown(protocol.table(result)))
     if result["note"]:
         print(fill(f"Note: {result['note']}.", 80))
     if result["cannot_answer"]:

@@ -30,7 +30,7 @@ def render_report(title: dict[str, Any], rows: list[Row], statistics: dict[str, 
 
     Args:
         title: ``survey, embeddings, protocol, context``, shown at the top.
-        rows: what :func:`gpo_ray.evaluation.protocol.evaluate_split` returned for all splits.
+        rows: what :func:`gpo_ray.evaluation.scoring.evaluate_split` returned for all splits.
         statistics: what :func:`gpo_ray.evaluation.statistics.statistics` makes of the rows, and a ``note``.
     """
     results = table(cells(rows))

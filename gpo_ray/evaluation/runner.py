@@ -6,8 +6,9 @@ import dataclasses
 import json
 import queue
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,15 @@ from gpo_ray import __version__
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
-from gpo_ray.evaluation.protocol import MODELS, EvaluationPlan, evaluate_split
+from gpo_ray.evaluation.methods import METHODS
+from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
+from gpo_ray.evaluation.protocols import PROTOCOLS, Protocol, protocol_named
+from gpo_ray.evaluation.scoring import evaluate_split
 from gpo_ray.evaluation.statistics import statistics
 from gpo_ray.evaluation.summary import cells
-from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.preferences.join import OtherSurvey, join_surveys
-from gpo_ray.preferences.splits import Protocol, Split, SplitPlan, draw_split
+from gpo_ray.preferences.splits import Split, draw_split
 from gpo_ray.runtime.documents import parse_json
 from gpo_ray.runtime.ray_session import require, told_session, user_error, worker_threads
 from gpo_ray.runtime.resources import evaluate_need
@@ -54,6 +58,19 @@ class _Row(TypedDict):
 _ROWS = TypeAdapter(list[_Row])
 
 
+@dataclass(frozen=True)
+class _Data:
+    """What all splits' tasks share, and the splits."""
+
+    arrays: dict[str, PreferenceArrays]
+    """By pooling."""
+    texts: tuple[Question, ...]
+    """All questions, if a method needs them."""
+    splits: list[Split]
+    fingerprints: dict[str, str]
+    """Of the survey and the embeddings."""
+
+
 def evaluate(
     survey: str,
     embeddings: str,
@@ -78,7 +95,7 @@ def evaluate(
         split_plan: which splits to draw.
         address: of the Ray cluster.
         progress_bar: whether to show one.
-        test_survey: folder of the survey to test on; for ``new-survey``, and only for it.
+        test_survey: folder of the survey to test on, if the protocol tests on another, and only then.
 
     Returns:
         ``cells``: a list of ``{method, protocol, fraction, seed, alignment, worst_group, ...}``;
@@ -91,22 +108,17 @@ def evaluate(
         GPOError: if data or settings are wrong, or the cluster is too small.
     """
     started = time.monotonic()
-    protocol = split_plan.protocol
-    dataset, other = _load(survey, protocol, test_survey)
-    splits = _draw(dataset, split_plan, other)
-    arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), plan.poolings())
-    folder = Folder(out, ConfigError)
-    sources = {"survey": dataset.fingerprint(), "embeddings": fingerprint}
-    steps = Steps("evaluate", 2, progress_bar)
+    data = _load(survey, embeddings, test_survey, plan, split_plan)
+    folder, steps = Folder(out, ConfigError), Steps("evaluate", 2, progress_bar)
     with folder.writing():
-        scored = _begin(folder, plan, splits, sources)
+        scored = _begin(folder, plan, data)
         with told_session(steps, address):
-            rows = _run(plan, arrays, splits, scored, steps)
-        surveys = " tested on ".join(s for s in (survey, test_survey) if s is not None)
-        title = {"survey": surveys, "embeddings": embeddings, "protocol": protocol, "context": plan.context}
+            rows = _run(plan, data, scored, steps)
         result = _results(plan, rows) | {"out": out, "report": folder.where("report.html")}
         result["seconds"] = round(time.monotonic() - started, 3)
-        _write(folder, title, rows, result)
+        surveys = " tested on ".join(filter(None, (survey, test_survey)))
+        title = {"survey": surveys, "embeddings": embeddings, "protocol": split_plan.protocol}
+        _write(folder, title | {"context": plan.context}, rows, result)
         scored.remove_all()
     return result
 
@@ -121,23 +133,38 @@ def _write(folder: Folder, title: dict[str, Any], rows: list[dict[str, Any]], re
 
 
 def _load(
-    survey: str, protocol: Protocol, test_survey: str | None
+    survey: str, embeddings: str, test_survey: str | None, plan: EvaluationPlan, split_plan: SplitPlan
+) -> _Data:
+    """Read what the methods need, and draw the splits."""
+    protocol, needs = protocol_named(split_plan.protocol), plan.needs()
+    dataset, other = _surveys(survey, test_survey, protocol)
+    splits = _draw(dataset, protocol, split_plan, other)
+    arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), needs.poolings)
+    texts = tuple(dataset.iter_questions()) if needs.texts else ()
+    return _Data(arrays, texts, splits, {"survey": dataset.fingerprint(), "embeddings": fingerprint})
+
+
+def _surveys(
+    survey: str, test_survey: str | None, protocol: Protocol
 ) -> tuple[PreferenceDataset, OtherSurvey | None]:
     """The survey, joined with the one to test on if there is one."""
-    if protocol == "new-survey" and test_survey is None:
-        raise ConfigError("protocol 'new-survey' tests on another survey; name it with --test-survey")
-    if protocol != "new-survey" and test_survey is not None:
-        raise ConfigError(f"--test-survey is for --protocol new-survey, not {protocol!r}")
+    if protocol.another_survey and test_survey is None:
+        raise ConfigError(f"protocol {protocol.name!r} tests on another survey; name it with --test-survey")
+    if not protocol.another_survey and test_survey is not None:
+        able = " or ".join(name for name, p in PROTOCOLS.items() if p.another_survey)
+        raise ConfigError(f"--test-survey is for --protocol {able}, not {protocol.name!r}")
     dataset = PreferenceDataset.load(survey)
-    return (
-        (dataset, None) if test_survey is None else join_surveys(dataset, PreferenceDataset.load(test_survey))
-    )
+    if test_survey is None:
+        return dataset, None
+    return join_surveys(dataset, PreferenceDataset.load(test_survey))
 
 
-def _draw(dataset: PreferenceDataset, plan: SplitPlan, other: OtherSurvey | None) -> list[Split]:
+def _draw(
+    dataset: PreferenceDataset, protocol: Protocol, plan: SplitPlan, other: OtherSurvey | None
+) -> list[Split]:
     """The splits of all distinct fractions and seeds, each with somebody to test on."""
     drawn = [
-        draw_split(dataset, fraction, seed, plan.protocol, other=other, max_test_groups=plan.max_test_groups)
+        draw_split(dataset, fraction, seed, protocol, other=other, max_test_groups=plan.max_test_groups)
         for fraction in dict.fromkeys(plan.fractions)
         for seed in range(plan.seeds)
     ]
@@ -149,15 +176,16 @@ def _draw(dataset: PreferenceDataset, plan: SplitPlan, other: OtherSurvey | None
     return drawn
 
 
-def _begin(folder: Folder, plan: EvaluationPlan, splits: Sequence[Split], sources: dict[str, str]) -> Folder:
+def _begin(folder: Folder, plan: EvaluationPlan, data: _Data) -> Folder:
     """The folder of scored splits, empty unless this same evaluation was interrupted."""
     if folder.exists(MANIFEST):
         raise ConfigError(f"{folder}: holds another stage's result; give another folder")
-    drawn = [s.model_dump(mode="json") for s in splits]
+    drawn = [s.model_dump(mode="json") for s in data.splits]
     folder.write("splits.json", json.dumps(drawn, indent=1).encode())
-    methods = {m: plan.train_config(m, 0).model_dump(mode="json") for m in plan.methods if m in MODELS}
+    configured = {m: METHODS[m].configuration(plan.settings) for m in plan.methods}
+    methods = {m: values for m, values in configured.items() if values}
     parts = {"version": __version__, "plan": dataclasses.asdict(plan), "methods": methods, "splits": drawn}
-    identity = json.loads(json.dumps(parts | sources))
+    identity = json.loads(json.dumps(parts | data.fingerprints))
     scored = folder.child("scored")
     if scored.identify(IDENTITY, identity, f"delete {scored}"):
         scored.remove_all()
@@ -165,22 +193,16 @@ def _begin(folder: Folder, plan: EvaluationPlan, splits: Sequence[Split], source
     return scored
 
 
-def _run(
-    plan: EvaluationPlan,
-    arrays: dict[str, PreferenceArrays],
-    splits: list[Split],
-    scored: Folder,
-    steps: Steps,
-) -> list[dict[str, Any]]:
+def _run(plan: EvaluationPlan, data: _Data, scored: Folder, steps: Steps) -> list[dict[str, Any]]:
     """Rows of all splits, in the splits' order; what was scored before is not scored again."""
-    cpus = _cpus_per_task()
-    require(evaluate_need(cpus))
-    shared = ray.put(arrays)
-    task = ray.remote(num_cpus=cpus, num_returns="streaming")(_split_task)
+    cpus, gpus, splits = _cpus_per_task(), plan.needs().gpus, data.splits
+    require(evaluate_need(cpus, gpus))
+    shared = ray.put(data.arrays), ray.put(data.texts)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, num_returns="streaming")(_split_task)
     rows = {i: _read(scored, _file(i)) for i in range(len(splits)) if scored.exists(_file(i))}
     left = [i for i in range(len(splits)) if i not in rows]
     threads = worker_threads(min(len(left), physical_cores()))
-    number = {task.remote(plan, shared, splits[i], threads): i for i in left}
+    number = {task.remote(plan, *shared, splits[i], threads): i for i in left}
     pending = list(number)
     found: dict[int, list[dict[str, Any]]] = {}
     before = f"; {len(rows)} of {len(splits)} splits were scored before" if rows else ""
@@ -226,14 +248,18 @@ def _read(scored: Folder, name: str) -> list[dict[str, Any]]:
 
 
 def _split_task(
-    plan: EvaluationPlan, arrays: dict[str, PreferenceArrays], split: Split, threads: int
+    plan: EvaluationPlan,
+    arrays: dict[str, PreferenceArrays],
+    texts: tuple[Question, ...],
+    split: Split,
+    threads: int,
 ) -> Iterator[list[dict[str, Any]] | tuple[float, str]]:
     """Yields, once a second or so, how many methods are done and what goes on; and at the end the rows."""
     told: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
 
     def score() -> list[dict[str, Any]]:
         use_threads(threads)  # some libraries have a number for each thread
-        return evaluate_split(plan, arrays, split, lambda *values: told.put(values))
+        return evaluate_split(plan, arrays, split, lambda *values: told.put(values), texts)
 
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(score)
@@ -261,7 +287,7 @@ def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]
 
 def _note(context: int, rows: list[dict[str, Any]]) -> str | None:
     """What to do where the context leaves little to score, for those who took the default's word for it."""
-    told = [r for r in rows if not r["curve"] and r["protocol"] not in ("new-questions", "new-survey")]
+    told = [r for r in rows if not r["curve"] and PROTOCOLS[r["protocol"]].advises_context]
     scored = int(np.median([r["questions"] for r in told])) if told else context
     if scored >= context:
         return None

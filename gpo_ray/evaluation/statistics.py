@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpo_ray.evaluation.methods import BASELINES
+from gpo_ray.evaluation.methods import METHODS
 from gpo_ray.evaluation.summary import cells, table
 
 Row = dict[str, Any]
@@ -19,13 +19,15 @@ RESAMPLES = 2000
 LEVEL = 0.95
 METRICS = ("alignment", "accuracy")
 REFERENCE = "train-mean"
+PLAIN = {name for name, method in METHODS.items() if method.plain}
+"""The plain baselines, the best of which the others are compared with."""
 
 
 def statistics(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """What the scores of all splits say beside their means.
 
     Args:
-        rows: what :func:`gpo_ray.evaluation.protocol.evaluate_split` returned for all splits.
+        rows: what :func:`gpo_ray.evaluation.scoring.evaluate_split` returned for all splits.
 
     Returns:
         ``best_baseline``: a row for each fraction, ``fraction, method, alignment``: the plain baseline with
@@ -105,7 +107,7 @@ def compare(rows: Sequence[Row], method: str, against: str, metric: str) -> Row 
 
 
 def _best(fraction: float, means: list[Row]) -> Row | None:
-    plain = [r for r in means if r["fraction"] == fraction and r["method"] in BASELINES]
+    plain = [r for r in means if r["fraction"] == fraction and r["method"] in PLAIN]
     if not plain:
         return None
     best = max(plain, key=lambda r: float(r["alignment"]))

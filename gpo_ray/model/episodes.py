@@ -18,6 +18,7 @@ from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.model.transformer import Points
 from gpo_ray.preferences.slates import Array, Ints
 from gpo_ray.prior.at_questions import PriorAtQuestions
+from gpo_ray.prior.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -190,12 +191,17 @@ def _pad(rows: Sequence[Ints]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(padded), torch.from_numpy(place)
 
 
+def task_posterior(view: PriorAtQuestions, arrays: PreferenceArrays, task: Task) -> Posterior:
+    """The prior's prediction of a task's targets, given its context and without the group itself."""
+    y = arrays.shares_of(task.group, task.context)
+    return view.posterior(task.context, y, task.target, task.group, task.masked)
+
+
+def log_prior(found: Posterior) -> tuple[Array, NDArray[np.bool_]]:
+    """What the transformer takes of the prior's prediction; see :data:`Prior`."""
+    return np.log(found.shares), found.seen
+
+
 def task_prior(view: PriorAtQuestions, arrays: PreferenceArrays) -> Prior:
     """The log prior of a task's target responses, and whether meta-train groups answered each of them."""
-
-    def prior(task: Task) -> tuple[Array, NDArray[np.bool_]]:
-        y = arrays.shares_of(task.group, task.context)
-        found = view.posterior(task.context, y, task.target, task.group, task.masked)
-        return np.log(found.shares), found.seen
-
-    return prior
+    return lambda task: log_prior(task_posterior(view, arrays, task))

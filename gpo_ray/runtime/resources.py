@@ -216,9 +216,9 @@ def tune_need(search: Search) -> ResourceRequest:
     return ResourceRequest("tune", (workers,), f"workers, {keys}")
 
 
-def evaluate_need(cpus: float = 1) -> ResourceRequest:
+def evaluate_need(cpus: float = 1, gpus: float = 0) -> ResourceRequest:
     """Ask for one task of many; the others follow as there is room."""
-    return ResourceRequest("evaluate", (PlacementBundle("task", 1, cpus),))
+    return ResourceRequest("evaluate", (PlacementBundle("task", 1, cpus, gpus),))
 
 
 def serve_need(replicas: Mapping[str, tuple[int, float, float]]) -> ResourceRequest:

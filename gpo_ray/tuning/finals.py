@@ -20,9 +20,10 @@ from typing_extensions import TypedDict
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.errors import ConfigError
-from gpo_ray.evaluation.protocol import evaluate_config
+from gpo_ray.evaluation.protocols import protocol_named
+from gpo_ray.evaluation.scoring import evaluate_config
 from gpo_ray.evaluation.statistics import compare
-from gpo_ray.preferences.splits import NEW_QUESTION_FRACTION, Split
+from gpo_ray.preferences.splits import Split
 from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.runtime.documents import parse_json
 from gpo_ray.runtime.ray_session import worker_threads
@@ -189,9 +190,8 @@ def final_split(split: Split, protocol: str, seed: int) -> Split:
     rng = np.random.default_rng([split.seed, seed])
     groups = rng.permutation(split.meta_train_groups).tolist()
     questions = rng.permutation(sorted(split.question_order + split.new_questions)).tolist()
-    new = set[str]()
-    if protocol == "new-questions":
-        new = set(split.new_questions) or set(questions[: int(NEW_QUESTION_FRACTION * len(questions))])
+    held_out = protocol_named(protocol).new_questions(len(questions))
+    new = set(split.new_questions or questions[:held_out]) if held_out else set()
     kept = len(split.validation_groups)
     return split.model_copy(
         update={

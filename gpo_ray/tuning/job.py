@@ -15,6 +15,7 @@ from gpo_ray.config import TrainConfig, load_train_config
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
+from gpo_ray.evaluation.protocols import protocol_named
 from gpo_ray.meta_training.local import train_local
 from gpo_ray.meta_training.run import TrainJob
 from gpo_ray.preferences.dataset import PreferenceDataset
@@ -102,7 +103,8 @@ def _load(search: SearchConfig, space: Space, survey: str, embeddings: str) -> _
     dataset = PreferenceDataset.load(survey)
     poolings = {*space.possible("model.pooling"), load_train_config(search.against).model.pooling}
     arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), poolings)
-    split = draw_split(dataset, search.fraction, search.seed, search.protocol, space.base.validation.fraction)
+    protocol = protocol_named(search.protocol)
+    split = draw_split(dataset, search.fraction, search.seed, protocol, space.base.validation.fraction)
     return _Sources(
         survey=survey,
         embeddings=embeddings,

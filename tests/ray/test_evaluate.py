@@ -12,9 +12,9 @@ import pytest
 from synthetic import one_topic_each, survey, write_store
 
 from gpo_ray.errors import ConfigError, DataError, EmbeddingError
-from gpo_ray.evaluation.protocol import METHODS, EvaluationPlan
+from gpo_ray.evaluation.methods import METHODS
+from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
 from gpo_ray.evaluation.runner import evaluate
-from gpo_ray.preferences.splits import SplitPlan
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 SMALL = {"methods": ("gpo", "uniform"), "seeds": 4}

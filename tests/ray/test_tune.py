@@ -16,7 +16,7 @@ from synthetic import TINY_MODEL, survey, tiny_config, write_store
 
 from gpo_ray.config import load_train_config
 from gpo_ray.errors import ConfigError, ResourceError
-from gpo_ray.evaluation.protocol import evaluate_config
+from gpo_ray.evaluation.scoring import evaluate_config
 from gpo_ray.model.episodes import Task
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.tuning import job, search

@@ -20,7 +20,8 @@ from tiny_model import save_tiny_model
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.store import EmbeddingStore
-from gpo_ray.evaluation.protocol import EvaluationPlan, evaluate_config, evaluate_split
+from gpo_ray.evaluation.plan import EvaluationPlan
+from gpo_ray.evaluation.scoring import evaluate_config, evaluate_split
 from gpo_ray.lm.find import find_model
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split
@@ -313,7 +314,7 @@ def test_every_split_is_scored_once(shared, cluster, embedded, tell):
     assert redone == 1
     plan = EvaluationPlan(("paper", "uniform"), 4, 60, ())
     dataset, store = PreferenceDataset.load(shared / "survey"), EmbeddingStore(shared / "store")
-    arrays, _ = PreferenceArrays.load(dataset, store, plan.poolings())
+    arrays, _ = PreferenceArrays.load(dataset, store, plan.needs().poolings)
     splits = [Split(**s) for s in json.loads((out / "splits.json").read_text())]
     expected = [row for s in splits for row in evaluate_split(plan, arrays, s)]
     rows = pq.read_table(out / "results.parquet").to_pylist()

@@ -7,7 +7,8 @@ from synthetic import arrays as join
 from synthetic import survey
 
 from gpo_ray.embedding.arrays import PreferenceArrays
-from gpo_ray.evaluation.methods import BASELINES, BaselineTask, MetaTrain, answer
+from gpo_ray.evaluation.methods import METHODS, BaselineTask, MetaTrain
+from gpo_ray.evaluation.methods.baseline import FittedBaseline
 from gpo_ray.evaluation.methods.gaussian import Own, Shared, gaussian_process
 from gpo_ray.evaluation.methods.kernels import RBF
 from gpo_ray.evaluation.methods.plain import nearest_question
@@ -20,6 +21,7 @@ from gpo_ray.evaluation.methods.regression import (
 )
 from gpo_ray.model.episodes import Task
 
+BASELINES = [name for name, method in METHODS.items() if method.plain]
 FROM_GROUPS = {
     "train-mean",
     "context-mean",
@@ -50,13 +52,19 @@ def population(table, sizes, x=None, ordinal=None, seed=0):
     )
 
 
-def situation(arrays, group, context, target, groups=None, questions=None):
+def baseline_task(arrays, group, context, target, groups=None, questions=None):
     train = MetaTrain(
         arrays,
         [g for g in range(len(arrays.group_ids)) if g != group] if groups is None else groups,
         np.arange(len(arrays.question_ids)) if questions is None else np.asarray(questions),
     )
     return BaselineTask(train, Task(group, np.asarray(context), np.asarray(target)))
+
+
+def answer(name, train, task):
+    """A baseline's shares over a task's targets, None if it can say nothing of them."""
+    found = FittedBaseline(METHODS[name].answer, train).predict([task])
+    return None if found is None else found[0].shares
 
 
 def random_table(groups=6, sizes=(2, 3, 4, 2, 3, 5, 2, 3), answered=1.0, seed=0):
@@ -78,7 +86,7 @@ def test_shares_sum_to_one_on_every_question(name, answered):
     for group in (5, 6, 7):
         mine = arrays.answered[group]
         task = Task(group, mine[: len(mine) // 2], mine[len(mine) // 2 :])
-        shares = answer(BASELINES[name], train, task)
+        shares = answer(name, train, task)
         starts = np.cumsum(np.diff(arrays.offsets)[task.target]) - np.diff(arrays.offsets)[task.target]
         assert (shares >= 0).all()
         np.testing.assert_allclose(np.add.reduceat(shares, starts), 1, atol=1e-6)
@@ -90,8 +98,7 @@ def test_order_of_meta_train_groups_changes_nothing(name):
     mine = arrays.answered[7]
     task = Task(7, mine[:5], mine[5:])
     there, back = (
-        answer(BASELINES[name], MetaTrain(arrays, g, np.arange(20)), task)
-        for g in ([0, 1, 2, 3, 4], [3, 0, 4, 2, 1])
+        answer(name, MetaTrain(arrays, g, np.arange(20)), task) for g in ([0, 1, 2, 3, 4], [3, 0, 4, 2, 1])
     )
     np.testing.assert_allclose(there, back, atol=1e-3 if name == "item-response" else 1e-6)
 
@@ -102,8 +109,8 @@ def test_target_answers_are_not_read(name):
     other = table.copy()
     other[5, 9:] = random_table(seed=1)[0][5, 9:]
     first, second = (
-        answer(BASELINES[name], q.train, q.task)
-        for q in (situation(population(t, sizes), 5, [0, 1, 2], [3, 4, 5, 6, 7]) for t in (table, other))
+        answer(name, q.train, q.task)
+        for q in (baseline_task(population(t, sizes), 5, [0, 1, 2], [3, 4, 5, 6, 7]) for t in (table, other))
     )
     np.testing.assert_array_equal(first, second)
 
@@ -112,9 +119,9 @@ def test_target_answers_are_not_read(name):
 def test_new_questions_are_answered_from_embeddings_or_not_at_all(name):
     arrays = join(survey(groups=7, count=16))
     train = MetaTrain(arrays, [0, 1, 2, 3, 4], np.arange(10))
-    some = answer(BASELINES[name], train, Task(5, np.arange(5), np.asarray([5, 12])))
+    some = answer(name, train, Task(5, np.arange(5), np.asarray([5, 12])))
     assert np.isfinite(some).all()
-    none = answer(BASELINES[name], train, Task(5, np.arange(5), np.arange(10, 16)))
+    none = answer(name, train, Task(5, np.arange(5), np.arange(10, 16)))
     assert (none is None) == (name in FROM_GROUPS)
     if name in FROM_GROUPS and name != "uniform":
         size = np.diff(arrays.offsets)[12]
@@ -125,7 +132,7 @@ def test_new_questions_are_answered_from_embeddings_or_not_at_all(name):
 def test_new_survey_is_answered_from_embeddings_or_not_at_all(name):
     arrays = join(survey(groups=7, count=16))
     train = MetaTrain(arrays, [0, 1, 2, 3, 4], np.arange(8))
-    shares = answer(BASELINES[name], train, Task(5, np.arange(8, 12), np.arange(12, 16)))
+    shares = answer(name, train, Task(5, np.arange(8, 12), np.arange(12, 16)))
     assert (shares is None) == (name in FROM_GROUPS)
     if shares is not None:
         assert np.isfinite(shares).all()
@@ -135,7 +142,7 @@ def test_new_survey_is_answered_from_embeddings_or_not_at_all(name):
 def test_context_that_no_group_answered_leaves_what_is_known(name):
     arrays = join(survey(groups=7, count=16))
     train = MetaTrain(arrays, [0, 1, 2, 3, 4], np.arange(8))
-    shares = answer(BASELINES[name], train, Task(5, np.asarray([9, 10]), np.arange(3)))
+    shares = answer(name, train, Task(5, np.asarray([9, 10]), np.arange(3)))
     assert np.isfinite(shares).all()
     if name in FROM_GROUPS - {"nearest-group", "item-response"}:
         np.testing.assert_allclose(shares, train.mean[arrays.rows(np.arange(3))], atol=1e-6)
@@ -155,9 +162,9 @@ def test_fits_are_made_once():
 
 def test_ridge_mix_is_ridge_regression_on_groups():
     table, sizes = random_table(answered=0.8)
-    q = situation(population(table, sizes), 5, [], [3, 4])
+    q = baseline_task(population(table, sizes), 5, [], [3, 4])
     mine = np.flatnonzero(~np.isnan(table[5][np.cumsum(sizes) - sizes]))
-    q = situation(q.train.arrays, 5, mine[:3], mine[3:])
+    q = baseline_task(q.train.arrays, 5, mine[:3], mine[3:])
     known = np.nanmean(table[:5], 0)
     residuals = np.nan_to_num(table[:5] - known)
     near, far = q.train.arrays.rows(q.task.context), q.target_rows
@@ -194,7 +201,7 @@ def test_low_rank_recovers_a_population_of_rank_one():
     direction -= direction.mean(1, keepdims=True)
     scores = np.linspace(-0.1, 0.1, 9)
     table = 1 / 3 + scores[:, None] * direction.ravel() / np.abs(direction).max()
-    q = situation(population(table, sizes), 8, np.arange(3), np.arange(3, 12))
+    q = baseline_task(population(table, sizes), 8, np.arange(3), np.arange(3, 12))
     np.testing.assert_allclose(low_rank(q), table[8, 9:], atol=1e-3)
     assert np.abs(q.train.mean[9:] - table[8, 9:]).max() > 0.05
 
@@ -202,14 +209,14 @@ def test_low_rank_recovers_a_population_of_rank_one():
 def test_low_rank_leaves_noise_to_the_mean():
     """Where groups differ by noise alone, components must not make it worse than the mean."""
     table, sizes = random_table(groups=30, sizes=(3,) * 30)
-    q = situation(population(table, sizes), 29, np.arange(10), np.arange(10, 30))
+    q = baseline_task(population(table, sizes), 29, np.arange(10), np.arange(10, 30))
     error = np.linalg.norm(low_rank(q) - table[29, 30:])
     assert error < 1.1 * np.linalg.norm(q.train.mean[30:] - table[29, 30:])
 
 
 def test_kernel_is_ridge_regression_with_the_best_left_out_error():
     table, sizes = random_table()
-    q = situation(population(table, sizes), 5, np.arange(5), [5, 6, 7])
+    q = baseline_task(population(table, sizes), 5, np.arange(5), [5, 6, 7])
     y = table[5, : sizes[:5].sum()] - np.repeat(1 / sizes[:5], sizes[:5])
     context = np.arange(5)
     tried = [
@@ -225,7 +232,7 @@ def test_kernel_is_ridge_regression_with_the_best_left_out_error():
 
 def test_rbf_covariances_are_centred_within_questions():
     table, sizes = random_table()
-    q = situation(population(table, sizes), 5, [0], [1])
+    q = baseline_task(population(table, sizes), 5, [0], [1])
     k = RBF.fit(q.train)[1]
     everything = np.arange(8)
     covariance = k(everything, everything)
@@ -246,8 +253,8 @@ def test_nearest_question_takes_over_shares_by_place_on_the_scale():
     ordinal = np.asarray([1, 2, 1, 2, 2, 1, np.nan, np.nan, np.nan])
     table = np.asarray([[0.9, 0.1, 0.7, 0.3, 0.5, 0.5, 0.2, 0.3, 0.5]] * 2)
     arrays = population(table, [2, 2, 2, 3], x, ordinal)
-    np.testing.assert_allclose(nearest_question(situation(arrays, 1, [0, 1], [2])), [0.3, 0.7])
-    np.testing.assert_allclose(nearest_question(situation(arrays, 1, [0, 1], [3])), 1 / 3)
+    np.testing.assert_allclose(nearest_question(baseline_task(arrays, 1, [0, 1], [2])), [0.3, 0.7])
+    np.testing.assert_allclose(nearest_question(baseline_task(arrays, 1, [0, 1], [3])), 1 / 3)
 
 
 def opinions(groups=8, count=40, own=0.0, noise=0.0, seed=0):
@@ -263,14 +270,14 @@ def opinions(groups=8, count=40, own=0.0, noise=0.0, seed=0):
 
 def test_gaussian_process_gives_training_answers_back_where_groups_agree():
     table, sizes, x = opinions()
-    q = situation(population(table, sizes, x), 7, [0, 1], np.arange(2, 40))
+    q = baseline_task(population(table, sizes, x), 7, [0, 1], np.arange(2, 40))
     np.testing.assert_allclose(gaussian_process(q), table[7, 4:], atol=0.01)
 
 
 def test_gaussian_process_carries_what_groups_share_to_new_questions():
     table, sizes, x = opinions()
     arrays = population(table, sizes, x)
-    q = situation(arrays, 7, [0, 1], np.arange(30, 40), questions=np.arange(30))
+    q = baseline_task(arrays, 7, [0, 1], np.arange(30, 40), questions=np.arange(30))
     assert np.abs(gaussian_process(q) - table[7, 60:]).mean() < 0.03
     assert np.abs(q.uniform - table[7, 60:]).mean() > 0.1
 
@@ -279,7 +286,7 @@ def test_gaussian_process_carries_what_is_the_groups_own_to_other_questions():
     table, sizes, x = opinions(groups=12, own=0.12, noise=0.01, seed=3)
     arrays = population(table, sizes, x)
     for questions in (np.arange(40), np.arange(25)):
-        q = situation(arrays, 11, np.arange(10), np.arange(25, 40), questions=questions)
+        q = baseline_task(arrays, 11, np.arange(10), np.arange(25, 40), questions=questions)
         base = q.uniform + q.train.fitted(Shared.fit).mean[q.target_rows]
         assert (
             np.abs(gaussian_process(q) - table[11, 50:]).mean() < 0.5 * np.abs(base - table[11, 50:]).mean()
@@ -289,7 +296,7 @@ def test_gaussian_process_carries_what_is_the_groups_own_to_other_questions():
 def test_gaussian_process_posterior_is_that_of_all_answers():
     """Given the hyperparameters: conditioning on every meta-train answer by hand gives the same."""
     table, sizes = random_table(groups=5, sizes=(2, 3, 2, 3, 2))
-    q = situation(population(table, sizes), 4, [0, 1], [2, 3, 4], questions=np.arange(4))
+    q = baseline_task(population(table, sizes), 4, [0, 1], [2, 3, 4], questions=np.arange(4))
     own, shared, everything = q.train.fitted(Own.fit), q.train.fitted(Shared.fit), np.arange(5)
     f, h = shared.prior(q.train, everything, everything), own(q.train, everything, everything)
     n, known, near = len(f), np.arange(10), q.context_rows
@@ -306,5 +313,5 @@ def test_gaussian_process_posterior_is_that_of_all_answers():
 def test_gaussian_process_beyond_its_joint_rows_still_knows_each_answer(monkeypatch):
     table, sizes, x = opinions()
     monkeypatch.setattr("gpo_ray.evaluation.methods.gaussian.MAX_ROWS", 20)
-    q = situation(population(table, sizes, x), 7, [0, 1], np.arange(2, 40))
+    q = baseline_task(population(table, sizes, x), 7, [0, 1], np.arange(2, 40))
     np.testing.assert_allclose(gaussian_process(q), table[7, 4:], atol=0.02)

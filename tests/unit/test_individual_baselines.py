@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_baselines import population, situation
+from test_baselines import baseline_task, population
 
 from gpo_ray.evaluation.methods.individuals import (
     GRID,
@@ -31,11 +31,11 @@ def people(count=300, slope=1.5, answered=1.0, seed=0):
 def log_loss_and_accuracy(baseline, table, held_out=60, context=8):
     arrays = population(table, [3] * QUESTIONS)
     groups = list(range(len(table) - held_out))
-    first = situation(arrays, len(table) - 1, [0], [1], groups)
+    first = baseline_task(arrays, len(table) - 1, [0], [1], groups)
     loss, right = [], []
     for person in range(len(table) - held_out, len(table)):
         mine = arrays.answered[person]
-        q = situation(arrays, person, mine[:context], mine[context:], groups)
+        q = baseline_task(arrays, person, mine[:context], mine[context:], groups)
         q = type(q)(first.train, q.task)
         shares, true = baseline(q).reshape(-1, 3), table[person, q.target_rows].reshape(-1, 3)
         loss.append(-np.log(np.maximum((shares * true).sum(1), 1e-3)).mean())
@@ -61,7 +61,7 @@ def test_people_without_anything_in_common_are_not_predicted_much_worse_than_by_
 
 def test_item_response_recovers_the_slopes():
     table, true = people(count=600)
-    q = situation(population(table, [3] * QUESTIONS), 0, [0], [1])
+    q = baseline_task(population(table, [3] * QUESTIONS), 0, [0], [1])
     logits = q.train.fitted(NominalResponse.fit).log_share.reshape(QUESTIONS, 3, -1)
     middle = len(GRID) // 2
     found = (logits[..., middle + 1] - logits[..., middle - 1]) / (GRID[middle + 1] - GRID[middle - 1])
@@ -71,7 +71,7 @@ def test_item_response_recovers_the_slopes():
 
 def test_item_response_weighs_the_grid_by_the_contexts_likelihood():
     table, _ = people(count=40)
-    q = situation(population(table, [3] * QUESTIONS), 0, [0, 1, 2], [5, 6])
+    q = baseline_task(population(table, [3] * QUESTIONS), 0, [0, 1, 2], [5, 6])
     model = q.train.fitted(NominalResponse.fit)
     weight = np.exp(-(GRID**2) / 2)
     for row in np.flatnonzero(table[0, :9]):
@@ -83,7 +83,7 @@ def test_item_response_weighs_the_grid_by_the_contexts_likelihood():
 def test_item_item_is_a_weighted_mean_of_simple_regressions():
     table, _ = people(count=50, answered=0.7, seed=1)
     table[0] = people(count=1, seed=1)[0]
-    q = situation(population(table, [3] * QUESTIONS), 0, [0, 1], [2])
+    q = baseline_task(population(table, [3] * QUESTIONS), 0, [0, 1], [2])
     rest = table[1:]
     mean = np.nanmean(rest, 0)
     residual, there = rest - mean, ~np.isnan(rest)

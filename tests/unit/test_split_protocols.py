@@ -11,10 +11,16 @@ from synthetic import questions
 from synthetic import survey as shared_survey
 
 from gpo_ray.errors import ConfigError
+from gpo_ray.evaluation.plan import SplitPlan
+from gpo_ray.evaluation.protocols import PROTOCOLS, protocol_of
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 from gpo_ray.preferences.join import join_surveys, merge_surveys
 from gpo_ray.preferences.splits import Split, draw_split
 
+SPLIT = {
+    "protocol": "paper", "fraction": 0.5, "seed": 0, "train_groups": ("a",),
+    "validation_groups": ("b",), "test_groups": ("c",), "question_order": ("q",),
+}  # fmt: skip
 FRACTIONS = st.sampled_from([0.4, 0.5, 0.6, 0.8])
 
 
@@ -52,7 +58,7 @@ def topic_of(person):
 
 @given(sizes=st.lists(st.integers(2, 5), min_size=3, max_size=9), seed=st.integers(0, 9), fraction=FRACTIONS)
 def test_attributes_are_never_in_two_parts(sizes, seed, fraction):
-    split = draw_split(by_attribute(*sizes), fraction, seed, "new-attribute")
+    split = draw_split(by_attribute(*sizes), fraction, seed, PROTOCOLS["new-attribute"])
     parts = [split.train_groups, split.validation_groups, split.test_groups]
     assert all(parts)
     assert sum(map(len, parts)) == len(set().union(*parts)) == sum(sizes)
@@ -67,7 +73,7 @@ def test_attributes_are_never_in_two_parts(sizes, seed, fraction):
 
 
 def test_a_single_attribute_gives_single_groups_for_validation():
-    split = draw_split(by_attribute(5, 5), 0.5, 0, "new-attribute")
+    split = draw_split(by_attribute(5, 5), 0.5, 0, PROTOCOLS["new-attribute"])
     assert len(split.validation_groups) == 1
     assert len(split.train_groups) == 4
     assert attributes(split.validation_groups) == attributes(split.train_groups)
@@ -75,13 +81,13 @@ def test_a_single_attribute_gives_single_groups_for_validation():
 
 def test_the_greater_of_two_attributes_is_for_training():
     for seed in range(10):
-        split = draw_split(by_attribute(2, 6), 1.0, seed, "new-attribute")
+        split = draw_split(by_attribute(2, 6), 1.0, seed, PROTOCOLS["new-attribute"])
         assert (len(split.train_groups), len(split.validation_groups)) == (6, 2)
 
 
 def test_every_attribute_is_held_out_by_some_seed():
     tested = [
-        attributes(draw_split(by_attribute(2, 2, 2, 2), 0.75, s, "new-attribute").test_groups)
+        attributes(draw_split(by_attribute(2, 2, 2, 2), 0.75, s, PROTOCOLS["new-attribute"]).test_groups)
         for s in range(30)
     ]
     assert set().union(*tested) == {"A0", "A1", "A2", "A3"}
@@ -98,12 +104,12 @@ def test_every_attribute_is_held_out_by_some_seed():
 )
 def test_groups_without_attributes_to_divide(dataset, fraction, words):
     with pytest.raises(ConfigError, match=words):
-        draw_split(dataset, fraction, 0, "new-attribute")
+        draw_split(dataset, fraction, 0, PROTOCOLS["new-attribute"])
 
 
 @given(sizes=st.lists(st.integers(5, 12), min_size=1, max_size=5), seed=st.integers(0, 9), fraction=FRACTIONS)
 def test_people_are_divided_within_their_topic(sizes, seed, fraction):
-    split = draw_split(people(*sizes), fraction, seed, "individuals")
+    split = draw_split(people(*sizes), fraction, seed, PROTOCOLS["individuals"])
     parts = [split.train_groups, split.validation_groups, split.test_groups]
     assert sum(map(len, parts)) == len(set().union(*parts)) == sum(sizes)
     trained = Counter(map(topic_of, split.meta_train_groups))
@@ -114,15 +120,15 @@ def test_people_are_divided_within_their_topic(sizes, seed, fraction):
 @pytest.mark.parametrize("most", [5, 10, 20])
 def test_fewer_test_people_are_spread_over_the_topics(most):
     dataset = people(20, 20, 20, 20, 20)
-    split = draw_split(dataset, 0.4, 1, "individuals", max_test_groups=most)
+    split = draw_split(dataset, 0.4, 1, PROTOCOLS["individuals"], max_test_groups=most)
     assert set(Counter(split.test_topics).values()) == {most // 5}
-    everyone = draw_split(dataset, 0.4, 1, "individuals")
+    everyone = draw_split(dataset, 0.4, 1, PROTOCOLS["individuals"])
     assert split.test_groups == everyone.test_groups[:most]
     assert split.meta_train_groups == everyone.meta_train_groups
 
 
 def test_validation_people_are_spread_over_the_topics():
-    split = draw_split(people(20, 20, 20, 20, 20), 0.5, 1, "individuals")
+    split = draw_split(people(20, 20, 20, 20, 20), 0.5, 1, PROTOCOLS["individuals"])
     assert Counter(map(topic_of, split.validation_groups)) == {f"topic {t}": 2 for t in range(5)}
 
 
@@ -134,7 +140,7 @@ def test_people_who_answer_on_several_topics_are_divided_as_a_whole():
         [Group(g, "individual") for g in dict(both)],
         {"group_id": [g for g, _ in both], "question_id": [q for _, q in both], "choice": [0] * 16},
     )
-    split = draw_split(mixed, 0.5, 0, "individuals")
+    split = draw_split(mixed, 0.5, 0, PROTOCOLS["individuals"])
     assert split.test_topics == ()
     assert (len(split.meta_train_groups), len(split.test_groups)) == (4, 4)
 
@@ -158,9 +164,9 @@ def groups_beside(dataset, count):
 )
 def test_groups_beside_people_are_trained_on_and_change_nothing_else(sizes, beside, seed, fraction, most):
     dataset = people(*sizes)
-    alone = draw_split(dataset, fraction, seed, "individuals", max_test_groups=most)
+    alone = draw_split(dataset, fraction, seed, PROTOCOLS["individuals"], max_test_groups=most)
     split = draw_split(
-        groups_beside(dataset, beside), fraction, seed, "individuals", max_test_groups=most
+        groups_beside(dataset, beside), fraction, seed, PROTOCOLS["individuals"], max_test_groups=most
     ).model_dump()
     trained = split.pop("train_groups")
     count = len(alone.train_groups)
@@ -170,7 +176,7 @@ def test_groups_beside_people_are_trained_on_and_change_nothing_else(sizes, besi
 
 
 def test_the_draw_of_people_stays_what_it_was():
-    split = draw_split(people(4, 5), 0.6, 0, "individuals")
+    split = draw_split(people(4, 5), 0.6, 0, PROTOCOLS["individuals"])
     assert split.train_groups == ("person=0-0", "person=1-2", "person=0-1", "person=1-3")
     assert split.validation_groups == ("person=1-0",)
     assert split.test_groups == ("person=0-3", "person=1-1", "person=0-2", "person=1-4")
@@ -180,16 +186,18 @@ def test_the_draw_of_people_stays_what_it_was():
 def test_groups_beside_people_are_in_the_order_that_the_seed_gives():
     dataset = groups_beside(people(5, 5), 12)
     turned = dataclasses.replace(dataset, groups=dataset.groups[::-1])
-    first = draw_split(dataset, 0.6, 3, "individuals")
-    assert draw_split(turned, 0.6, 3, "individuals") == first
-    assert draw_split(dataset, 0.6, 4, "individuals").train_groups[-12:] != first.train_groups[-12:]
+    first = draw_split(dataset, 0.6, 3, PROTOCOLS["individuals"])
+    assert draw_split(turned, 0.6, 3, PROTOCOLS["individuals"]) == first
+    assert (
+        draw_split(dataset, 0.6, 4, PROTOCOLS["individuals"]).train_groups[-12:] != first.train_groups[-12:]
+    )
 
 
 def test_groups_do_not_take_the_place_of_people():
     with pytest.raises(ConfigError, match="needs groups of kind 'individual'"):
-        draw_split(people(6, kind="attribute"), 0.5, 0, "individuals")
+        draw_split(people(6, kind="attribute"), 0.5, 0, PROTOCOLS["individuals"])
     with pytest.raises(ConfigError, match="3 people on 1 topics cannot be divided"):
-        draw_split(groups_beside(people(3), 9), 0.4, 0, "individuals")
+        draw_split(groups_beside(people(3), 9), 0.4, 0, PROTOCOLS["individuals"])
 
 
 @given(
@@ -199,7 +207,7 @@ def test_groups_do_not_take_the_place_of_people():
 def test_another_survey_shares_nothing_with_training(groups, theirs, count, seed, fraction):
     first = shared_survey(groups, 5)
     joined, other = join_surveys(first, shared_survey(theirs, count, seed=1))
-    split = draw_split(joined, fraction, seed, "new-survey", other=other)
+    split = draw_split(joined, fraction, seed, PROTOCOLS["new-survey"], other=other)
     assert set(split.test_groups) == set(other.groups)
     assert set(split.test_order) == set(other.new_questions)
     assert split.context_order == split.test_order
@@ -214,21 +222,21 @@ def test_protocol_and_other_survey_go_together():
     dataset = shared_survey(4, 4)
     joined, other = join_surveys(dataset, shared_survey(4, 4, seed=1))
     with pytest.raises(ConfigError, match="needs another survey"):
-        draw_split(dataset, 0.5, 0, "new-survey")
-    with pytest.raises(ConfigError, match="needs another survey"):
-        draw_split(joined, 0.5, 0, "paper", other=other)
+        draw_split(dataset, 0.5, 0, PROTOCOLS["new-survey"])
+    with pytest.raises(ConfigError, match="'paper' tests on no other survey"):
+        draw_split(joined, 0.5, 0, PROTOCOLS["paper"], other=other)
     same, other = join_surveys(dataset, dataset)
     with pytest.raises(ConfigError, match="asks 0 questions that the other does not"):
-        draw_split(same, 1.0, 0, "new-survey", other=other)
+        draw_split(same, 1.0, 0, PROTOCOLS["new-survey"], other=other)
 
 
 def drawn(protocol, order=1, seed=3, **changes):
     if protocol == "individuals":
-        return draw_split(people(5, 6, 7, order=order), 0.6, seed, protocol, **changes)
+        return draw_split(people(5, 6, 7, order=order), 0.6, seed, PROTOCOLS[protocol], **changes)
     if protocol == "new-attribute":
-        return draw_split(by_attribute(2, 3, 4, 5, order=order), 0.6, seed, protocol, **changes)
+        return draw_split(by_attribute(2, 3, 4, 5, order=order), 0.6, seed, PROTOCOLS[protocol], **changes)
     joined, other = join_surveys(by_attribute(3, 3, order=order), people(4, order=order))
-    return draw_split(joined, 1.0, seed, protocol, other=other, **changes)
+    return draw_split(joined, 1.0, seed, PROTOCOLS[protocol], other=other, **changes)
 
 
 @pytest.mark.parametrize("protocol", ["new-attribute", "new-survey", "individuals"])
@@ -251,16 +259,30 @@ def test_same_arguments_give_the_same_split_whatever_the_order_of_rows(protocol)
         ({"validation_groups": ("a",)}, "group 'a' is in two parts"),
         ({"protocol": "new-survey", "test_order": ("q",)}, "question 'q' is in two parts"),
         ({"protocol": "new-questions", "new_questions": ("q",)}, "question 'q' is in two parts"),
-        ({"protocol": "new-survey"}, "cannot do without"),
-        ({"test_order": ("r",)}, "test_order is for protocol new-survey"),
         ({"test_topics": ("x", "y")}, "2 topics for 1 test groups"),
     ],
 )
 def test_a_split_that_mixes_training_and_test_is_refused(changes, words):
-    values = {
-        "protocol": "paper", "fraction": 0.5, "seed": 0, "train_groups": ("a",),
-        "validation_groups": ("b",), "test_groups": ("c",), "question_order": ("q",),
-    }  # fmt: skip
-    Split(**values)
+    Split(**SPLIT)
     with pytest.raises(ValidationError, match=words):
-        Split(**values | changes)
+        Split(**SPLIT | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"protocol": "new-survey"}, "'new-survey' needs test_order"),
+        ({"test_order": ("r",)}, "'paper' has no test_order"),
+        ({"protocol": "none"}, "protocol 'none' is not one of paper, new-questions, "),
+    ],
+)
+def test_a_split_that_is_not_of_its_protocol_is_refused(changes, words):
+    assert protocol_of(Split(**SPLIT)) is PROTOCOLS["paper"]
+    with pytest.raises(ConfigError, match=words):
+        protocol_of(Split(**SPLIT | changes))
+
+
+def test_the_registry_is_by_name():
+    assert [p.name for p in PROTOCOLS.values()] == list(PROTOCOLS)
+    with pytest.raises(ConfigError, match="'none' is not one of paper, "):
+        SplitPlan("none", [0.5], 1)

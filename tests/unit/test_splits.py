@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from synthetic import questions
 
 from gpo_ray.errors import ConfigError
+from gpo_ray.evaluation.protocols import PROTOCOLS
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.splits import Split, draw_split
 
@@ -19,18 +20,18 @@ def survey(groups, count, order=1):
     return PreferenceDataset.build(asked[::order], [Group(g, "attribute") for g in ids[::order]], rows)
 
 
-PROTOCOLS = st.sampled_from(["paper", "new-questions"])
+NAMES = ["paper", "new-questions"]
 
 
 @given(
     groups=st.integers(4, 30),
     count=st.integers(4, 30),
     seed=st.integers(0, 9),
-    protocol=PROTOCOLS,
+    protocol=st.sampled_from(NAMES),
     fraction=st.sampled_from([0.5, 0.6, 0.8]),
 )
 def test_parts_are_disjoint_and_complete(groups, count, seed, protocol, fraction):
-    split = draw_split(survey(groups, count), fraction, seed, protocol)
+    split = draw_split(survey(groups, count), fraction, seed, PROTOCOLS[protocol])
     parts = split.train_groups + split.validation_groups + split.test_groups
     assert sorted(parts) == sorted(f"g{i}" for i in range(groups))
     assert split.meta_train_groups == split.train_groups + split.validation_groups
@@ -39,16 +40,16 @@ def test_parts_are_disjoint_and_complete(groups, count, seed, protocol, fraction
     assert all([split.train_groups, split.validation_groups, split.test_groups])
 
 
-@pytest.mark.parametrize("protocol", ["paper", "new-questions"])
+@pytest.mark.parametrize("protocol", NAMES)
 def test_same_arguments_give_the_same_split_whatever_the_order_of_rows(protocol):
-    first = draw_split(survey(12, 10), 0.6, 3, protocol)
-    assert draw_split(survey(12, 10), 0.6, 3, protocol) == first
-    assert draw_split(survey(12, 10, order=-1), 0.6, 3, protocol) == first
-    assert draw_split(survey(12, 10), 0.6, 4, protocol) != first
+    first = draw_split(survey(12, 10), 0.6, 3, PROTOCOLS[protocol])
+    assert draw_split(survey(12, 10), 0.6, 3, PROTOCOLS[protocol]) == first
+    assert draw_split(survey(12, 10, order=-1), 0.6, 3, PROTOCOLS[protocol]) == first
+    assert draw_split(survey(12, 10), 0.6, 4, PROTOCOLS[protocol]) != first
 
 
 def test_the_draw_stays_what_it_was():
-    split = draw_split(survey(6, 5), 0.5, 0, "new-questions")
+    split = draw_split(survey(6, 5), 0.5, 0, PROTOCOLS["new-questions"])
     again = Split.model_validate_json(split.model_dump_json())
     assert again == split
     assert (split.train_groups, split.validation_groups) == (("g3", "g4"), ("g5",))
@@ -71,7 +72,7 @@ def test_a_whole_number_of_groups_is_not_rounded_down(groups, tenths):
 
 @pytest.mark.parametrize("count", [4, 10, 23, 70, 130])
 def test_new_questions_are_three_tenths(count):
-    split = draw_split(survey(4, count), 0.5, 0, "new-questions")
+    split = draw_split(survey(4, count), 0.5, 0, PROTOCOLS["new-questions"])
     assert len(split.new_questions) == count * 3 // 10
 
 
@@ -108,7 +109,7 @@ def test_too_few_groups(groups, fraction):
 @pytest.mark.parametrize(("count", "protocol"), [(1, "paper"), (3, "new-questions"), (2, "new-questions")])
 def test_too_few_questions(count, protocol):
     with pytest.raises(ConfigError, match=f"{count} questions are too few"):
-        draw_split(survey(5, count), 0.6, 0, protocol)
+        draw_split(survey(5, count), 0.6, 0, PROTOCOLS[protocol])
 
 
 def test_seeds_reach_every_group():

@@ -12,10 +12,10 @@ from synthetic import survey
 from gpo_ray.cli import app, evaluate, plan, serve, train
 from gpo_ray.cli import survey as survey_commands
 from gpo_ray.cli.cluster import command_options
+from gpo_ray.evaluation.protocols import PROTOCOLS
 from gpo_ray.planning.hardware import PROCESSORS
 from gpo_ray.preferences.large import LARGE
 from gpo_ray.preferences.readers import READERS
-from gpo_ray.preferences.splits import PROTOCOLS
 from gpo_ray.serving.settings import DEFAULT_DATABASE
 
 HEAVY = ("torch", "transformers", "deepspeed", "ray", "pandas", "scipy", "fastapi", "sqlalchemy")
@@ -77,7 +77,7 @@ def test_no_help_imports_more_than_the_command_tree():
 
 def test_names_in_help_are_those_of_the_libraries_that_it_does_not_load():
     assert survey_commands.KINDS.split(", ") == list(READERS)
-    assert evaluate.NAMES.split(", ") == list(PROTOCOLS)
+    assert tuple(PROTOCOLS) == evaluate.PROTOCOLS
     assert train.LARGE == LARGE
     assert plan.NAMES.split(", ") == list(PROCESSORS)
     assert serve.DEFAULT_DATABASE == DEFAULT_DATABASE

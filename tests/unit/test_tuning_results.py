@@ -9,6 +9,7 @@ from ray.train import ControllerError, WorkerGroupError
 from synthetic import survey
 
 from gpo_ray.errors import ConfigError
+from gpo_ray.evaluation.protocols import PROTOCOLS
 from gpo_ray.meta_training.driver import _why
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.runtime.storage import Folder
@@ -73,7 +74,7 @@ def test_importance_is_what_a_hyperparameter_explains():
 
 @pytest.mark.parametrize("protocol", ["paper", "new-questions"])
 def test_finals_keep_the_test_groups_and_draw_the_rest_anew(protocol):
-    split = draw_split(survey(10, 12), 0.6, 0, "new-questions", 0.4)
+    split = draw_split(survey(10, 12), 0.6, 0, PROTOCOLS["new-questions"], 0.4)
     drawn = [final_split(split, protocol, s) for s in range(4)]
     for d in drawn:
         assert (d.protocol, d.test_groups) == (protocol, split.test_groups)
@@ -89,7 +90,7 @@ def test_finals_keep_the_test_groups_and_draw_the_rest_anew(protocol):
 
 
 def test_finals_draw_new_questions_where_the_search_kept_none():
-    split = draw_split(survey(10, 12), 0.6, 0, "paper", 0.4)
+    split = draw_split(survey(10, 12), 0.6, 0, PROTOCOLS["paper"], 0.4)
     drawn = [final_split(split, "new-questions", s) for s in range(4)]
     assert {len(d.new_questions) for d in drawn} == {3}
     assert len({frozenset(d.new_questions) for d in drawn}) > 1

@@ -1,16 +1,24 @@
-"""Plain baselines: each a few lines, on the same splits as the models.
+"""The methods that are compared with each other, in one registry.
 
-A baseline sees the meta-train groups' answers, the responses' embeddings and one test group's
-context, and gives shares over the responses of that group's target questions. It returns NaN for
-questions it cannot answer (nobody in meta-training answered them), None if it can answer none.
+A method (:class:`~gpo_ray.evaluation.methods.method.Method`) says what it needs, is fitted on a split and
+predicts test groups' tasks. Plain baselines are functions of one task, a few lines each.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
+from gpo_ray.evaluation.methods.baseline import Baseline, BaselineTask
 from gpo_ray.evaluation.methods.gaussian import gaussian_process
 from gpo_ray.evaluation.methods.individuals import item_item, item_response
+from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.evaluation.methods.meta_trained import MetaTrained
+from gpo_ray.evaluation.methods.method import (
+    FitSettings,
+    Fitted,
+    Method,
+    Needs,
+    Prediction,
+    SplitData,
+)
 from gpo_ray.evaluation.methods.plain import (
     context_mean,
     lm_base,
@@ -21,33 +29,40 @@ from gpo_ray.evaluation.methods.plain import (
     uniform,
 )
 from gpo_ray.evaluation.methods.regression import kernel, low_rank, ridge, ridge_mix
-from gpo_ray.evaluation.methods.situation import Array, Baseline, BaselineTask, MetaTrain
-from gpo_ray.model.episodes import Task
 
-BASELINES: dict[str, Baseline] = {
-    "uniform": uniform,
-    "lm-base": lm_base,
-    "train-mean": train_mean,
-    "context-mean": context_mean,
-    "nearest-group": nearest_group,
-    "ridge-mix": ridge_mix,
-    "low-rank": low_rank,
-    "gaussian-process": gaussian_process,
-    "ridge": ridge,
-    "kernel": kernel,
-    "nearest-question": nearest_question,
-    "majority": majority,
-    "item-item": item_item,
-    "item-response": item_response,
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        MetaTrained("gpo", preset="gpo"),
+        MetaTrained("gpo-robust", preset="gpo", objective="robust"),
+        MetaTrained("paper", preset="paper"),
+        Baseline("uniform", uniform),
+        Baseline("lm-base", lm_base),
+        Baseline("train-mean", train_mean),
+        Baseline("context-mean", context_mean),
+        Baseline("nearest-group", nearest_group),
+        Baseline("ridge-mix", ridge_mix),
+        Baseline("low-rank", low_rank),
+        Baseline("gaussian-process", gaussian_process),
+        Baseline("ridge", ridge),
+        Baseline("kernel", kernel),
+        Baseline("nearest-question", nearest_question),
+        Baseline("majority", majority),
+        Baseline("item-item", item_item),
+        Baseline("item-response", item_response),
+    )
 }
+"""All methods by name, in the order in which they are told."""
 
-__all__ = ["BASELINES", "Baseline", "BaselineTask", "MetaTrain", "answer", "uniform"]
-
-
-def answer(baseline: Baseline, train: MetaTrain, task: Task) -> Array | None:
-    """A baseline's shares over a task's targets; uniform where it cannot answer, None if it can nowhere."""
-    question = BaselineTask(train, task)
-    shares = baseline(question)
-    if shares is None or np.isnan(shares).all():
-        return None
-    return np.where(np.isnan(shares), question.uniform, shares)
+__all__ = [
+    "METHODS",
+    "Baseline",
+    "BaselineTask",
+    "FitSettings",
+    "Fitted",
+    "MetaTrain",
+    "Method",
+    "Needs",
+    "Prediction",
+    "SplitData",
+]

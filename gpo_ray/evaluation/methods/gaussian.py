@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from gpo_ray.evaluation.methods.baseline import BaselineTask
 from gpo_ray.evaluation.methods.kernels import RBF
-from gpo_ray.evaluation.methods.situation import Array, BaselineTask, MetaTrain
-from gpo_ray.preferences.slates import Ints
+from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.preferences.slates import Array, Ints
 
 MAX_ROWS = 2500
 """Responses that f is conditioned on jointly."""

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpo_ray.evaluation.methods.baseline import BaselineTask
+from gpo_ray.evaluation.methods.meta_train import MetaTrain
 from gpo_ray.evaluation.methods.regression import Components
-from gpo_ray.evaluation.methods.situation import Array, BaselineTask, MetaTrain
+from gpo_ray.preferences.slates import Array
 
 STANDARD_ERRORS = 2.0
 """By which a correlation is drawn towards 0: much where few people answered both questions."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gpo_ray.evaluation.methods.situation import Array, MetaTrain
-from gpo_ray.preferences.slates import Ints, centred, spans
+from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.preferences.slates import Array, Ints, centred, spans
 from gpo_ray.prior.kernel import squared_distances
 
 LENGTHS = (0.5, 1.0, 2.0)

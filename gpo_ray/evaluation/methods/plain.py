@@ -6,7 +6,9 @@ import itertools
 
 import numpy as np
 
-from gpo_ray.evaluation.methods.situation import Array, BaselineTask, MetaTrain
+from gpo_ray.evaluation.methods.baseline import BaselineTask
+from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.preferences.slates import Array
 
 
 def uniform(q: BaselineTask) -> Array:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gpo_ray.evaluation.methods.baseline import BaselineTask
 from gpo_ray.evaluation.methods.kernels import RBF
-from gpo_ray.evaluation.methods.situation import Array, BaselineTask, MetaTrain
-from gpo_ray.preferences.slates import Ints
+from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.preferences.slates import Array, Ints
 
 RIDGE_MIX_PENALTY = 0.05
 PENALTIES = np.logspace(0, 5, 11)

@@ -1,6 +1,6 @@
-"""What a baseline is given: the meta-train groups' answers and one test group's context.
+"""What baselines learn from: the meta-train groups' answers to the training questions.
 
-Shapes: G meta-train groups, N responses of all questions, C responses of the context, M of the targets.
+Shapes: G meta-train groups, Q questions, N responses of all questions, E embedding width.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.embedding.arrays import PreferenceArrays
-from gpo_ray.model.episodes import Task
-from gpo_ray.preferences.slates import Floats, Ints, normalized
+from gpo_ray.preferences.slates import Array, Floats, Ints
 from gpo_ray.prior.group_prior import share_table
 from gpo_ray.prior.kernel import Filled, filled
 
-Array = NDArray[np.float64]
 Fit = TypeVar("Fit")
 
 
@@ -84,57 +82,3 @@ class MetaTrain:
         """(N, E) standardised embeddings less their question's mean."""
         mean = np.add.reduceat(self.embeddings, self.arrays.offsets[:-1]) / self.sizes[:, None]
         return self.embeddings - np.repeat(mean, self.sizes, axis=0)
-
-
-@dataclass(frozen=True)
-class BaselineTask:
-    """One test group's task."""
-
-    train: MetaTrain
-    task: Task
-
-    @cached_property
-    def context(self) -> Ints:
-        """Context questions that some meta-train group answered."""
-        known = np.asarray(self.train.answered.any(0))
-        return self.task.context[known[self.task.context]]
-
-    @cached_property
-    def context_rows(self) -> Ints:
-        """(C,) rows of the responses of ``context``."""
-        return self.train.arrays.rows(self.context)
-
-    @cached_property
-    def context_y(self) -> Array:
-        """(C,) the group's shares at ``context_rows``."""
-        return self.train.arrays.shares_of(self.task.group, self.context)
-
-    @cached_property
-    def target_rows(self) -> Ints:
-        """(M,) rows of the targets' responses."""
-        return self.train.arrays.rows(self.task.target)
-
-    @cached_property
-    def sizes(self) -> Ints:
-        """Number of responses of each target question."""
-        return self.train.sizes[self.task.target]
-
-    @property
-    def uniform(self) -> Array:
-        """(M,) the same share for every response of a target question."""
-        return np.repeat(1 / self.sizes, self.sizes)
-
-    @property
-    def context_deviation(self) -> Array:
-        """The group's shares on the whole context, known to meta-training or not, less uniform ones."""
-        sizes = self.train.sizes[self.task.context]
-        y = self.train.arrays.shares_of(self.task.group, self.task.context)
-        return y - np.repeat(1 / sizes, sizes)
-
-    def normalized(self, scores: Array) -> Array:
-        """Scores clipped from below and scaled to sum to 1 within each question; NaN stays."""
-        return normalized(scores, self.sizes)
-
-
-Baseline = Callable[[BaselineTask], Array | None]
-"""Shares (M,) over the targets' responses, NaN where it cannot answer; None if it can answer none."""

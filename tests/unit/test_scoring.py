@@ -7,9 +7,12 @@ import pytest
 from synthetic import arrays, one_topic_each, survey
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.evaluation.methods import MetaTrain
-from gpo_ray.evaluation.protocol import CURVE, EvaluationPlan, _method, _tasks, evaluate_split
-from gpo_ray.evaluation.summary import accuracy_table, cells, topic_accuracy
+from gpo_ray.evaluation.methods import METHODS, SplitData
+from gpo_ray.evaluation.plan import EvaluationPlan
+from gpo_ray.evaluation.protocols import PROTOCOLS, protocol_of
+from gpo_ray.evaluation.scoring import evaluate_split
+from gpo_ray.evaluation.summary import cells, topic_accuracy
+from gpo_ray.evaluation.tasks import CURVE, split_tasks
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.join import join_surveys, merge_surveys
 from gpo_ray.preferences.splits import draw_split
@@ -21,23 +24,29 @@ def sized(*sizes, context=4):
     return EvaluationPlan(("uniform",), context, context_sizes=sizes)
 
 
-def meta_train_of(data, split):
-    groups, questions = (
-        data.group_numbers(split.meta_train_groups),
-        data.question_numbers(split.question_order),
-    )
-    return MetaTrain(data, groups, questions)
+def tasks_of(data, split, plan):
+    return split_tasks(data, split, plan.context, plan.context_sizes)
+
+
+def fitted(name, plan, data, split):
+    """A method, fitted to one split with the same embeddings for every pooling."""
+    by_pooling = dict.fromkeys(plan.needs().poolings, data)
+    return METHODS[name].fit(SplitData(by_pooling, split, protocol_of(split).another_survey, plan.settings))
+
+
+def shares(predictions):
+    return [p.shares for p in predictions]
 
 
 def new_survey(**changes):
     joined, other = join_surveys(survey(5, 12), survey(4, 20, seed=1))
-    return joined, other, draw_split(joined, 1.0, 0, "new-survey", other=other, **changes)
+    return joined, other, draw_split(joined, 1.0, 0, PROTOCOLS["new-survey"], other=other, **changes)
 
 
 def test_context_and_targets_are_the_other_surveys_alone():
     joined, other, split = new_survey()
     data = arrays(joined)
-    main, curve = _tasks(data, split, PLAN)
+    main, curve = tasks_of(data, split, PLAN)
     theirs = set(data.question_numbers(other.new_questions).tolist())
     assert [data.group_ids[t.group] for t in main] == list(split.test_groups)
     assert [n for n, _ in curve] == [1, 2, 5]
@@ -53,7 +62,7 @@ def test_new_survey_is_scored_by_who_can_answer_without_it():
     answer = ("gpo", "paper", "uniform", "lm-base", "ridge")
     plan = EvaluationPlan((*answer, "train-mean", "context-mean", "ridge-mix"), 4, 2, ())
     data = arrays(joined)
-    rows = evaluate_split(plan, dict.fromkeys(plan.poolings(), data), split)
+    rows = evaluate_split(plan, dict.fromkeys(plan.needs().poolings, data), split)
     assert {r["method"] for r in rows} == set(answer)
     assert {r["group_id"] for r in rows} == set(split.test_groups)
     assert {r["protocol"] for r in rows} == {"new-survey"}
@@ -63,7 +72,7 @@ def test_new_survey_is_scored_by_who_can_answer_without_it():
 def test_no_answer_outside_the_context_reaches_a_prediction():
     joined, _, split = new_survey()
     data = arrays(joined)
-    main = _tasks(data, split, PLAN)[0]
+    main = tasks_of(data, split, PLAN)[0]
     masked = list(data.shares)
     for task in main:
         sizes = np.diff(data.offsets)[data.answered[task.group]]
@@ -71,9 +80,7 @@ def test_no_answer_outside_the_context_reaches_a_prediction():
         masked[task.group] = np.where(kept, masked[task.group], np.repeat(1 / sizes, sizes))
     plan = EvaluationPlan(("gpo",), 4, 2, ())
     seen, unseen = (
-        _method(
-            "gpo", plan, dict.fromkeys(plan.poolings(), source), split, meta_train_of(source, split)
-        ).predict(main)
+        shares(fitted("gpo", plan, source, split).predict(main))
         for source in (data, dataclasses.replace(data, shares=tuple(masked)))
     )
     for a, b in zip(seen, unseen, strict=True):
@@ -82,7 +89,7 @@ def test_no_answer_outside_the_context_reaches_a_prediction():
 
 def test_people_are_scored_by_topic():
     dataset = one_topic_each()
-    split = draw_split(dataset, 0.5, 0, "individuals")
+    split = draw_split(dataset, 0.5, 0, PROTOCOLS["individuals"])
     rows = evaluate_split(PLAN, {"mean": arrays(dataset)}, split)
     assert {r["topic"] for r in rows} == {"first", "second"}
     assert {(r["group_id"], r["topic"]) for r in rows} == set(
@@ -96,7 +103,7 @@ def test_people_are_scored_by_topic():
         for topic in ("first", "second")
     ]
     assert cell["topic_accuracy"] == pytest.approx(np.mean(means))
-    lines = accuracy_table(cells(rows)).splitlines()
+    lines = PROTOCOLS["individuals"].table({"cells": cells(rows)}).splitlines()
     assert f"{cell['topic_accuracy']:.4f}" in lines[-1]
     assert f"{cell['alignment']:.4f}" in lines[-1]
 
@@ -110,7 +117,7 @@ def test_groups_beside_people_are_learnt_from_and_not_scored():
         evaluate_split(
             EvaluationPlan(("train-mean",), 4),
             {"mean": arrays(d)},
-            draw_split(d, 0.5, 0, "individuals"),
+            draw_split(d, 0.5, 0, PROTOCOLS["individuals"]),
         )
         for d in (people, merge_surveys(people, men))
     )
@@ -132,8 +139,8 @@ def test_topics_count_alike_however_many_people_they_have():
 def test_all_context_sizes_are_scored_on_the_same_questions_of_the_same_groups(protocol, answered):
     dataset = survey(8, 40, answered=answered)
     data = arrays(dataset)
-    split = draw_split(dataset, 0.5, 0, protocol)
-    curve = _tasks(data, split, sized(2, 5, 8))[1]
+    split = draw_split(dataset, 0.5, 0, PROTOCOLS[protocol])
+    curve = tasks_of(data, split, sized(2, 5, 8))[1]
     assert [n for n, _ in curve] == [2, 5, 8]
     for n, tasks in curve:
         for task, longest in zip(tasks, curve[-1][1], strict=True):
@@ -147,27 +154,27 @@ def test_all_context_sizes_are_scored_on_the_same_questions_of_the_same_groups(p
 @pytest.mark.parametrize(("count", "want"), [(2, [1]), (24, [1, 2, 5, 10]), (399, CURVE[:-1]), (400, CURVE)])
 def test_default_sizes_go_up_to_half_of_the_answers(count, want):
     dataset = survey(4, count)
-    assert [n for n, _ in _tasks(arrays(dataset), draw_split(dataset, 0.5, 0), PLAN)[1]] == list(want)
+    assert [n for n, _ in tasks_of(arrays(dataset), draw_split(dataset, 0.5, 0), PLAN)[1]] == list(want)
 
 
 def test_chosen_sizes_leave_something_to_predict():
     dataset = survey(4, 24)
     data, split = arrays(dataset), draw_split(dataset, 0.5, 0)
-    curve = _tasks(data, split, sized(30, 24, 23, 20, 3, 3))[1]
+    curve = tasks_of(data, split, sized(30, 24, 23, 20, 3, 3))[1]
     assert [n for n, _ in curve] == [3, 20, 23]
     assert all(len(t.target) == 1 for _, tasks in curve for t in tasks)
-    assert _tasks(data, split, sized())[1] == []
+    assert tasks_of(data, split, sized())[1] == []
     rows = evaluate_split(sized(), {"mean": data}, split)
     assert rows
     assert not any(r["curve"] for r in rows)
-    new = draw_split(dataset, 0.5, 0, "new-questions")  # 17 to train on, 7 to predict
-    assert [n for n, _ in _tasks(data, new, sized(17, 18))[1]] == [17]
+    new = draw_split(dataset, 0.5, 0, PROTOCOLS["new-questions"])  # 17 to train on, 7 to predict
+    assert [n for n, _ in tasks_of(data, new, sized(17, 18))[1]] == [17]
 
 
 def test_people_on_one_topic_give_their_own_answers_as_context():
     """Half of the questions is not theirs, which must not thin out their context."""
     dataset = one_topic_each()
-    curve = _tasks(arrays(dataset), draw_split(dataset, 0.5, 0, "individuals"), PLAN)[1]
+    curve = tasks_of(arrays(dataset), draw_split(dataset, 0.5, 0, PROTOCOLS["individuals"]), PLAN)[1]
     assert [n for n, _ in curve] == [1, 2, 5]
     assert all(len(t.context) == n and len(t.target) == 10 for n, tasks in curve for t in tasks)
 
@@ -184,7 +191,7 @@ def test_groups_with_too_few_answers_leave_the_curve_alone():
     seeds = (draw_split(dataset, 0.5, s) for s in range(20))
     split = next(s for s in seeds if "few" in s.test_groups)
     data = arrays(dataset)
-    main, curve = _tasks(data, split, PLAN)
+    main, curve = tasks_of(data, split, PLAN)
     few = data.group_numbers(["few"])[0]
     assert [(len(t.context), len(t.target)) for t in main if t.group == few] == [(1, 1)]
     assert not any(t.group == few for _, tasks in curve for t in tasks)
@@ -197,16 +204,16 @@ def test_sizes_below_one_are_refused():
 
 def test_coverage_is_the_share_of_responses_within_their_intervals():
     dataset = survey(8, 30)
-    data, split = arrays(dataset), draw_split(dataset, 0.7, 0, "new-questions")
+    data, split = arrays(dataset), draw_split(dataset, 0.7, 0, PROTOCOLS["new-questions"])
     plan = EvaluationPlan(("gpo", "paper", "train-mean"), 4, 2, ())
-    rows = evaluate_split(plan, dict.fromkeys(plan.poolings(), data), split)
+    rows = evaluate_split(plan, dict.fromkeys(plan.needs().poolings, data), split)
     assert {r["coverage"] for r in rows if r["method"] != "gpo"} == {None}
-    method = _method("gpo", plan, dict.fromkeys(plan.poolings(), data), split, meta_train_of(data, split))
+    method = fitted("gpo", plan, data, split)
     want = []
-    for task, predicted in zip(tasks := _tasks(data, split, plan)[0], method.predict(tasks), strict=True):
+    for task, predicted in zip(tasks := tasks_of(data, split, plan)[0], method.predict(tasks), strict=True):
         truth = data.shares_of(task.group, task.target)
         found = method.prior.posterior(task.context, data.shares_of(task.group, task.context), task.target)
-        low, high = predicted - found.half_width, predicted + found.half_width
+        low, high = predicted.shares - found.half_width, predicted.shares + found.half_width
         want.append(np.mean((low <= truth) & (truth <= high)))
     assert [r["coverage"] for r in rows if r["method"] == "gpo"] == pytest.approx(want)
     cell = {c["method"]: c["coverage"] for c in cells(rows)}
@@ -216,9 +223,9 @@ def test_coverage_is_the_share_of_responses_within_their_intervals():
 
 def test_prior_of_the_evaluation_knows_meta_train_groups_and_training_questions_alone():
     dataset = survey(8, 30)
-    data, split = arrays(dataset), draw_split(dataset, 0.7, 0, "new-questions")
+    data, split = arrays(dataset), draw_split(dataset, 0.7, 0, PROTOCOLS["new-questions"])
     plan = EvaluationPlan(("gpo",), 4, 2, ())
-    view = _method("gpo", plan, dict.fromkeys(plan.poolings(), data), split, meta_train_of(data, split)).prior
+    view = fitted("gpo", plan, data, split).prior
     assert [data.group_ids[g] for g in view.prior.groups] == list(split.meta_train_groups)
     inside = {data.question_ids[q] for q in np.flatnonzero(view.question_index >= 0)}
     assert inside == set(split.question_order)

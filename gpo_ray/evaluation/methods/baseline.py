@@ -1,0 +1,120 @@
+"""Plain baselines as methods: a baseline is a function of one test group's task.
+
+Shapes: C responses of the context, M of the targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.evaluation.methods.method import (
+    PUBLISHED,
+    FitSettings,
+    Fitted,
+    Method,
+    Needs,
+    Prediction,
+    SplitData,
+    Tell,
+)
+from gpo_ray.model.episodes import Task
+from gpo_ray.preferences.slates import Array, Ints, normalized
+
+
+@dataclass(frozen=True)
+class BaselineTask:
+    """One test group's task."""
+
+    train: MetaTrain
+    task: Task
+
+    @cached_property
+    def context(self) -> Ints:
+        """Context questions that some meta-train group answered."""
+        known = np.asarray(self.train.answered.any(0))
+        return self.task.context[known[self.task.context]]
+
+    @cached_property
+    def context_rows(self) -> Ints:
+        """(C,) rows of the responses of ``context``."""
+        return self.train.arrays.rows(self.context)
+
+    @cached_property
+    def context_y(self) -> Array:
+        """(C,) the group's shares at ``context_rows``."""
+        return self.train.arrays.shares_of(self.task.group, self.context)
+
+    @cached_property
+    def target_rows(self) -> Ints:
+        """(M,) rows of the targets' responses."""
+        return self.train.arrays.rows(self.task.target)
+
+    @cached_property
+    def sizes(self) -> Ints:
+        """Number of responses of each target question."""
+        return self.train.sizes[self.task.target]
+
+    @property
+    def uniform(self) -> Array:
+        """(M,) the same share for every response of a target question."""
+        return np.repeat(1 / self.sizes, self.sizes)
+
+    @property
+    def context_deviation(self) -> Array:
+        """The group's shares on the whole context, known to meta-training or not, less uniform ones."""
+        sizes = self.train.sizes[self.task.context]
+        y = self.train.arrays.shares_of(self.task.group, self.task.context)
+        return y - np.repeat(1 / sizes, sizes)
+
+    def normalized(self, scores: Array) -> Array:
+        """Scores clipped from below and scaled to sum to 1 within each question; NaN stays."""
+        return normalized(scores, self.sizes)
+
+
+Answer = Callable[[BaselineTask], Array]
+"""Shares (M,) over the targets' responses, NaN where it cannot answer."""
+
+
+@dataclass(frozen=True)
+class Baseline(Method):
+    """A plain baseline, which is a few lines.
+
+    ``answer`` sees the meta-train groups' answers, the responses' embeddings and one test group's context.
+    What it learns, it learns by :meth:`MetaTrain.fitted`.
+    """
+
+    name: str
+    answer: Answer
+    plain: ClassVar[bool] = True
+
+    def needs(self, settings: FitSettings) -> Needs:
+        """The published embeddings."""
+        del settings
+        return Needs(poolings=frozenset({PUBLISHED}))
+
+    def fit(self, data: SplitData, tell: Tell = lambda _: None) -> FittedBaseline:
+        """Nothing yet: it learns what it needs at its first task."""
+        del tell
+        return FittedBaseline(self.answer, data.meta_train)
+
+
+@dataclass(frozen=True)
+class FittedBaseline(Fitted):
+    """A baseline and what it learns from."""
+
+    answer: Answer
+    train: MetaTrain
+
+    def predict(self, tasks: Sequence[Task]) -> list[Prediction] | None:
+        """Predict the tasks: the same share for every response where the baseline cannot answer."""
+        asked = [BaselineTask(self.train, task) for task in tasks]
+        shares = [self.answer(q) for q in asked]
+        if all(np.isnan(s).all() for s in shares):
+            return None
+        return [Prediction(np.where(np.isnan(s), q.uniform, s)) for s, q in zip(shares, asked, strict=True)]

@@ -1,0 +1,136 @@
+"""Scoring methods on one split: each is fitted to it, and predicts the test groups' tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpo_ray.config import TrainConfig
+from gpo_ray.embedding.arrays import PreferenceArrays
+from gpo_ray.evaluation.methods import METHODS, Prediction, SplitData
+from gpo_ray.evaluation.methods.meta_trained import Priors, fit_transformer
+from gpo_ray.evaluation.methods.method import PUBLISHED
+from gpo_ray.evaluation.plan import EvaluationPlan
+from gpo_ray.evaluation.protocols import protocol_of
+from gpo_ray.evaluation.tasks import split_tasks
+from gpo_ray.model.episodes import Task
+from gpo_ray.model.predict import score
+from gpo_ray.preferences.dataset import Question
+from gpo_ray.preferences.metrics import accuracy
+from gpo_ray.preferences.splits import Split
+
+Row = dict[str, Any]
+Tell = Callable[[str, float], object]
+"""Told a method and the share of its work on a split that is done, from 0 to 1."""
+
+
+def evaluate_split(
+    plan: EvaluationPlan,
+    arrays: Mapping[str, PreferenceArrays],
+    split: Split,
+    tell: Tell = lambda *_: None,
+    texts: Sequence[Question] = (),
+) -> list[Row]:
+    """Score every method on one split.
+
+    Args:
+        plan: methods and context size.
+        arrays: the data by pooling.
+        split: the division shared by all methods.
+        tell: called as the work goes on.
+        texts: the data's questions, if a method needs them.
+
+    Returns:
+        A row for each method, test group and context size: ``method, protocol, fraction, seed,
+        group_id, topic, context, curve, coverage, alignment, accuracy, questions``. Rows with
+        ``curve`` false are the evaluation proper; in the others every context size is scored on the same
+        questions. ``topic`` is None where the split names none, ``coverage`` (share of responses within
+        their 90 % intervals) where the method has no intervals.
+
+    Raises:
+        ConfigError: if no test group answered what is to be predicted, or training diverges.
+    """
+    cross_survey = protocol_of(split).another_survey
+    data = SplitData(arrays, split, cross_survey, plan.settings, tuple(texts))
+    main, curve = split_tasks(arrays[PUBLISHED], split, plan.context, plan.context_sizes)
+    rows: list[Row] = []
+    for name in plan.methods:
+        tell(name, 0.0)
+        fitted = METHODS[name].fit(data, partial(tell, name))
+        for size, tasks, is_curve in [(plan.context, main, False), *((n, t, True) for n, t in curve)]:
+            told = {"method": name, "context": size, "curve": is_curve}
+            rows += _rows(told, arrays[PUBLISHED], split, tasks, fitted.predict(tasks))
+        tell(name, 1.0)
+    return rows
+
+
+def evaluate_config(
+    name: str,
+    config: TrainConfig,
+    arrays: PreferenceArrays,
+    split: Split,
+    context: int,
+    priors: Priors = (None, None),
+    device: str = "cpu",
+) -> tuple[list[Row], float]:
+    """Meta-train with a configuration and score it on a split's test groups.
+
+    Args:
+        name: stands in the rows as the method.
+        config: how to meta-train.
+        arrays: the data, with the pooling that ``config`` asks for.
+        split: the division.
+        context: context questions of each test group.
+        priors: see :data:`~gpo_ray.evaluation.methods.meta_trained.Priors`.
+        device: where the model is meta-trained and asked.
+
+    Returns:
+        Rows like those of :func:`evaluate_split`, without a curve; the validation groups' alignment.
+
+    Raises:
+        ConfigError: if no test group answered what is to be predicted, or training diverges.
+    """
+    tasks, _ = split_tasks(arrays, split, context, sizes=())
+    cross_survey = protocol_of(split).another_survey
+    fitted = fit_transformer(arrays, split, config, priors, cross_survey, device)
+    told = {"method": name, "context": context, "curve": False}
+    return _rows(told, arrays, split, tasks, fitted.predict(tasks)), fitted.validation_alignment
+
+
+def _rows(
+    told: Row,
+    arrays: PreferenceArrays,
+    split: Split,
+    tasks: Sequence[Task],
+    predictions: Sequence[Prediction] | None,
+) -> list[Row]:
+    """A row for each task, with what is ``told`` of all; none for a method that cannot answer."""
+    if predictions is None:
+        return []
+    topics = dict(zip(split.test_groups, split.test_topics, strict=False))
+    told = told | {"protocol": split.protocol, "fraction": split.fraction, "seed": split.seed}
+    rows: list[Row] = []
+    for task, predicted in zip(tasks, predictions, strict=True):
+        group = arrays.group_ids[task.group]
+        row = told | {"group_id": group, "topic": topics.get(group)}
+        rows.append(row | _scores(arrays, task, predicted))
+    return rows
+
+
+def _scores(arrays: PreferenceArrays, task: Task, predicted: Prediction) -> Row:
+    true = arrays.shares_of(task.group, task.target)
+    aligned = score(arrays, task, predicted.shares)
+    ends = np.concatenate([[0], np.cumsum(np.diff(arrays.offsets)[task.target])])
+    scored = np.isfinite(aligned)
+    covered = None
+    if predicted.half_width is not None:
+        covered = float((np.abs(true - predicted.shares) <= predicted.half_width).mean())
+    return {
+        "coverage": covered,
+        "alignment": float(aligned[scored].mean()) if scored.any() else None,
+        "accuracy": float(accuracy(predicted.shares, true, ends).mean()),
+        "questions": int(scored.sum()),
+    }

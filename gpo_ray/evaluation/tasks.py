@@ -1,0 +1,70 @@
+"""What test groups are asked: their tasks at the evaluation's context size, and at those of a curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from gpo_ray.embedding.arrays import PreferenceArrays
+from gpo_ray.errors import ConfigError
+from gpo_ray.model.episodes import Task
+from gpo_ray.model.predict import fixed_context_tasks
+from gpo_ray.preferences.slates import Ints
+from gpo_ray.preferences.splits import Split
+
+CURVE = (1, 2, 5, 10, 20, 50, 100, 200)
+"""Context sizes of the context-size curve, as far as half of the test groups' answers allow."""
+
+
+def split_tasks(
+    arrays: PreferenceArrays, split: Split, context: int, sizes: Sequence[int] | None = None
+) -> tuple[list[Task], list[tuple[int, list[Task]]]]:
+    """The test groups' tasks.
+
+    Args:
+        arrays: the data.
+        split: the division.
+        context: context questions of each test group.
+        sizes: of the curve, in place of :data:`CURVE`.
+
+    Returns:
+        The tasks at the given context size; and each size of the curve with its tasks.
+
+    Raises:
+        ConfigError: if no test group answered what is to be predicted.
+    """
+    groups = arrays.group_numbers(split.test_groups)
+    order = arrays.question_numbers(split.context_order)
+    new = arrays.question_numbers(split.new_questions) if split.new_questions else None
+    main = fixed_context_tasks(arrays, groups, order, context, new)
+    if not main:
+        raise ConfigError(f"split {split.fraction:g}/{split.seed}: no test group has answers to predict")
+    return main, _curve(arrays, groups, order, new, sizes)
+
+
+def _curve(
+    arrays: PreferenceArrays,
+    groups: Sequence[int],
+    order: Ints,
+    new: Ints | None,
+    sizes: Sequence[int] | None,
+) -> list[tuple[int, list[Task]]]:
+    """Tasks at each context size that the answers of a typical (median) group allow.
+
+    A group's contexts are the first answers it gave along ``order``; its targets are ``new``, or what
+    it answered after the largest context. Groups with too few answers for that are left out at every
+    size, so that a step of the curve is more context and never other groups.
+    """
+    answers = [order[np.isin(order, arrays.answered[g])] for g in groups]
+    typical = float(np.median([len(a) for a in answers]))
+    most = typical / 2 if sizes is None else typical - (new is None)
+    kept = sorted({n for n in (CURVE if sizes is None else sizes) if n <= most})
+    if not kept:
+        return []
+    full: list[tuple[int, Ints, Ints]] = []
+    for g, mine in zip(groups, answers, strict=True):
+        target = mine[kept[-1] :] if new is None else new[np.isin(new, arrays.answered[g])]
+        if len(mine) >= kept[-1] and len(target):
+            full.append((g, mine, target))
+    return [(n, [Task(g, mine[:n], target) for g, mine, target in full]) for n in kept]

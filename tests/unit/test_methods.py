@@ -1,0 +1,105 @@
+"""What all methods have in common, and that one of a new kind fits in."""
+
+import numpy as np
+import pytest
+from synthetic import arrays, survey
+
+from gpo_ray.config import load_train_config
+from gpo_ray.evaluation.methods import METHODS, FitSettings, Fitted, Method, Needs, Prediction
+from gpo_ray.evaluation.plan import EvaluationPlan
+from gpo_ray.evaluation.protocols import PROTOCOLS
+from gpo_ray.evaluation.scoring import evaluate_split
+from gpo_ray.evaluation.statistics import PLAIN
+from gpo_ray.preferences.splits import draw_split
+from gpo_ray.prior.at_questions import PriorAtQuestions
+from gpo_ray.runtime.resources import evaluate_need
+
+SETTINGS = FitSettings(steps=2)
+
+
+class FromTexts(Method):
+    """Sure of the response whose text comes first, and not sure at all of how sure."""
+
+    name = "from-texts"
+
+    def needs(self, settings):
+        return Needs(texts=True, gpus=0.5)
+
+    def configuration(self, settings):
+        return {"steps": settings.steps}
+
+    def fit(self, data, tell=lambda _: None):
+        tell(0.5)
+        return FittedFromTexts(data.texts)
+
+
+class FittedFromTexts(Fitted):
+    def __init__(self, texts):
+        self.texts = texts
+
+    def predict(self, tasks):
+        return [self.prediction(t) for t in tasks] if self.texts[0].responses else None
+
+    def prediction(self, task):
+        asked = [self.texts[q].responses for q in task.target]
+        shares = np.concatenate([[float(r == min(a)) for r in a] for a in asked])
+        return Prediction(shares, np.ones(len(shares)))
+
+
+def test_a_method_of_a_new_kind_is_one_class_and_one_entry(monkeypatch):
+    monkeypatch.setitem(METHODS, FromTexts.name, FromTexts())
+    dataset = survey(8, 20)
+    split = draw_split(dataset, 0.5, 0)
+    plan = EvaluationPlan(("uniform", "from-texts"), 4, 2, ())
+    assert plan.needs() == Needs(frozenset({"mean"}), texts=True, gpus=0.5)
+    told = []
+    texts = tuple(dataset.iter_questions())
+    rows = evaluate_split(plan, {"mean": arrays(dataset)}, split, lambda *t: told.append(t), texts)
+    mine = [r for r in rows if r["method"] == "from-texts"]
+    assert told[-3:] == [("from-texts", 0.0), ("from-texts", 0.5), ("from-texts", 1.0)]
+    assert [r["group_id"] for r in mine] == list(split.test_groups)
+    assert {r["coverage"] for r in mine} == {1.0}
+    data = arrays(dataset)
+    for row, g in zip(mine, data.group_numbers(split.test_groups), strict=True):
+        target = data.question_numbers(split.question_order)[4:]
+        truth = np.split(data.shares_of(g, target), np.cumsum(np.diff(data.offsets)[target])[:-1])
+        assert row["accuracy"] == pytest.approx(np.mean([t.argmax() == 0 for t in truth]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_say_what_they_need_and_what_decides_their_scores(name):
+    method = METHODS[name]
+    assert method.name == name
+    assert method.plain == (name in PLAIN) == (not method.configuration(SETTINGS))
+    needs = method.needs(SETTINGS)
+    assert (needs.texts, needs.gpus) == (False, 0)
+    if method.plain:
+        assert needs.poolings == {"mean"}
+    else:
+        config = load_train_config("paper" if name == "paper" else "gpo", steps=2)
+        assert needs.poolings == {config.model.pooling}
+        assert method.configuration(SETTINGS)["model"] == config.model.model_dump(mode="json")
+        assert method.configuration(SETTINGS) != method.configuration(FitSettings(steps=3))
+
+
+def test_a_gpu_that_a_method_needs_is_asked_for():
+    (task,) = evaluate_need(2, 0.5).bundles
+    assert (task.cpus, task.gpus) == (2, 0.5)
+
+
+def test_the_prior_is_conditioned_once_on_each_context(monkeypatch):
+    dataset = survey(8, 20)
+    split = draw_split(dataset, 0.5, 0, PROTOCOLS["new-questions"])
+    plan = EvaluationPlan(("gpo",), 4, 2, (2, 5))
+    asked, posterior = [], PriorAtQuestions.posterior
+
+    def counted(view, context, y, target, leave_out=None, masked=None):
+        asked.append((leave_out, len(context), tuple(target)))
+        return posterior(view, context, y, target, leave_out, masked)
+
+    monkeypatch.setattr(PriorAtQuestions, "posterior", counted)
+    data = arrays(dataset)
+    rows = evaluate_split(plan, dict.fromkeys(plan.needs().poolings, data), split)
+    tested = set(data.group_numbers(split.test_groups))
+    ours = [a for a in asked if a[0] in tested]
+    assert len(ours) == len(set(ours)) == len(rows) == 3 * len(tested)
