@@ -14,17 +14,20 @@ from numpy.typing import NDArray
 
 from gpo_ray.preferences.slates import Array, Floats, slate_totals
 
-LENGTH = 1.2
-"""Median squared distance between responses, in units of which the kernel falls by 1/e."""
+MEDIAN_RATE = 1.2
+"""By which the kernel's logarithm falls over the median squared distance between responses."""
 
 
 @dataclass(frozen=True)
 class RBFKernel:
-    """exp(-LENGTH |a - b|^2 / median), on standardised embeddings."""
+    """The radial basis function exp(-rate |a - b|^2), on standardised embeddings.
 
-    mean: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    median: float
+    ``rate`` is 1 / (2 l^2) for a length scale l (Rasmussen and Williams 2006, equation 4.9).
+    """
+
+    mean: NDArray[Any]
+    scale: NDArray[Any]
+    rate: float
 
     @classmethod
     def fit(cls, x: NDArray[np.float32]) -> RBFKernel:
@@ -35,19 +38,24 @@ class RBFKernel:
         distance = squared_distances(*([(x[some] - mean) / scale] * 2))
         off_diagonal = distance[~np.eye(len(some), dtype=bool)]
         median = float(np.median(off_diagonal)) if len(some) > 1 else 1.0
-        return cls(mean, scale, max(median, 1e-6))
+        return cls(mean, scale, MEDIAN_RATE / max(median, 1e-6))
 
-    def __call__(self, a: NDArray[np.float32], b: NDArray[np.float32]) -> Array:
+    @classmethod
+    def of_length(cls, length: float) -> RBFKernel:
+        """The kernel of a length scale, for embeddings that are standardised already."""
+        return cls(np.zeros(1), np.ones(1), 1 / (2 * length**2))
+
+    def __call__(self, a: NDArray[Any], b: NDArray[Any]) -> Array:
         """Similarities (A, B) of responses (A, E) and (B, E)."""
         return self.between(self.standardized(a), self.standardized(b))
 
-    def standardized(self, x: NDArray[np.float32]) -> Standardized:
+    def standardized(self, x: NDArray[Any]) -> Standardized:
         """Responses (N, E) in the form that :meth:`between` takes, to be used again."""
         return Standardized.of((x - self.mean) / self.scale)
 
     def between(self, a: Standardized, b: Standardized) -> Array:
         """Similarities (A, B)."""
-        return np.asarray(np.exp(-LENGTH / self.median * a.squared_distances(b)), np.float64)
+        return np.asarray(np.exp(-self.rate * a.squared_distances(b)), np.float64)
 
 
 @dataclass(frozen=True)

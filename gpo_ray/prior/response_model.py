@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from gpo_ray.preferences.slates import Array, Floats, Ints, softmax, spans
+from gpo_ray.preferences.slates import Array, Floats, Ints, slate_totals, softmax, spans
 
 COUNT = 5
 """Traits, where they are estimated jointly with the loadings."""
@@ -123,16 +123,15 @@ class NominalResponseModel:
             y: (C,) shares there.
             target: numbers of the questions to predict.
         """
-        given, asked = self._grid(context), self._grid(target)
-        log_posterior = -0.5 * GRID**2 + y @ np.log(given)
+        log_posterior = -0.5 * GRID**2 + y @ self.log_shares(context, GRID)
         posterior = np.exp(log_posterior - log_posterior.max())
-        return np.asarray(asked @ (posterior / posterior.sum()))
+        return np.asarray(np.exp(self.log_shares(target, GRID)) @ (posterior / posterior.sum()))
 
-    def _grid(self, questions: Ints) -> Array:
-        """(n, len(GRID)) shares over the responses of some questions, for each value of a single trait."""
+    def log_shares(self, questions: Ints, traits: Array) -> Array:
+        """Logarithms (n, P) of P people's shares of some questions' responses, by a single trait (P,)."""
         rows, sizes = spans(self.offsets, questions), self.sizes[questions]
-        logits = self.base[rows, None] + self.loading[rows] * GRID
-        return np.stack([softmax(column, sizes) for column in logits.T], 1)
+        logits = self.base[rows, None] + self.loading[rows] * traits
+        return np.asarray(logits - np.log(slate_totals(np.exp(logits), sizes)))
 
     @staticmethod
     def state_shapes(rows: int) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,7 @@ from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.evaluation.methods import METHODS, BaselineTask, MetaTrain
 from gpo_ray.evaluation.methods.baseline import FittedBaseline
 from gpo_ray.evaluation.methods.gaussian import Own, Shared, gaussian_process
-from gpo_ray.evaluation.methods.kernels import RBF
+from gpo_ray.evaluation.methods.kernels import CentredKernel
 from gpo_ray.evaluation.methods.plain import nearest_question
 from gpo_ray.evaluation.methods.regression import (
     KERNEL_PENALTIES,
@@ -221,7 +221,7 @@ def test_kernel_is_ridge_regression_with_the_best_left_out_error():
     context = np.arange(5)
     tried = [
         (Gram.of(k(context, context)).left_out_error(y, sizes[:5], p), k, p)
-        for k in RBF.fit(q.train)
+        for k in CentredKernel.fit(q.train)
         for p in KERNEL_PENALTIES
     ]
     _, k, p = min(tried, key=lambda t: t[0])
@@ -233,7 +233,7 @@ def test_kernel_is_ridge_regression_with_the_best_left_out_error():
 def test_rbf_covariances_are_centred_within_questions():
     table, sizes = random_table()
     q = baseline_task(population(table, sizes), 5, [0], [1])
-    k = RBF.fit(q.train)[1]
+    k = CentredKernel.fit(q.train)[1]
     everything = np.arange(8)
     covariance = k(everything, everything)
     starts = np.cumsum(sizes) - sizes
@@ -241,7 +241,7 @@ def test_rbf_covariances_are_centred_within_questions():
     np.testing.assert_allclose(covariance, covariance.T)
     assert np.diag(covariance).mean() == pytest.approx(1)
     x = q.train.embeddings
-    raw = np.exp(-((x[:, None] - x) ** 2).sum(-1) / (2 * k.length**2))
+    raw = np.exp(-((x[:, None] - x) ** 2).sum(-1) * k.kernel.rate)
     middle = np.eye(len(x)) - (np.repeat(everything, sizes)[:, None] == np.repeat(everything, sizes)) / (
         np.repeat(sizes, sizes)
     )

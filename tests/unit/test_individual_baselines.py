@@ -5,14 +5,14 @@ import pytest
 from test_baselines import baseline_task, population
 
 from gpo_ray.evaluation.methods.individuals import (
-    GRID,
     MIN_EVIDENCE,
     STANDARD_ERRORS,
-    NominalResponse,
     item_item,
     item_response,
+    one_trait,
 )
 from gpo_ray.evaluation.methods.plain import majority
+from gpo_ray.prior.response_model import GRID
 
 QUESTIONS = 24
 
@@ -62,7 +62,7 @@ def test_people_without_anything_in_common_are_not_predicted_much_worse_than_by_
 def test_item_response_recovers_the_slopes():
     table, true = people(count=600)
     q = baseline_task(population(table, [3] * QUESTIONS), 0, [0], [1])
-    logits = q.train.fitted(NominalResponse.fit).log_share.reshape(QUESTIONS, 3, -1)
+    logits = q.train.fitted(one_trait).log_shares(np.arange(QUESTIONS), GRID).reshape(QUESTIONS, 3, -1)
     middle = len(GRID) // 2
     found = (logits[..., middle + 1] - logits[..., middle - 1]) / (GRID[middle + 1] - GRID[middle - 1])
     centred = found - found.mean(1, keepdims=True), true - true.mean(1, keepdims=True)
@@ -72,11 +72,11 @@ def test_item_response_recovers_the_slopes():
 def test_item_response_weighs_the_grid_by_the_contexts_likelihood():
     table, _ = people(count=40)
     q = baseline_task(population(table, [3] * QUESTIONS), 0, [0, 1, 2], [5, 6])
-    model = q.train.fitted(NominalResponse.fit)
+    log_share = q.train.fitted(one_trait).log_shares(np.arange(QUESTIONS), GRID)
     weight = np.exp(-(GRID**2) / 2)
     for row in np.flatnonzero(table[0, :9]):
-        weight = weight * np.exp(model.log_share[row])
-    shares = (np.exp(model.log_share[15:21]) * weight).sum(1) / weight.sum()
+        weight = weight * np.exp(log_share[row])
+    shares = (np.exp(log_share[15:21]) * weight).sum(1) / weight.sum()
     np.testing.assert_allclose(item_response(q), shares, atol=1e-9)
 
 

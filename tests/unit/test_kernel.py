@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpo_ray.preferences.slates import MIN_SHARE, centred, normalized, softmax
-from gpo_ray.prior.kernel import LENGTH, RBFKernel, scaled_by_shares
+from gpo_ray.prior.kernel import MEDIAN_RATE, RBFKernel, scaled_by_shares
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=6).map(np.asarray)
 SEEDS = st.integers(0, 999)
@@ -51,7 +51,7 @@ def test_kernel_equals_the_formula_by_hand():
     scaled, asked = ((a - x.mean(0)) / x.std(0) for a in (x, other))
     squared = ((scaled[:, None] - scaled) ** 2).sum(2)
     median = np.median(squared[~np.eye(30, dtype=bool)])
-    want = np.exp(-LENGTH * ((scaled[:, None] - asked) ** 2).sum(2) / median)
+    want = np.exp(-MEDIAN_RATE * ((scaled[:, None] - asked) ** 2).sum(2) / median)
     np.testing.assert_allclose(RBFKernel.fit(x)(x, other), want, rtol=1e-4)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from gpo_ray.evaluation.methods.baseline import BaselineTask
-from gpo_ray.evaluation.methods.kernels import RBF
+from gpo_ray.evaluation.methods.kernels import CentredKernel
 from gpo_ray.evaluation.methods.meta_train import MetaTrain
 from gpo_ray.preferences.slates import Array, Ints
 
@@ -31,7 +31,7 @@ LEAST = 1e-8
 class Own:
     """The groups' own functions: their covariance's shape, its variance, and that of the noise."""
 
-    rbf: RBF
+    rbf: CentredKernel
     variance: float
     noise: float
 
@@ -46,9 +46,9 @@ class Own:
         sample = _first(train, train.questions[count[train.questions] > 1], SAMPLE_ROWS)
         groups = np.flatnonzero(train.answered[:, sample].any(1))[:SAMPLE_GROUPS]
         if len(groups) == 0:
-            return cls(train.fitted(RBF.fit)[0], 0.01, 0.01)  # no two groups to compare
+            return cls(train.fitted(CentredKernel.fit)[0], 0.01, 0.01)  # no two groups to compare
         candidates = []
-        for rbf in train.fitted(RBF.fit):
+        for rbf in train.fitted(CentredKernel.fit):
             values, projected = _spectrum(train, rbf, sample, groups, count)
             for ratio in NOISE_RATIOS:
                 variance = max(float((projected**2 / (values + ratio)).mean()), LEAST)
@@ -57,7 +57,9 @@ class Own:
         return cls(*max(candidates, key=lambda c: float(c[0]))[1:])
 
 
-def _spectrum(train: MetaTrain, rbf: RBF, sample: Ints, groups: Ints, count: Ints) -> tuple[Array, Array]:
+def _spectrum(
+    train: MetaTrain, rbf: CentredKernel, sample: Ints, groups: Ints, count: Ints
+) -> tuple[Array, Array]:
     """Eigenvalues of each group's covariance, and its deviations along the eigenvectors, end to end."""
     values, projected = [], []
     known: dict[bytes, tuple[Array, Array]] = {}
@@ -73,7 +75,7 @@ def _spectrum(train: MetaTrain, rbf: RBF, sample: Ints, groups: Ints, count: Int
     return np.concatenate(values), np.concatenate(projected)
 
 
-def _eigen(train: MetaTrain, rbf: RBF, questions: Ints) -> tuple[Array, Array]:
+def _eigen(train: MetaTrain, rbf: CentredKernel, questions: Ints) -> tuple[Array, Array]:
     """Eigenpairs of the covariance, without those of questions' means, along which nothing can vary."""
     sizes = train.sizes[questions]
     question = np.repeat(np.arange(len(sizes)), sizes)
@@ -89,7 +91,7 @@ class Shared:
     """The function that all groups share, given the meta-train groups' answers."""
 
     own: Own
-    rbf: RBF
+    rbf: CentredKernel
     variance: float
     peculiar: float
     mean: Array
@@ -137,10 +139,10 @@ class Shared:
         return cls(own, rbf, variance, peculiar, mean, explained, damped)
 
 
-def _shared_parameters(train: MetaTrain, own: Own, sample: Ints) -> tuple[RBF, float, float]:
+def _shared_parameters(train: MetaTrain, own: Own, sample: Ints) -> tuple[CentredKernel, float, float]:
     y, noise = _deviation(train, sample), _noise_of_mean(train, own, sample)
-    best, chosen = -np.inf, (train.fitted(RBF.fit)[0], 1.0, 1.0)
-    for rbf in train.fitted(RBF.fit):
+    best, chosen = -np.inf, (train.fitted(CentredKernel.fit)[0], 1.0, 1.0)
+    for rbf in train.fitted(CentredKernel.fit):
         k = rbf(sample, sample)
         for variance in VARIANCES:
             for peculiar in VARIANCES:

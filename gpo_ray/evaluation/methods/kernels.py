@@ -8,7 +8,7 @@ import numpy as np
 
 from gpo_ray.evaluation.methods.meta_train import MetaTrain
 from gpo_ray.preferences.slates import Array, Ints, centred, spans
-from gpo_ray.prior.kernel import squared_distances
+from gpo_ray.prior.kernel import RBFKernel, squared_distances
 
 LENGTHS = (0.5, 1.0, 2.0)
 """Candidate lengths, as multiples of the median distance between responses."""
@@ -16,8 +16,8 @@ SAMPLE_QUESTIONS = 150
 
 
 @dataclass(frozen=True)
-class RBF:
-    """exp(-|x - x'|^2 / (2 length^2)), centred within questions, by numbers of questions.
+class CentredKernel:
+    """A kernel of responses, centred within questions, by numbers of questions.
 
     Shares only compare a question's own responses, so each question's mean is taken out of the
     function: what is left relates a difference between two responses to alike differences in alike
@@ -28,23 +28,24 @@ class RBF:
     """(N, E) standardised embeddings."""
     offsets: Ints
     """(Q + 1,) rows of each question."""
-    length: float
+    kernel: RBFKernel
     scale: float = 1.0
     """By which to multiply, so that a response's variance is 1 on average."""
 
     @classmethod
-    def fit(cls, train: MetaTrain) -> list[RBF]:
+    def fit(cls, train: MetaTrain) -> list[CentredKernel]:
         """One for each of ``LENGTHS``, from the distances in a sample of training questions."""
         sample = train.questions[:SAMPLE_QUESTIONS]
         x = train.embeddings[train.arrays.rows(sample)]
         apart = squared_distances(x, x)[np.triu_indices(len(x), 1)]
         median = float(np.sqrt(max(np.median(apart), 1e-12)))
-        made = [cls(train.embeddings, train.arrays.offsets, times * median) for times in LENGTHS]
+        kernels = [RBFKernel.of_length(times * median) for times in LENGTHS]
+        made = [cls(train.embeddings, train.arrays.offsets, k) for k in kernels]
         return [replace(k, scale=1 / max(float(np.diag(k(sample, sample)).mean()), 1e-12)) for k in made]
 
     def __call__(self, a: Ints, b: Ints) -> Array:
         """Covariance (A, B) between the responses of questions ``a`` and those of questions ``b``."""
         near, far = self.x[spans(self.offsets, a)], self.x[spans(self.offsets, b)]
-        k = np.exp(-squared_distances(near, far) / (2 * self.length**2))
+        k = self.kernel(near, far)
         sizes = np.diff(self.offsets)
         return self.scale * centred(centred(k, sizes[a]).T, sizes[b]).T

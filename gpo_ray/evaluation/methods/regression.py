@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpo_ray.evaluation.methods.baseline import BaselineTask
-from gpo_ray.evaluation.methods.kernels import RBF
+from gpo_ray.evaluation.methods.kernels import CentredKernel
 from gpo_ray.evaluation.methods.meta_train import MetaTrain
 from gpo_ray.preferences.slates import Array, Ints
 
@@ -135,7 +135,7 @@ def ridge(q: BaselineTask) -> Array:
 
 def kernel(q: BaselineTask) -> Array:
     """The same with an RBF kernel instead of a linear one; its length is chosen with the penalty."""
-    kernels = q.train.fitted(RBF.fit)
+    kernels = q.train.fitted(CentredKernel.fit)
     context, target = q.task.context, q.task.target
     y, sizes = q.context_deviation, q.train.sizes[context]
     grams = [(rbf, Gram.of(rbf(context, context))) for rbf in kernels]
