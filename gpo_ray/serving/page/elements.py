@@ -122,11 +122,18 @@ class Submit:
 class Choices(ui.select):
     """A list to choose several of, each once: each is sent back with its label as often as it was named.
 
-    What was chosen is in the browser already, and is not sent there again with all that there is to choose
-    from; it takes time in proportion to its own length.
+    What there is to choose from is laid out when it changes, not whenever something is chosen.
     """
 
-    LOOPBACK = False
+    _laid_out: Any = None
+
+    def update(self) -> None:
+        """As its parent's; see above."""
+        if self.options is self._laid_out:
+            ui.element.update(self)
+        else:
+            self._laid_out = self.options
+            super().update()
 
     def _update_values_and_labels(self) -> None:
         super()._update_values_and_labels()
