@@ -160,7 +160,10 @@ class TextGroup:
 
 
 def load(
-    bundle: str | os.PathLike[str], *, model: str | None = None, embeddings: str | None = None
+    bundle: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str] | None = None,
+    embeddings: str | os.PathLike[str] | None = None,
 ) -> TextModel:
     """Load a bundle to predict groups' preferences from texts.
 
@@ -177,7 +180,8 @@ def load(
         BundleError: if the bundle is missing or damaged.
     """
     where = os.fspath(bundle)
-    return TextModel(GroupPreferenceModel.load(where), where, model, embeddings)
+    other, store = (None if place is None else os.fspath(place) for place in (model, embeddings))
+    return TextModel(GroupPreferenceModel.load(where), where, other, store)
 
 
 def predict_file(

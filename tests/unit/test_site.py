@@ -9,6 +9,7 @@ from site_hooks import DOCS, ROOT, on_page_content, on_post_page, site_links
 import gpo_ray
 from gpo_ray import errors
 
+NAMED = re.compile(r"(?<![\w./-])(?:gpo_ray|benchmarks|cluster|docs|examples|scripts)/[\w./-]*\w")
 REFERENCE = (DOCS / "reference.md").read_text()
 
 
@@ -35,6 +36,13 @@ def test_every_name_of_the_reference_has_a_docstring():
     for name in gpo_ray.__all__:
         if name != "__version__":
             assert getattr(gpo_ray, name).__doc__
+
+
+@pytest.mark.parametrize("file", [*sorted(DOCS.glob("*.md")), ROOT / "README.md"], ids=lambda f: f.stem)
+def test_files_that_a_page_names_are_there(file):
+    named = set(NAMED.findall(file.read_text()))
+    gone = {name for name in named if not (ROOT / name).exists()}
+    assert not {name for name in gone if "NAME" not in name and "secrets/" not in name}  # the user's own
 
 
 @pytest.mark.parametrize(
