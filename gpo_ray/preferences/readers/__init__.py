@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,26 +29,27 @@ __all__ = ["READERS", "ReadOptions", "read_survey"]
 
 TOO_FEW_QUESTIONS = "group answered fewer questions than min_questions"
 
-Reader = Callable[[Path | None, ReadOptions], PreferenceDataset]
+@dataclass(frozen=True)
+class Reader:
+    """A kind of survey source, and what reads it."""
+
+    read: Callable[[Path | None, ReadOptions], PreferenceDataset]
+    """Given the path of the source, or None where none was given."""
+    options: frozenset[str] = frozenset()
+    """Names of the options, beside ``min_questions``, that mean something to this kind."""
+    needs_source: bool = True
+    """Whether a source must be given; if not, one comes with an installed package."""
+
 
 READERS: dict[str, Reader] = {
-    "gss": read_gss,
-    "opinionqa": read_opinionqa,
-    "globalopinionqa": read_globalopinionqa,
-    "opinionqa-individuals": read_opinionqa_individuals,
-    "gss-panel": read_gss_panel,
-    "table": read_table,
+    "gss": Reader(read_gss, frozenset({"units", "min_respondents"}), needs_source=False),
+    "opinionqa": Reader(read_opinionqa, frozenset({"groups", "contentious"})),
+    "globalopinionqa": Reader(read_globalopinionqa, frozenset({"groups"})),
+    "opinionqa-individuals": Reader(read_opinionqa_individuals),
+    "gss-panel": Reader(read_gss_panel, frozenset({"units", "min_respondents"})),
+    "table": Reader(read_table),
 }
-
-APPLICABLE: dict[str, frozenset[str]] = {
-    "gss": frozenset({"units", "min_respondents"}),
-    "opinionqa": frozenset({"groups", "contentious"}),
-    "globalopinionqa": frozenset({"groups"}),
-    "opinionqa-individuals": frozenset(),
-    "gss-panel": frozenset({"units", "min_respondents"}),
-    "table": frozenset(),
-}
-"""The options that mean something to each kind."""
+"""The readers by the name of their kind, which ``gpo survey import`` takes."""
 
 
 def read_survey(
@@ -69,11 +70,11 @@ def read_survey(
     """
     if kind not in READERS:
         raise ConfigError(f"unknown survey kind {kind!r}; known kinds: {', '.join(READERS)}")
-    chosen = ReadOptions() if options is None else options
+    chosen, reader = ReadOptions() if options is None else options, READERS[kind]
     _check_options(kind, chosen)
-    if source is None and kind != "gss":
+    if source is None and reader.needs_source:
         raise ConfigError(f"survey kind {kind!r} needs a source: the path of its file or folder")
-    dataset = READERS[kind](None, chosen) if source is None else _read(READERS[kind], str(source), chosen)
+    dataset = reader.read(None, chosen) if source is None else _read(reader, str(source), chosen)
     return _with_enough_questions(dataset, chosen.min_questions)
 
 
@@ -84,7 +85,7 @@ def _read(reader: Reader, source: str, options: ReadOptions) -> PreferenceDatase
         except (ValueError, OSError) as e:
             raise DataError(f"{without_password(source)}: cannot be read: {e}") from e
         try:
-            return reader(path, options)
+            return reader.read(path, options)
         except DataError as e:
             raise DataError(str(e).replace(str(path), source)) from e
 
@@ -115,8 +116,8 @@ def _check_options(kind: str, options: ReadOptions) -> None:
         value = getattr(options, name)
         if name == "min_questions" or value == getattr(default, name):
             continue
-        if name not in APPLICABLE[kind]:
-            allowed = ", ".join(sorted(APPLICABLE[kind])) or "none"
+        if name not in READERS[kind].options:
+            allowed = ", ".join(sorted(READERS[kind].options)) or "none"
             raise ConfigError(f"option {name}={value!r} does not apply to {kind!r}; its options: {allowed}")
         if name == "min_respondents" and options.units == "individuals":
             raise ConfigError(f"option {name}={value!r} does not apply to units='individuals'")
