@@ -1,7 +1,7 @@
 """The public API for texts: load a bundle, adapt it to a group's answers, predict and rank responses.
 
-Everything here is also importable from :mod:`gpo_ray`. If you
-have embeddings of your own, use :class:`gpo_ray.model.GroupPreferenceModel`, which takes arrays.
+Everything here is also importable from :mod:`gpo_ray`. If you have embeddings of your own, use
+:class:`gpo_ray.model.GroupPreferenceModel`, which takes arrays.
 """
 
 from __future__ import annotations
@@ -202,8 +202,7 @@ def predict_file(
     Returns:
         ``predictions``: a list of ``{prompt, responses, share, interval, seen}``; ``interval`` holds the ends
         of a 90 % interval for each response, ``seen`` says whether meta-train groups answered the question;
-        both
-    are None for a model without a prior.
+        both are None for a model without a prior.
 
     Raises:
         GPOError: if a file is malformed, or the language model or the store is not the bundle's.

@@ -86,7 +86,7 @@ class _Call:
 
     def wait(self, outcome: httpx.Response | httpx.TransportError) -> float | None:
         """Return the seconds after which to try again, or None if that would not help."""
-        if isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout):  # it was not sent at all
+        if isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout):  # the request was not sent
             return _PAUSE
         if isinstance(outcome, httpx.TransportError):
             return _PAUSE if self.repeatable else None

@@ -39,8 +39,8 @@ _UNREADABLE = (
     OverflowError,
     RecursionError,
 )
-"""Exceptions of PyYAML for a malformed text, or for a tag that does not fit its value, such as ``!!int
-''``."""
+"""Exceptions of PyYAML for a malformed text, or for a tag that does not fit its value, such as
+``!!int ''``."""
 
 
 def parse_json(
@@ -58,7 +58,7 @@ def parse_json(
 
     Raises:
         GPOError: of class ``error``, if the text is too long or holds too much, is no JSON, is nested too
-        deeply, or holds an integer of more than :data:`DIGITS` digits or half a surrogate pair.
+            deeply, or holds an integer of more than :data:`DIGITS` digits or half a surrogate pair.
     """
     _check_length(data, JSON_BYTES, where, error)
     try:
@@ -92,8 +92,7 @@ def parse_yaml(
 
     Raises:
         GPOError: of class ``error``, if the text is too long, is no YAML, is nested too deeply, or holds an
-            alias,
-        which could stand for any amount of text, or a number of more than :data:`DIGITS` digits.
+            alias, which could stand for any amount of text, or a number of more than :data:`DIGITS` digits.
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")

@@ -146,7 +146,7 @@ def _leave(key: str) -> None:
 
 
 def _acquire(folder: Path, made: list[Path], wait: bool) -> int:
-    """Wait for the lock and return its descriptor; folders that have to be made are appended to ``made``."""
+    """Take the lock and return its descriptor; folders that have to be made are appended to ``made``."""
     told = False
     while True:
         missing = [p for p in (folder, *folder.parents) if not p.exists()]

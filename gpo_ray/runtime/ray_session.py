@@ -99,7 +99,7 @@ def _leave_signals_alone() -> None:
 
 
 def interruptibly(work: Callable[[], T]) -> T:
-    """Call ``work`` in a thread and wait for it, so that signals reach this module's callers.
+    """Call ``work`` in a thread and wait; in the main thread, Ray's libraries would take over the signals.
 
     Raises:
         BaseException: what ``work`` raises, or what a signal raises meanwhile; then ``work`` is not waited
@@ -109,7 +109,7 @@ def interruptibly(work: Callable[[], T]) -> T:
 
 
 def in_background(work: Callable[[], T]) -> Future[T]:
-    """Call ``work`` in a thread that does not keep the process from ending, and return its future result."""
+    """Call ``work`` in a thread that does not keep the process from ending, and return a future."""
     result: Future[T] = Future()
 
     def run() -> None:

@@ -134,7 +134,8 @@ class Capacity:
         """Return why even an idle cluster cannot meet the need, or None if it can.
 
         An accepted need can be placed. A refused one cannot be placed if its processes are all alike. If they
-        differ, the largest are placed first, each on the node that it fills most, almost always the best.
+        differ, the largest are placed first, each on the node that it fills most; this almost always finds a
+        placement if there is one.
         """
         return self._too_much(need) or self._too_large(need) or self._not_placed(need)
 

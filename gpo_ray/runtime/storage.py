@@ -165,8 +165,8 @@ class Folder:
             wait: whether to wait for another writer to end.
 
         Raises:
-            ConfigError: if the folder cannot be written, or if another process
-                writes in it and ``wait`` is false.
+            ConfigError: if the folder cannot be written, or if another process writes in it and ``wait`` is
+                false.
         """
         with contextlib.ExitStack() as stack:
             if self.is_local:
@@ -318,7 +318,7 @@ class Folder:
         return manifest
 
     def check_size(self, name: str, manifest: dict[str, Any]) -> None:
-        """Check that a file has the size in its manifest, if it is too large to read it for this check.
+        """Check that a file has the size in its manifest; for files that are too large to read for a check.
 
         Raises:
             GPOError: of class ``self.error``, if it is missing or has another size.

@@ -24,8 +24,7 @@ def parse_json(body: bytes, most_values: int | None = None, most_keys: int | Non
     Args:
         body: the text.
         most_values: most values in the text, all levels together; by default any number. They are counted
-            first,
-        since parsing takes far longer and blocks the rest of the process.
+            first, since parsing takes far longer and blocks the rest of the process.
         most_keys: most keys of each object; by default any number.
 
     Raises:

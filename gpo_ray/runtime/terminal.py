@@ -18,7 +18,7 @@ from gpo_ray.runtime.terminal_text import ShownFormatter
 VERBOSE = "GPO_VERBOSE"
 """Environment variable that is set, to anything, if libraries may write; child processes inherit it."""
 QUIET = {
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's C++ code writes errors to the terminal that are none
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's C++ code reports harmless events as errors
     "TRANSFORMERS_VERBOSITY": "error",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "GLOG_minloglevel": "2",

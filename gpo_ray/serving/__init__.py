@@ -1,8 +1,8 @@
 """A bundle as an online service: groups are registered by a few answers, and their preferences predicted.
 
-``build_app`` takes :class:`~gpo_ray.serving.settings.ServeSettings` and is named in a Serve
-config file as ``gpo_ray.serving:build_app``; ``app`` is the same application with settings from the
-environment, for ``serve build``.
+``build_app`` takes :class:`~gpo_ray.serving.settings.ServeSettings`; a Serve config file names it as
+``gpo_ray.serving:build_app``. ``app`` is the same application with settings from the environment, for
+``serve build``.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def build_app(settings: ServeSettings | dict[str, Any]) -> Application:
         ConfigError: if a setting is wrong, or no keys are needed where Serve listens to other machines.
         GPOError: if the bundle, the language model, the store, the survey or the database cannot be used.
     """
-    if not isinstance(settings, ServeSettings):  # Serve parses only what annotations that are no strings name
+    if not isinstance(settings, ServeSettings):  # Serve does not parse by annotations that are strings
         settings = parse(ServeSettings, settings, "args")
     instance = running()
     check_reach(settings.require_keys, instance and instance.http_config.host, "http_options.host")

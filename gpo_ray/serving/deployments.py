@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 WARM_UP_SECONDS = 60
 ENCODE_BATCH = 16
-"""Most requests of which one chunk of questions each is embedded together."""
+"""Most requests whose chunks of questions, one of each request, are embedded together."""
 TURN_TOKENS = 512
 """Most tokens that the language model reads in one turn, unless one question has more."""
 QUICK_COST = 50.0

@@ -80,8 +80,8 @@ def _check_applications(theirs: dict[str, Any], name: str) -> None:
 def leave(name: str, end_serve: bool) -> None:
     """End an application and, if wanted, Serve itself if it serves nothing else.
 
-    Requests in flight are finished. Serve is asked to end without waiting in the call: a call that
-    still waits when Serve's controller dies makes Ray write warnings to the terminal.
+    Requests in flight are finished. Serve is asked to end without waiting in the call: a call that still
+    waits when Serve's controller dies makes Ray write warnings to the terminal.
     """
     found = running()
     if found is None:

@@ -6,7 +6,7 @@ import time
 
 
 class Pace:
-    """A token bucket.
+    """A token bucket, from which each event takes an amount.
 
     Args:
         per_second: amount that may be taken each second in the long run.

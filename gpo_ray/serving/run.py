@@ -122,11 +122,11 @@ def _serve(
 
 
 def keys_needed(settings: ServeSettings) -> bool:
-    """Return whether requests need keys: if there are or were any, or if the settings say so.
+    """Return whether requests need keys, which they do if any API key works.
 
     Raises:
-        ConfigError: if the settings contradict the keys, or if keys are needed and all are revoked: a service
-            with keys does not become open by itself.
+        ConfigError: if the settings contradict this, or if all keys are revoked and the settings say nothing,
+            since a service with keys must not become open by itself.
     """
     said = settings.require_keys if "require_keys" in settings.model_fields_set else None
     engine = open_database(settings.database)
@@ -206,7 +206,7 @@ def _check_free(host: str, port: int) -> None:
     """Raise ConfigError if the port is taken already; Serve would share it with the other listener."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # binds where a listener stopped just now
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # bind where a listener just stopped
         try:
             probe.bind((host, port))
         except (OSError, TypeError, UnicodeError) as e:

@@ -40,28 +40,27 @@ class Limits(StrictConfig):
     body_seconds: float = Field(default=20, gt=0)
     """Seconds for a body to arrive; slower ones get 408."""
     requests_per_minute: int = Field(default=6_000, ge=1)
-    """Requests that each key may send in a minute, or all callers together if no keys are needed; more get
-    429."""
+    """Most requests in a minute of each key, or of all callers if no keys are needed; more get 429."""
     requests_at_once: int = Field(default=64, ge=1)
-    """Unanswered requests of each key, or of all callers together if no keys are needed; more get 429."""
+    """Most unanswered requests of each key, or of all callers if no keys are needed; more get 429."""
     request_seconds: float = Field(default=60, gt=0)
     """Seconds for a prediction; a longer one gets 504, but keeps what was embedded until then."""
     context_responses: int = Field(default=2_000, ge=2)
-    """Responses of all questions that a group answered together; more get 422."""
+    """Most responses of all questions that a group answered, together; more get 422."""
     question_responses: int = Field(default=4_000, ge=2)
-    """Responses of all questions of one request together; more get 422."""
+    """Most responses of all questions of one request, together; more get 422."""
     question_tokens: int = Field(default=2_000, ge=1)
-    """Tokens that the language model reads for one new question; more get 422."""
+    """Most tokens that the language model reads for one new question; more get 422."""
     request_tokens: int = Field(default=40_000, ge=1)
-    """Tokens that the language model reads for all new questions of one request, answered ones included; more
-    get 422."""
+    """Most tokens that the language model reads for all new questions of one request, answered ones included;
+    more get 422."""
     page_sockets: int = Field(default=32, ge=1)
-    """Pages that are open at once; each of them holds a connection."""
+    """Most pages that are open at once; each of them holds a connection."""
     page_sockets_each: int = Field(default=8, ge=1)
-    """Pages that one client address has open at once."""
+    """Most pages that one client address has open at once."""
     page_requests_per_minute: int = Field(default=1_200, ge=1)
-    """Requests of one client address in a minute for the page and its parts; more get 429. Opening a page
-    counts as 20 requests."""
+    """Most requests of one client address in a minute for the page and its parts; more get 429. Opening a
+    page counts as 20 requests."""
 
 
 class ServeSettings(StrictConfig):

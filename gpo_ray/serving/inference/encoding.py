@@ -115,7 +115,7 @@ def check_tokens(
 
     Raises:
         QuestionTooLongError: if one question has too many tokens; the message names the number and the limit.
-        DataError: if all questions together have too many tokens; the message names both numbers.
+        DataError: if all questions together have too many; the message names the number and the limit.
     """
     for (prompt, _), count in zip(questions, tokens, strict=True):
         if count > limits.question_tokens:

@@ -12,7 +12,7 @@ V = TypeVar("V")
 
 
 class Joined(Generic[K, V]):
-    """Calls at once while few calls are running, and joins what is asked meanwhile into the next call.
+    """A queue that calls at once while few calls run, and joins what is asked meanwhile into the next call.
 
     No question joins a call that has begun, so that each answer is computed after its question was asked.
     Callers take turns: a caller with many questions delays only its own.

@@ -95,7 +95,7 @@ class BatchPredictor:
         return self._serving.predicted(context, keys)
 
     def adapted(self, context: str) -> Adapted | None:
-        """Return the adapted group of the context with an id, and its bundle; None if it is not kept."""
+        """Return the adapted group of the context with this id, and its bundle; None if it is not kept."""
         serving = self._serving
         group = serving.group(context)
         return None if group is None else (serving, group)
@@ -169,7 +169,7 @@ class Serving:
             raise BundleError(f"bundle {self.id}: predicts shares that are not finite")
 
     def group(self, context: str) -> AdaptedGroup | None:
-        """Return the kept adapted group of the context with an id; None if it is not kept."""
+        """Return the adapted group of the context with this id; None if it is not kept."""
         with self._lock:
             return self._groups.get(context)
 

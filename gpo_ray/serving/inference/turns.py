@@ -81,7 +81,7 @@ class _Lane(Generic[J]):
 
 
 class Turns(Generic[J]):
-    """Gives each job one turn after another until it is done; lanes take turns in rotation.
+    """A scheduler that gives each job one turn after another until it is done; lanes take turns.
 
     A job is dropped when its caller stops waiting or its deadline passes.
 

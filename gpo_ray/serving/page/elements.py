@@ -202,7 +202,7 @@ class QuestionPicker:
 class AnswerForms:
     """A form for each question that a new group answers; other forms keep their texts when one comes or goes.
 
-    There are at most forms for questions with :data:`MAX_RESPONSES` responses together.
+    The forms have at most :data:`MAX_RESPONSES` responses together; further questions get no form.
     """
 
     def __init__(self) -> None:
@@ -214,7 +214,7 @@ class AnswerForms:
         self._waits = False
 
     def show(self, slates: Sequence[Slate]) -> None:
-        """Show forms for these questions only; wait if the forms were made less than a moment ago."""
+        """Show forms for these questions only; make them at most once in :data:`REBUILT_EVERY` seconds."""
         self._wanted = slates
         left = self._made + REBUILT_EVERY - time.monotonic()
         if left <= 0:

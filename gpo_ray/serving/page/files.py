@@ -99,7 +99,7 @@ class KeptFiles:
 
 
 async def _ask(app: ASGIApp, scope: Scope) -> tuple[int, str, bytes]:
-    """Return the status, media type and body of a file, as sent to a client that accepts no compression."""
+    """Return the status, media type and body of a whole file, without compression."""
     status, media_type, pieces, asked = 0, "", [], False
 
     async def receive() -> Message:

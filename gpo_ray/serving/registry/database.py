@@ -76,7 +76,7 @@ def open_database(url: str) -> Engine:
                 _migrate(connection, place)
             if parsed.get_backend_name() == "sqlite":
                 _rewrite(engine)
-                forget_deleted(engine)  # data that a killed process deleted but could not forget
+                forget_deleted(engine)  # what a process deleted just before it was killed
         except BaseException:
             engine.dispose()
             raise
@@ -206,7 +206,7 @@ def _keep_private(file: Path, place: str) -> None:
 
 
 def _rewrite(engine: Engine) -> None:
-    """Remove, once for each file, what was deleted before deletions overwrote anything."""
+    """Remove, once for each file, the data that earlier versions deleted without overwriting them."""
     with suppress(exc.OperationalError), single_statements(engine).connect() as connection:  # busy: next time
         if connection.exec_driver_sql("PRAGMA user_version").scalar() == 0:
             connection.exec_driver_sql("VACUUM")
