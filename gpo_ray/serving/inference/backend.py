@@ -53,7 +53,7 @@ class TooSlow(Exception):  # noqa: N818
 
 
 class Backend(Protocol):
-    """The model side of the service."""
+    """The model side of the service, which predicts."""
 
     async def predict(self, context: Sequence[Answer], questions: Sequence[Slate], caller: str) -> Predicted:
         """Predict a group's preferences, given its answers.

@@ -32,7 +32,7 @@ Text = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Failure:
-    """An error as a return value.
+    """An error that a replica returns instead of raising it.
 
     Ray would wrap an exception in one of its own and log its traceback, and it takes a replica that passes
     on another replica's death for dead itself.

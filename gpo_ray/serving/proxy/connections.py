@@ -1,4 +1,4 @@
-"""Bounds on the connections of a proxy: how many there are, and how long they may stay idle."""
+"""Bounds on the connections of a proxy: how many there are, and how long a client may receive nothing."""
 
 from __future__ import annotations
 

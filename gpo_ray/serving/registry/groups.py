@@ -34,7 +34,7 @@ class StoredGroup:
 
     group_id: str
     version: int
-    """Number that starts at 1 and grows with each change; it is never reused, not even after a deletion."""
+    """Number that starts at 1 and grows by 1 with each change; never reused, not even after a deletion."""
     etag: str
     """The version and a hash of the content."""
     description: str
@@ -94,7 +94,7 @@ class Registry:
             The group as stored, and whether it is new.
 
         Raises:
-            VersionConflict: if the group is in another version than expected, or does not exist.
+            VersionConflict: if the group is not in the expected version, or exists although it must be new.
             DataError: if the id is too long or empty, or a text holds NUL or half a surrogate pair.
         """
         key = _key(tenant, group_id)
