@@ -1,6 +1,6 @@
-"""The public API by text: load a bundle, adapt it to a group's answers, predict and rank responses.
+"""The public API for texts: load a bundle, adapt it to a group's answers, predict and rank responses.
 
-Everything here is also importable from :mod:`gpo_ray`. Who has embeddings of their own uses
+Everything here is also importable from :mod:`gpo_ray`. If you have embeddings of your own, use
 :class:`gpo_ray.model.GroupPreferenceModel`, which takes arrays.
 """
 
@@ -27,9 +27,9 @@ class Question:
     """A question to predict: a prompt with at least two different responses."""
 
     prompt: str
-    """What is asked."""
+    """The text of the question."""
     responses: Sequence[str]
-    """What can be answered."""
+    """The possible responses."""
 
 
 @dataclass(frozen=True)
@@ -37,43 +37,43 @@ class Answer(Question):
     """A question with a group's answer: exactly one of ``share`` and ``choice`` is given."""
 
     share: Sequence[float] | None = None
-    """(R,) the group's shares over the responses, which sum to 1."""
+    """The group's shares over the R responses, (R,); they sum to 1."""
     choice: int | None = None
     """Index of the one response that a single person gave."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a group is expected to answer to a question with R responses."""
+    """The predicted answer of a group to a question with R responses."""
 
     prompt: str
     responses: tuple[str, ...]
     share: tuple[float, ...]
-    """(R,) predicted shares of the responses; they sum to 1."""
+    """Predicted shares of the responses, (R,); they sum to 1."""
     interval: tuple[tuple[float, float], ...] | None
-    """(R, 2) ends of 90 % intervals; None for a model without a prior."""
+    """Ends of the 90 % intervals of the shares, (R, 2); None for a model without a prior."""
     seen: bool | None
     """Whether meta-train groups answered the question; None for a model without a prior."""
 
     @property
     def ranked(self) -> list[tuple[str, float]]:
-        """The responses with their shares, the most preferred first."""
+        """Return the responses with their shares, the most preferred one first."""
         return sorted(zip(self.responses, self.share, strict=True), key=lambda pair: -pair[1])
 
 
 class TextModel:
-    """A bundle with the language model whose embeddings it understands; made by :func:`load`."""
+    """A bundle together with the language model that it was trained with; :func:`load` makes it."""
 
     def __init__(
         self, estimator: GroupPreferenceModel, bundle: str, model: str | None, embeddings: str | None
     ) -> None:
         self.estimator = estimator
-        """The model by arrays."""
+        """The model that takes arrays of embeddings."""
         self._bundle, self._model, self._embeddings = bundle, model, embeddings
         self._vectors: Vectors = {}
 
     def adapt(self, answers: Iterable[Answer]) -> TextGroup:
-        """Adapt to a group, without a gradient step.
+        """Adapt the model to a group, without a gradient step.
 
         Args:
             answers: at least one answer of the group.
@@ -89,18 +89,18 @@ class TextModel:
         return self.adapt_checked(checked)
 
     def adapt_checked(self, answers: Sequence[predicting.Answer]) -> TextGroup:
-        """As :meth:`adapt`, from answers that were checked before."""
+        """Do the same as :meth:`adapt`, from answers that were checked before."""
         vectors = self.vectors(answers)
         keys = [_key(a) for a in answers]
         known = [(vectors[k], a.shares()) for k, a in zip(keys, answers, strict=True)]
         return TextGroup(self, self.estimator.adapt(known, keys))
 
     def vectors(self, slates: Sequence[Slate], progress: bool = False) -> Mapping[str, Any]:
-        """Embeddings (R, E) of questions by their keys, each of which is read once.
+        """Return the embeddings (R, E) of questions by their keys; each question is read only once.
 
         Args:
             slates: the questions.
-            progress: whether progress is shown on standard error.
+            progress: whether to show progress on standard error.
         """
         wanted = {_key(s): s for s in slates}
         config = self.estimator.config
@@ -115,18 +115,18 @@ class TextModel:
 
 
 class TextGroup:
-    """A group whose answers a model was adapted to; made by :meth:`TextModel.adapt`."""
+    """A group whose answers a model was adapted to; :meth:`TextModel.adapt` makes it."""
 
     def __init__(self, model: TextModel, group: AdaptedGroup) -> None:
         self._model = model
         self.group = group
-        """The group by arrays."""
+        """The adapted group of the model that takes arrays."""
 
     def predict(self, questions: Iterable[Question]) -> list[Prediction]:
-        """What the group is expected to answer.
+        """Predict what the group answers to some questions.
 
         Args:
-            questions: to predict; an :class:`Answer` counts as the question that it answers.
+            questions: the questions to predict; an :class:`Answer` counts as the question that it answers.
 
         Returns:
             A prediction for each question, in the same order.
@@ -139,7 +139,7 @@ class TextGroup:
         return self.predict_checked([_checked(Slate, i, q) for i, q in enumerate(questions)])
 
     def predict_checked(self, slates: Sequence[Slate]) -> list[Prediction]:
-        """As :meth:`predict`, of questions that were checked before."""
+        """Do the same as :meth:`predict`, for questions that were checked before."""
         if not slates:
             return []
         by_key = self._model.vectors(slates)
@@ -167,8 +167,8 @@ def load(
 ) -> TextModel:
     """Load a bundle to predict groups' preferences from texts.
 
-    The language model is loaded when the first question is asked that it has not read before on this
-    machine (see ``gpo cache list``); that takes the packages of ``pip install 'gpo-ray[embed]'``.
+    The language model is loaded at the first question that it has not read before on this machine (see
+    ``gpo cache list``); this needs the packages of ``pip install 'gpo-ray[embed]'``.
 
     Args:
         bundle: folder or URI that ``gpo train`` wrote.
@@ -192,7 +192,7 @@ def predict_file(
     embeddings: str | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    """Predict a group's preferences.
+    """Predict a group's preferences from files.
 
     Args:
         bundle: the bundle's folder or URI.
@@ -205,8 +205,8 @@ def predict_file(
 
     Returns:
         ``predictions``: a list of ``{prompt, responses, share, interval, seen}``; ``interval`` holds the ends
-        of a 90 % interval for each response, ``seen`` whether meta-train groups answered the question; both
-        None for a model without a prior.
+        of a 90 % interval for each response, ``seen`` says whether meta-train groups answered the question;
+        both are None for a model without a prior.
 
     Raises:
         GPOError: if a file is malformed, or the language model or the store is not the bundle's.
@@ -214,7 +214,7 @@ def predict_file(
     loaded = load(bundle, model=model, embeddings=embeddings)
     answers = _read(context, TypeAdapter(list[predicting.Answer]))
     slates = _read(questions, TypeAdapter(list[Slate]))
-    loaded.vectors([*answers, *slates], progress)  # all at once: what they begin with alike is read once
+    loaded.vectors([*answers, *slates], progress)  # so that common beginnings are read once
     predicted = loaded.adapt_checked(answers).predict_checked(slates)
     return {
         "predictions": [
@@ -235,7 +235,7 @@ def _key(slate: Slate) -> str:
 
 
 def _checked(kind: type[Any], number: int, item: Question) -> Any:
-    """The question or answer as the rest of the package has it."""
+    """Return a question or answer of the public API as a checked object of the package's own class."""
     values: dict[str, Any] = {"prompt": item.prompt, "responses": tuple(item.responses)}
     if kind is predicting.Answer:
         if not isinstance(item, Answer):

@@ -1,4 +1,4 @@
-"""Clients of the service, for plain and for asynchronous code.
+"""Clients of the service, one for synchronous and one for asynchronous code.
 
 Neither needs Ray; both need httpx (``pip install 'gpo-ray[client]'``).
 """
@@ -35,7 +35,7 @@ from gpo_ray.serving.api.schemas import (
     Readiness,
 )
 
-with contextlib.suppress(ModuleNotFoundError):  # those who make a client without it are told
+with contextlib.suppress(ModuleNotFoundError):  # without httpx, making a client raises an error that says so
     import httpx
 
 Answer: TypeAlias = api.Answer | texts.Answer
@@ -43,7 +43,7 @@ Question: TypeAlias = api.Question | texts.Slate
 Reply = TypeVar("Reply", bound=BaseModel)
 TIMEOUT = 30.0
 LONGEST_WAIT = 5.0
-"""Seconds that a client waits at most before it tries again."""
+"""The longest time in seconds that a client waits before it tries again."""
 _PAUSE = 0.2
 _PASSING = {500, 502, 503, 504}
 _PAGE = 100
@@ -57,12 +57,12 @@ class ServiceError(GPOError):
         self.status = status
         """HTTP status; None if no answer came."""
         self.problem = problem
-        """What the service said, if it was understood."""
+        """The description of the error that the service sent, if it could be parsed."""
 
 
 @dataclass(frozen=True)
 class _Call:
-    """A request, and what tells whether it may be sent twice."""
+    """A request, with what is needed to decide whether it may be sent twice."""
 
     method: str
     path: str
@@ -70,11 +70,11 @@ class _Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str | int] = field(default_factory=dict)
     accepted: tuple[int, ...] = ()
-    """Statuses besides 2xx that are no error."""
+    """HTTP statuses besides 2xx that do not count as errors."""
 
     @property
     def repeatable(self) -> bool:
-        """Whether sending it twice is as good as once: a condition may hold only the first time."""
+        """Return whether sending it twice does no harm; a conditional PUT may succeed only the first time."""
         return self.method != "PUT" or not self.headers
 
     def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
@@ -85,8 +85,8 @@ class _Call:
         )
 
     def wait(self, outcome: httpx.Response | httpx.TransportError) -> float | None:
-        """Seconds after which to try again; None if that would not help."""
-        if isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout):  # it was not sent at all
+        """Return the seconds after which to try again, or None if that would not help."""
+        if isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout):  # the request was not sent
             return _PAUSE
         if isinstance(outcome, httpx.TransportError):
             return _PAUSE if self.repeatable else None
@@ -99,7 +99,7 @@ class _Call:
         return None
 
     def checked(self, outcome: httpx.Response | httpx.TransportError, repeated: bool) -> httpx.Response:
-        """The response if it is a good one.
+        """Return the response if it is a success.
 
         Raises:
             ServiceError: if it is not.
@@ -109,7 +109,7 @@ class _Call:
             raise ServiceError(None, None, f"no answer from the service: {reason}") from outcome
         if outcome.is_success or outcome.status_code in self.accepted:
             return outcome
-        if self.method == "DELETE" and repeated and outcome.status_code == 404:  # the first one did it
+        if self.method == "DELETE" and repeated and outcome.status_code == 404:  # already deleted
             return outcome
         try:
             problem = Problem.model_validate_json(outcome.content)
@@ -129,7 +129,7 @@ def _parse(schema: type[Reply], response: httpx.Response) -> Reply:
 
 
 def _build(schema: type[Reply], **values: Any) -> Reply:
-    """A request from the caller's values; models of other classes are taken apart."""
+    """Make a request from the caller's values; models of other classes are converted first."""
     plain = TypeAdapter[Any](Any).dump_python(values, exclude_none=True)
     try:
         return schema.model_validate(plain)
@@ -189,18 +189,18 @@ def _options(url: str, key: str | None, timeout: float) -> dict[str, Any]:
 
 
 class Client:
-    """The service, called from plain code; a context manager.
+    """A client of the service for synchronous code; it is a context manager.
 
     Every call is tried once more after a lost connection and after statuses 429, 500, 502, 503 and 504,
     except a conditional put that may have been carried out. All methods raise :class:`ServiceError` if
-    the service refuses, and :class:`~gpo_ray.errors.DataError` for what it would refuse anyway. Answers and
-    questions are those of :mod:`gpo_ray`, or those of :mod:`gpo_ray.model.texts`.
+    the service refuses, and :class:`~gpo_ray.errors.DataError` for values that it would certainly refuse.
+    Answers and questions may be of the classes in :mod:`gpo_ray` or in :mod:`gpo_ray.model.texts`.
 
     Args:
-        url: where the service is.
-        key: API key, if it needs one.
+        url: URL of the service.
+        key: API key, if the service needs one.
         timeout: seconds to wait for an answer.
-        transport: how to reach it, for tests.
+        transport: httpx transport to use instead of the network, for tests.
 
     Raises:
         ConfigError: if httpx is not installed.
@@ -241,27 +241,27 @@ class Client:
         if_match: str | None = None,
         must_be_new: bool = False,
     ) -> Group:
-        """Register a group by its answers, or replace them.
+        """Register a group by its answers, or replace a registered group's answers.
 
         Args:
-            group_id: the group.
-            context: its answers, 1 to 500.
-            description: free text.
-            if_match: ``etag`` of the group that is to be replaced; nothing else will be.
-            must_be_new: refuse if there is such a group.
+            group_id: id of the group.
+            context: the group's answers, 1 to 500 of them.
+            description: a free text about the group.
+            if_match: ``etag`` of the group to replace; a group with another ``etag`` is refused.
+            must_be_new: whether to refuse if the group is registered already.
         """
         return _parse(Group, self._send(_put(group_id, context, description, if_match, must_be_new)))
 
     def get_group(self, group_id: str) -> Group:
-        """A registered group with its answers."""
+        """Return a registered group with its answers."""
         return _parse(Group, self._send(_Call("GET", _group_path(group_id))))
 
     def delete_group(self, group_id: str, if_match: str | None = None) -> None:
-        """Forget a group; with ``if_match`` only if it has that ``etag``."""
+        """Delete a group; with ``if_match``, only if the group has that ``etag``."""
         self._send(_delete(group_id, if_match))
 
     def list_groups(self) -> Iterator[GroupSummary]:
-        """All registered groups, by id, got a page at a time."""
+        """Yield all registered groups, sorted by id; they are fetched a page at a time."""
         after: str | None = None
         while True:
             page = _parse(GroupPage, self._send(_page(after)))
@@ -271,19 +271,19 @@ class Client:
                 return
 
     def predict(self, group_id: str, questions: Sequence[Question]) -> Predictions:
-        """A registered group's preferences over the responses of 1 to 200 questions."""
+        """Predict a registered group's preferences over the responses of 1 to 200 questions."""
         return _parse(Predictions, self._send(_predict(group_id, questions)))
 
     def predict_inline(self, context: Sequence[Answer], questions: Sequence[Question]) -> Predictions:
-        """Preferences of a group that is not registered, given its answers."""
+        """Predict the preferences of a group that is not registered, from its answers."""
         return _parse(Predictions, self._send(_inline(context, questions)))
 
     def rank(self, group_id: str, prompt: str, responses: Sequence[str]) -> Ranking:
-        """Responses sorted by a registered group's preference, the most preferred one first."""
+        """Return responses sorted by a registered group's preference, the most preferred one first."""
         return _parse(Ranking, self._send(_rank(group_id, prompt, responses)))
 
     def ready(self) -> Readiness:
-        """Whether predictions can be made now."""
+        """Return whether the service can make predictions now."""
         return _parse(Readiness, self._send(_READY))
 
     def _send(self, call: _Call) -> httpx.Response:
@@ -302,7 +302,7 @@ class Client:
 
 
 class AsyncClient:
-    """:class:`Client` for asynchronous code."""
+    """The same as :class:`Client`, for asynchronous code."""
 
     def __init__(
         self,
@@ -334,19 +334,19 @@ class AsyncClient:
         if_match: str | None = None,
         must_be_new: bool = False,
     ) -> Group:
-        """As :meth:`Client.put_group`."""
+        """Do the same as :meth:`Client.put_group`."""
         return _parse(Group, await self._send(_put(group_id, context, description, if_match, must_be_new)))
 
     async def get_group(self, group_id: str) -> Group:
-        """As :meth:`Client.get_group`."""
+        """Do the same as :meth:`Client.get_group`."""
         return _parse(Group, await self._send(_Call("GET", _group_path(group_id))))
 
     async def delete_group(self, group_id: str, if_match: str | None = None) -> None:
-        """As :meth:`Client.delete_group`."""
+        """Do the same as :meth:`Client.delete_group`."""
         await self._send(_delete(group_id, if_match))
 
     async def list_groups(self) -> AsyncIterator[GroupSummary]:
-        """As :meth:`Client.list_groups`."""
+        """Do the same as :meth:`Client.list_groups`."""
         after: str | None = None
         while True:
             page = _parse(GroupPage, await self._send(_page(after)))
@@ -357,19 +357,19 @@ class AsyncClient:
                 return
 
     async def predict(self, group_id: str, questions: Sequence[Question]) -> Predictions:
-        """As :meth:`Client.predict`."""
+        """Do the same as :meth:`Client.predict`."""
         return _parse(Predictions, await self._send(_predict(group_id, questions)))
 
     async def predict_inline(self, context: Sequence[Answer], questions: Sequence[Question]) -> Predictions:
-        """As :meth:`Client.predict_inline`."""
+        """Do the same as :meth:`Client.predict_inline`."""
         return _parse(Predictions, await self._send(_inline(context, questions)))
 
     async def rank(self, group_id: str, prompt: str, responses: Sequence[str]) -> Ranking:
-        """As :meth:`Client.rank`."""
+        """Do the same as :meth:`Client.rank`."""
         return _parse(Ranking, await self._send(_rank(group_id, prompt, responses)))
 
     async def ready(self) -> Readiness:
-        """As :meth:`Client.ready`."""
+        """Do the same as :meth:`Client.ready`."""
         return _parse(Readiness, await self._send(_READY))
 
     async def _send(self, call: _Call) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""The exception tree.
+"""The exceptions of this package, which form a tree.
 
 GPOError
 +-- ConfigError        a setting, option or configuration file is wrong
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 
 class GPOError(Exception):
-    """Base of all errors a user can cause and repair."""
+    """The base of all errors that a user can cause and repair."""
 
     exit_code = 2
 
@@ -38,8 +38,8 @@ class QuestionTooLongError(EmbeddingError):
     """A question is longer than the language model can read.
 
     Args:
-        prompt: the question's.
-        reason: lengths, without the question's text.
+        prompt: prompt of the question.
+        reason: the length and its limit, without the question's text.
     """
 
     def __init__(self, prompt: str, reason: str) -> None:

@@ -1,7 +1,7 @@
-"""The command line: ``gpo COMMAND``; every command with ``--json`` ends with one JSON object.
+"""The command line ``gpo COMMAND``; every command with ``--json`` ends with one JSON object.
 
-What a command computes with is imported by the command itself, so that others, and every ``--help``, start at
-once.
+Each command itself imports the modules that it computes with, so that other commands, and every ``--help``,
+start at once.
 """
 
 from __future__ import annotations
@@ -56,31 +56,31 @@ app.command()(evaluate.evaluate)
 app.command()(tune.tune)
 app.command()(quickstart.quickstart)
 app.command()(predict.predict)
-UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of click and does not export it
+UsageError: Any = typer.BadParameter.__mro__[1]  # of typer's own copy of click, not exported
 
 
 def main() -> None:
-    """Entry point: errors of the user's become one line on stderr and an exit code."""
+    """Run the command line; the user's errors become one line on standard error and an exit code."""
     arguments = sys.argv[1:]
     terminal.set_up(verbose=VERBOSE in arguments)
     with signals.noted() as noted:
         try:
-            # taken out here, so that it may stand anywhere
+            # removed here, so that it may stand anywhere
             code = _run([a for a in arguments if a != VERBOSE])
         except BaseException:
             noted.settle()
             if noted.number is None:
                 raise
-            code = None  # Ray and Tune have handlers of their own, that end in exceptions of any kind
+            code = None  # signal handlers of Ray and Tune raise exceptions of any kind
         if noted.number is not None:
             noted.leave()
     sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
-    """Run a command; its exit code."""
+    """Run a command and return its exit code."""
     try:
-        settle()  # before any library that computes is loaded
+        settle()  # before any numerical library is loaded
         code = app(arguments, standalone_mode=False)
     except GPOError as e:
         _fail(str(e), e.exit_code)
@@ -105,7 +105,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _drop_output() -> None:
-    """Have nothing more written to standard output if it takes nothing, as on a full disk."""
+    """Redirect standard output to nowhere if it cannot be written, for example on a full disk."""
     try:
         sys.stdout.flush()
     except OSError:

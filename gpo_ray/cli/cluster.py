@@ -59,7 +59,7 @@ def cluster_check(
 
 
 def command_options(command: Any, name: str = "") -> dict[str, set[str]]:
-    """The options of every command below ``command``, by name."""
+    """Return the options of every command below ``command``, by the command's name."""
     children = getattr(command, "commands", None)
     if not children:
         return {name: {o for p in command.params for o in p.opts}}

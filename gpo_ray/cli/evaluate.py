@@ -24,7 +24,7 @@ PROTOCOLS = (
     "new-survey",
     "individuals",
 )
-"""Names in :data:`gpo_ray.evaluation.protocols.PROTOCOLS`, which takes long to import."""
+"""Names in :data:`gpo_ray.evaluation.protocols.PROTOCOLS`, repeated since its module takes long to import."""
 METHODS = "gpo,paper,uniform,lm-base,train-mean,context-mean,ridge-mix,low-rank,gaussian-process,kernel"
 ContextSizes = Annotated[
     str | None,

@@ -1,4 +1,4 @@
-"""What commands print."""
+"""Print the results of commands."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from gpo_ray.runtime.terminal_text import shown
 
 
 def print_json(result: dict[str, Any]) -> None:
-    """One JSON object on one line of standard output."""
+    """Print one JSON object on one line of standard output."""
     print(json.dumps(result, allow_nan=False), flush=True)
 
 
 def report(result: dict[str, Any], as_json: bool, text: str) -> None:
-    """A command's result: as JSON, or as a line of text with its fields filled in."""
+    """Print a command's result: as JSON, or as a line of text with its fields filled in."""
     if as_json:
         print_json(result)
     elif text:
@@ -23,5 +23,5 @@ def report(result: dict[str, Any], as_json: bool, text: str) -> None:
 
 
 def progress(as_json: bool = False) -> bool:
-    """Whether to show progress: always on a terminal, and otherwise unless only JSON was asked for."""
+    """Return whether to show progress: always on a terminal, otherwise unless only JSON is wanted."""
     return sys.stderr.isatty() or not as_json

@@ -1,4 +1,4 @@
-"""Paths that a command was given, as the processes of a cluster find them."""
+"""Make paths that were given to a command usable by all processes of a cluster."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from gpo_ray.errors import ConfigError
 
 
 def absolute(uri: str) -> str:
-    """A folder or URI, a relative one from where the command runs."""
+    """Return a folder as an absolute path from the command's working folder; a URI stays as it is."""
     from gpo_ray.runtime.storage import Folder
 
     return Folder(uri).absolute
 
 
 def runs_beside(out: str) -> str:
-    """The folder for runs beside a result.
+    """Return the folder for runs beside a result.
 
     Raises:
-        ConfigError: if there is nothing beside it.
+        ConfigError: if nothing can be beside the result.
     """
     from gpo_ray.runtime.locations import beside
 

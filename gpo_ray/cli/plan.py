@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from gpo_ray.planning.workload import Workload
 
 LEAST, MOST = 1e7, 2e11
-"""The range of parameters of a language model that the estimates are made for."""
+"""Least and most parameters of a language model for which estimates are made."""
 NAMES = "h200, h100, a100, a10g, l4, t4, cpu"
-"""The names of :data:`gpo_ray.planning.hardware.PROCESSORS`, whose module takes longer to import."""
+"""Names of :data:`gpo_ray.planning.hardware.PROCESSORS`, repeated since its module takes long to import."""
 UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 
 
@@ -75,7 +75,7 @@ def _workload(
     prompt_tokens: float,
     response_tokens: float,
 ) -> Workload:
-    """Check the sizes of the survey that the options give."""
+    """Return the sizes of the survey that the options give, checked."""
     from gpo_ray.config import parse
     from gpo_ray.planning.workload import Workload
 
@@ -107,7 +107,7 @@ def _parameters(text: str) -> float:
 
 
 def _processor(name: str, price: float | None) -> Processor:
-    """Find a processor by its name; ``price``, if given, takes the place of the known one."""
+    """Return a processor by its name; ``price``, if given, replaces its known price."""
     from gpo_ray.planning.hardware import PROCESSORS
 
     if name not in PROCESSORS:

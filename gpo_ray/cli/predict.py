@@ -29,7 +29,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Adapt to a group from a few of its answers and predict its preferences over new questions."""
-    gc.disable()  # of a process that ends soon, collecting takes a tenth of the time
+    gc.disable()  # garbage collection would take a tenth of this short process's time
     from gpo_ray.api import predict_file
 
     result = predict_file(bundle, context, questions, model, embeddings, progress(as_json))
@@ -40,7 +40,7 @@ def predict(
 
 
 def _show(predictions: list[dict[str, Any]]) -> None:
-    """Each question with its shares, their 90 % intervals, and whether training groups answered it."""
+    """Print each question with its shares, their 90 % intervals, and whether training groups answered it."""
     from rich.console import Console
     from rich.padding import Padding
 

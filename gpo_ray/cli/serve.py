@@ -14,7 +14,7 @@ import typer
 from gpo_ray.errors import ConfigError
 from gpo_ray.runtime.terminal_text import shown
 
-if TYPE_CHECKING:  # the database's packages load only when a command needs them
+if TYPE_CHECKING:  # a command that needs the database's packages imports them
     from gpo_ray.serving.registry.groups import Registry
     from gpo_ray.serving.registry.keys import Key, KeyRing
 
@@ -24,7 +24,7 @@ key_app = typer.Typer(no_args_is_help=True, help="API keys of the service.")
 app.add_typer(key_app, name="key")
 
 DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
-"""As :data:`gpo_ray.serving.settings.DEFAULT_DATABASE`, which takes longer to import."""
+"""The same as :data:`gpo_ray.serving.settings.DEFAULT_DATABASE`, whose module takes long to import."""
 
 Database = Annotated[
     str,
@@ -143,7 +143,7 @@ def key_revoke(
 
 
 def _whose(tenant: str, held: dict[str, int]) -> str:
-    """What to know of a key whose tenant has no groups where others have some."""
+    """Return a hint for a new key whose tenant has no groups while other tenants have some."""
     from gpo_ray.serving.settings import PUBLIC
 
     some = [f"{name} ({count})" for name, count in list(held.items())[:_MAX_TENANTS]]

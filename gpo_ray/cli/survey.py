@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
 KINDS = "gss, opinionqa, globalopinionqa, opinionqa-individuals, gss-panel, table"
-"""Names of :data:`gpo_ray.preferences.readers.READERS`, which takes long to import."""
+"""Names of :data:`gpo_ray.preferences.readers.READERS`, repeated since its module takes long to import."""
 CELL = 60
-"""Characters of a text shown in a table at most."""
+"""Most characters of a text that is shown in a table."""
 
 
 @app.command("import")
@@ -97,9 +97,9 @@ def survey_show(folder: Annotated[str, typer.Argument(help="Survey folder.")], a
 
 @contextlib.contextmanager
 def _pyarrow_alone() -> Iterator[None]:
-    """Keep pyarrow from importing pandas, as it does with the first array it makes.
+    """Keep pyarrow from importing pandas, which it does for the first array that it makes.
 
-    Where pyarrow or anybody else has imported it already, nothing changes.
+    If pandas has been imported already, this changes nothing.
     """
     sys.meta_path.insert(0, _NoPandas)
     try:
@@ -109,7 +109,7 @@ def _pyarrow_alone() -> Iterator[None]:
 
 
 class _NoPandas:
-    """Finds that pandas is not there."""
+    """An import finder for which pandas is not installed."""
 
     @classmethod
     def find_spec(cls, name: str, *_: object) -> None:
@@ -141,7 +141,7 @@ def _show(dataset: PreferenceDataset, where: str) -> None:
     values, offsets = dataset.shares()
     ids = dataset.preferences["question_id"].to_pylist()
     rows = [i for i, q in enumerate(ids) if q == question.question_id][:5]
-    # a row for each response: their number is any, and so is the length of their text
+    # responses are rows, since there may be many of them, with long texts
     sample = Table(title=Text(question.prompt), title_justify="left")
     sample.add_column("response", overflow="fold")
     for i in rows:

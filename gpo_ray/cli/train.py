@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gpo_ray.meta_training.run import TrainJob
 
 LARGE = 10_000_000
-"""As :data:`gpo_ray.preferences.large.LARGE`, which takes long to import."""
+"""The same as :data:`gpo_ray.preferences.large.LARGE`, whose module takes long to import."""
 
 OnDisk = Annotated[
     bool | None,
@@ -82,7 +82,7 @@ def train(
 def _train_job(
     places: tuple[str, str, str, str, str], config: TrainConfig, fraction: float, on_disk: bool | None
 ) -> TrainJob:
-    """Of a survey, embeddings, a bundle, a storage and a run's name."""
+    """Make a job from the places of the survey, embeddings, bundle and storage, and the run's name."""
     from gpo_ray.meta_training.run import TrainJob
     from gpo_ray.preferences.dataset import PreferenceDataset
     from gpo_ray.preferences.large import is_large

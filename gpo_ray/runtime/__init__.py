@@ -1,1 +1,1 @@
-"""What runs on: Ray, files, locks, threads, signals and the terminal."""
+"""The package's interface to its surroundings: Ray, files, locks, threads, signals and the terminal."""

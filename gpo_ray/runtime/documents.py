@@ -1,4 +1,4 @@
-"""Reading JSON and YAML that somebody else may have written: bounded before it is believed.
+"""Read JSON and YAML that somebody else may have written, within limits that are checked first.
 
 Whatever the bytes are, the result is a value or one error that names the file.
 """
@@ -19,11 +19,12 @@ from gpo_ray.runtime.strict_json import MAX_DEPTH, check_amount, check_value
 JSON_BYTES = 2**27
 """Most bytes of a JSON text; the splits of a million people take some 20 MB."""
 JSON_VALUES = 5_000_000
-"""Most values in one, all levels together; those of a million people take one or two each."""
+"""Most values in a JSON text, all levels together; the splits of a million people take one or two for
+each."""
 YAML_BYTES = 2**20
 """Most bytes of a YAML text."""
 DEPTH = MAX_DEPTH
-"""Most levels of lists and objects inside each other."""
+"""Most levels of lists and objects nested in each other."""
 DIGITS = 1000
 """Most digits of a number."""
 
@@ -38,24 +39,26 @@ _UNREADABLE = (
     OverflowError,
     RecursionError,
 )
-"""What PyYAML raises for a text, or for a tag that does not fit its value, such as ``!!int ''``."""
+"""Exceptions of PyYAML for a malformed text, or for a tag that does not fit its value, such as
+``!!int ''``."""
 
 
 def parse_json(
     data: bytes, where: str, error: type[GPOError], advice: str = "", most: int = JSON_VALUES
 ) -> Any:
-    """The value of a JSON text in UTF-8, with NaN and infinities as Python writes them.
+    """Return the value of a JSON text in UTF-8, with NaN and infinities as Python writes them.
 
     Args:
         data: the text.
-        where: what to call it in a message.
+        where: the name of the text in messages.
         error: the exception class that problems raise.
-        advice: what to do about one, as messages end.
-        most: values in it, all levels together; to make one takes far longer than to count it.
+        advice: what to do about a problem, as messages end.
+        most: most values in the text, all levels together; they are counted first, which is far faster than
+            parsing.
 
     Raises:
-        GPOError: of class ``error``, if it is too long or holds too much, is no JSON, nested too deeply, or
-            holds an integer of more than :data:`DIGITS` digits or half a surrogate pair.
+        GPOError: of class ``error``, if the text is too long or holds too much, is no JSON, is nested too
+            deeply, or holds an integer of more than :data:`DIGITS` digits or half a surrogate pair.
     """
     _check_length(data, JSON_BYTES, where, error)
     try:
@@ -68,10 +71,10 @@ def parse_json(
 
 
 def read_json(path: Path, where: str, error: type[GPOError], advice: str = "") -> Any:
-    """As :func:`parse_json`, from a local file.
+    """Return the value of a JSON file on this machine, see :func:`parse_json`.
 
     Raises:
-        GPOError: likewise, or if the file cannot be read.
+        GPOError: as in :func:`parse_json`, or if the file cannot be read.
     """
     return parse_json(_read(path, JSON_BYTES, where, error), where, error, advice)
 
@@ -79,17 +82,17 @@ def read_json(path: Path, where: str, error: type[GPOError], advice: str = "") -
 def parse_yaml(
     data: bytes | str, where: str, error: type[GPOError], loader: type[Any] = _Loader
 ) -> list[Any]:
-    """The documents of a YAML text in UTF-8.
+    """Return the documents of a YAML text in UTF-8.
 
     Args:
         data: the text.
-        where: what to call it in a message.
-        error: the exception class that problems raise; its cause may know the line.
+        where: the name of the text in messages.
+        error: the exception class that problems raise; its cause may hold the line number.
         loader: a safe loader of PyYAML's.
 
     Raises:
-        GPOError: of class ``error``, if it is too long, no YAML, nested too deeply, or holds an alias, which
-            could stand for any amount of text, or a number of more than :data:`DIGITS` digits.
+        GPOError: of class ``error``, if the text is too long, is no YAML, is nested too deeply, or holds an
+            alias, which could stand for any amount of text, or a number of more than :data:`DIGITS` digits.
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
@@ -106,19 +109,19 @@ def parse_yaml(
 def read_yaml_documents(
     path: Any, where: str, error: type[GPOError], loader: type[Any] = _Loader
 ) -> list[Any]:
-    """As :func:`parse_yaml`, from a local file or a package's resource.
+    """Return the documents of a YAML file or a package's resource, see :func:`parse_yaml`.
 
     Raises:
-        GPOError: likewise, or if the file cannot be read.
+        GPOError: as in :func:`parse_yaml`, or if the file cannot be read.
     """
     return parse_yaml(_read(path, YAML_BYTES, where, error), where, error, loader)
 
 
 def _read(path: Any, most: int, where: str, error: type[GPOError]) -> bytes:
-    """At most one byte more than ``most``."""
+    """Return a file's bytes, but at most one byte more than ``most``."""
     try:
         if isinstance(path, Path) and not (path.is_file() or path.is_dir()) and path.exists():
-            raise error(f"{where}: not a regular file")  # a pipe may be waited for without end
+            raise error(f"{where}: not a regular file")  # a pipe might never end
         with path.open("rb") as f:
             return bytes(f.read(most + 1))
     except FileNotFoundError as e:

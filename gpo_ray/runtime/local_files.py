@@ -1,4 +1,4 @@
-"""Single files on this machine's file system: only regular ones are read, and each is replaced at once."""
+"""Read single files on this machine's file system, regular ones only, and replace them atomically."""
 
 from __future__ import annotations
 

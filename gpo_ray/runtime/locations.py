@@ -1,4 +1,4 @@
-"""Where a folder is: local paths, and URIs of object stores."""
+"""Locations of folders: local paths, and URIs of object stores."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from urllib.parse import urlsplit
 from pyarrow import ArrowInvalid, ArrowNotImplementedError, fs
 
 BY_FSSPEC = ("az", "memory", "oci", "oss")
-"""Schemes that pyarrow does not know: object stores, which publish an object only when it is complete."""
+"""Schemes of object stores that pyarrow does not know; they show an object only when it is complete."""
 PARTIAL = ("hdfs", "viewfs")
 """Schemes of file systems that show a file while it is being written."""
 
 
 def is_uri(location: str) -> bool:
-    """Whether a location is a URI, not a path."""
+    """Return whether a location is a URI, not a path."""
     return "://" in location
 
 
 def locate(location: str) -> tuple[fs.FileSystem, str]:
-    """The file system that a location is on, and its path there.
+    """Return the file system of a location, and the location's path on it.
 
     Raises:
-        ValueError: if there is no such file system, saying why.
-        OSError: likewise.
+        ValueError: if there is no such file system; the message says why.
+        OSError: if the file system cannot be used.
     """
     if not is_uri(location):
         return fs.LocalFileSystem(), os.path.abspath(location)
@@ -47,7 +47,7 @@ def locate(location: str) -> tuple[fs.FileSystem, str]:
 
 
 def _small_files(uri: str) -> str:
-    """The URI with the option that has a small object written by one request instead of three."""
+    """Return the URI with an option by which a small object is written in one request instead of three."""
     return uri if "allow_delayed_open" in uri else f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
 
 
@@ -65,11 +65,11 @@ def _by_fsspec(uri: str) -> tuple[fs.FileSystem, str]:
 
 @contextmanager
 def local_copy(location: str) -> Iterator[Path]:
-    """A path to read, while the block lasts: of the file or folder itself, or of a copy of what a URI names.
+    """Yield a local path to read during the block: the file or folder itself, or a copy of a URI's contents.
 
     Raises:
-        ValueError: as :func:`locate`.
-        OSError: likewise, or if it cannot be read.
+        ValueError: as in :func:`locate`.
+        OSError: as in :func:`locate`, or if the location cannot be read.
     """
     if not is_uri(location):
         yield Path(location).expanduser()
@@ -87,7 +87,7 @@ def local_copy(location: str) -> Iterator[Path]:
 
 
 def inside(location: str, name: str) -> str:
-    """The location of what is called ``name`` in a folder; a URI keeps its query."""
+    """Return the location of ``name`` in a folder; a URI keeps its query."""
     if not is_uri(location):
         return f"{location.rstrip('/')}/{name}"
     path, mark, query = location.partition("?")
@@ -95,10 +95,10 @@ def inside(location: str, name: str) -> str:
 
 
 def without_password(location: str) -> str:
-    """What may be printed of it."""
+    """Return a location without the password in it, for printing."""
     try:
         password = urlsplit(location).password if is_uri(location) else None
-    except ValueError:  # no URI: one that only looks like it has its secrets before the last @
+    except ValueError:  # not a valid URI, but what looks like one has its secrets before the last @
         return (
             f"{location.partition('://')[0]}://...{location.rpartition('@')[2]}"
             if "@" in location
@@ -108,16 +108,16 @@ def without_password(location: str) -> str:
 
 
 def last_name(location: str) -> str:
-    """The name of a folder, without what is above it."""
+    """Return the name of a folder, without the folders above it."""
     path = location.partition("?")[0] if is_uri(location) else location
     return path.rstrip("/").rsplit("/", 1)[-1]
 
 
 def beside(location: str, name: str) -> str:
-    """The location of what is called ``name`` beside a folder.
+    """Return the location of ``name`` beside a folder.
 
     Raises:
-        ValueError: if nothing can be beside it, since it is a whole bucket.
+        ValueError: if the folder is a whole bucket, which has nothing beside it.
     """
     if not is_uri(location):
         return os.path.join(os.path.dirname(os.path.abspath(location)), name)  # noqa: PTH120

@@ -1,7 +1,8 @@
-"""One writer at a time in a folder of this machine, or of a file system that carries locks between hosts.
+"""Let only one writer at a time work in a folder.
 
-The lock is the operating system's, on a file in the folder, so that it ends with the process that holds it,
-however that ends. What a killed writer left half-written is removed by the next one.
+The folder is on this machine, or on a file system that carries locks between hosts. The lock is the
+operating system's lock of a file in the folder, so that it ends with the process that holds it, however
+that process ends. The next writer removes what a killed writer left half-written.
 """
 
 from __future__ import annotations
@@ -23,31 +24,31 @@ logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
 TEMPORARY = ".tmp-"
-"""How the names of files and folders begin that are being written."""
+"""Beginning of the names of files and folders that are being written."""
 _TAKEN = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 _HOLDER = re.compile(r"process [0-9]{1,10} on [A-Za-z0-9._-]{1,100}")
 _mine: dict[str, tuple[int, int]] = {}
-"""Locks of this process: by folder, the thread that holds it and how often."""
+"""Locks of this process by folder: the thread that holds the lock, and how often it took it."""
 _guard = threading.Lock()
 
 
 class TakenError(Exception):
-    """Another writer holds the folder's lock; the message says who."""
+    """Another writer holds the folder's lock; the message says which process."""
 
 
 @contextlib.contextmanager
 def locked(folder: Path, wait: bool = False) -> Iterator[None]:
-    """Hold a folder's lock; the same thread may take it again.
+    """Hold a folder's lock during the block; the same thread may take it again.
 
-    The folder is made if need be, and gone again at the end if nothing was put into it. Where the file
-    system knows no locks there is a warning instead.
+    The folder is made if necessary, and removed at the end if nothing was put into it. If the file system
+    has no locks, a warning is logged instead.
 
     Args:
-        folder: to write in.
+        folder: the folder to write in.
         wait: whether to wait for another writer to end.
 
     Raises:
-        TakenError: if another writer holds it and ``wait`` is false.
+        TakenError: if another writer holds the lock and ``wait`` is false.
         OSError: if the folder cannot be written.
     """
     key = os.path.realpath(folder)
@@ -71,7 +72,7 @@ def locked(folder: Path, wait: bool = False) -> Iterator[None]:
 
 
 def holds(folder: Path) -> bool:
-    """Whether this process holds the folder's lock."""
+    """Return whether this process holds the folder's lock."""
     return os.path.realpath(folder) in _mine
 
 
@@ -80,12 +81,12 @@ def temporary_held(path: Path) -> Iterator[None]:
     """Mark a temporary file or folder as one that is being written, so that :func:`sweep` leaves it alone.
 
     Args:
-        path: a folder that is there, or a file, which is made.
+        path: an existing folder, or a file, which is made if necessary.
     """
     flags = os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT
     descriptor = os.open(path, flags, 0o666)
     try:
-        with contextlib.suppress(OSError):  # no locks there: nor are there any to sweep by
+        with contextlib.suppress(OSError):  # a file system without locks has no lock for sweep() either
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     finally:
@@ -93,9 +94,9 @@ def temporary_held(path: Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers that are gone were writing in the folder, and in those directly inside.
+    """Remove temporary files that dead writers left in the folder and in the folders directly inside.
 
-    A folder inside that has a lock of its own is left to whoever takes that.
+    A folder inside with a lock file of its own is skipped; the next holder of that lock sweeps it.
     """
     for place in (folder, *(p for p in _listed(folder) if p.is_dir() and not p.is_symlink())):
         if place != folder and (place.name.startswith(TEMPORARY) or (place / LOCK).exists()):
@@ -145,7 +146,7 @@ def _leave(key: str) -> None:
 
 
 def _acquire(folder: Path, made: list[Path], wait: bool) -> int:
-    """The descriptor of the lock, once it is held; ``made`` takes the folders that were not there before."""
+    """Take the lock and return its descriptor; folders that have to be made are appended to ``made``."""
     told = False
     while True:
         missing = [p for p in (folder, *folder.parents) if not p.exists()]
@@ -172,7 +173,7 @@ def _acquire(folder: Path, made: list[Path], wait: bool) -> int:
                 told = True
             time.sleep(0.2)
             continue
-        if os.fstat(descriptor).st_nlink:  # else its holder removed it between our two steps
+        if os.fstat(descriptor).st_nlink:  # 0: removed since os.open
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
             return descriptor
@@ -180,17 +181,17 @@ def _acquire(folder: Path, made: list[Path], wait: bool) -> int:
 
 
 def _holder(descriptor: int) -> str:
-    """Who holds a lock, as far as its file says so in the words of :func:`_acquire`."""
+    """Return who holds a lock, if the file says so in the format that :func:`_acquire` writes."""
     found = _HOLDER.fullmatch(os.pread(descriptor, 200, 0).decode("ascii", "replace"))
     return found[0] if found else "another process"
 
 
 def _release(folder: Path, descriptor: int, made: list[Path]) -> None:
     with contextlib.suppress(OSError):
-        (folder / LOCK).unlink()  # while it is held: whoever waits for it sees that it is gone
+        (folder / LOCK).unlink()  # before closing: whoever waits for the lock sees that it is gone
     os.close(descriptor)
     for path in made:
         try:
             path.rmdir()
         except OSError:
-            break  # it holds something
+            break  # not empty

@@ -1,4 +1,4 @@
-"""Manifests of folders: which files belong to a result, and what names such a file may have."""
+"""Manifests of folders: which files belong to a result, and which names such files may have."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from gpo_ray.runtime.documents import parse_json
 
 MAX_FILES = 100_000
 MAX_BYTES = 2**26
-"""Of a manifest itself."""
+"""Most bytes of a manifest."""
 
 MAX_VALUES = 1_000_000
-"""Likewise: to read more would hold up whatever else the process does."""
+"""Most values in a manifest; reading more would block whatever else the process does."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def is_file_name(name: Any) -> bool:
-    """Whether a recorded name is one of a file directly in its folder, as this package names them.
+    """Return whether a recorded name is a name of this package for a file directly in its folder.
 
-    Nothing else is ever opened, written or removed because some file says so: no absolute name, no ``..``,
-    no separator of any system, no control character, nothing hidden, at most 200 letters.
+    No other name that a file records is ever opened, written or removed. A name has at most 200 characters;
+    it is not absolute, not hidden, and has no ``..``, no separator of any system and no control character.
     """
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def require_file_name(name: Any, where: str, error: type[GPOError], advice: str = "") -> str:
-    """The name, if :func:`is_file_name`.
+    """Return the name if :func:`is_file_name` accepts it.
 
     Args:
-        name: as it was recorded.
+        name: the recorded name.
         where: the file that records it.
-        error: the exception class that another name raises.
+        error: the exception class that any other name raises.
         advice: what to do about it, as the message ends.
 
     Raises:
@@ -47,16 +47,16 @@ def require_file_name(name: Any, where: str, error: type[GPOError], advice: str 
 
 
 def parse_manifest(data: bytes, where: str, error: type[GPOError], advice: str = "") -> dict[str, Any]:
-    """A manifest, with ``kind`` (str), ``format`` (int) and ``files``: by name, ``bytes`` and ``sha256``.
+    """Return a manifest: its ``kind``, its ``format``, and ``files`` with ``bytes`` and ``sha256`` by name.
 
     Args:
-        data: its text.
-        where: its location, for messages.
+        data: the manifest's text.
+        where: the manifest's location, for messages.
         error: the exception class that problems raise.
-        advice: what to do about one, as messages end.
+        advice: what to do about a problem, as messages end.
 
     Raises:
-        GPOError: of class ``error``, if it is anything else, or names a file that is not in its folder.
+        GPOError: of class ``error``, if the text is anything else, or names a file that is not in its folder.
     """
     manifest = parse_json(data, f"{where}: damaged", error, advice, MAX_VALUES)
     if not isinstance(manifest, dict):
@@ -75,17 +75,17 @@ def parse_manifest(data: bytes, where: str, error: type[GPOError], advice: str =
 def require_fields(
     values: Mapping[str, Any], fields: Mapping[str, type], where: str, error: type[GPOError], advice: str = ""
 ) -> None:
-    """Check that some keys are there, with values of their types.
+    """Check that some keys exist, with values of the given types.
 
     Args:
-        values: what was read.
+        values: the mapping that was read.
         fields: type by key.
         where: the file, for messages.
         error: the exception class that a problem raises.
         advice: what to do about it, as the message ends.
 
     Raises:
-        GPOError: of class ``error``.
+        GPOError: of class ``error``, if a key is missing or its value has another type.
     """
     for name, kind in fields.items():
         if type(values.get(name)) is not kind:

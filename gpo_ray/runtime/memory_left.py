@@ -1,4 +1,4 @@
-"""How much memory this process may still take."""
+"""Find out how much memory this process may still take."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _LIMITS = (
 
 
 def memory_left(cgroup: Path = CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int | None:
-    """Bytes that the machine, or the container's limit, has free; None where that cannot be known.
+    """Return the bytes that are free in the machine or within the container's limit; None if unknown.
 
     Args:
-        cgroup: where the container's own limit is, of either version of control groups.
-        meminfo: what the kernel says of the machine.
+        cgroup: folder with the container's limit, of either version of control groups.
+        meminfo: the kernel's file about the machine's memory.
     """
     available = _line(meminfo, "MemAvailable:")
     found = [None if available is None else 1024 * available]
     for most, used, statistics, cached in _LIMITS:
         limit, taken = _number(cgroup / most), _number(cgroup / used)
         if limit is not None and taken is not None:
-            # files that were read are counted as taken, and make room when something needs it
+            # cached files count as taken, but make room when something needs it
             taken -= _line(cgroup / statistics, cached) or 0
             found.append(max(0, limit - taken))
     known = [f for f in found if f is not None]
@@ -36,7 +36,7 @@ def memory_left(cgroup: Path = CGROUP, meminfo: Path = Path("/proc/meminfo")) ->
 
 
 def _line(path: Path, name: str) -> int | None:
-    """The number behind a name at the beginning of a line."""
+    """Return the number after a name at the beginning of a line."""
     try:
         words = [line.split() for line in path.read_text().splitlines()]
     except OSError:
@@ -47,5 +47,5 @@ def _line(path: Path, name: str) -> int | None:
 def _number(path: Path) -> int | None:
     try:
         return int(path.read_text())
-    except (OSError, ValueError):  # "max" where there is no limit
+    except (OSError, ValueError):  # the file holds "max" if there is no limit
         return None

@@ -1,4 +1,4 @@
-"""Connecting to a Ray cluster, or starting a local one, and checking that it can do what is asked."""
+"""Connect to a Ray cluster, or start a local one, and check that it can do what is asked of it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ T = TypeVar("T")
 Versions = dict[str, str | None]
 
 NICENESS = "RAY_worker_niceness"
-"""Environment variable: the niceness of a cluster's workers. With Ray's own, 15, they get next to no time on
-a core that anything else keeps busy, so that a local cluster has 0 unless it is said otherwise."""
+"""Environment variable with the niceness of a cluster's workers. At Ray's default of 15, workers get almost
+no time on a core that anything else keeps busy; so a local cluster has 0 unless the variable is set."""
 MIN_LOCAL_CPUS = 4
-"""Logical CPUs of a local cluster: with fewer, actor pools and trial drivers can wait for each other."""
+"""Least number of logical CPUs of a local cluster; with fewer, actor pools and trial drivers can wait for
+each other."""
 
 
 def _ray() -> Any:
@@ -38,10 +39,10 @@ def _ray() -> Any:
 
 @contextlib.contextmanager
 def ray_session(address: str | None = None) -> Iterator[None]:
-    """A connection to Ray for the duration of a stage.
+    """Connect to Ray while the block lasts.
 
-    Joins the connection this process already has; else the cluster at ``address`` or RAY_ADDRESS;
-    else starts a local cluster, which is stopped at the end.
+    Use the connection that this process already has; otherwise join the cluster at ``address`` or
+    RAY_ADDRESS; otherwise start a local cluster, which is stopped at the end.
 
     Raises:
         ConfigError: if Ray is not installed.
@@ -62,11 +63,11 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         _check_reachable(target)
     try:
         with warnings.catch_warnings(), without_lines("Set ray log level from environment variable"):
-            warnings.simplefilter("ignore", FutureWarning)  # of a Ray default that does not concern us
+            warnings.simplefilter("ignore", FutureWarning)  # about a default of Ray that does not matter here
             with environment_of_workers(), environment({NICENESS: os.environ.get(NICENESS, "0")}):
                 ray.init(address=target or "local", **options)
     except KeyboardInterrupt:
-        ray.shutdown()  # of what it had started
+        ray.shutdown()  # stop the processes that it had started
         raise
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as e:
         reason = " ".join(str(e).split())
@@ -86,10 +87,11 @@ def ray_session(address: str | None = None) -> Iterator[None]:
 
 
 def _leave_signals_alone() -> None:
-    """Have Ray's core install no handler of its own in this process.
+    """Keep Ray's core from installing a signal handler in this process.
 
-    It takes SIGTERM over until the connection is there, prints where every thread is, and ends the process.
-    Ray reads its switch from the environment as it is imported, which workers would inherit: they keep it.
+    That handler takes over SIGTERM until the connection stands, prints the stack of every thread, and ends
+    the process. Ray also has an environment variable for this, but workers, which keep the handler, would
+    inherit it.
     """
     from ray._private import ray_constants
 
@@ -97,16 +99,17 @@ def _leave_signals_alone() -> None:
 
 
 def interruptibly(work: Callable[[], T]) -> T:
-    """Call ``work`` in a thread, and wait: Ray's libraries take signals over, but only in the main thread.
+    """Call ``work`` in a thread and wait; in the main thread, Ray's libraries would take over the signals.
 
     Raises:
-        BaseException: what ``work`` raises, or a signal does meanwhile; nobody then waits for ``work``.
+        BaseException: what ``work`` raises, or what a signal raises meanwhile; then ``work`` is not waited
+            for.
     """
     return in_background(work).result()
 
 
 def in_background(work: Callable[[], T]) -> Future[T]:
-    """Call ``work`` in a thread that does not keep the process from ending."""
+    """Call ``work`` in a thread that does not keep the process from ending, and return a future."""
     result: Future[T] = Future()
 
     def run() -> None:
@@ -121,7 +124,7 @@ def in_background(work: Callable[[], T]) -> Future[T]:
 
 @contextlib.contextmanager
 def told_session(steps: Steps, address: str | None = None) -> Iterator[None]:
-    """:func:`ray_session`, whose start on this machine, of some ten seconds, is a step of its own."""
+    """Open a :func:`ray_session`, showing a start on this machine, of some ten seconds, as a step."""
     import ray
 
     with contextlib.ExitStack() as stack:
@@ -135,7 +138,7 @@ def told_session(steps: Steps, address: str | None = None) -> Iterator[None]:
 
 
 def _target(address: str | None) -> str | None:
-    """The cluster to join, or None to start a local one."""
+    """Return the address of the cluster to join, or None to start a local one."""
     found = address or os.environ.get("RAY_ADDRESS")
     return None if found in (None, "", "local") else found
 
@@ -145,10 +148,10 @@ def _local_cpus() -> int:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself would go on trying for minutes."""
+    """Fail soon if nothing answers at the address; Ray itself would go on trying for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
-        return  # "auto" and the like, which Ray looks up
+        return  # "auto" and the like, which Ray resolves
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except OSError as e:
@@ -162,17 +165,17 @@ def require(need: ResourceRequest) -> None:
     """Fail now, with numbers, rather than wait for resources that the connected cluster does not have.
 
     Raises:
-        ResourceError: as :meth:`Capacity.check`.
+        ResourceError: as described in :meth:`Capacity.check`.
     """
     cluster_capacity().check(need)
 
 
 @contextlib.contextmanager
 def joined(address: str | None = None) -> Iterator[Capacity]:
-    """What there will be to run on, known before anything is loaded.
+    """Yield the nodes that a stage will run on, known before anything is loaded.
 
-    Connects to the cluster that :func:`ray_session` would join, until the end; where it would start a
-    local one, nothing is started.
+    Connect, during the block, to the cluster that :func:`ray_session` would join. Where it would start a
+    local cluster, nothing is started.
 
     Raises:
         ConfigError: if Ray is not installed.
@@ -186,7 +189,7 @@ def joined(address: str | None = None) -> Iterator[Capacity]:
 
 
 def cluster_capacity() -> Capacity:
-    """The nodes of the cluster that this process is connected to."""
+    """Return the nodes of the cluster that this process is connected to."""
     import ray
 
     nodes = (Node.of(n["NodeName"], n["Resources"], n["Alive"], n["NodeID"]) for n in ray.nodes())
@@ -194,14 +197,15 @@ def cluster_capacity() -> Capacity:
 
 
 def worker_threads(processes: int, cpus: float = 1) -> int:
-    """Threads of each of some processes that compute at the same time on the connected cluster.
+    """Return the number of threads for each of several processes that compute at the same time.
 
-    One machine's cores are shared out among them, whatever it says it has; of several machines each process
-    has the CPUs that it asks for. Where nothing is connected, this machine counts.
+    If the connected cluster is one machine, its physical cores are divided among the processes, whatever
+    number of CPUs it has in Ray; in a larger cluster each process has the CPUs that it asks for. Without a
+    connection, this machine's cores are divided.
 
     Args:
-        processes: of all machines.
-        cpus: that each asks for.
+        processes: number of processes on all machines.
+        cpus: logical CPUs that each process asks for.
     """
     import ray
 
@@ -211,7 +215,7 @@ def worker_threads(processes: int, cpus: float = 1) -> int:
 
 
 def unused() -> dict[str, float]:
-    """CPUs and GPUs of the connected cluster that nobody holds at the moment."""
+    """Return the CPUs and GPUs of the connected cluster that are free at the moment."""
     import ray
 
     free = ray.available_resources()
@@ -219,7 +223,7 @@ def unused() -> dict[str, float]:
 
 
 def machine_capacity() -> Capacity:
-    """This machine as the node that a local cluster would have; Ray itself looks for GPUs.
+    """Return this machine as the node that a local cluster would have; Ray itself looks for GPUs.
 
     Raises:
         ResourceError: if Ray's settings in the environment contradict each other.
@@ -235,15 +239,15 @@ def machine_capacity() -> Capacity:
 
 
 def versions() -> Versions:
-    """Versions of what all nodes should have alike; None for what is not installed."""
+    """Return versions that should be equal on all nodes; None for a package that is not installed."""
     return _looker()()
 
 
 def node_versions(seconds: float = 30) -> dict[str, Versions | None]:
-    """:func:`versions` as each node of the connected cluster that works finds them, by Ray's id of it.
+    """Return :func:`versions` as found on each working node of the connected cluster, by Ray's node id.
 
     Args:
-        seconds: to wait for them; None stands for a node that did not answer.
+        seconds: how long to wait; a node that has not answered by then has None.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -263,7 +267,7 @@ def node_versions(seconds: float = 30) -> dict[str, Versions | None]:
 
 
 def _looker() -> Callable[[], Versions]:
-    """What :func:`versions` calls; it travels whole, so that it also runs on nodes without this package."""
+    """Return the function behind :func:`versions`, serialised by value for nodes without this package."""
 
     def look() -> Versions:
         import platform
@@ -281,7 +285,7 @@ def _looker() -> Callable[[], Versions]:
 
 
 def quiet_ray_data() -> None:
-    """Have Ray Data, in this process, say nothing of its own, unless that was asked for."""
+    """Silence Ray Data in this process, unless ``--verbose`` was given."""
     import ray.data
 
     if is_verbose():
@@ -294,10 +298,10 @@ def quiet_ray_data() -> None:
 
 
 def stalled() -> tuple[type[Exception], ...]:
-    """What Ray Data raises, from 2.60 on, when nothing has moved for half an hour.
+    """Return the exceptions that Ray Data raises, from 2.60 on, when nothing has moved for half an hour.
 
-    Its setting is ``RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S``: it waits for the hosts that it started with
-    to come back.
+    The time is set by ``RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S``. Meanwhile Ray Data waits for the hosts
+    that it started with to come back.
     """
     import ray.data.exceptions
 
@@ -306,12 +310,12 @@ def stalled() -> tuple[type[Exception], ...]:
 
 
 def user_error(error: BaseException) -> GPOError | None:
-    """The :class:`GPOError` that a worker raised, if that is what lies behind an error of Ray's."""
+    """Return the :class:`GPOError` that a worker raised, if it is the cause of one of Ray's errors."""
     seen: set[int] = set()
     pending: list[object] = [error]
     while pending:
         e = pending.pop()
-        # what ray.get raises is of the worker's class too, with a traceback for a message
+        # ray.get raises an error that is also of the worker's class, with a traceback as its message
         if isinstance(e, GPOError) and not hasattr(e, "cause"):
             return e
         if isinstance(e, BaseException) and id(e) not in seen:

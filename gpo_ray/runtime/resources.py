@@ -1,7 +1,8 @@
-"""What each Ray stage needs at the same time, and whether a cluster has room for it; starts nothing.
+"""State what each Ray stage needs at the same time, and check whether a cluster has room for it.
 
-Ray waits for resources that no node has, in silence. So every stage states its need as plain data,
-which is compared with the nodes there are before anything is loaded.
+Ray waits without a message for resources that no node has. So every stage states its need as plain data,
+which is compared with the existing nodes before anything is loaded. This module starts nothing; see
+ray_session.py for the connection to Ray.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Protocol
 from gpo_ray.errors import ConfigError, ResourceError
 
 _PARTS = 10_000
-"""Ray counts resources in ten-thousandths."""
+"""Parts that Ray divides one unit of a resource into; it counts in ten-thousandths."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class PlacementBundle:
     """
 
     name: str
-    """What one of the processes is called, such as ``worker``."""
+    """The name of one of the processes, such as ``worker``."""
     count: int
     cpus: float
     """Logical CPUs that each process needs."""
@@ -49,13 +50,13 @@ class PlacementBundle:
 
 @dataclass(frozen=True)
 class ResourceRequest:
-    """What a stage needs before it can begin."""
+    """The processes that must find room before a stage can begin."""
 
     stage: str
     """The name of the stage, as in ``gpo STAGE``."""
     bundles: tuple[PlacementBundle, ...]
     lower: str = ""
-    """The options or keys by which it needs less, if there are any."""
+    """The options or configuration keys to lower so that the stage needs less; empty if there are none."""
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.bundles))
@@ -63,23 +64,23 @@ class ResourceRequest:
 
 @dataclass(frozen=True)
 class Node:
-    """What one machine offers to Ray."""
+    """The resources of one machine that Ray can use."""
 
     name: str
     cpus: float
     """Logical CPUs."""
     gpus: float = 0
     memory: int = 0
-    """Bytes that Ray counts for processes."""
+    """Bytes of memory that Ray counts for processes."""
     object_store: int = 0
     """Bytes of the shared-memory object store."""
     alive: bool = True
     key: str = ""
-    """Ray's id of it; a lost node and the one in its place may have the same name."""
+    """Ray's id of the node; a lost node and its replacement may have the same name."""
 
     @classmethod
     def of(cls, name: str, resources: Mapping[str, float], alive: bool = True, key: str = "") -> Node:
-        """A node from Ray's own names of resources."""
+        """Make a node from a mapping with Ray's names of resources."""
         return cls(
             name,
             float(resources.get("CPU", 0)),
@@ -100,22 +101,22 @@ class Capacity:
 
     @property
     def where(self) -> str:
-        """For messages."""
+        """Return how messages call the cluster or machine."""
         return "the cluster" if self.is_cluster else "this machine"
 
     @property
     def alive(self) -> tuple[Node, ...]:
-        """Nodes that work."""
+        """Return the nodes that work."""
         return tuple(n for n in self.nodes if n.alive)
 
     @property
     def cpus(self) -> float:
-        """Logical CPUs of all nodes that work."""
+        """Return the number of logical CPUs of all nodes that work."""
         return sum(n.cpus for n in self.alive)
 
     @property
     def gpus(self) -> float:
-        """GPUs of all nodes that work."""
+        """Return the number of GPUs of all nodes that work."""
         return sum(n.gpus for n in self.alive)
 
     def check(self, need: ResourceRequest) -> None:
@@ -130,10 +131,11 @@ class Capacity:
             raise ResourceError(f"{need.stage}: {problem}; {lower}join a larger cluster with --address")
 
     def problem(self, need: ResourceRequest) -> str | None:
-        """Why the need cannot be met even by an idle cluster, or None if it can.
+        """Return why even an idle cluster cannot meet the need, or None if it can.
 
-        What is accepted can be placed. What is refused cannot if its processes are all alike; of unlike
-        ones the largest are placed first, each on the node that it fills most, as good as always the best.
+        An accepted need can be placed. A refused one cannot be placed if its processes are all alike. If they
+        differ, the largest are placed first, each on the node that it fills most; this almost always finds a
+        placement if there is one.
         """
         return self._too_much(need) or self._too_large(need) or self._not_placed(need)
 
@@ -166,7 +168,7 @@ class Capacity:
         return None
 
     def _shapes(self) -> str:
-        """The nodes by their size, largest first."""
+        """Return the sizes of the nodes in words, the largest first."""
         shapes = [(n.gpus, n.cpus) for n in self.alive]
         return ", ".join(
             f"{shapes.count((gpus, cpus))} with {cpus:g} CPU" + (f", {gpus:g} GPU" if gpus else "")
@@ -175,39 +177,39 @@ class Capacity:
 
 
 class Search(Protocol):
-    """What a search says of its trials."""
+    """The part of a search's configuration that says how many trials need which resources."""
 
     @property
     def concurrent(self) -> int:
-        """Trials at the same time."""
+        """Return how many trials run at the same time."""
 
     @property
     def workers(self) -> int:
-        """Processes of each trial."""
+        """Return the number of processes of each trial."""
 
     @property
     def cpus(self) -> float:
-        """Logical CPUs of each process."""
+        """Return the logical CPUs of each process."""
 
     @property
     def gpus(self) -> float:
-        """GPUs of each process."""
+        """Return the GPUs of each process."""
 
 
 def embed_need(actors: int | None, cpus: float, gpus: float) -> ResourceRequest:
-    """Ask for copies of the language model; the default, as many as fit, needs room for one."""
+    """Ask for copies of the language model; by default there are as many as fit, and one must fit."""
     bundle = PlacementBundle("actor", actors or 1, cpus, gpus)
     return ResourceRequest("embed", (bundle,), "--actors, --cpus-per-actor or --gpus-per-actor")
 
 
 def train_need(workers: int, gpus: float = 0) -> ResourceRequest:
-    """Ask for Ray Train workers; where there are none, this process trains."""
+    """Ask for Ray Train workers; with 0 workers, the calling process trains and nothing is asked for."""
     bundle = PlacementBundle("worker", workers, 1, gpus)
     return ResourceRequest("train", (bundle,), "--workers or --gpus-per-worker")
 
 
 def tune_need(search: Search) -> ResourceRequest:
-    """Ask for concurrent trials, or for one trial with several workers: others follow as there is room."""
+    """Ask for concurrent trials, or for one if it has several workers; others follow as there is room."""
     keys = "cpus or gpus of --config"
     if search.workers == 1:
         trials = PlacementBundle("trial", search.concurrent, search.cpus, search.gpus)
@@ -217,12 +219,12 @@ def tune_need(search: Search) -> ResourceRequest:
 
 
 def evaluate_need(cpus: float = 1, gpus: float = 0) -> ResourceRequest:
-    """Ask for one task of many; the others follow as there is room."""
+    """Ask for one of many tasks; the others follow as there is room."""
     return ResourceRequest("evaluate", (PlacementBundle("task", 1, cpus, gpus),))
 
 
 def serve_need(replicas: Mapping[str, tuple[int, float, float]]) -> ResourceRequest:
-    """Ask for the least replicas of each deployment.
+    """Ask for the smallest number of replicas of each deployment.
 
     Args:
         replicas: (count, CPUs each, GPUs each) by the deployment's name.
@@ -238,18 +240,18 @@ def _parts(amount: float) -> int:
 
 
 class _Free:
-    """What is still free on a node; a process with less than one GPU must find it on one GPU."""
+    """The free resources of a node; a process that needs less than one GPU must find its share on one GPU."""
 
     def __init__(self, node: Node) -> None:
         self.cpus = _parts(node.cpus)
         self.gpus = [_PARTS] * int(node.gpus)
 
     def rank(self) -> tuple[int, int]:
-        """Return the key by which nodes are filled: first those without GPUs, and with the least free."""
+        """Return the key to fill nodes by: first those without GPUs, then those with the least free."""
         return sum(self.gpus), self.cpus
 
     def take(self, bundle: PlacementBundle) -> bool:
-        """Take what one of these processes needs, if it is there."""
+        """Take what one process of the bundle needs, and return whether it was free."""
         cpus, gpus = _parts(bundle.cpus), _parts(bundle.gpus)
         devices, each = (gpus // _PARTS, _PARTS) if gpus > _PARTS else (int(gpus > 0), gpus)
         found = sorted((free, i) for i, free in enumerate(self.gpus) if free >= each)[:devices]
@@ -262,7 +264,7 @@ class _Free:
 
 
 def _place(bundles: Sequence[PlacementBundle], nodes: Sequence[Node]) -> list[int]:
-    """Return how many processes of each bundle find a place."""
+    """Return how many processes of each bundle find a place on the nodes."""
     free = [_Free(n) for n in nodes]
     placed = [0] * len(bundles)
     order = sorted(range(len(bundles)), key=lambda i: (bundles[i].gpus, bundles[i].cpus), reverse=True)

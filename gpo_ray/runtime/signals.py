@@ -1,9 +1,9 @@
-"""Ending a command by a signal: in order, within seconds, with an exit code that says which.
+"""End a command after a signal: in order, within seconds, and with an exit code that names the signal.
 
-SIGINT (Ctrl-C) and SIGTERM become :class:`Interrupted` in the main thread, so that what was begun is cleaned
-up, Ray processes that this one started included. Libraries set handlers of their own (Ray, its Train, its
-Tune); so a signal is also noted as it arrives, on a file descriptor, by a thread that sees to it that the
-process ends in time whatever the main thread does.
+SIGINT (Ctrl-C) and SIGTERM become :class:`Interrupted` in the main thread, so that unfinished work is
+cleaned up, including Ray processes that this one started. Ray, Ray Train and Ray Tune set handlers of their
+own. So each signal is also written to a file descriptor as it arrives, and a thread that reads it makes sure
+that the process ends in time, whatever the main thread does.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 READ = 0
-"""Written by this process itself, to learn that all before it was read."""
+"""A byte that this process itself writes, to learn that all bytes before it were read."""
 PATIENCE = 8.0
-"""Seconds to clean up before the process ends all the same."""
+"""Seconds for cleaning up after a signal, after which the process ends in any case."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -29,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 _all: list[Noted] = []
-"""Where signals are noted at the moment."""
+"""The records that note signals at the moment."""
 
 
 class Noted:
@@ -37,38 +37,38 @@ class Noted:
 
     def __init__(self) -> None:
         self.number: int | None = None
-        """Which."""
+        """Number of the signal; None if there was none."""
         self.serves = False
-        """Whether this process serves until a signal, so that one ends it as it should."""
+        """Whether this process is a service, which a signal is meant to end."""
         self.repeated = 0
-        """Signals of our own making that are still to come."""
+        """Signals that this process has sent to itself and that are still to arrive."""
         self._sender: int | None = None
         self._read = threading.Event()
 
     def settle(self) -> None:
-        """Wait until what came before is noted, which happens in another thread."""
+        """Wait until the watching thread has noted the signals that arrived before."""
         if self._sender is not None:
             self._read.clear()
             os.write(self._sender, bytes([READ]))
             self._read.wait(1.0)
 
     def all_read(self) -> None:
-        """Called by that thread."""
+        """Report that all bytes up to :data:`READ` were read; the watching thread calls this."""
         self._read.set()
 
     def listen(self, sender: int | None) -> None:
-        """Where signals are written as they arrive."""
+        """Set the file descriptor to which signals are written as they arrive."""
         self._sender = sender
 
     @property
     def told(self) -> str:
-        """What the user should know."""
+        """Return the message for the user."""
         return "interrupted; the same command goes on from what is complete"
 
     def leave(self) -> NoReturn:
-        """Say so, and end this process as a shell expects of one that a signal ended, and at once.
+        """Print the message and end this process at once, with the exit code of one that a signal ended.
 
-        Nothing is left to do: an interpreter that is taken down while threads of Ray's are at work may abort.
+        The interpreter is not shut down in order, since it may abort while threads of Ray are at work.
         """
         with contextlib.suppress(OSError, ValueError):
             if not self.serves:
@@ -81,7 +81,7 @@ class Noted:
 
 @contextlib.contextmanager
 def noted() -> Iterator[Noted]:
-    """Within this, signals raise :class:`Interrupted` and are noted; only for the main thread."""
+    """Raise :class:`Interrupted` on signals during the block, and note them; only in the main thread."""
     found = Noted()
     if threading.current_thread() is not threading.main_thread():
         yield found
@@ -104,24 +104,24 @@ def noted() -> Iterator[Noted]:
         sys.unraisablehook = hook
         _all.remove(found)
         found.listen(None)
-        os.close(sender)  # which ends the thread
+        os.close(sender)  # this ends the thread
 
 
 def serves() -> None:
-    """This process serves from now on until a signal: that is its end, with exit code 0."""
+    """Mark this process as a service, which a signal ends with exit code 0."""
     for found in _all:
         found.serves = True
 
 
 def install() -> None:
-    """Handle signals here again, after a library took them; nothing outside :func:`noted`."""
+    """Set this module's handlers again, after a library replaced them; does nothing outside :func:`noted`."""
     if _all and threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, _interrupt)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
-    for other in SIGNALS:  # the clean-up shall not be interrupted; the thread bounds it
+    for other in SIGNALS:  # the clean-up must not be interrupted; the watching thread limits its time
         signal.signal(other, _ignore)
     for found in _all:
         found.number = found.number or number
@@ -129,7 +129,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 
 def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
-    """Where the interpreter drops :class:`Interrupted`, as in a destructor: raise it again a moment later."""
+    """Send a signal again if the interpreter dropped its :class:`Interrupted`, as it does in a destructor."""
     if not isinstance(unraisable.exc_value, Interrupted):
         sys.__unraisablehook__(unraisable)
         return
@@ -142,11 +142,11 @@ def _unraisable(unraisable: sys.UnraisableHookArgs) -> None:
 
 
 def _ignore(*_: object) -> None:
-    """Unlike SIG_IGN this leaves a note, and processes that are started meanwhile do not inherit it."""
+    """Do nothing; unlike with SIG_IGN, the signal is still noted, and child processes do not inherit this."""
 
 
 def _watch(receiver: int, found: Noted) -> None:
-    """Note signals; at the second end the process, or some seconds after the first."""
+    """Note signals; end the process at the second one, or :data:`PATIENCE` seconds after the first."""
     came = 0
     while numbers := os.read(receiver, 64):
         for number in numbers:

@@ -1,8 +1,8 @@
-"""Folders with a manifest: how every stage hands its result to the next.
+"""Folders with a manifest, through which every stage hands its result to the next.
 
 A folder (a local path, or a URI of an object store, such as ``s3://bucket/key``) is
-complete when, and only when, its ``manifest.json`` is there: data files are written first, each
-atomically, the manifest with their sizes and SHA-256 last.
+complete if and only if it has a ``manifest.json``: data files are written first, each atomically, and the
+manifest with their sizes and SHA-256 last.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from gpo_ray.runtime.tables import ParquetSource
 
 MANIFEST = "manifest.json"
 FORMATS = {"bundle": 2}
-"""Format of each kind of result, 1 where it is not listed. Results of all earlier formats are read."""
+"""Format of each kind of result; kinds that are not listed have format 1. All earlier formats can be read."""
 JSON_VALUES = 3_000_000
-"""In a file of a result that a service may read: longer ones would hold up whatever else it does."""
+"""Most values in a JSON file of a result; a longer one would block a service that reads it."""
 JOB_COPY = "/runtime_resources/working_dir_files/"
-"""In the path of a job's working folder: Ray's copy of what was submitted."""
+"""A part of the path of a job's working folder, which is Ray's copy of what was submitted."""
 
 
 class Folder:
@@ -59,7 +59,7 @@ class Folder:
             raise error(f"{_shown(self.uri)}: not a usable location: {e}") from e
         try:
             f"{self.uri}{self._path}".encode()
-        except UnicodeEncodeError as e:  # Python's stand-ins for bytes that are no text
+        except UnicodeEncodeError as e:  # Python's surrogates for bytes that are not text
             raise error(f"{self.uri!a}: a path that is not UTF-8; give another name") from e
         if "\0" in self.uri:
             raise error(f"{self.uri!a}: not a path; give another name")
@@ -70,39 +70,39 @@ class Folder:
 
     @property
     def absolute(self) -> str:
-        """The location as any process may name it: an absolute path, or the URI."""
+        """Return the location as any process may use it: an absolute path, or the URI."""
         return self._path if self.is_local else self.uri
 
     @property
     def local_path(self) -> Path | None:
-        """The path on this machine's file system, or None for a remote folder."""
+        """Return the path on this machine's file system, or None for a remote folder."""
         return Path(self._path) if self.is_local else None
 
     @property
     def location(self) -> tuple[fs.FileSystem | None, str]:
-        """For libraries that take both: file system and path there; no file system for a local path."""
+        """Return the file system and the path on it; the file system is None for a local path."""
         return None if self.is_local else self._fs, self._path
 
     def where(self, name: str) -> str:
-        """The location of a file or folder inside, as the user may name it."""
+        """Return the location of a file or folder inside this one, as the user may write it."""
         return inside(self.uri, name)
 
     def child(self, name: str) -> Folder:
-        """A folder inside this one."""
+        """Return a folder inside this one."""
         return Folder(self.where(name), self.error)
 
     def exists(self, name: str | None = None) -> bool:
-        """Whether the folder, or the file ``name`` in it, exists."""
+        """Return whether the folder, or the file ``name`` in it, exists."""
         path = f"{self._path}/{name}" if name else self._path
         with self._guard(self.where(name) if name else self.uri, "looked at"):
             return self._fs.get_file_info(path).type != fs.FileType.NotFound
 
     def names(self) -> list[str]:
-        """Names of the files directly inside, sorted; temporary files and the lock excluded."""
+        """Return the sorted names of the files directly inside, without temporary files and the lock."""
         return [i.base_name for i in self._listed() if i.is_file and i.base_name != LOCK]
 
     def folders(self) -> list[str]:
-        """Names of the folders directly inside, sorted."""
+        """Return the sorted names of the folders directly inside."""
         return [i.base_name for i in self._listed() if i.type == fs.FileType.Directory]
 
     def _listed(self) -> list[fs.FileInfo]:
@@ -111,7 +111,7 @@ class Folder:
         return sorted((i for i in infos if not i.base_name.startswith(TEMPORARY)), key=lambda i: i.base_name)
 
     def read(self, name: str, most: int | None = None) -> bytes:
-        """The bytes of one file, of which there may be a limit.
+        """Return the bytes of one file, of which there may be at most ``most``.
 
         Raises:
             GPOError: of class ``self.error``, naming the file, if it cannot be read, is no regular file (a
@@ -123,7 +123,7 @@ class Folder:
         return data
 
     def _read(self, name: str, most: int | None) -> tuple[int, bytes]:
-        """Size of a file, and its bytes, none if there are more than ``most``."""
+        """Return the size of a file and its bytes; no bytes if there are more than ``most``."""
         with self._guard(self.where(name), "read"):
             if self.is_local:
                 return read_regular(f"{self._path}/{name}", most)
@@ -132,10 +132,10 @@ class Folder:
                 return size, b"" if most is not None and size > most else bytes(f.readall())
 
     def write(self, name: str, data: bytes) -> dict[str, Any]:
-        """Write one file atomically; a reader sees the old bytes or the new, never a part.
+        """Write one file atomically: a reader sees either the old bytes or the new ones, never a part.
 
         Returns:
-            Its manifest entry: ``{"bytes": int, "sha256": str}``.
+            The file's manifest entry: ``{"bytes": int, "sha256": str}``.
         """
         target = f"{self._path}/{name}"
         self._refuse_job_copy()
@@ -143,7 +143,7 @@ class Folder:
             if self.is_local:
                 with replacing(Path(target)) as temporary:
                     temporary.write_bytes(data)
-            else:  # object stores publish an object only when its upload completes
+            else:  # an object store shows an object only when its upload is complete
                 with self._fs.open_output_stream(target) as f:
                     f.write(data)
         return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -157,15 +157,16 @@ class Folder:
 
     @contextlib.contextmanager
     def writing(self, wait: bool = False) -> Iterator[None]:
-        """Be the only writer here while the block lasts, as far as the file system has locks.
+        """Be the only writer in this folder while the block lasts, if the file system has locks.
 
-        Object stores have none: there nothing is locked.
+        Object stores have no locks, so nothing is locked on them.
 
         Args:
             wait: whether to wait for another writer to end.
 
         Raises:
-            ConfigError: if the folder cannot be written, or another process writes here, unless ``wait``.
+            ConfigError: if the folder cannot be written, or if another process writes in it and ``wait`` is
+                false.
         """
         with contextlib.ExitStack() as stack:
             if self.is_local:
@@ -179,10 +180,10 @@ class Folder:
             yield
 
     def adopt(self, file: Path) -> dict[str, Any]:
-        """Take in a local file under its name, atomically, whatever its size; it is gone from where it was.
+        """Move a local file of any size into this folder, atomically and under the same name.
 
         Returns:
-            Its manifest entry.
+            The file's manifest entry.
         """
         with self._guard(self.where(file.name), "written"):
             with file.open("rb") as f:
@@ -197,13 +198,13 @@ class Folder:
         return entry
 
     def remove(self, name: str) -> None:
-        """Delete one file if it is there."""
+        """Delete one file if it exists."""
         if self.exists(name):
             with self._guard(self.where(name), "removed"):
                 self._fs.delete_file(f"{self._path}/{name}")
 
     def remove_all(self) -> None:
-        """Delete the folder and everything in it; what :meth:`writing` holds stays, empty."""
+        """Delete the folder and all that is in it; a folder held by :meth:`writing` stays, but empty."""
         with self._guard(self.uri, "removed"):
             if self.is_local and holds(Path(self._path)):
                 for path in Path(self._path).iterdir():
@@ -215,7 +216,7 @@ class Folder:
                 self._fs.delete_dir(self._path)
 
     def claim(self, kind: str) -> None:
-        """Check, before long work, that a result of ``kind`` can be written here.
+        """Check, before long work begins, that a result of ``kind`` can be written here.
 
         Raises:
             GPOError: of class ``self.error``, if the folder holds something else or cannot be written.
@@ -224,25 +225,25 @@ class Folder:
         self.probe()
 
     def probe(self) -> None:
-        """Check that files can be written here.
+        """Check that files can be written in this folder.
 
         Raises:
-            ConfigError: if not.
+            ConfigError: if they cannot.
         """
         name = f"{TEMPORARY}{uuid.uuid4().hex}"
         self.write(name, b"")
         self.remove(name)
 
     def identify(self, name: str, identity: dict[str, Any], hint: str) -> list[str]:
-        """Record what a job is made of, unless another was begun in this folder.
+        """Record which job writes in this folder, unless another job was begun in it.
 
         Args:
-            name: of the record.
-            identity: what makes the job this one, as JSON would give it back.
+            name: name of the file for the record.
+            identity: values that distinguish the job from others; JSON must preserve them.
             hint: what to do about a damaged record.
 
         Returns:
-            The keys in which the earlier job is another; if there are any, its record stays.
+            The keys in which an earlier job differs; if there are any, the earlier record is kept.
 
         Raises:
             GPOError: of class ``self.error``, if the record is damaged or cannot be written.
@@ -258,16 +259,16 @@ class Folder:
         return []
 
     def publish(self, kind: str, contents: dict[str, bytes], **meta: Any) -> None:
-        """Write all files of a result, replacing an earlier one of the same kind; manifest last."""
+        """Write all files of a result and last its manifest, replacing an earlier result of the same kind."""
         with self.writing():
             self.begin(kind)
             files = {name: self.write(name, data) for name, data in contents.items()}
             self.write_manifest(kind, files, **meta)
 
     def begin(self, kind: str) -> None:
-        """Make ready for a result's files to be written, replacing an earlier one of the same kind."""
+        """Prepare for writing a result's files, which replace an earlier result of the same kind."""
         self._refuse_other(kind)
-        self.remove(MANIFEST)  # while files change, nothing here is complete
+        self.remove(MANIFEST)  # the folder is not complete while its files change
 
     def _refuse_other(self, kind: str) -> None:
         if self.exists(MANIFEST):
@@ -284,19 +285,19 @@ class Folder:
             raise error(f"{where}: cannot be {action}: {e}") from e
 
     def write_manifest(self, kind: str, files: dict[str, dict[str, Any]], **meta: Any) -> None:
-        """Declare the folder complete; call it after every data file has been written."""
+        """Mark the folder as complete; call this after every data file has been written."""
         manifest = {"kind": kind, "format": FORMATS.get(kind, 1), "files": files, **meta}
         self.write(MANIFEST, json.dumps(manifest, indent=1, allow_nan=False).encode())
 
     def read_manifest(
         self, kind: str, hint: str = "", fields: Mapping[str, type] | None = None
     ) -> dict[str, Any]:
-        """The manifest, checked to be of ``kind`` and of a known format, see :func:`parse_manifest`.
+        """Return the manifest, checked to be of ``kind`` and of a known format, see :func:`parse_manifest`.
 
         Args:
-            kind: of result.
-            hint: what to do about one that is not there or damaged.
-            fields: what a manifest of the kind must have besides, and of which type.
+            kind: expected kind of result.
+            hint: what to do if the manifest is missing or damaged, as the message ends.
+            fields: types of further keys that a manifest of this kind must have.
 
         Raises:
             GPOError: of class ``self.error``, if it is absent, unreadable or of another kind.
@@ -317,7 +318,7 @@ class Folder:
         return manifest
 
     def check_size(self, name: str, manifest: dict[str, Any]) -> None:
-        """Compare a file with the size its manifest gives; for those too large to read for it.
+        """Check that a file has the size in its manifest; for files that are too large to read for a check.
 
         Raises:
             GPOError: of class ``self.error``, if it is missing or has another size.
@@ -329,10 +330,11 @@ class Folder:
             raise self._mismatch(name, f"has {found or 0} of {entry['bytes']} bytes")
 
     def read_checked(self, name: str, manifest: dict[str, Any], most: int | None = None) -> bytes:
-        """The bytes of a file, compared with the size and SHA-256 its manifest gives.
+        """Return the bytes of a file, checked against the size and SHA-256 in its manifest.
 
         Raises:
-            GPOError: of class ``self.error``, if it cannot be read, is another or too large.
+            GPOError: of class ``self.error``, if it cannot be read, differs from its manifest or is too
+                large.
         """
         entry = self._entry(name, manifest)
         if most is not None and entry["bytes"] > most:
@@ -351,10 +353,11 @@ class Folder:
         return dict(entry)
 
     def read_json(self, name: str, manifest: dict[str, Any], most: int) -> Any:
-        """The value of a JSON file, checked as :meth:`read_checked` does.
+        """Return the value of a JSON file, checked as by :meth:`read_checked`.
 
         Raises:
-            GPOError: of class ``self.error``, also if it is not strict JSON, too deep or too much.
+            GPOError: of class ``self.error``, also if it is not strict JSON, is nested too deeply or holds
+                too much.
         """
         data = self.read_checked(name, manifest, most)
         try:
@@ -370,19 +373,19 @@ class Folder:
 
 
 def _shown(uri: str) -> str:
-    """A location as a message may show it."""
+    """Return a location as messages may show it."""
     return without_password(uri).encode(errors="backslashreplace").decode()
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file."""
+    """Return a table as the bytes of a Parquet file."""
     sink = io.BytesIO()
     text = [f.name for f in table.schema if pa.types.is_string(f.type)]
-    # a dictionary of floats, which hardly repeat, is as long again as they are
+    # floats hardly repeat, so that a dictionary of them would be as long again as the floats themselves
     pq.write_table(table, sink, compression="zstd", use_dictionary=text or False)
     return sink.getvalue()
 
 
 def read_parquet_bytes(data: bytes, where: str, error: type[GPOError]) -> pa.Table:
-    """The inverse of :func:`parquet_bytes`, read by :class:`~gpo_ray.runtime.tables.ParquetSource`."""
+    """Read a table from bytes of :func:`parquet_bytes`, by :class:`~gpo_ray.runtime.tables.ParquetSource`."""
     return ParquetSource(data, where, error).read()

@@ -1,4 +1,4 @@
-"""JSON from strangers: it means one thing only, and reading it cannot exhaust the stack."""
+"""Parse JSON from strangers so that it has one meaning only, and so that parsing cannot exhaust the stack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 MAX_DEPTH = 64
-"""Levels of lists and objects within one another; what is made here has less than ten."""
+"""Most levels of lists and objects nested in one another; this package writes fewer than ten."""
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 
@@ -19,17 +19,17 @@ class TooMuchError(ValueError):
 
 
 def parse_json(body: bytes, most_values: int | None = None, most_keys: int | None = None) -> Any:
-    """The value of a JSON text (RFC 8259), without the liberties that Python's parser takes.
+    """Return the value of a JSON text (RFC 8259), without the liberties that Python's parser takes.
 
     Args:
         body: the text.
-        most_values: in it, all levels together; by default any number. To make a value takes far longer than
-            to count it, and nothing else of the process runs meanwhile.
-        most_keys: of each object, likewise.
+        most_values: most values in the text, all levels together; by default any number. They are counted
+            first, since parsing takes far longer and blocks the rest of the process.
+        most_keys: most keys of each object; by default any number.
 
     Raises:
-        TooMuchError: if there are more.
-        ValueError: if it is not UTF-8 or not JSON, repeats a key, holds a number that a double cannot,
+        TooMuchError: if there are more values or keys.
+        ValueError: if the text is not UTF-8 or not JSON, repeats a key, holds a number that a double cannot,
             half a surrogate pair, or is nested in more than ``MAX_DEPTH`` levels.
     """
     if most_values is not None:
@@ -44,25 +44,25 @@ def parse_json(body: bytes, most_values: int | None = None, most_keys: int | Non
 
 
 def check_amount(body: bytes, most: int) -> None:
-    """Check that a JSON text holds no more than so many values, all levels together.
+    """Check that a JSON text holds no more than ``most`` values, all levels together.
 
     Raises:
-        TooMuchError: if it does.
+        TooMuchError: if it holds more.
     """
     if len(body) <= most:
         return
     bare = _STRING.sub(b"", body)
-    # each value but the outermost follows one of these
+    # each value but the outermost follows one of these characters
     if bare.count(b",") + bare.count(b"[") + bare.count(b"{") > most:
         raise TooMuchError(f"more than {most:,} values")
 
 
 def check_value(value: Any, body: bytes) -> None:
-    """Check what a parser made of a JSON text.
+    """Check the value that a parser made from a JSON text.
 
     Args:
-        value: what it made.
-        body: the text.
+        value: the value.
+        body: the text that it was made from.
 
     Raises:
         ValueError: if it is nested in more than ``MAX_DEPTH`` levels, or holds half a surrogate pair.

@@ -1,7 +1,8 @@
-"""Reading Parquet that somebody else may have written: no file takes far more memory than it is long.
+"""Read Parquet files that somebody else may have written, without taking far more memory than their length.
 
-A megabyte can stand for gigabytes: of one number, of one text in a dictionary, of zeros that compress well.
-What a file takes is found out before it is taken: from its footer, and of texts from their dictionaries.
+A megabyte of a file can become gigabytes in memory: from one repeated number, from one repeated text in a
+dictionary, or from zeros, which compress well. So the memory for a file is computed before it is taken: from
+its footer, and for texts from their dictionaries.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from gpo_ray.errors import GPOError
 SMALL = 2**30
 """Bytes in memory that any file may take."""
 EXPANSION = 100
-"""Bytes in memory for each byte of a file that a larger one may take; sorted choices take some 50."""
+"""Bytes in memory for each byte of a file that a larger file may take; sorted choices take some 50."""
 
 _WIDTH = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 8, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, LookupError, OverflowError, MemoryError)
-"""What Arrow raises for a file that is none, or not all of one."""
+"""Exceptions of Arrow for a file that is not Parquet, or is incomplete."""
 
 
 class ParquetSource:
     """A Parquet file, in memory or on this machine's disk.
 
     Args:
-        source: its bytes or its path.
-        where: what to call it in messages.
+        source: the file's bytes or its path.
+        where: the file's name in messages.
         error: the exception class that reading problems raise.
     """
 
@@ -44,19 +45,20 @@ class ParquetSource:
         self._most = max(SMALL, EXPANSION * size)
 
     def schema(self) -> pa.Schema:
-        """Names and types of the columns.
+        """Return the names and types of the columns.
 
         Raises:
-            GPOError: of the class given, if it is no Parquet file.
+            GPOError: of class ``error``, if it is no Parquet file.
         """
         with self._open() as file:
             return file.schema_arrow
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The table, or some columns of it, checked to be what its types say.
+        """Return the table, or some columns of it, with all values checked to fit the column types.
 
         Raises:
-            GPOError: of the class given, if it cannot be read, or takes far more memory than it is long.
+            GPOError: of class ``error``, if the file cannot be read, or would take far more memory than its
+                length.
         """
         with self._open() as file:
             leaves = _leaves(file.metadata, columns)
@@ -75,9 +77,9 @@ class ParquetSource:
         return table
 
     def _delta_bytes(self, file: pq.ParquetFile, leaf: int, path: str) -> int:
-        """Bytes of the texts of a column in which each may repeat the beginning of the one before."""
+        """Return the bytes of a column's texts, each of which may repeat the beginning of the last one."""
         packed = sum(c.total_uncompressed_size for c in _chunks(file.metadata, leaf))
-        if "." in path:  # how many texts a row has is not known
+        if "." in path:  # the number of texts in a row is not known
             most = packed * sum(c.num_values for c in _chunks(file.metadata, leaf))
             self._check(most, f" ({path}: write it without DELTA_BYTE_ARRAY)")
             return most
@@ -107,7 +109,7 @@ class ParquetSource:
 
 
 def _leaves(metadata: Any, columns: Sequence[str] | None) -> list[tuple[int, str]]:
-    """Number and path of the columns that are stored, of those asked for."""
+    """Return the number and path of the stored columns that belong to the columns asked for."""
     paths = [(i, metadata.schema.column(i).path) for i in range(metadata.num_columns)]
     if columns is None:
         return paths
@@ -119,7 +121,7 @@ def _is_text(column: Any) -> bool:
 
 
 def _is_delta(metadata: Any, leaf: int) -> bool:
-    """Whether some of a column is encoded so that Arrow reads no dictionary of it."""
+    """Return whether some chunk of a column has an encoding that Arrow cannot read as a dictionary."""
     return any(e.startswith("DELTA") for c in _chunks(metadata, leaf) for e in c.encodings)
 
 
@@ -128,12 +130,12 @@ def _chunks(metadata: Any, leaf: int) -> list[Any]:
 
 
 def _least(metadata: Any, leaf: int) -> int:
-    """Bytes that a column takes at least, as far as the footer tells."""
+    """Return the bytes that a column takes at least, as far as the footer says."""
     return max(_fixed(metadata, leaf), sum(c.total_uncompressed_size for c in _chunks(metadata, leaf)))
 
 
 def _fixed(metadata: Any, leaf: int) -> int:
-    """Bytes of a column's values, or of texts their offsets."""
+    """Return the bytes of a column's values or, for texts, of their offsets."""
     column = metadata.schema.column(leaf)
     width = (
         max(1, column.length) if column.physical_type.startswith("FIXED") else _WIDTH[column.physical_type]
@@ -143,7 +145,7 @@ def _fixed(metadata: Any, leaf: int) -> int:
 
 
 def _text_bytes(array: pa.Array) -> int:
-    """Bytes of the texts in an array, each as often as it occurs."""
+    """Return the bytes of the texts in an array, each counted as often as it occurs."""
     kind = array.type
     if types.is_dictionary(kind):
         values = array.dictionary

@@ -1,4 +1,4 @@
-"""What reaches the terminal: our own lines, and with ``--verbose`` those of the libraries too."""
+"""Decide what reaches the terminal: the package's own lines and, with ``--verbose``, those of libraries."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from typing import TextIO
 from gpo_ray.runtime.terminal_text import ShownFormatter
 
 VERBOSE = "GPO_VERBOSE"
-"""Set, to anything, where the libraries may speak; processes that are started here inherit it."""
+"""Environment variable that is set, to anything, if libraries may write; child processes inherit it."""
 QUIET = {
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's C++ parts write errors that are none straight to the terminal
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray's C++ code reports harmless events as errors
     "TRANSFORMERS_VERBOSITY": "error",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "GLOG_minloglevel": "2",
 }
-"""Settings of libraries that have them in the environment, read when they are imported or started."""
+"""Environment variables that silence libraries, which read them when they are imported or started."""
 
 TALKATIVE = ("DeepSpeed", "torch.distributed", "torch.utils", "transformers", "ray")
-"""Loggers of libraries, of which only errors are shown."""
+"""Loggers of libraries that show only errors."""
 EVERY = 30.0
-"""Seconds between lines where there is no terminal."""
+"""Seconds between progress lines if standard error is not a terminal."""
 
 
 def set_up(verbose: bool = False) -> None:
-    """Settle, before any library looks, what is shown; for the command line, never for a library's user.
+    """Decide what is shown, before any library is imported; for the command line only.
 
     Args:
-        verbose: whether libraries may say what they like.
+        verbose: whether all that libraries write is shown.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     for handler in logging.root.handlers:
@@ -48,9 +48,9 @@ def set_up(verbose: bool = False) -> None:
         return
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    for name in TALKATIVE:  # a filter, as some set their own level when they are imported
+    for name in TALKATIVE:  # a filter, since some libraries set their own level when they are imported
         logging.getLogger(name).addFilter(_is_error)
-    if not sys.warnoptions:  # who asked for warnings, by -W or PYTHONWARNINGS, gets them
+    if not sys.warnoptions:  # warnings that -W or PYTHONWARNINGS asks for are kept
         warnings.simplefilter("ignore")
 
 
@@ -60,9 +60,10 @@ def _is_error(record: logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def without_lines(text: str) -> Iterator[None]:
-    """Keep lines that hold ``text`` from standard error, where libraries that are not Python write them.
+    """Drop lines that contain ``text`` from standard error, including lines of libraries in other languages.
 
-    For a short while: the others appear at its end, and none if the process is killed meanwhile.
+    This is for short blocks: the other lines appear at the end, or not at all if the process is killed
+    before.
     """
     if is_verbose():
         yield
@@ -85,10 +86,10 @@ def without_lines(text: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stream() -> Iterator[TextIO]:
-    """Standard error as it is now, whatever becomes of it until the end."""
+    """Yield a copy of standard error as it is now, which stays open whatever happens to the original."""
     try:
         number = os.dup(sys.stderr.fileno())
-    except (OSError, ValueError):  # not a file: a test's, or a notebook's
+    except (OSError, ValueError):  # no file descriptor, as in tests and notebooks
         yield sys.stderr
         return
     with os.fdopen(number, "w", encoding=sys.stderr.encoding, errors="replace") as stream:
@@ -96,20 +97,20 @@ def _stream() -> Iterator[TextIO]:
 
 
 def _say(text: str, stream: TextIO) -> None:
-    with contextlib.suppress(OSError, ValueError):  # whoever read it may be gone: the work goes on
+    with contextlib.suppress(OSError, ValueError):  # the reader may be gone; the work goes on
         print(text, file=stream, flush=True)
 
 
 def is_verbose() -> bool:
-    """Whether what libraries say is shown."""
+    """Return whether all that libraries write is shown."""
     return VERBOSE in os.environ
 
 
 class Steps:
-    """The steps of a command that take time: numbered, with what they did and how long it took.
+    """The time-consuming steps of a command: each is numbered, and reports its result and its duration.
 
-    On a terminal each shows a bar with elapsed and remaining time; otherwise there is a line every half
-    minute. Both end in one line. Everything goes to standard error.
+    On a terminal each step shows a bar with elapsed and remaining time; otherwise it prints a line every half
+    minute. At its end each step prints one line. Everything goes to standard error.
     """
 
     def __init__(self, name: str, count: int, shown: bool = True) -> None:
@@ -118,13 +119,13 @@ class Steps:
 
     @contextlib.contextmanager
     def step(self, text: str, total: float | None = None, unit: str = "", done: float = 0) -> Iterator[Step]:
-        """Take the next step.
+        """Start the next step, which ends with the block.
 
         Args:
-            text: what it does.
-            total: how much there is to do, if that is known.
-            unit: of what, in the plural.
-            done: how much of it was done before.
+            text: what the step does.
+            total: the amount of work, if it is known.
+            unit: unit of the amount, in the plural.
+            done: the part of the amount that was done before.
         """
         self._number += 1
         title = f"{self._name} {self._number}/{self._count}"
@@ -138,43 +139,43 @@ class Steps:
             _say(f"{title}: {step.outcome or text} ({duration(step.elapsed)})", stream)
 
     def skip(self, text: str) -> None:
-        """Say why the next step is not needed."""
+        """Print why the next step is not needed."""
         self._number += 1
         if self._shown:
             _say(f"{self._name} {self._number}/{self._count}: {text}", sys.stderr)
 
 
 class Step:
-    """What is being done, and how far it is."""
+    """A running step, and how far it is."""
 
     def __init__(self, title: str, total: float | None, unit: str, done: float) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, done
         self.note = ""
-        """Shown beside the bar."""
+        """A text that is shown beside the bar."""
         self.outcome = ""
-        """What is said at the end instead of the step's title."""
+        """A text that is printed at the end instead of what the step does."""
         self._started = self._since = time.monotonic()
         self._before = done
 
     @property
     def elapsed(self) -> float:
-        """Seconds."""
+        """Return the seconds since the step began."""
         return time.monotonic() - self._started
 
     def advance(self, by: float = 1) -> None:
-        """So much more is done."""
+        """Add ``by`` to the amount of work that is done."""
         self.reach(self.done + by)
 
     def reach(self, done: float) -> None:
-        """So much is done in all."""
+        """Set the amount of work that is done in all; it never decreases."""
         first = self._since == self._started
         self.done = max(self.done, done)
-        if first and self.done > self._before:  # what came first also waited for everything to start
+        if first and self.done > self._before:  # the first piece includes the start-up time
             self._since, self._before = time.monotonic(), self.done
 
     @property
     def remaining(self) -> float | None:
-        """Seconds, by what was done since the first of it; None where nobody knows."""
+        """Return the estimated seconds left, from the rate since the first piece of work; None if unknown."""
         if self.total is None or self.done <= self._before:
             return None
         rate = (self.done - self._before) / max(time.monotonic() - self._since, 1e-3)
@@ -190,7 +191,7 @@ class Step:
 
 
 def duration(seconds: float) -> str:
-    """A time as one says it, such as ``3.2 s``, ``45 s``, ``4 min 12 s`` or ``1 h 03 min``."""
+    """Return a duration in words, such as ``3.2 s``, ``45 s``, ``4 min 12 s`` or ``1 h 03 min``."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -203,7 +204,7 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def _follower(step: Step, stream: TextIO) -> Iterator[None]:
-    """Show how far a step is, until it ends."""
+    """Show how far a step is, until the block ends."""
     ended = threading.Event()
     show = _bar if stream.isatty() else _lines
     thread = threading.Thread(target=show, args=(step, stream, ended), name="gpo-progress", daemon=True)
@@ -228,10 +229,10 @@ def _width(stream: TextIO) -> int:
 
 
 def _bar(step: Step, stream: TextIO, ended: threading.Event) -> None:
-    """Redrawn often enough that the time does not seem to stand still."""
+    """Draw a bar, often enough that the time does not seem to stand still."""
     from tqdm import tqdm
 
-    # the numbers say what is done; what the step is called stands in the line at its end
+    # the bar shows numbers; what the step does stands in the line at its end
     drawn = "{desc} {percentage:3.0f}%|{bar}|{postfix}" if step.total else "{desc}{postfix}"
     name = step.title.partition(":")[0] if step.total else step.title
     bar = tqdm(desc=name, total=step.total, file=stream, bar_format=drawn, leave=False, ncols=_width(stream))

@@ -1,8 +1,8 @@
-"""How many threads a process computes with: one rule for torch, OpenMP, OpenBLAS and MKL alike.
+"""Decide with how many threads a process computes, by one rule for torch, OpenMP, OpenBLAS and MKL.
 
-Most of what is computed here are small matrix products, whose threads spend their time waiting for one
-another as soon as there are more of them than free cores. So the processes that compute at the same time on a
-machine share its physical cores out among themselves, and threads that wait do so asleep.
+Most computations of this package are small matrix products, whose threads spend their time waiting for one
+another if there are more threads than free cores. So the processes that compute at the same time on a machine
+divide its physical cores among themselves, and threads sleep while they wait.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from threadpoolctl import threadpool_limits
 from gpo_ray.errors import ConfigError
 
 OVERRIDE = "GPO_THREADS"
-"""Environment variable: threads of every process, whatever the rule says."""
+"""Environment variable with the number of threads of every process; it overrides the rule."""
 COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-"""Environment variables that libraries read when they are loaded."""
+"""Environment variables with numbers of threads that libraries read when they are loaded."""
 WAITING = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "GOMP_SPINCOUNT": "0",
     "KMP_BLOCKTIME": "0",
     "OPENBLAS_THREAD_TIMEOUT": "4",
 }
-"""Has threads that wait for others sleep instead of spinning; likewise read when libraries are loaded."""
+"""Environment variables that let waiting threads sleep instead of spin; libraries read them when loaded."""
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def physical_cores() -> int:
-    """Cores that this process may use: no hyperthreads, and no more than its affinity and container allow."""
+    """Return the cores for this process, without hyperthreads and within its affinity and container."""
     logical = psutil.cpu_count() or 1
     usable = float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else logical)
     cores = usable * (psutil.cpu_count(logical=False) or logical) / logical
     try:
         quota, period = _QUOTA.read_text().split()
         cores = min(cores, math.inf if quota == "max" else int(quota) / int(period))
-    except (OSError, ValueError):  # no container, or an older kind
+    except (OSError, ValueError):  # no container, or one of an older kind
         pass
     return max(1, int(cores))
 
 
 def threads_each(processes: int) -> int:
-    """Threads of each of some processes that compute at the same time on this machine.
+    """Return the number of threads for each of several processes that compute at once on this machine.
 
     Raises:
         ConfigError: if GPO_THREADS is not a number of threads.
@@ -56,7 +56,7 @@ def threads_each(processes: int) -> int:
 
 
 def use_threads(count: int) -> None:
-    """Compute with so many threads in this process from now on, GPO_THREADS allowing.
+    """Compute with ``count`` threads in this process from now on, or with GPO_THREADS of them if that is set.
 
     Raises:
         ConfigError: if GPO_THREADS is not a number of threads.
@@ -70,9 +70,9 @@ def use_threads(count: int) -> None:
 
 
 def settle() -> None:
-    """Set the environment of a process that has loaded none of the libraries yet; what it says already stays.
+    """Set the environment variables of a process that has not loaded the libraries; values already set stay.
 
-    OMP_NUM_THREADS, where the user gave it, is then meant for all processes and libraries.
+    If the user has set OMP_NUM_THREADS, it counts for all processes and libraries.
     """
     given = os.environ.get(COUNTS[0])
     if given is not None:
@@ -84,9 +84,9 @@ def settle() -> None:
 
 @contextmanager
 def environment_of_workers() -> Iterator[None]:
-    """While a local cluster is started: what its processes inherit.
+    """Set, during the block, the environment that the processes of a starting local cluster inherit.
 
-    They load libraries with one thread each, and those that compute then say how many they take.
+    They load libraries with one thread each; those that compute then call :func:`use_threads`.
     """
     values: Mapping[str, str] = dict.fromkeys(COUNTS, str(_override() or 1)) | {
         k: os.environ.get(k, v) for k, v in WAITING.items()
@@ -97,7 +97,7 @@ def environment_of_workers() -> Iterator[None]:
 
 @contextmanager
 def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Have these environment variables for a while."""
+    """Set some environment variables during the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ |= values
     try:

@@ -1,7 +1,7 @@
-"""A bundle as an online service: groups are registered by a few answers and predicted at once.
+"""A bundle as an online service: groups are registered by a few answers, and their preferences predicted.
 
-``build_app`` takes :class:`~gpo_ray.serving.settings.ServeSettings` and is what a Serve config file names
-as ``gpo_ray.serving:build_app``; ``app`` is the same with its settings from the environment, for
+``build_app`` takes :class:`~gpo_ray.serving.settings.ServeSettings`; a Serve config file names it as
+``gpo_ray.serving:build_app``. ``app`` is the same application with settings from the environment, for
 ``serve build``.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    # Ray, and a bundle, are needed only by those who ask for them.
+    # importing this package must need neither Ray nor a bundle
     if name == "build_app":
         from gpo_ray.serving.app import build_app
 

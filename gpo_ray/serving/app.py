@@ -1,4 +1,4 @@
-"""Building the Serve application: ``gpo_ray.serving:build_app`` in a Serve config file."""
+"""Build the Serve application, which a Serve config file names as ``gpo_ray.serving:build_app``."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from gpo_ray.serving.registry.database import open_database
 from gpo_ray.serving.settings import ServeSettings
 
 KEYS_AT_ONCE = 4
-"""Keys that may each use all that they may at once before any of them takes another's place."""
+"""Keys that may each use all their requests at once before any of them takes places from another."""
 ENVIRONMENT = "GPO_SERVE_"
-"""Prefix of environment variables from which the bound ``app`` takes its settings."""
+"""Prefix of the environment variables from which ``app`` takes its settings."""
 
 
 def build_app(settings: ServeSettings | dict[str, Any]) -> Application:
-    """The application for ``serve run``, ``serve deploy`` and :func:`ray.serve.run`.
+    """Return the application for ``serve run``, ``serve deploy`` and :func:`ray.serve.run`.
 
-    Everything that a replica would stumble over is tried here first: a replica that fails is started
-    again and again, and its reason is hard to find.
+    Everything that could make a replica fail is checked here first: a failing replica is started again and
+    again, and the reason is hard to find.
 
     Args:
-        settings: of the service; a Serve config file gives its ``args`` as they are.
+        settings: settings of the service, or the ``args`` of a Serve config file.
 
     Raises:
         ConfigError: if a setting is wrong, or no keys are needed where Serve listens to other machines.
         GPOError: if the bundle, the language model, the store, the survey or the database cannot be used.
     """
-    if not isinstance(settings, ServeSettings):  # Serve parses only what annotations that are no strings name
+    if not isinstance(settings, ServeSettings):  # Serve does not parse by annotations that are strings
         settings = parse(ServeSettings, settings, "args")
     instance = running()
     check_reach(settings.require_keys, instance and instance.http_config.host, "http_options.host")
@@ -51,14 +51,14 @@ def build_app(settings: ServeSettings | dict[str, Any]) -> Application:
 
 
 def assemble(settings: ServeSettings, patience: float = 20) -> Application:
-    """The application with settings that :func:`check` has passed.
+    """Return the application for settings that :func:`check` has accepted.
 
     Args:
-        settings: of the service.
-        patience: seconds that requests in flight have when replicas are told to stop.
+        settings: settings of the service.
+        patience: seconds that requests in flight have when replicas have to stop.
     """
     options = partial(deployment_options, patience=patience)
-    # There is room for what several keys may ask at once: a request that waits there takes only memory.
+    # Several keys may ask at once: a request that waits here takes only memory.
     places = KEYS_AT_ONCE * settings.limits.requests_at_once
     encoder = serve.deployment(EncoderDeployment, name="Encoder").options(**options(settings.encoder, places))
     serving = {"bundle": settings.bundle}
@@ -75,10 +75,10 @@ def assemble(settings: ServeSettings, patience: float = 20) -> Application:
 
 
 def check(settings: ServeSettings) -> None:
-    """Try everything that the settings name.
+    """Check that everything that the settings name can be used.
 
     Raises:
-        GPOError: naming what cannot be used, and why.
+        GPOError: if something cannot be used; the message says what and why.
     """
     config = BatchPredictor(settings.bundle).config
     bundle_language_model(config, settings.model, settings.bundle)
@@ -91,13 +91,13 @@ def check(settings: ServeSettings) -> None:
 
 
 def app_from_environment() -> Application:
-    """The application with settings from ``GPO_SERVE_BUNDLE``, ``GPO_SERVE_DATABASE`` and so on.
+    """Return the application with settings from ``GPO_SERVE_BUNDLE``, ``GPO_SERVE_DATABASE`` and so on.
 
-    Those that hold several are written as in YAML: ``GPO_SERVE_INGRESS={max: 2, cpus: 0.5}``.
+    Settings that hold several values are written as in YAML: ``GPO_SERVE_INGRESS={max: 2, cpus: 0.5}``.
 
     Raises:
         ConfigError: if ``GPO_SERVE_BUNDLE`` is not set or a setting is wrong.
-        GPOError: as :func:`build_app`.
+        GPOError: as in :func:`build_app`.
     """
     values = {
         name.removeprefix(ENVIRONMENT).lower(): _value(name, value)

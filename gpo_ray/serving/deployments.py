@@ -1,8 +1,8 @@
-"""The three Ray Serve deployments: HTTP ingress, predictor, language-model encoder.
+"""The three Ray Serve deployments: HTTP ingress, predictor, and language-model encoder.
 
-A request passes through one handle only, from ingress to predictor, as long as its questions have been
-embedded before; what is new goes on to the encoder, in chunks. Small requests that come at the same time
-share a call. Predictor and encoder compute in a worker thread, in turns of bounded length.
+A request passes through one handle only, from ingress to predictor, if its questions have been embedded
+before; new questions go on to the encoder, in chunks. Small requests that arrive at the same time share a
+call. Predictor and encoder compute in a worker thread, in turns of bounded length (see inference/turns.py).
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ if TYPE_CHECKING:
 
 WARM_UP_SECONDS = 60
 ENCODE_BATCH = 16
-"""Requests of which a chunk of questions each is embedded together at most."""
+"""Most requests whose chunks of questions, one of each request, are embedded together."""
 TURN_TOKENS = 512
-"""That the language model reads in one turn, unless one question has more."""
+"""Most tokens that the language model reads in one turn, unless one question has more."""
 QUICK_COST = 50.0
-"""Of a request that is predicted while others that share its call wait."""
+"""Highest cost of a request that is predicted while the other requests of its call wait."""
 TARGET_ONGOING = 32
-"""Requests of each copy that more copies are started for."""
+"""Ongoing requests for each replica above which more replicas are started."""
 
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """A chunk of questions; done in one turn."""
+    """A chunk of questions that is embedded in one turn."""
 
     slates: Sequence[Slate]
     tokens: int
@@ -67,17 +67,17 @@ class EncodeJob:
 
     @property
     def cost(self) -> float:
-        """See :class:`~gpo_ray.serving.inference.turns.Job`."""
+        """Return the tokens still to read, see :class:`~gpo_ray.serving.inference.turns.Job`."""
         return 0 if self.found else self.tokens
 
     @property
     def last(self) -> bool:
-        """See :class:`~gpo_ray.serving.inference.turns.Job`."""
+        """Return whether the next turn is the last one, see :class:`~gpo_ray.serving.inference.turns.Job`."""
         return True
 
 
 class EncoderDeployment:
-    """Holds the language model, and embeds questions that nobody asked about before.
+    """A replica that holds the language model and embeds questions that nobody has asked about before.
 
     In Serve config files, status and metrics this deployment is named ``Encoder``.
     """
@@ -87,11 +87,11 @@ class EncoderDeployment:
         config = read_bundle(settings.bundle).config
         self._limits = settings.limits
         self._encoder = LoadedEncoder(settings.model, config, settings.bundle, gpus=settings.encoder.gpus)
-        self._encoder.encode([Slate(prompt="?", responses=("yes", "no"))])  # the first time takes seconds
+        self._encoder.encode([Slate(prompt="?", responses=("yes", "no"))])  # the first call takes seconds
         self._turns: Turns[EncodeJob] = Turns(self._turn, TURN_TOKENS, ENCODE_BATCH)
 
     async def measure(self, questions: Sequence[Text]) -> list[int] | Failure:
-        """Tokens that the language model would read for each question, if they are not too many."""
+        """Return the tokens that the language model would read for each question, if not too many."""
         try:
             tokens = await asyncio.to_thread(self._encoder.tokens, _slates(questions))
             check_tokens(questions, tokens, self._limits)
@@ -102,13 +102,13 @@ class EncoderDeployment:
     async def encode(
         self, questions: Sequence[Text], tokens: int, caller: str, deadline: float
     ) -> list[EncodedSlate | Failure] | Failure:
-        """Embeddings of a chunk of one request's questions, each with its own failure.
+        """Embed a chunk of one request's questions; each question may fail by itself.
 
         Args:
-            questions: of :meth:`measure`.
-            tokens: of all of them.
-            caller: who asks; callers take turns.
-            deadline: time at which it is given up, in seconds since the epoch.
+            questions: questions that :meth:`measure` has accepted.
+            tokens: tokens of all the questions together.
+            caller: id of the caller; callers take turns.
+            deadline: time after which the questions are no longer wanted, in seconds since the epoch.
         """
         job = EncodeJob(_slates(questions), tokens, [])
         try:
@@ -130,14 +130,14 @@ def _slates(questions: Sequence[Text]) -> list[Slate]:
 
 
 class SwapConfig(StrictConfig):
-    """What can be changed while the service runs (Serve's ``user_config``)."""
+    """The settings that can be changed while the service runs (Serve's ``user_config``)."""
 
     bundle: str
     """Folder or URI of the bundle to serve from now on."""
 
 
 class Predictor:
-    """Holds the bundle; predicts questions of many groups together."""
+    """A replica that holds the bundle and predicts the questions of many groups together."""
 
     def __init__(self, settings: ServeSettings, encoder: DeploymentHandle) -> None:
         use_threads(worker_threads(settings.processes, settings.predictor.cpus))
@@ -154,7 +154,7 @@ class Predictor:
         )
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Take another bundle; one that cannot be used leaves the old one serving, and the reason here."""
+        """Change to another bundle; if it cannot be used, keep the old one and remember the reason."""
         await self._warm_up()
         try:
             wanted = parse(SwapConfig, user_config, "user_config").bundle
@@ -168,20 +168,20 @@ class Predictor:
             self._problem = _in_words(e)
 
     async def check_health(self) -> None:
-        """Called by Serve every few seconds; Ray exports a gauge only while it is set again and again."""
+        """Report whether a bundle was refused; Serve calls this often, as Ray needs the gauge set again."""
         self._metrics.bundle(refused=self._problem is not None)
 
     async def _warm_up(self) -> None:
-        """The first question through a handle takes seconds, which no caller should wait for."""
+        """Answer a first question, since the first one through a handle takes seconds."""
         if self._warm:
             return
-        with contextlib.suppress(Exception):  # real requests say what is wrong, one by one
+        with contextlib.suppress(Exception):  # real requests report what is wrong, each for itself
             first = Answer(prompt="?", responses=("yes", "no"), choice=0)
             await self.predict(Call(Context.of([first]), texts([first]), "", time.time() + WARM_UP_SECONDS))
         self._warm = True
 
     async def ready(self) -> Readiness:
-        """The bundle that serves, and why another one does not."""
+        """Return which bundle serves, and why another one could not be used."""
         return Readiness(ready=True, bundle=self._predictor.bundle_id, problem=self._problem)
 
     async def predict(self, call: Call) -> Predicted | Failure:
@@ -196,9 +196,9 @@ class Predictor:
             return Failure.of(e)
 
     async def predict_quickly(self, calls: Sequence[Call]) -> list[Predicted | Failure | None]:
-        """Predict those of some requests that take little: None for all others, to be asked by themselves."""
+        """Predict the cheap ones of ``calls``; return None for the others, which must be asked singly."""
         found = await asyncio.gather(*(self._predict_quickly(c) for c in calls), return_exceptions=True)
-        # what goes wrong for other reasons does so again by itself, not for those that share the call
+        # an unexpected error recurs when its request is asked singly, and must not fail the whole call
         return [None if isinstance(f, BaseException) else f for f in found]
 
     async def _predict(self, call: Call, begun: float) -> Predicted:
@@ -245,7 +245,7 @@ class Predictor:
             return Failure.of(e)
 
     async def _finish(self, job: PredictionJob, call: Call, begun: float, embedded: float) -> Predicted:
-        # those that end in one turn do not wait for the caller's long ones
+        # requests that end in one turn do not wait for the same caller's long ones
         await self._turns.run(job, (call.caller, job.last), call.deadline)
         outcome = job.outcome
         if isinstance(outcome, GPOError):
@@ -265,9 +265,9 @@ class Predictor:
     async def _embedded(
         self, asked: dict[str, Text], known: dict[str, EncodedSlate], call: Call
     ) -> dict[str, EncodedSlate]:
-        """The questions that are not in memory, from the store or the language model.
+        """Fetch the questions that are not in memory from the embedding store or the language model.
 
-        Each chunk is kept as soon as it is there, so that the same request is done sooner the next time.
+        Each chunk is kept as soon as it is embedded, so that a repeated request takes less time.
         """
         found = await asyncio.to_thread(self._cache.get_many, asked.keys() - known.keys())
         missing = [s for k, s in asked.items() if k not in known and k not in found]
@@ -305,18 +305,18 @@ class Predictor:
 
 
 def _in_words(error: BaseException) -> str:
-    """Why a bundle was not taken; of errors that are not ours, which may say anything, with their kind."""
+    """Say in words why a bundle was refused; errors of other packages are named by their class, too."""
     words = str(error) if isinstance(error, GPOError) else f"{type(error).__name__}: {error}"
     return f"the bundle was not taken: {one_line(words)[:500]}"
 
 
 @serve.ingress()
 class Ingress:
-    """Speaks HTTP; knows the groups and who may do what.
+    """A replica that speaks HTTP, knows the registered groups and checks API keys.
 
     Args:
-        settings: of the service.
-        behind: the predictor, or the encoder where the predictor is in this process.
+        settings: settings of the service.
+        behind: handle of the predictor, or of the encoder if the predictor is in this process.
     """
 
     def __init__(self, settings: ServeSettings, behind: DeploymentHandle) -> None:
@@ -326,17 +326,17 @@ class Ingress:
         self._backend = ServeBackend(predictor, settings)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """See :class:`Predictor`."""
+        """Change to another bundle, see :meth:`Predictor.reconfigure`."""
         if self._predictor is not None:
             await self._predictor.reconfigure(user_config)
 
     async def check_health(self) -> None:
-        """See :class:`Predictor`."""
+        """Report on the bundle, see :meth:`Predictor.check_health`."""
         if self._predictor is not None:
             await self._predictor.check_health()
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
-        """The HTTP application, made in the replica since it holds connections."""
+        """Make the HTTP application; this happens in the replica, since the application holds connections."""
         from gpo_ray.serving.api.http import create_api
         from gpo_ray.serving.api.middleware import log_requests
         from gpo_ray.serving.registry.database import open_database
@@ -357,9 +357,9 @@ class Ingress:
 def options(
     replicas: Replicas, ongoing: int, user_config: dict[str, Any] | None = None, patience: float = 20
 ) -> dict[str, Any]:
-    """Deployment options; ``ongoing`` requests run on each copy at the same time.
+    """Return deployment options with which ``ongoing`` requests run on each replica at the same time.
 
-    A copy that is told to stop gives them ``patience`` seconds.
+    A replica that has to stop gives them ``patience`` seconds.
     """
     found: dict[str, Any] = {
         "ray_actor_options": {"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},

@@ -1,4 +1,4 @@
-"""The Serve instance of a Ray cluster, which may be others': what it serves, and leaving it."""
+"""Use the Serve instance of a Ray cluster, which others may use too: check what it serves, and leave it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from ray.serve.exceptions import RayServeException
 from gpo_ray.errors import ConfigError
 
 STOP_SECONDS = 5
-"""How long requests in flight have when the service is told to stop, and how long Serve has after them."""
+"""Seconds that requests in flight have when the service stops, and that Serve has to end after them."""
 LOGGING = {"encoding": "JSON", "enable_access_log": False}
-"""Of Serve: the application writes a line for each request itself, without what the caller wrote."""
+"""Logging options of Serve. Its access log is off: the application itself writes a line for each request,
+without what the caller sent."""
 _ITS_OWN = ("location", "middlewares", "num_cpus", "root_url")
-"""Options that are deprecated, or that Serve fills in."""
+"""Options that are deprecated, or that Serve fills in itself."""
 
 
 def running() -> Any:
-    """Serve's client, if it runs on the connected cluster; None where not, or where none is connected."""
+    """Return Serve's client, or None if Serve does not run on a connected cluster."""
     if not ray.is_initialized():
         return None
     try:
@@ -35,15 +36,16 @@ def running() -> Any:
 
 
 def is_free(host: str, port: int, name: str) -> bool:
-    """Whether Serve is yet to be started on the connected cluster; where it runs, it must fit.
+    """Return whether Serve is not running yet on the connected cluster; if it runs, check that it fits.
 
     Args:
-        host: to listen on.
-        port: to listen on.
-        name: of the application that will be deployed at ``/``.
+        host: address to listen on.
+        port: port to listen on.
+        name: name of the application that will be deployed at ``/``.
 
     Raises:
-        ConfigError: if it runs and listens on another address or otherwise, or has such an application.
+        ConfigError: if Serve runs with another address or other HTTP options, or has an application of that
+            name or at ``/``.
     """
     found = running()
     if found is None:
@@ -76,10 +78,10 @@ def _check_applications(theirs: dict[str, Any], name: str) -> None:
 
 
 def leave(name: str, end_serve: bool) -> None:
-    """End an application and, if it is to, Serve itself where that serves nothing else.
+    """End an application and, if wanted, Serve itself if it serves nothing else.
 
-    Requests in flight are finished. Serve is asked to end rather than waited for: a call that is still
-    waiting when its controller dies makes Ray write warnings to the terminal.
+    Requests in flight are finished. Serve is asked to end without waiting in the call: a call that still
+    waits when Serve's controller dies makes Ray write warnings to the terminal.
     """
     found = running()
     if found is None:

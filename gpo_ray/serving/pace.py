@@ -1,4 +1,4 @@
-"""How fast something may go on."""
+"""A bound on how often something may happen."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 
 
 class Pace:
-    """A token bucket.
+    """A token bucket, from which each event takes an amount.
 
     Args:
-        per_second: what may be taken in the long run.
-        at_once: what may be taken after a rest.
+        per_second: amount that may be taken each second in the long run.
+        at_once: amount that may be taken at once after a rest.
     """
 
     def __init__(self, per_second: float, at_once: float) -> None:
@@ -18,7 +18,7 @@ class Pace:
         self._left, self._then = at_once, time.monotonic()
 
     def take(self, amount: float = 1) -> bool:
-        """Whether so much is left; if it is, it is taken."""
+        """Take an amount if so much is left, and return whether it was."""
         now = time.monotonic()
         self._left = min(self._at_once, self._left + (now - self._then) * self._per_second)
         self._then = now

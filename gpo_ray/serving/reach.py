@@ -1,4 +1,4 @@
-"""Who can reach the service: without API keys only this machine may."""
+"""Check who can reach the service: without API keys, only this machine may."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAKE_A_KEY = "gpo serve key create --name NAME --tenant TENANT --scope read --sc
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a name or address is this machine's own, so that nobody else can send anything there."""
+    """Return whether a name or address belongs to this machine alone, so that nobody else can reach it."""
     if host is None:
         return False
     if host.lower() == "localhost":
@@ -25,15 +25,15 @@ def is_loopback(host: str | None) -> bool:
 
 
 def check_reach(require_keys: bool, host: str | None, key: str) -> None:
-    """Refuse to serve without keys where others can ask.
+    """Refuse to serve without keys where others could send requests.
 
     Args:
         require_keys: whether every request needs a key.
-        host: address that HTTP is served on; None where none is.
-        key: what said so, for the message.
+        host: address that HTTP is served on; None if HTTP is not served.
+        key: name of the option that gave the address, for the message.
 
     Raises:
-        ConfigError: if anybody on the network could do everything.
+        ConfigError: if others on the network could do everything.
     """
     if not require_keys and host is not None and not is_loopback(host):
         raise ConfigError(

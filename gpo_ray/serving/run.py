@@ -1,4 +1,4 @@
-"""Running the service from the command line, until it is told to stop."""
+"""Run the service from the command line until a signal stops it."""
 
 from __future__ import annotations
 
@@ -34,26 +34,27 @@ def run(
     address: str | None,
     announce: Callable[[str], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then finish what was asked and stop.
+    """Serve until SIGINT or SIGTERM, then finish the requests in flight and stop.
 
-    Without API keys everybody who reaches the port may do everything, so that only this machine may.
+    Without API keys everybody who reaches the port may do everything, so the port is then open to this
+    machine only.
 
     Args:
-        settings: of the service; unless they say it, ``require_keys`` is set by whether there are any.
+        settings: settings of the service; unless given, ``require_keys`` is set if there are any API keys.
         host: address to listen on.
         port: port to listen on.
-        address: of the Ray cluster; by default a local one is started.
-        announce: told what the user should know.
+        address: address of the Ray cluster; by default a local one is started.
+        announce: function that shows a message to the user.
 
     Raises:
-        GPOError: if a setting names something that cannot be used, the cluster is too small, or others'
-            Serve on it cannot be joined.
+        GPOError: if a setting names something that cannot be used, the cluster is too small, or a Serve
+            instance that runs on it already cannot be joined.
     """
     stop, alone = _Stop(), not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
-    # Where _ToldToStop interrupts Ray as it waits, Ray raises KeyboardInterrupt in its place.
+    # If _ToldToStop interrupts Ray while it waits, Ray raises KeyboardInterrupt instead.
     with suppress(_ToldToStop, KeyboardInterrupt), reserved(host, port) if alone else nullcontext():
         stop.listen()
-        if not ray.is_initialized():  # on a cluster that was joined, Serve may listen there already
+        if not ray.is_initialized():  # on a cluster that was joined, Serve may listen on the port already
             _check_free(host, port)
         settings = _settled(settings, host)
         check(settings)
@@ -61,14 +62,14 @@ def run(
         os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2")
         os.environ.setdefault(CALLBACK, BOUNDED)
         with ray_session(address):
-            stop.listen()  # again: Ray has set its own
+            stop.listen()  # again, since Ray has set its own handlers
             require(settings.need())
             logging.getLogger("ray.serve").setLevel(logging.WARNING)
             _serve(settings, host, port, stop, announce, alone)
 
 
 def _settled(settings: ServeSettings, host: str) -> ServeSettings:
-    """Decide what the settings leave open: whether keys are needed, and whether one process does it all.
+    """Decide what the settings leave open: whether keys are needed, and whether to use one process.
 
     This makes the database, if there is none.
 
@@ -91,14 +92,14 @@ def _serve(
     announce: Callable[[str], None],
     alone: bool,
 ) -> None:
-    """Serve on the cluster that was joined until told to stop, then leave it.
+    """Serve on the connected cluster until a signal, then leave it.
 
     Args:
-        settings: of the service, all decided.
+        settings: settings of the service, with nothing left open.
         host: address to listen on.
         port: port to listen on.
-        stop: tells when to stop.
-        announce: told what the user should know.
+        stop: says when to stop.
+        announce: function that shows a message to the user.
         alone: whether the cluster was started for this service only, so that it ends with it.
     """
     first = is_free(host, port, NAME)
@@ -117,15 +118,15 @@ def _serve(
     finally:
         if stop.told():
             announce("stopping")
-        leave(NAME, first and not alone)  # a cluster that is its own ends with all that is on it
+        leave(NAME, first and not alone)  # a cluster for this service only ends with everything on it
 
 
 def keys_needed(settings: ServeSettings) -> bool:
-    """Return whether requests need keys: if there are any, or were, or the settings say so.
+    """Return whether requests need keys, which they do if any API key works.
 
     Raises:
-        ConfigError: if the settings say otherwise than the keys, or keys are needed and there is none that
-            works: what was closed does not open by itself.
+        ConfigError: if the settings contradict this, or if all keys are revoked and the settings say nothing,
+            since a service with keys must not become open by itself.
     """
     said = settings.require_keys if "require_keys" in settings.model_fields_set else None
     engine = open_database(settings.database)
@@ -148,18 +149,18 @@ def keys_needed(settings: ServeSettings) -> bool:
 
 
 class _ToldToStop(BaseException):
-    """SIGINT or SIGTERM while the service starts, which may take minutes."""
+    """SIGINT or SIGTERM arrived while the service was starting, which may take minutes."""
 
 
 class _Stop:
-    """Interrupts the service by a signal while it starts, and ends its wait; later signals do nothing."""
+    """A handler of signals that interrupts the service while it starts and later ends its wait."""
 
     def __init__(self) -> None:
         self._told = threading.Event()
         self._starting = True
 
     def listen(self) -> None:
-        """Be told by SIGINT and SIGTERM from now on, which end this process as it should."""
+        """Handle SIGINT and SIGTERM from now on, as the proper end of this process."""
         signals.serves()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._tell)
@@ -171,28 +172,28 @@ class _Stop:
             raise _ToldToStop
 
     def wait(self) -> None:
-        """Wait until told to stop."""
+        """Wait until a signal arrives."""
         self._starting = False
         self._told.wait()
 
     def told(self) -> bool:
-        """Return whether this process was told to stop; from now on signals do not interrupt it."""
+        """Return whether a signal has arrived; from now on signals do not interrupt this process."""
         self._starting = False
         return self._told.is_set()
 
 
 @contextmanager
 def reserved(host: str, port: int) -> Iterator[None]:
-    """Keep other ``gpo serve`` on this machine from an address, from before it is listened on.
+    """Keep other ``gpo serve`` processes on this machine from using an address, before it is listened on.
 
-    The kernel holds the name, and lets go of it with this process.
+    The kernel holds a name for the address, and releases it when this process ends.
 
     Raises:
-        ConfigError: if one has it.
+        ConfigError: if another process has it.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as holder:
         try:
-            # All names of this machine stand for one address.
+            # All names of this machine stand for the same address.
             holder.bind(f"\0gpo_ray-serve-{'loopback' if is_loopback(host) else host[:60]}:{port}")
         except (OSError, UnicodeError) as e:
             raise ConfigError(
@@ -202,10 +203,10 @@ def reserved(host: str, port: int) -> Iterator[None]:
 
 
 def _check_free(host: str, port: int) -> None:
-    """Raise ConfigError if somebody listens there already, with whom Serve would share the port."""
+    """Raise ConfigError if the port is taken already; Serve would share it with the other listener."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # binds where a listener stopped just now
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # bind where a listener just stopped
         try:
             probe.bind((host, port))
         except (OSError, TypeError, UnicodeError) as e:

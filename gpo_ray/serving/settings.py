@@ -1,4 +1,4 @@
-"""Settings of the service: the one argument of :func:`gpo_ray.serving.app.build_app`."""
+"""Settings of the service; they are the one argument of :func:`gpo_ray.serving.app.build_app`."""
 
 from __future__ import annotations
 
@@ -14,52 +14,53 @@ from gpo_ray.runtime.resources import ResourceRequest, serve_need
 
 DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
 PUBLIC = "public"
-"""Tenant of everybody where no keys are needed."""
+"""The tenant of all callers if no keys are needed."""
 
 
 class Replicas(StrictConfig):
-    """How many copies of a deployment, and what each may use."""
+    """How many replicas of a deployment run, and what each may use."""
 
     min: int = Field(default=1, ge=1, le=10_000)
-    """Copies at least."""
+    """Least number of replicas."""
     max: int = Field(default=1, ge=1, le=10_000)
-    """Copies at most; with more than ``min`` the number follows the load."""
+    """Most replicas; if it is more than ``min``, the number follows the load."""
     cpus: float = Field(default=1, gt=0, le=10_000)
-    """Logical CPUs of each."""
+    """Logical CPUs of each replica."""
     gpus: float = Field(default=0, ge=0, le=1_000)
-    """GPUs of each."""
+    """GPUs of each replica."""
     queue: int = Field(default=64, ge=1)
-    """Requests that wait for a free copy at most; more are told to come back later (429)."""
+    """Most requests that wait for a free replica; further ones get 429 and may come back later."""
 
 
 class Limits(StrictConfig):
-    """What one request, and one key, may ask for."""
+    """Limits on what one request, one key and one visitor of the page may ask for."""
 
     body_bytes: int = Field(default=1_000_000, ge=1_000)
-    """Longest body of a request; longer ones get 413."""
+    """Most bytes of a request's body; longer ones get 413."""
     body_seconds: float = Field(default=20, gt=0)
-    """Time for a body to arrive; slower ones get 408."""
+    """Seconds for a body to arrive; slower ones get 408."""
     requests_per_minute: int = Field(default=6_000, ge=1)
-    """For each key, and for all requests together where no keys are needed; more get 429."""
+    """Most requests in a minute of each key, or of all callers if no keys are needed; more get 429."""
     requests_at_once: int = Field(default=64, ge=1)
-    """Likewise, requests that are not answered yet; more get 429."""
+    """Most unanswered requests of each key, or of all callers if no keys are needed; more get 429."""
     request_seconds: float = Field(default=60, gt=0)
-    """Time for a prediction; one that takes longer gets 504. What was embedded until then is kept."""
+    """Seconds for a prediction; a longer one gets 504, but keeps what was embedded until then."""
     context_responses: int = Field(default=2_000, ge=2)
-    """Responses of the questions that a group answered, together; with more, 422."""
+    """Most responses of all questions that a group answered, together; more get 422."""
     question_responses: int = Field(default=4_000, ge=2)
-    """Responses of the questions of one request, together; with more, 422."""
+    """Most responses of all questions of one request, together; more get 422."""
     question_tokens: int = Field(default=2_000, ge=1)
-    """That the language model reads for one new question; with more, 422."""
+    """Most tokens that the language model reads for one new question; more get 422."""
     request_tokens: int = Field(default=40_000, ge=1)
-    """That it reads for the new questions of one request, answered ones included; with more, 422."""
+    """Most tokens that the language model reads for all new questions of one request, answered ones included;
+    more get 422."""
     page_sockets: int = Field(default=32, ge=1)
-    """Pages that are open at once, each of which holds a connection."""
+    """Most pages that are open at once; each of them holds a connection."""
     page_sockets_each: int = Field(default=8, ge=1)
-    """Likewise, of one client address."""
+    """Most pages that one client address has open at once."""
     page_requests_per_minute: int = Field(default=1_200, ge=1)
-    """Requests for the page and its parts of one client address, of which a page that is opened counts as 20;
-    more get 429."""
+    """Most requests of one client address in a minute for the page and its parts; more get 429. Opening a
+    page counts as 20 requests."""
 
 
 class ServeSettings(StrictConfig):
@@ -70,36 +71,36 @@ class ServeSettings(StrictConfig):
     model: str | None = None
     """Language model; by default the one that the bundle was trained with."""
     embeddings: str | None = None
-    """Embedding store whose questions need no language model."""
+    """Embedding store; the questions in it need no language model."""
     survey: str | None = None
-    """Survey whose questions the page offers, with the real shares beside the predicted ones."""
+    """Survey whose questions the page offers; it shows their real shares beside the predicted ones."""
     database: str = Field(default_factory=lambda: os.environ.get("GPO_DATABASE", DEFAULT_DATABASE))
-    """SQLAlchemy URL of the registry; SQLite serves one node, PostgreSQL (``postgresql+psycopg://``) many. By
-    default what GPO_DATABASE says, since a URL may hold a password."""
+    """SQLAlchemy URL of the registry; SQLite serves one node, PostgreSQL (``postgresql+psycopg://``) many.
+    The default is GPO_DATABASE, an environment variable since a URL may hold a password."""
     require_keys: bool = True
     """Whether every request under /v1 needs an API key."""
     page: bool = True
     """Whether to show the page at /."""
     limits: Limits = Limits()
     one_process: bool = False
-    """Whether ingress and predictor are one process, which saves each request a hop between them; only with
-    one replica of each. ``gpo serve`` sets it where that is so. A bundle is then swapped by the ingress's
-    ``user_config``, and what ends one ends both."""
+    """Whether ingress and predictor are one process, which saves each request a hop between processes; this
+    needs one replica of each. ``gpo serve`` sets it where possible. A bundle is then swapped by the ingress's
+    ``user_config``, and a failure that ends one of the two ends both."""
     ingress: Replicas = Replicas(queue=256)
     predictor: Replicas = Replicas()
     encoder: Replicas = Replicas(queue=32)
     batch_size: int = Field(default=32, ge=1)
-    """Requests predicted together at most."""
+    """Most requests that are predicted together."""
     batch_wait_seconds: float = Field(default=0.002, ge=0, le=1)
-    """How long a request waits for others."""
+    """Seconds that a request waits for others to be predicted with it."""
     cached_contexts: int = Field(default=10_000, ge=1)
-    """Adapted groups that each predictor keeps."""
+    """Adapted groups that each predictor keeps in memory."""
     cached_questions: int = Field(default=20_000, ge=1)
-    """Embedded questions that each predictor keeps."""
+    """Embedded questions that each predictor keeps in memory."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     def model_post_init(self, _: Any) -> None:
-        """Check what a single field cannot."""
+        """Check conditions that concern several fields."""
         for name in ("ingress", "predictor", "encoder"):
             replicas: Replicas = getattr(self, name)
             if replicas.max < replicas.min:
@@ -112,18 +113,18 @@ class ServeSettings(StrictConfig):
 
     @property
     def may_be_one_process(self) -> bool:
-        """Whether there is one ingress and one predictor, and neither a GPU."""
+        """Return whether there is one ingress and one predictor, and the predictor needs no GPU."""
         return self.ingress.max == self.predictor.max == 1 and not self.predictor.gpus
 
     def need(self) -> ResourceRequest:
-        """What has to run before the service answers."""
+        """Return the replicas that have to run before the service answers."""
         names = [n for n in ("ingress", "predictor", "encoder") if n != "predictor" or not self.one_process]
         least: dict[str, Replicas] = {name: getattr(self, name) for name in names}
         return serve_need({name: (r.min, r.cpus, r.gpus) for name, r in least.items()})
 
     @property
     def processes(self) -> int:
-        """Replicas that there may be at a time, of all deployments."""
+        """Return the most replicas of all deployments together that may run at the same time."""
         return self.ingress.max + (not self.one_process) * self.predictor.max + self.encoder.max
 
     def check_page(self) -> None:
@@ -140,10 +141,10 @@ class ServeSettings(StrictConfig):
 
 
 def load_settings(path: Path | None, given: dict[str, Any]) -> ServeSettings:
-    """Settings from a YAML file, if any, with those given in the place of the file's.
+    """Read settings from a YAML file, if there is one; ``given`` values replace the file's.
 
     Raises:
-        ConfigError: naming the file and the key that is wrong.
+        ConfigError: if a setting is wrong; the message names the file and the key.
     """
     if path is None:
         if "bundle" not in given:

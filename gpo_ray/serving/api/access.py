@@ -1,4 +1,4 @@
-"""Who may do what, and how often."""
+"""Check who may do what, and how often."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from gpo_ray.serving.settings import ServeSettings
 
 KEY_SECONDS = 5.0
-"""How long a key that was revoked may still be taken."""
+"""Seconds for which a revoked key may still be accepted."""
 _KEYS = 10_000
 _LONGEST_SECRET = 500
 _WRITING = {"PUT", "DELETE"}
 
 
 class RateLimit:
-    """Requests that each caller may make in any minute, counted in this process.
+    """A limit on the requests of each caller in any minute, counted in this process.
 
     Args:
-        most: requests.
+        most: most requests of a caller in a minute.
     """
 
     def __init__(self, most: int) -> None:
@@ -41,10 +41,10 @@ class RateLimit:
         self._sent: LRUCache[str, deque[float]] = LRUCache(_KEYS)
 
     def wait(self, who: str, count: int = 1) -> int:
-        """Count a request, or what is as good as several.
+        """Count a request, or something that counts as several requests.
 
         Returns:
-            Whole seconds after which to come back; 0 if it may be made now.
+            Whole seconds after which to come back; 0 if the request may be made now.
         """
         now, count = time.monotonic(), min(count, self._most)
         sent = self._sent.get(who)
@@ -60,11 +60,11 @@ class RateLimit:
 
 
 class Guard:
-    """Lets requests in; one for each replica, which counts for itself.
+    """A guard that admits requests; each replica has one, which counts for itself.
 
     Args:
-        settings: whether keys are needed, and how many requests each may send.
-        keys: the keys there are.
+        settings: settings, which say whether keys are needed and how many requests each may send.
+        keys: the API keys.
     """
 
     def __init__(self, settings: ServeSettings, keys: KeyRing) -> None:
@@ -77,7 +77,7 @@ class Guard:
 
     @contextmanager
     def place(self, request: Request) -> Iterator[None]:
-        """Hold one of the places that a request's key has, for as long as the request takes.
+        """Hold one of the places of a request's key while the request is answered.
 
         Raises:
             Refused: 429 if the key has none left.
@@ -98,7 +98,7 @@ class Guard:
                 del self._at_once[who]
 
     async def admit(self, request: Request) -> None:
-        """Let a request in and note whose it is.
+        """Admit a request, and note its tenant and key.
 
         Raises:
             Refused: 401 without a known key, 403 if the key may not do that, 429 after too many requests.
@@ -139,7 +139,7 @@ class Guard:
 
 
 def caller_of(request: Request) -> str:
-    """Who sends a request that was let in: the id of the key, or :data:`PUBLIC`."""
+    """Return who sent an admitted request: the id of the key, or :data:`PUBLIC`."""
     return trace_of(request.scope).key_id or PUBLIC
 
 

@@ -1,4 +1,4 @@
-"""What one request may ask for: bounds on its size and its time, the same for the API and the page."""
+"""Bounds on the size and the time of one request, the same for the API and the page."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from gpo_ray.serving.settings import Limits
 
 
 def check_context(context: Sequence[Slate], limits: Limits) -> None:
-    """Check that a group has no more answers than can be taken in.
+    """Check that a group has no more answers than the limits allow.
 
     Raises:
-        DataError: naming the number and the limit.
+        DataError: if it has; the message names the number and the limit.
     """
     _check("the group's answers", context, limits.context_responses, "context_responses")
 
 
 def check_questions(questions: Sequence[Slate], limits: Limits) -> None:
-    """Check that no more is asked than can be predicted in one request.
+    """Check that a request asks for no more questions than the limits allow.
 
     Raises:
-        DataError: naming the number and the limit.
+        DataError: if it does; the message names the number and the limit.
     """
     _check("the questions", questions, limits.question_responses, "question_responses")
 
@@ -36,22 +36,22 @@ def _check(what: str, slates: Sequence[Slate], most: int, name: str) -> None:
 
 
 class Bounded:
-    """A backend that is asked for no more than the limits allow.
+    """A backend that takes requests only within the limits.
 
     Args:
-        backend: what predicts.
-        limits: of these the budgets and the time of a request count.
+        backend: the backend that predicts.
+        limits: limits, of which those of a request's size and time are used.
     """
 
     def __init__(self, backend: Backend, limits: Limits) -> None:
         self._backend, self._limits = backend, limits
 
     async def predict(self, context: Sequence[Answer], questions: Sequence[Slate], caller: str) -> Predicted:
-        """See :class:`~gpo_ray.serving.inference.backend.Backend`.
+        """Predict within the limits, see :meth:`gpo_ray.serving.inference.backend.Backend.predict`.
 
         Raises:
-            DataError: if the answers or the questions are too many together.
-            TooSlow: if it takes too long.
+            DataError: if the answers or the questions have too many responses together.
+            TooSlow: if the prediction takes too long.
         """
         check_context(context, self._limits)
         check_questions(questions, self._limits)
@@ -62,5 +62,5 @@ class Bounded:
             raise TooSlow from e
 
     async def ready(self) -> Readiness:
-        """See :class:`~gpo_ray.serving.inference.backend.Backend`."""
+        """Return whether predictions can be made now."""
         return await self._backend.ready()

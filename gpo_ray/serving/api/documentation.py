@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beyond the signatures: keys, and every problem that can come back."""
+"""The parts of the OpenAPI document beyond the signatures: API keys, and every problem that can come back."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _HEADERS: dict[int, dict[str, Any]] = {
 
 
 class DescribedAPI(FastAPI):
-    """FastAPI whose document also holds the problems and the keys."""
+    """A FastAPI application whose document also holds the problems and the API keys."""
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document."""
+        """Return the OpenAPI document."""
         if self.openapi_schema is None:
             document = super().openapi()
             _, shared = models_json_schema(
@@ -41,12 +41,12 @@ class DescribedAPI(FastAPI):
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Documentation of the problems that a guarded route answers with: those of all, and ``statuses``."""
+    """Return the documentation of the problems of a guarded route: those of every route, and ``statuses``."""
     return {status: problem_reply(status) for status in sorted({*_ALWAYS, *statuses})}
 
 
 def problem_reply(status: int, body: type[Problem] = Problem) -> dict[str, Any]:
-    """Documentation of one problem."""
+    """Return the documentation of one problem."""
     content = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=body.__name__)}}}
     headers = {"headers": _HEADERS[status]} if status in _HEADERS else {}
     return {"description": HTTPStatus(status).phrase, "content": content, **headers}

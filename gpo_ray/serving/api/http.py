@@ -1,4 +1,4 @@
-"""The HTTP API: groups are put, got, listed and deleted, and their preferences predicted.
+"""The HTTP API, by which groups are put, got, listed and deleted, and their preferences predicted.
 
 Run ``python -m gpo_ray.serving.api.http`` after a change of the API: it writes the ``openapi.json`` beside
 this file, which a test compares with the live document.
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from gpo_ray.serving.registry.keys import KeyRing
 
 PAGE = 100
-"""Groups on one page of the list at most."""
+"""Most groups on one page of the list."""
 DOCUMENT = FilePath(__file__).with_name("openapi.json")
 _ETAG = {"ETag": {"description": "What If-Match takes.", "schema": {"type": "string"}}}
 
@@ -74,15 +74,15 @@ def create_api(
     page_policy: str = API_POLICY,
     on_refusal: Callable[[Reason], None] | None = None,
 ) -> FastAPI:
-    """The API as an ASGI application.
+    """Return the API as an ASGI application.
 
     Args:
-        settings: of these ``limits`` and ``require_keys`` count here.
-        backend: what predicts.
-        registry: the groups.
-        keys: who may do what.
-        page_policy: Content-Security-Policy of paths outside /v1 that set none themselves.
-        on_refusal: told, for metrics, of each request that is well-formed and yet not carried out.
+        settings: settings, of which ``limits`` and ``require_keys`` are used here.
+        backend: the backend that predicts.
+        registry: the registry of groups.
+        keys: the API keys.
+        page_policy: Content-Security-Policy of answers outside /v1 that set none themselves.
+        on_refusal: function that metrics use, called for each well-formed request that is not carried out.
     """
     api = DescribedAPI(
         title="Group preferences",
@@ -252,7 +252,7 @@ def _predictions(
 
 
 def _reply(body: Predictions) -> Response:
-    """As FastAPI would answer, which validates what is valid and goes through plain Python values."""
+    """Return ``body`` as a response, without FastAPI's second validation and its way through plain values."""
     return Response(body.model_dump_json(), media_type="application/json")
 
 
@@ -276,7 +276,7 @@ def _name(group: StoredGroup | None) -> dict[str, Any]:
 
 
 def document() -> dict[str, Any]:
-    """The API's OpenAPI document."""
+    """Return the API's OpenAPI document."""
     nobody: Any = None
     return create_api(ServeSettings(bundle=""), nobody, nobody, nobody).openapi()
 

@@ -1,4 +1,4 @@
-"""The service's own metrics, exported by Ray beside Serve's (as ``ray_gpo_...`` for Prometheus)."""
+"""Metrics of the service, which Ray exports beside Serve's own (as ``ray_gpo_...`` for Prometheus)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COUNTS = [1.0, 2, 4, 8, 16, 32, 64, 128, 256, 512]
 
 
 class Metrics:
-    """What a predictor replica observes."""
+    """The metrics of a predictor replica."""
 
     def __init__(self) -> None:
         part = ("part",)
@@ -29,28 +29,28 @@ class Metrics:
         self._refused = Gauge("gpo_bundle_refused", "1 while a bundle that was to be taken was not")
 
     def bundle(self, refused: bool) -> None:
-        """Whether the bundle that was wanted last was refused."""
+        """Record whether the bundle that was last asked for was refused."""
         self._refused.set(int(refused))
 
     def predicted(self, queued: float, embedded: float, predicted: float, context: int) -> None:
-        """Seconds spent on each part of a prediction, and how many answers it rests on."""
+        """Record the seconds of each part of a prediction, and the number of answers that it used."""
         for part, seconds in (("queue", queued), ("embed", embedded), ("predict", predicted)):
             self._latency.observe(1000 * max(seconds, 0.0), {"part": part})
         self._context.observe(context)
 
     def batch(self, size: int) -> None:
-        """Requests in one batch."""
+        """Record the number of requests in one batch."""
         self._batch.observe(size)
 
     def embeddings(self, hits: int, misses: int) -> None:
-        """Questions found in the cache or store, and not found."""
+        """Record how many questions were found in the cache or store, and how many were not."""
         for result, count in (("hit", hits), ("miss", misses)):
             if count:
                 self._embeddings.inc(count, {"result": result})
 
 
 class IngressMetrics:
-    """What an ingress replica observes."""
+    """The metrics of an ingress replica."""
 
     def __init__(self) -> None:
         self._refusals = Counter(
@@ -58,5 +58,5 @@ class IngressMetrics:
         )
 
     def refused(self, reason: Reason) -> None:
-        """A request that was not carried out."""
+        """Record a request that was not carried out."""
         self._refusals.inc(1, {"reason": reason})

@@ -1,4 +1,4 @@
-"""What happens to every request: an id, a bound on its body, safe headers, one line in the log."""
+"""Middleware for every request: an id, a bound on its body, safe headers, and one line in the log."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _FRAMES = 12
 
 
 def log_requests(level: str) -> None:
-    """Write log lines, one JSON object each, to standard error, in a process that has no log of its own."""
+    """Write the log lines, one JSON object each, to standard error, if the process has no log of its own."""
     LOG.setLevel(level)
     if not LOG.handlers:
         LOG.addHandler(StreamHandler())
-        LOG.propagate = False  # else whatever wraps the root's lines would repeat them
+        LOG.propagate = False  # otherwise handlers of the root logger would repeat the lines
 
 
 class Gate:
@@ -43,11 +43,11 @@ class Gate:
 
     Args:
         app: the application.
-        body_bytes: longest body of a request; longer ones get 413 as soon as that is known.
-        body_seconds: time for it to arrive; slower ones get 408.
-        page_policy: Content-Security-Policy of what is not under /v1 and sets none itself.
-        local: whether only this machine may ask, and by its own names: without API keys, a website whose
-            name is made to point here (DNS rebinding) could ask in its visitor's place.
+        body_bytes: longest body of a request; longer ones get 413 as soon as the length is known.
+        body_seconds: seconds for the body to arrive; slower ones get 408.
+        page_policy: Content-Security-Policy of answers outside /v1 that do not set one themselves.
+        local: whether to answer only this machine, and only under its own names: without API keys, a website
+            whose name is made to point here (DNS rebinding) could send requests in its visitor's place.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Gate:
             await self._bounded(scope, receive, send_safely)
         except Exception as e:
             _log_fault(e, trace)
-            if status:  # half an answer cannot be taken back: the server closes the connection
+            if status:  # a started answer cannot be taken back: the server closes the connection
                 raise
             await problem(scope, 500, "the service failed; its log has the request id")(
                 scope, receive, send_safely
@@ -97,7 +97,7 @@ class Gate:
             _log_access(scope, trace, status, perf_counter() - began)
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the application, which cannot read more than the longest body, nor wait for it for long."""
+        """Run the application so that it can neither read more than the longest body nor wait long for it."""
         refused = self._refuse_foreign(scope) or self._refuse_declared(scope)
         if refused is not None:
             await problem(scope, refused.status_code, refused.detail, headers=refused.headers)(
@@ -144,7 +144,7 @@ class Gate:
         return Refused(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"the body is longer than {self._body_bytes} bytes",
-            {"Connection": "close"},  # the rest is not read
+            {"Connection": "close"},  # the rest of the body is not read
         )
 
     def _too_slow(self) -> Refused:
@@ -170,11 +170,11 @@ _PASSED_ON = re.compile(
     r"|((.*-)?(client|real|connecting|remote|cluster-client|original)-?(ip|addr))|.*-external-address"
     r"|x-original-(host|forwarded-for|url)|x-proxyuser-ip|x-host|x-nginx-proxy|cdn-loop|x-varnish"
 )
-"""Headers by which proxies, tunnels and content networks say that they are some."""
+"""Headers by which proxies, tunnels and content networks show that they passed a request on."""
 
 
 def _is_near(scope: Scope, headers: Headers) -> bool:
-    """Whether a request comes from this machine, and was not passed on for another one by a proxy on it."""
+    """Return whether a request comes from this machine, and no proxy on it passed it on for another one."""
     client = scope.get("client")
     passed_on = any(_PASSED_ON.fullmatch(name.lower()) for name in headers)
     return client is not None and is_loopback(client[0]) and not passed_on
@@ -192,7 +192,7 @@ def _log_access(scope: Scope, trace: Trace, status: int, seconds: float) -> None
         "event": "request",
         "request_id": trace.request_id,
         "method": scope["method"][:20],
-        "route": getattr(scope.get("route"), "path", None),  # the raw path is whatever somebody sent
+        "route": getattr(scope.get("route"), "path", None),  # the raw path may hold anything
         "status": status or None,
         "milliseconds": round(1000 * seconds, 2),
         "key": trace.key_id,
@@ -202,7 +202,7 @@ def _log_access(scope: Scope, trace: Trace, status: int, seconds: float) -> None
 
 
 def _log_fault(error: Exception, trace: Trace) -> None:
-    """Where the service failed; messages of exceptions are left out, as they may hold what was sent."""
+    """Log where the service failed, without the exception's message, which may hold what was sent."""
     trace.error = type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     where = [f"{f.filename}:{f.lineno} {f.name}" for f in frames]

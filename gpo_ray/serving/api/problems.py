@@ -1,4 +1,4 @@
-"""Every error of the service as a problem document (RFC 9457) that never repeats what was sent."""
+"""Answer every error of the service with a problem document (RFC 9457) that never repeats what was sent."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from gpo_ray.serving.registry.groups import VersionConflict
 
 MEDIA_TYPE = "application/problem+json"
 Reason = Literal["unknown_group", "overloaded", "unavailable", "registry", "too_slow"]
-"""Why a request that is well-formed was not carried out: no such group, too many requests wait, nothing
-predicts now, the database does not answer, or it took too long."""
+"""Why a well-formed request was not carried out: the group does not exist, too many requests wait, the
+predictor is not running, the database does not answer, or the prediction took too long."""
 _TRACE = "gpo_ray.trace"
 _LONGEST_FIELD = 200
 _MAX_ERRORS = 20
 
 
 class Refused(HTTPException):
-    """A request that is answered with a problem."""
+    """A request is refused, and answered with a problem document."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, detail, dict(headers or {}))
@@ -36,30 +36,30 @@ class Refused(HTTPException):
 
 @dataclass
 class Trace:
-    """What is known of a request, for its log line."""
+    """The data about a request for its log line."""
 
     request_id: str
     key_id: str | None = None
     tenant: str | None = None
     error: str | None = None
-    """Type of the exception behind a failure of the service's own."""
+    """Type of the exception, if the service itself failed."""
 
 
 def start_trace(scope: Scope, request_id: str) -> Trace:
-    """Give a request its trace."""
+    """Make the trace of a request."""
     trace = Trace(request_id)
     scope[_TRACE] = trace
     return trace
 
 
 def trace_of(scope: Scope) -> Trace:
-    """The trace of a request."""
+    """Return the trace of a request."""
     trace: Trace = scope[_TRACE]
     return trace
 
 
 def route_path(scope: Scope) -> str:
-    """The path without the prefix under which the application is served."""
+    """Return the path without the route prefix of the application."""
     path: str = scope["path"]
     return path.removeprefix(scope.get("root_path", ""))
 
@@ -71,7 +71,7 @@ def problem(
     errors: Sequence[FieldProblem] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A problem document as a response."""
+    """Return a problem document as a response."""
     return problem_response(
         Problem(
             title=HTTPStatus(status).phrase,
@@ -85,18 +85,18 @@ def problem(
 
 
 def problem_response(body: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """``body`` as a response; what is not known is left out."""
+    """Return ``body`` as a response, without its empty fields."""
     return Response(
         body.model_dump_json(exclude_none=True), body.status, dict(headers or {}), media_type=MEDIA_TYPE
     )
 
 
 def answer_with_problems(api: FastAPI, on_refusal: Callable[[Reason], None] | None = None) -> None:
-    """Have ``api`` answer every exception that is not a fault of its own with a problem.
+    """Make ``api`` answer every exception that is not a fault of its own with a problem document.
 
     Args:
         api: the application.
-        on_refusal: told of each request that is refused for a :data:`Reason`.
+        on_refusal: function that is called for each request that is refused for a :data:`Reason`.
     """
     api.state.on_refusal = on_refusal
     api.add_exception_handler(StarletteHTTPException, _refused)
@@ -113,7 +113,7 @@ def answer_with_problems(api: FastAPI, on_refusal: Callable[[Reason], None] | No
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)  # noqa: S101 -- for the type checker
     headers = dict(error.headers or {})
-    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the router names the methods of one route only
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # the router names only one route's methods
         headers["Allow"] = ", ".join(_methods(request))
     return problem(request.scope, error.status_code, str(error.detail), headers=headers)
 
@@ -145,7 +145,7 @@ def _message(error: Mapping[str, Any]) -> str:
 
 
 def _unpredictable(request: Request, error: Exception) -> Response:
-    # answers repeat nothing that was sent
+    # answers repeat nothing of the request
     detail = (
         f"a question is too long: {error.reason}" if isinstance(error, QuestionTooLongError) else str(error)
     )

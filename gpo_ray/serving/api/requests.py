@@ -1,4 +1,4 @@
-"""Requests under /v1: who may send them, and JSON that means one thing only."""
+"""Routes under /v1 that check the caller, and that read JSON with one meaning only."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gpo_ray.serving.api.schemas import ANSWERS, QUESTIONS
 from gpo_ray.serving.settings import Limits
 
 MAX_KEYS = 16
-"""Of an object in a body; those of the API have four at most."""
+"""Most keys of an object in a body; objects of the API have at most four."""
 
 
 def most_values(limits: Limits) -> int:
-    """Values in a body at most: twice those of the largest request that the limits allow.
+    """Return the most values in a body: twice those of the largest request within the limits.
 
-    What is wrong is told value by value, which takes far longer than to read them.
+    The bound matters since errors are reported value by value, which takes far longer than parsing.
     """
     shares_and_responses = 2 * limits.context_responses + limits.question_responses
     return 2 * (shares_and_responses + 4 * ANSWERS + 3 * QUESTIONS)
@@ -32,25 +32,25 @@ class StrictRequest(Request):
     """A request whose body is read by :func:`parse_json`."""
 
     async def json(self) -> Any:
-        """The body's value.
+        """Return the value of the body.
 
         Raises:
-            Refused: if it is not strict JSON, or holds far more than any request may.
+            Refused: if the body is not strict JSON, or holds far more than any request may.
         """
         body, most = await self.body(), self.app.state.most_values
         try:
             return parse_json(body, most, MAX_KEYS)
         except TooMuchError as e:
             raise Refused(422, f"the body holds {e}") from e
-        except ValueError as e:  # its message may hold a piece of the body
+        except ValueError as e:  # its message may hold a part of the body
             raise Refused(400, "the body is not strict JSON in UTF-8") from e
 
 
 class GuardedRoute(APIRoute):
-    """A route whose callers are let in before anything of the body is read."""
+    """A route that admits its caller before it reads anything of the body."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """What serves a request."""
+        """Return the function that serves a request."""
         serve = super().get_route_handler()
         takes_body = self.body_field is not None
         known = {parameter.alias for parameter in self.dependant.query_params}

@@ -19,19 +19,19 @@ from pydantic_core import PydanticKnownError
 from gpo_ray.model.texts import Answer, Slate
 
 RESPONSES = 500
-"""Responses of a question at most."""
+"""Most responses of a question."""
 ANSWERS = 500
-"""Answers of a group at most."""
+"""Most answers of a group."""
 QUESTIONS = 200
-"""Questions of a request at most."""
+"""Most questions of a request."""
 GROUP_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=:-]{0,199}$"
 GROUP_ID_WORDS = "1 to 200 letters, digits and . _ = : -, the first a letter or digit"
-"""The pattern in words."""
-_NO_NUL = r"^[^\x00]*$"  # PostgreSQL cannot store the character
+"""The pattern of group ids in words."""
+_NO_NUL = r"^[^\x00]*$"  # PostgreSQL cannot store NUL
 
 
 def _sized(least: int, most: int) -> BeforeValidator:
-    """Refuses a list of another length at once, not after a message for each of its items."""
+    """Refuse a list of a wrong length at once, instead of after a message for each of its items."""
 
     def check(items: Any) -> Any:
         if isinstance(items, (list, tuple)) and not least <= len(items) <= most:

@@ -1,4 +1,4 @@
-"""Conditional reads and writes of groups: what the routes of :mod:`gpo_ray.serving.api.http` share."""
+"""Conditional reads and writes of groups, for the routes of :mod:`gpo_ray.serving.api.http`."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from gpo_ray.serving.registry.groups import Registry, StoredGroup
 
 _CACHED_BYTES = 256_000_000
-"""The most memory that groups are kept in."""
+"""Most bytes of memory for the kept groups."""
 _READ_TOGETHER = 100
-"""The most groups whose versions one statement reads."""
+"""Most groups whose versions one statement reads."""
 _TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
 _TAG = re.compile(r'(?:W/)?"[^"]*"')
 
 
 class Service:
-    """The registry, with the groups that were asked for lately in memory, and what predicts."""
+    """The backend that predicts, and the registry, with recently requested groups kept in memory."""
 
     def __init__(self, backend: Backend, registry: Registry, limits: Limits) -> None:
         self.backend = backend
@@ -69,7 +69,7 @@ class Service:
         if_match: str | None,
         if_none_match: str | None,
     ) -> tuple[StoredGroup, bool]:
-        """Register a group by its answers, or replace them, if the headers' conditions hold.
+        """Register a group by its answers, or replace its answers, if the headers' conditions hold.
 
         Returns:
             The group as stored, and whether it is new.
@@ -130,5 +130,5 @@ def _size(group: StoredGroup) -> int:
 
 
 def quoted(etag: str) -> str:
-    """Return an ETag as headers give it."""
+    """Return an ETag in quotes, as headers have it."""
     return f'"{etag}"'

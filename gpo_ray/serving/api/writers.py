@@ -1,4 +1,4 @@
-"""Changes of the database, in threads that no reader needs, and in turns between callers."""
+"""Change the database in threads that no reader needs, in turns between callers."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from anyio import CapacityLimiter, to_thread
 T = TypeVar("T")
 
 WRITERS = 4
-"""Changes at the same time; SQLite makes one at a time, and others wait for it."""
+"""Most changes at the same time; SQLite makes one at a time, while others wait for it."""
 
 
 class Writers:
-    """Makes changes; of those of one caller one at a time, so that many of them delay others' by one each."""
+    """A runner of changes, one at a time for each caller, so that one caller's many delay others little."""
 
     def __init__(self) -> None:
         self._limiter = CapacityLimiter(WRITERS)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def run(self, caller: str, change: Callable[[], T]) -> T:
-        """What a change gives; one that has begun is ended also if nobody waits for it any more.
+        """Return the result of a change; a change that has begun is finished even if nobody waits for it.
 
         Args:
-            caller: who asks.
-            change: what to do, in a worker thread.
+            caller: id of the caller.
+            change: the function to call in a worker thread.
         """
-        turn = self._turns.setdefault(caller, asyncio.Lock())  # it is gone when nobody holds it or waits
+        turn = self._turns.setdefault(caller, asyncio.Lock())  # removed when nobody holds or awaits it
         async with turn:
             return await to_thread.run_sync(change, limiter=self._limiter)

@@ -1,1 +1,1 @@
-"""Predictions of the service, and what they wait for."""
+"""Predictions of the service: the language model, the bundle, and the turns in which requests use them."""

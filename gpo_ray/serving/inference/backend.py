@@ -1,4 +1,4 @@
-"""What the HTTP side needs of the model side; Serve handles, or objects in this process, provide it."""
+"""The interface between HTTP and the model; Serve handles, or objects in this process, implement it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class SlatePrediction:
     """A group's predicted preferences over one question's R responses."""
 
     share: list[float]
-    """(R,), summing to 1."""
+    """Predicted shares of the responses, (R,); they sum to 1."""
     interval: list[tuple[float, float]] | None
-    """(R,) ends of 90 % intervals; None where the model gives none."""
+    """Ends of the 90 % intervals of the shares, (R, 2); None if the model gives none."""
     language_model: list[float]
-    """(R,) the language model's own distribution over the option letters."""
+    """The language model's own distribution over the option letters, (R,)."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Predictions of all questions asked, and the id of the bundle that made them."""
+    """Predictions of all questions asked, with the id of the bundle that made them."""
 
     predictions: list[SlatePrediction]
     bundle: str
@@ -31,21 +31,21 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether predictions can be made now."""
+    """Whether predictions can be made now, and by which bundle."""
 
     ready: bool
     bundle: str | None
     """Id of the bundle that is serving."""
     problem: str | None = None
-    """Why it is not ready, or why another bundle was not taken."""
+    """The reason why the service is not ready, or why another bundle could not be used."""
 
 
 class Overloaded(Exception):  # noqa: N818
-    """More requests than can be queued; the caller should come back later."""
+    """More requests wait than can be queued; the caller should come back later."""
 
 
 class Unavailable(Exception):  # noqa: N818
-    """Nothing predicts at the moment, as what did has died; the same request may succeed later."""
+    """Nothing can predict at the moment, since a replica has died; the same request may succeed later."""
 
 
 class TooSlow(Exception):  # noqa: N818
@@ -53,22 +53,22 @@ class TooSlow(Exception):  # noqa: N818
 
 
 class Backend(Protocol):
-    """The model side."""
+    """The model side of the service, which predicts."""
 
     async def predict(self, context: Sequence[Answer], questions: Sequence[Slate], caller: str) -> Predicted:
-        """A group's preferences, given its answers.
+        """Predict a group's preferences, given its answers.
 
         Args:
             context: the group's answers.
-            questions: what to predict.
-            caller: who asks; callers take turns.
+            questions: the questions to predict.
+            caller: id of the caller; callers take turns.
 
         Raises:
             Overloaded: if too many requests wait already.
-            Unavailable: if what predicts has died and is not back yet.
-            TooSlow: if it takes too long.
+            Unavailable: if the predictor has died and is not running again yet.
+            TooSlow: if the prediction takes too long.
             GPOError: if something in the request cannot be predicted; the message is for the caller.
         """
 
     async def ready(self) -> Readiness:
-        """Whether predictions can be made now."""
+        """Return whether predictions can be made now."""

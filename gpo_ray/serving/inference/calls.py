@@ -1,4 +1,4 @@
-"""What goes between the deployments, and how one asks another."""
+"""Requests between the deployments, and how one deployment asks another."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gpo_ray.serving.inference.backend import Overloaded, TooSlow, Unavailable
 R = TypeVar("R")
 
 ATTEMPTS = 3
-"""Times a replica is asked when replicas die: nothing here changes anything, so that asking again is safe."""
+"""Times that a request is sent when replicas die; requests change nothing, so that repeating them is safe."""
 _PACKED_BYTES = 64_000_000
 
 Text = tuple[str, tuple[str, ...]]
@@ -32,29 +32,29 @@ Text = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Failure:
-    """What went wrong, as a value.
+    """An error that a replica returns instead of raising it.
 
-    Ray would wrap an exception in its own and log its traceback, and takes a replica that passes on
-    another one's death for dead itself.
+    Ray would wrap an exception in one of its own and log its traceback, and it takes a replica that passes
+    on another replica's death for dead itself.
     """
 
     error: GPOError | Overloaded | Unavailable | TooSlow
 
     @classmethod
     def of(cls, error: GPOError | Overloaded | Unavailable | TooSlow) -> Failure:
-        """Without its cause, and of a class, which every process knows."""
+        """Make a failure without the error's cause, and of a class that every process knows."""
         if not isinstance(error, GPOError):
             return cls(type(error)())
         return cls(error if isinstance(error, QuestionTooLongError) else DataError(str(error)))
 
 
 async def ask(call: Callable[[], Awaitable[R | Failure]]) -> R:
-    """Call a replica, and another one if it dies.
+    """Call a replica, and call again if it dies.
 
     Raises:
         Overloaded: if too many requests wait for a replica already.
-        Unavailable: if one replica after the other died, or none can be started.
-        DataError: if the replica says so.
+        Unavailable: if one replica after another died, or none can be started.
+        DataError: if the replica returned such a failure.
     """
     for attempt in range(ATTEMPTS):
         try:
@@ -73,7 +73,7 @@ async def ask(call: Callable[[], Awaitable[R | Failure]]) -> R:
 
 
 async def answer(response: DeploymentResponse | Awaitable[Any]) -> Any:
-    """What a replica answers; it is told to stop when nobody waits for it any more."""
+    """Wait for a replica's answer; if the wait is cancelled, cancel the replica's work, too."""
     try:
         return await response
     except asyncio.CancelledError:
@@ -83,7 +83,7 @@ async def answer(response: DeploymentResponse | Awaitable[Any]) -> Any:
 
 
 class InProcess:
-    """An object's methods as a deployment's handle gives them, ``.NAME.remote(...)``, without a hop."""
+    """An object in this process whose methods are called as ``.NAME.remote(...)``, like a deployment's."""
 
     def __init__(self, target: object) -> None:
         self._target = target
@@ -94,7 +94,7 @@ class InProcess:
 
 @dataclass(frozen=True)
 class Context:
-    """A group's answers, packed: what receives them needs them only if it has not adapted the group."""
+    """A group's answers, packed; the receiver unpacks them only if it has not adapted to the group yet."""
 
     id: str
     packed: bytes
@@ -103,14 +103,14 @@ class Context:
 
     @classmethod
     def of(cls, answers: Sequence[Answer]) -> Context:
-        """Of a group's answers."""
+        """Pack a group's answers."""
         plain = [(a.prompt, a.responses, a.share, a.choice) for a in answers]
         packed = pickle.dumps(plain, protocol=5)
         return cls(hashlib.sha256(repr(plain).encode()).hexdigest(), packed, len(plain))
 
     @property
     def answers(self) -> list[Answer]:
-        """The answers, which were checked before they were packed."""
+        """Return the answers, which were checked before they were packed."""
         names = ("prompt", "responses", "share", "choice")
         return [
             Answer.model_construct(**dict(zip(names, values, strict=True)))
@@ -126,22 +126,22 @@ class Call:
     questions: tuple[Text, ...]
     caller: str
     deadline: float
-    """Time at which it is given up, in seconds since the epoch."""
+    """Time after which the answer is no longer wanted, in seconds since the epoch."""
     sent: float = field(default_factory=time.time)
 
 
 class Packer:
-    """Packs the contexts used last once only."""
+    """A packer of contexts that packs a recently used one only once."""
 
     def __init__(self) -> None:
-        # by identity, as comparing contexts would take as long as packing them; the context kept beside it
-        # sees to it that no other has the same
+        # keyed by identity, since comparing contexts would take as long as packing them; keeping the context
+        # keeps its identity from being reused
         self._known: LRUCache[int, tuple[Sequence[Answer], Context]] = LRUCache(
             _PACKED_BYTES, lambda pair: len(pair[1].packed) + 1000
         )
 
     def pack(self, answers: Sequence[Answer]) -> Context:
-        """A group's answers, packed."""
+        """Return a group's answers, packed."""
         found = self._known.get(id(answers))
         if found is not None and found[0] is answers:
             return found[1]
@@ -152,5 +152,5 @@ class Packer:
 
 
 def texts(slates: Sequence[Slate]) -> tuple[Text, ...]:
-    """What is read of some questions."""
+    """Return the prompts and responses of some questions."""
     return tuple((s.prompt, s.responses) for s in slates)

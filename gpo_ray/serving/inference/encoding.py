@@ -1,4 +1,4 @@
-"""Questions' embeddings for the service: the language model, and what is known without it.
+"""Embeddings of questions for the service: the language model that makes them, and a cache of them.
 
 Shapes: R responses of a question, E embedding width.
 """
@@ -32,10 +32,10 @@ log = getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class EncodedSlate:
-    """A question as the model reads it.
+    """A question with its embeddings, as the model reads it.
 
-    ``key``, its :func:`~gpo_ray.preferences.dataset.question_key`; ``vectors`` (R, E) in the bundle's
-    pooling; ``letter_logprob`` (R,) of the option letters.
+    ``key`` is the question's :func:`~gpo_ray.preferences.dataset.question_key`; ``vectors`` are embeddings
+    (R, E) in the bundle's pooling; ``letter_logprob`` are log-probabilities (R,) of the option letters.
     """
 
     key: str
@@ -44,7 +44,7 @@ class EncodedSlate:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, to within small change."""
+        """Return the memory in bytes, except for small parts."""
         return self.vectors.nbytes + self.letter_logprob.nbytes
 
 
@@ -53,10 +53,10 @@ class LoadedEncoder:
 
     Args:
         model: the language model, by default the one named in the bundle.
-        config: of the bundle.
-        bundle: its name, for messages.
+        config: configuration of the bundle.
+        bundle: name of the bundle, for messages.
         device: as in :class:`~gpo_ray.embedding.encoder.Encoder`.
-        gpus: likewise.
+        gpus: as in :class:`~gpo_ray.embedding.encoder.Encoder`.
 
     Raises:
         BundleError: if the model or the template is not the bundle's.
@@ -77,13 +77,14 @@ class LoadedEncoder:
             source, config.embedding_dtype, device, gpus, readings=needs_readings(self._pooling)
         )
         self.encoded = 0
-        """Questions that the language model has read."""
+        """Number of questions that the language model has read."""
 
     def encode(self, slates: Sequence[Slate]) -> list[EncodedSlate | EmbeddingError]:
-        """Encode questions, of any number of requests, in the order given; repeated ones once.
+        """Encode questions of any number of requests, in the order given; repeated ones are read once.
 
         Returns:
-            The questions, and the error in the place of each that is longer than the model can read.
+            The encoded questions, with an error in the place of each one that is longer than the model can
+            read.
         """
         keys = [question_key(s.prompt, s.responses) for s in slates]
         distinct = dict(zip(keys, slates, strict=True))
@@ -98,7 +99,7 @@ class LoadedEncoder:
         return [result[k] for k in keys]
 
     def tokens(self, slates: Sequence[Slate]) -> list[int]:
-        """Tokens that the model reads for each question alone; may run in another thread meanwhile."""
+        """Return the tokens that the model reads for each question; other threads may call this, too."""
         return [self._encoder.count_tokens((s.prompt, s.responses)) for s in slates]
 
 
@@ -108,13 +109,13 @@ def check_tokens(
     """Check that the language model is not asked to read too much.
 
     Args:
-        questions: of one request, prompts and responses.
-        tokens: of each.
-        limits: of these those of tokens count.
+        questions: prompts and responses of one request.
+        tokens: number of tokens of each question.
+        limits: limits, of which those of tokens are used.
 
     Raises:
-        QuestionTooLongError: if one question has too many tokens, naming the number and the limit.
-        DataError: likewise, if all of them together have.
+        QuestionTooLongError: if one question has too many tokens; the message names the number and the limit.
+        DataError: if all questions together have too many; the message names the number and the limit.
     """
     for (prompt, _), count in zip(questions, tokens, strict=True):
         if count > limits.question_tokens:
@@ -129,7 +130,7 @@ def check_tokens(
 
 
 def chunks(items: Sequence[T], tokens: Sequence[int], most: int) -> list[tuple[list[T], int]]:
-    """Items in their order, in chunks of ``most`` tokens each, but for single ones that have more.
+    """Divide items into chunks of at most ``most`` tokens, in order; a longer item is a chunk by itself.
 
     Returns:
         The chunks, each with its number of tokens.
@@ -145,20 +146,21 @@ def chunks(items: Sequence[T], tokens: Sequence[int], most: int) -> list[tuple[l
 
 
 class EmbeddingCache:
-    """The questions used last, before a store on disk; for any number of threads.
+    """A cache of the most recently used questions, before a store on disk; any number of threads may use it.
 
     On opening, each shard of the store is read once and checked, and questions are kept until ``capacity``
-    is reached. Of the others only the key and the shard's name stay in memory (some 200 bytes each); they
-    are read from their shard when they are asked for.
+    is reached. For other questions only the key and the shard's name stay in memory (some 200 bytes each);
+    such questions are read from their shard when they are asked for.
 
     Args:
-        store: folder or URI of an embedding store; None to start with nothing.
-        config: of the bundle.
-        capacity: questions kept in memory, each 4 R E bytes.
-        size: memory for them, in bytes.
+        store: folder or URI of an embedding store; None to start empty.
+        config: configuration of the bundle.
+        capacity: most questions kept in memory, each of 4 R E bytes.
+        size: most bytes of memory for the questions.
 
     Raises:
-        EmbeddingError: if the store is incomplete or damaged, or of another language model or template.
+        EmbeddingError: if the store is incomplete or damaged, or made with another language model or
+            template.
     """
 
     def __init__(
@@ -173,11 +175,11 @@ class EmbeddingCache:
         self._config = config
         self._shard: dict[str, str] = {}
         self.hits = 0
-        """Questions found in memory."""
+        """Number of questions that were found in memory."""
         self.store_hits = 0
-        """Questions read from the store."""
+        """Number of questions that were read from the store."""
         self.misses = 0
-        """Questions found nowhere."""
+        """Number of questions that were found nowhere."""
         if store is not None:
             self._store = EmbeddingStore(store)
             self._manifest = manifest_for(self._store, config, "make others with: gpo embed")
@@ -185,7 +187,7 @@ class EmbeddingCache:
                 self._open(name)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, EncodedSlate]:
-        """The questions that are known, by key."""
+        """Return the questions that are in memory or in the store, by key."""
         distinct = dict.fromkeys(keys)
         found = self.in_memory(distinct)
         by_shard: dict[str, list[str]] = defaultdict(list)
@@ -201,14 +203,14 @@ class EmbeddingCache:
         return found
 
     def in_memory(self, keys: Iterable[str]) -> dict[str, EncodedSlate]:
-        """The questions that are in memory, by key; reads no file."""
+        """Return the questions that are in memory, by key; this reads no file."""
         with self._lock:
             found = {k: slate for k in keys if (slate := self._known.get(k)) is not None}
             self.hits += len(found)
         return found
 
     def put(self, slates: Iterable[EncodedSlate]) -> None:
-        """Keep some questions, in the place of those that were not used for longest."""
+        """Keep some questions; they replace the least recently used ones."""
         with self._lock:
             for slate in slates:
                 keep(self._known, slate.key, slate)
@@ -228,7 +230,7 @@ class EmbeddingCache:
     def _read(self, name: str, keys: list[str]) -> dict[str, EncodedSlate]:
         try:
             return self._load(name, keys)
-        except EmbeddingError as e:  # the language model can still answer for them
+        except EmbeddingError as e:  # the language model can still read these questions
             log.warning("embedding store is no longer used for %s: %s", name, e)
             self._shard = {k: n for k, n in self._shard.items() if n != name}
             return {}
@@ -236,5 +238,5 @@ class EmbeddingCache:
     def _load(self, name: str, keys: list[str] | None = None) -> dict[str, EncodedSlate]:
         wanted = None if keys is None else pa.array(keys, pa.string())
         found = self._store.read_shard(name, self._manifest, self._config.model.pooling, wanted)
-        # copies, as one row of an array keeps all of it in memory
+        # copies, since a view of one row would keep the whole array in memory
         return {k: EncodedSlate(k, v.copy(), letters.copy()) for k, (v, letters) in found.items()}

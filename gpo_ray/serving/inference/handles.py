@@ -1,4 +1,4 @@
-"""The model side as the ingress sees it: handles of deployments."""
+"""The model side of the service as the ingress sees it, through handles of deployments."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gpo_ray.serving.inference.joined import Joined
 from gpo_ray.serving.settings import ServeSettings
 
 QUICK_RESPONSES = 256
-"""Of a request's questions: larger ones do not share a call."""
+"""Most responses of a request's questions for which it shares a call with others."""
 READY_SECONDS = 5
 
 
 class ServeBackend:
-    """The model side as seen from the ingress."""
+    """The model side of the service, called through handles."""
 
     def __init__(self, predictor: DeploymentHandle | InProcess, settings: ServeSettings) -> None:
         self._predictor = predictor
@@ -36,7 +36,7 @@ class ServeBackend:
         self._readiness: Joined[None, Readiness] = Joined(self._ready, 1000, 1)
 
     async def predict(self, context: Sequence[Answer], questions: Sequence[Slate], caller: str) -> Predicted:
-        """See :class:`~gpo_ray.serving.inference.backend.Backend`."""
+        """Predict a group's preferences, see :meth:`gpo_ray.serving.inference.backend.Backend.predict`."""
         deadline = time.time() + self._seconds
         call = Call(self._packer.pack(context), texts(questions), caller, deadline)
         if sum(len(q.responses) for q in questions) <= QUICK_RESPONSES:
@@ -53,7 +53,7 @@ class ServeBackend:
         return await ask(predict)
 
     async def _predict_quickly(self, calls: list[Call]) -> list[Predicted | Failure | None]:
-        # the answers of a group that is adapted already are not read there
+        # without the answers: quick predictions are only for groups that are adapted already
         light = [replace(c, context=replace(c.context, packed=b"")) for c in calls]
 
         async def predict() -> list[Predicted | Failure | None]:
@@ -65,7 +65,7 @@ class ServeBackend:
         return await ask(predict)
 
     async def ready(self) -> Readiness:
-        """See :class:`~gpo_ray.serving.inference.backend.Backend`."""
+        """Return whether predictions can be made now."""
         return await self._readiness.ask(None)
 
     async def _ready(self, asked: list[None]) -> list[Readiness]:

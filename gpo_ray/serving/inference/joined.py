@@ -1,4 +1,4 @@
-"""What is asked at the same time, asked in one call."""
+"""Join questions that are asked at the same time into one call."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ V = TypeVar("V")
 
 
 class Joined(Generic[K, V]):
-    """Asks at once while few calls are under way, and what comes meanwhile in one call after them.
+    """A queue that calls at once while few calls run, and joins what is asked meanwhile into the next call.
 
-    Nothing joins a call that has begun, so that each answer is of a moment after its question. Callers take
-    turns: who asks much waits for himself.
+    No question joins a call that has begun, so that each answer is computed after its question was asked.
+    Callers take turns: a caller with many questions delays only its own.
 
     Args:
-        call: answers several in their order; what it raises, all of them raise.
-        most: asked in one call.
-        under_way: calls at the same time.
+        call: function that answers several questions in order; if it raises, all of them raise.
+        most: most questions in one call.
+        under_way: most calls at the same time.
     """
 
     def __init__(self, call: Callable[[list[K]], Awaitable[Sequence[V]]], most: int, under_way: int) -> None:
@@ -29,11 +29,11 @@ class Joined(Generic[K, V]):
         self._calls: set[asyncio.Task[None]] = set()
 
     async def ask(self, item: K, caller: Hashable = None) -> V:
-        """The answer to one.
+        """Return the answer to one question.
 
         Args:
-            item: what is asked.
-            caller: who asks.
+            item: the question.
+            caller: id of the caller.
         """
         answer: asyncio.Future[V] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append((item, answer))
@@ -48,13 +48,13 @@ class Joined(Generic[K, V]):
                 item, answer = items.popleft()
                 del self._waiting[caller]
                 if items:
-                    self._waiting[caller] = items  # behind all others
+                    self._waiting[caller] = items  # now behind all other callers
                 if not answer.done():
                     asked.append((item, answer))
             if asked:
                 self._free -= 1
                 task = asyncio.get_running_loop().create_task(self._run(asked))
-                self._calls.add(task)  # else nothing refers to it while it runs
+                self._calls.add(task)  # nothing else refers to the task while it runs
                 task.add_done_callback(self._calls.discard)
 
     async def _run(self, asked: list[tuple[K, asyncio.Future[V]]]) -> None:

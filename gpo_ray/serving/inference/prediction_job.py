@@ -1,4 +1,4 @@
-"""A request on its way to its prediction, in pieces of bounded cost.
+"""A request that is predicted piece by piece, in pieces of bounded cost.
 
 A unit of cost is about a millisecond of one core, at the published sizes and a few thousand responses in the
 bundle's memory.
@@ -23,20 +23,20 @@ from gpo_ray.serving.inference.backend import Predicted, SlatePrediction
 from gpo_ray.serving.inference.encoding import EncodedSlate
 
 NEW_COST = 3.0
-"""Of a response of a question that was not met lately."""
+"""Cost of preparing a response of a question that is not in memory."""
 MAX_NEW = 32
-"""Such responses that a request prepares in one turn."""
+"""Most such responses that a request prepares in one turn."""
 TARGETS_COST = 100.0
-"""Of the questions that a request has predicted in one turn."""
+"""Most cost of the questions that a request has predicted in one turn."""
 
 Prepared = dict[str, PreparedQuestion | GPOError]
-"""Questions by key, as the model has prepared them, or why it could not."""
+"""Questions by key, as the model has prepared them; an error in place of each that it could not prepare."""
 Answered = tuple[EncodedSlate, NDArray[np.float64]]
 """A question and the group's shares (R,) over its responses."""
 
 
 def context_id(answers: Iterable[tuple[str, Sequence[float] | NDArray[np.float64]]]) -> str:
-    """Content hash of a group's answers: of each the question's key and the shares, in their order."""
+    """Return a hash of a group's answers: of the key of each question and its shares, in their order."""
     digest = hashlib.sha256()
     for key, share in answers:
         y = np.asarray(share, np.float64)
@@ -46,34 +46,34 @@ def context_id(answers: Iterable[tuple[str, Sequence[float] | NDArray[np.float64
 
 @dataclass(frozen=True, eq=False)
 class PredictRequest:
-    """Questions to a group that gave some answers."""
+    """Questions to predict for a group with some answers."""
 
     context: Sequence[Answered]
     targets: Sequence[EncodedSlate]
     id: str | None = None
-    """Of the context, if its hash is known already."""
+    """Id of the context, if it was computed before."""
 
     @cached_property
     def context_id(self) -> str:
-        """As in :func:`context_id`, unless another was given."""
+        """Return the id of the context, computed by :func:`context_id` unless it was given."""
         return self.id or context_id((slate.key, share) for slate, share in self.context)
 
 
 class Server(Protocol):
-    """A bundle that does jobs."""
+    """A bundle that works on jobs."""
 
     @property
     def id(self) -> str:
-        """Short hash of its contents."""
+        """Return a short hash of the bundle's contents."""
 
     def turn(self, jobs: Sequence[PredictionJob]) -> None:
-        """Do a bounded piece of each of some jobs, all of which are this bundle's."""
+        """Do a bounded piece of each of some jobs, all of which belong to this bundle."""
 
 
 class PredictionJob:
-    """A request on its way: its questions are prepared, its group is adapted, its targets are predicted.
+    """A running request: its questions are prepared, its group is adapted, its targets are predicted.
 
-    What it holds of a question goes when it is not needed any more, since that may be large.
+    The data of a question are dropped as soon as they are not needed any more, since they may be large.
     """
 
     def __init__(self, serving: Server, request: PredictRequest, group: AdaptedGroup | None) -> None:
@@ -87,12 +87,12 @@ class PredictionJob:
 
     @property
     def outcome(self) -> Predicted | GPOError:
-        """What came of it."""
+        """Return the predictions, or the error if the request failed."""
         return self.error or Predicted(self._found, self.serving.id)
 
     @property
     def cost(self) -> float:
-        """See :class:`~gpo_ray.serving.inference.turns.Job`."""
+        """Return the cost of the next turn, see :class:`~gpo_ray.serving.inference.turns.Job`."""
         if self.error is not None or not self._left:
             return 0.0
         new = self._size(self.unmet())
@@ -101,17 +101,17 @@ class PredictionJob:
 
     @property
     def last(self) -> bool:
-        """See :class:`~gpo_ray.serving.inference.turns.Job`."""
+        """Return whether the next turn is the last, see :class:`~gpo_ray.serving.inference.turns.Job`."""
         new = sum(s.key not in self._prepared for s in {s.key: s for s in self._all()}.values())
         return new == len(self.unmet()) and len(self._next()) == len(self._left)
 
     @property
     def context_prepared(self) -> bool:
-        """Whether the group can be adapted."""
+        """Return whether all answers of the context are prepared, so that the group can be adapted."""
         return all(s.key in self._prepared for s in self._context)
 
     def unmet(self) -> list[EncodedSlate]:
-        """Questions to prepare next, those of the context first."""
+        """Return the questions to prepare next, those of the context first."""
         some: dict[str, EncodedSlate] = {}
         size = 0
         for slate in self._all():
@@ -123,14 +123,14 @@ class PredictionJob:
         return list(some.values())
 
     def take(self, prepared: Prepared) -> None:
-        """Keep what was prepared."""
+        """Keep some prepared questions."""
         self._prepared |= prepared
 
     def prepared(self, slate: EncodedSlate) -> PreparedQuestion:
-        """A question as the model has prepared it.
+        """Return a question as the model has prepared it.
 
         Raises:
-            GPOError: if it cannot be predicted.
+            GPOError: if the question cannot be predicted.
         """
         found = self._prepared[slate.key]
         if isinstance(found, GPOError):
@@ -138,13 +138,13 @@ class PredictionJob:
         return found
 
     def adapt(self, group: AdaptedGroup) -> None:
-        """Go on with the group."""
+        """Set the adapted group, and drop the questions of its context."""
         self.group, self._context = group, []
         targets = {s.key for s in self._left}
         self._prepared = {k: q for k, q in self._prepared.items() if k in targets}
 
     def chunk(self) -> list[EncodedSlate]:
-        """Questions to predict now, if they are prepared.
+        """Return the questions to predict now, as far as they are prepared.
 
         Raises:
             GPOError: if one of them cannot be predicted.
@@ -155,21 +155,21 @@ class PredictionJob:
         return chunk
 
     def add(self, predictions: list[SlatePrediction]) -> None:
-        """The predictions of the last chunk."""
+        """Add the predictions of the last chunk."""
         self._found += predictions
         gone = {self._left.popleft().key for _ in predictions}
         for key in gone.difference(s.key for s in self._left):
             del self._prepared[key]
 
     def points(self, chunk: list[EncodedSlate]) -> int:
-        """Responses that are in a pass with a chunk."""
+        """Return the number of responses in a forward pass with a chunk."""
         return self._points + self._size(chunk)
 
     def _all(self) -> Iterator[EncodedSlate]:
         return itertools.chain(self._context, self._left)
 
     def _next(self) -> list[EncodedSlate]:
-        """As many of the questions left as one turn may predict."""
+        """Return as many of the remaining questions as one turn may predict."""
         some: list[EncodedSlate] = []
         cost = 0.0
         for slate in self._left:

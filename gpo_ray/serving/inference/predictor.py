@@ -1,4 +1,4 @@
-"""Predictions of many requests at once, and the adapted groups that are kept between requests."""
+"""Predict many requests at once, and keep adapted groups between requests."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ from gpo_ray.serving.inference.encoding import EncodedSlate
 from gpo_ray.serving.inference.prediction_job import PredictionJob, PredictRequest
 
 MAX_POINTS = 8192
-"""Responses in one pass through the transformer, padding included, unless one request has more."""
+"""Most responses in one pass through the transformer, padding included, unless one request has more."""
 MADE_BYTES = 1 << 26
-"""Memory for predictions that are kept."""
+"""Most bytes of memory for kept predictions."""
 TURN_COST = 250.0
-"""Of the requests that have a turn together. A unit is about a millisecond of one core at published sizes."""
+"""Most cost of the requests that have a turn together; a unit is about a millisecond of one core at published
+sizes."""
 
 
 class BatchPredictor:
     """A bundle that predicts many requests together, each as if it were alone.
 
-    :meth:`predict` and :meth:`turn` are for one thread at a time; all else may run in others meanwhile.
+    Only one thread at a time may call :meth:`predict` and :meth:`turn`; other threads may call all other
+    methods meanwhile.
 
     Args:
-        bundle: folder or URI, or a bundle that was read already.
-        cached_contexts: adapted groups kept at most.
-        cached_questions: questions kept at most with what the prior says of them.
-        cached_bytes: memory for each of the two; an adapted group of 20 questions takes about 1 MB with
-            the published sizes.
-        device: where the transformer runs.
+        bundle: folder or URI of a bundle, or a bundle that was read already.
+        cached_contexts: most adapted groups to keep.
+        cached_questions: most questions to keep, each with the prior's values for it.
+        cached_bytes: most bytes of memory for each of the two; an adapted group of 20 questions takes about 1
+            MB with the published sizes.
+        device: device on which the transformer runs.
 
     Raises:
-        BundleError: if the bundle is missing or damaged, or predicts nothing.
+        BundleError: if the bundle is missing or damaged, or cannot predict.
     """
 
     def __init__(
@@ -58,20 +60,20 @@ class BatchPredictor:
 
     @property
     def bundle_id(self) -> str:
-        """Short hash of the contents of the bundle that is serving."""
+        """Return a short hash of the contents of the bundle that is serving."""
         return self._serving.id
 
     @property
     def config(self) -> BundleConfig:
-        """Of the bundle that is serving."""
+        """Return the configuration of the bundle that is serving."""
         return self._serving.model.config
 
     def predict(self, requests: Sequence[PredictRequest]) -> list[Predicted | GPOError]:
-        """Predict, in the order given.
+        """Predict requests, in the order given.
 
         Returns:
-            For each request the predictions of its targets, or why it cannot be predicted, which does not
-            disturb the others.
+            The predictions of each request's targets, or the error of a request that cannot be predicted; an
+            error does not affect other requests.
         """
         jobs = [self.start(r) for r in requests]
         while left := [job for job in jobs if job.cost]:
@@ -79,21 +81,21 @@ class BatchPredictor:
         return [job.outcome for job in jobs]
 
     def start(self, request: PredictRequest, adapted: Adapted | None = None) -> PredictionJob:
-        """A request as a job that :meth:`turn` does piece by piece; all of it by one bundle.
+        """Return a request as a job that :meth:`turn` does piece by piece, all of it by the same bundle.
 
         Args:
-            request: what to predict.
-            adapted: its group, from :meth:`adapted`; the request's context is then not needed.
+            request: the questions to predict, and the context.
+            adapted: the request's group from :meth:`adapted`; if given, the request's context is not needed.
         """
         serving, group = adapted or (self._serving, None)
         return serving.start(request, group)
 
     def predicted(self, context: str, keys: Sequence[str]) -> Predicted | None:
-        """What was predicted lately for the answers with an id and for some questions, if that is kept."""
+        """Return the kept predictions of some questions for a context's id; None if any is missing."""
         return self._serving.predicted(context, keys)
 
     def adapted(self, context: str) -> Adapted | None:
-        """The group whose context has an id, and the bundle that it is adapted with, if that is kept."""
+        """Return the adapted group of the context with this id, and its bundle; None if it is not kept."""
         serving = self._serving
         group = serving.group(context)
         return None if group is None else (serving, group)
@@ -111,11 +113,11 @@ class BatchPredictor:
         """Serve another bundle from the next batch on.
 
         Returns:
-            Its id.
+            The id of the new bundle.
 
         Raises:
-            BundleError: if it is missing or damaged, predicts nothing, or reads other embeddings; the old
-                bundle then serves on.
+            BundleError: if the new bundle is missing or damaged, cannot predict, or reads other embeddings;
+                the old bundle is then kept.
         """
         found = read_bundle(bundle)
         for what, old, new in zip(
@@ -146,7 +148,7 @@ def _embeddings(config: BundleConfig) -> tuple[str, str, str, int]:
 
 
 class Serving:
-    """One bundle with its caches, so that nothing of it outlives it."""
+    """One bundle with its caches, which are dropped together with it."""
 
     def __init__(self, bundle: Bundle, device: str, contexts: int, questions: int, size: int) -> None:
         self.id = bundle.id
@@ -154,10 +156,10 @@ class Serving:
         self._groups: Cache[AdaptedGroup] = bounded(contexts, size)
         self._questions: Cache[PreparedQuestion] = bounded(questions, size)
         self._predictions: Cache[_Made] = bounded(10 * questions, min(size, MADE_BYTES))
-        self._lock = threading.Lock()  # of the caches
+        self._lock = threading.Lock()  # guards the caches
 
     def try_out(self) -> None:
-        """Predict something, which also computes what all predictions share."""
+        """Predict something, to find errors and to compute what all predictions share."""
         blank = np.zeros((2, self.model.config.embedding_width), np.float32)
         try:
             shares = self.model.adapt([(blank, [0.5, 0.5])]).predict([blank])[0]
@@ -167,16 +169,16 @@ class Serving:
             raise BundleError(f"bundle {self.id}: predicts shares that are not finite")
 
     def group(self, context: str) -> AdaptedGroup | None:
-        """The group whose context has an id, if that is kept."""
+        """Return the adapted group of the context with this id; None if it is not kept."""
         with self._lock:
             return self._groups.get(context)
 
     def predicted(self, context: str, keys: Sequence[str]) -> Predicted | None:
-        """What was predicted lately for the same answers of a group and the same questions, if that is all.
+        """Return the kept predictions of some questions for a context, or None if any of them is missing.
 
         Args:
-            context: id of the answers.
-            keys: of the questions.
+            context: id of the context.
+            keys: keys of the questions.
         """
         with self._lock:
             found = [self._predictions.get(f"{context}{key}") for key in keys]
@@ -184,7 +186,7 @@ class Serving:
         return Predicted(made, self.id) if len(made) == len(keys) else None
 
     def start(self, request: PredictRequest, group: AdaptedGroup | None) -> PredictionJob:
-        """A request as a job, with what is known of its group and questions."""
+        """Return a request as a job, with what is kept for its group and questions."""
         group = group or self.group(request.context_id)
         job = PredictionJob(self, request, group)
         slates = [*(s for s, _ in (request.context if group is None else ())), *request.targets]
@@ -252,19 +254,19 @@ class _Made:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes: some 40 bytes a number."""
+        """Return the prediction's memory in bytes, at some 40 bytes for each number."""
         return 400 + 200 * len(self.prediction.share)
 
 
 Adapted = tuple[Serving, AdaptedGroup]
-"""A group, and the bundle with which it is adapted."""
+"""A group, and the bundle that it is adapted with."""
 
 
 _Ready = tuple[PredictionJob, AdaptedGroup, list[EncodedSlate]]
 
 
 def _batches(ready: list[_Ready]) -> Iterator[list[_Ready]]:
-    """Requests of similar length together, so that little is padded and memory is bounded."""
+    """Yield requests of similar length together, so that there is little padding and memory is bounded."""
     batch: list[_Ready] = []
     for points, item in sorted(((job.points(c), (job, g, c)) for job, g, c in ready), key=itemgetter(0)):
         if batch and (len(batch) + 1) * points > MAX_POINTS:

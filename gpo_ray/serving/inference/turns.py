@@ -1,7 +1,6 @@
-"""Turns on one worker thread: work in bounded pieces, and who asks for much does not hold up the others.
+"""Do work on one worker thread in bounded pieces, so that a large request does not hold up the others.
 
-The event loop stays free for what must be answered meanwhile: health checks, small requests, callers who
-leave.
+The event loop stays free for other events: health checks, small requests, and callers who disconnect.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from typing import Generic, Protocol, TypeVar
 from gpo_ray.serving.inference.backend import TooSlow
 
 OPEN = 2
-"""Jobs of a lane that may be half done at the same time, as what has been begun takes memory."""
+"""Most jobs of a lane that may be half done at the same time, since a half-done job takes memory."""
 
 
 class Job(Protocol):
-    """Something to do, one turn after the other."""
+    """A piece of work that is done in several turns."""
 
     @property
     def cost(self) -> float:
-        """Of its next turn, in any unit; 0 if there is nothing left to do."""
+        """Return the cost of the next turn, in any unit; 0 if nothing is left to do."""
 
     @property
     def last(self) -> bool:
-        """Whether nothing is left to do after the next turn."""
+        """Return whether nothing is left to do after the next turn."""
 
 
 J = TypeVar("J", bound=Job)
@@ -42,11 +41,11 @@ class _Waiting(Generic[J]):
     deadline: float
     done: asyncio.Future[None]
     open: bool = False
-    """Whether it counts among those of its lane that are half done."""
+    """Whether the job counts as one of its lane's half-done jobs."""
 
     @property
     def dropped(self) -> bool:
-        """Whether nobody waits for it any more."""
+        """Return whether nobody waits for the job any more."""
         if not self.done.done() and self.deadline < time.time():
             self.done.set_exception(TooSlow())
         return self.done.done()
@@ -57,10 +56,10 @@ class _Lane(Generic[J]):
     fresh: deque[_Waiting[J]] = field(default_factory=deque)
     begun: deque[_Waiting[J]] = field(default_factory=deque)
     open: int = 0
-    """Half done, those included that have a turn now."""
+    """Number of half-done jobs, including those that have a turn now."""
 
     def queue(self) -> deque[_Waiting[J]] | None:
-        """Where the job stands whose turn it is next; None if there is none now."""
+        """Return the queue whose first job has the next turn, or None if no job can have one now."""
         for queue in (self.fresh, self.begun):
             while queue and queue[0].dropped:
                 self.close(queue.popleft())
@@ -71,26 +70,26 @@ class _Lane(Generic[J]):
         return None
 
     def close(self, waiting: _Waiting[J]) -> None:
-        """Count a job no longer among those that are half done."""
+        """Stop counting a job as half done."""
         self.open -= waiting.open
         waiting.open = False
 
     @property
     def empty(self) -> bool:
-        """Whether nothing of it is left."""
+        """Return whether the lane has no jobs left."""
         return not (self.fresh or self.begun or self.open)
 
 
 class Turns(Generic[J]):
-    """Gives each job one turn after the other until nothing is left of it; lanes take turns in rotation.
+    """A scheduler that gives each job one turn after another until it is done; lanes take turns.
 
-    A job is dropped when its caller leaves or its deadline passes.
+    A job is dropped when its caller stops waiting or its deadline passes.
 
     Args:
-        work: does one turn of each of some jobs, in the worker thread. What it raises is raised for the
-            job alone: of several, each is then tried by itself.
-        most_cost: of the jobs that have a turn together, unless one alone costs more.
-        most_jobs: jobs that have a turn together.
+        work: function that does one turn of each of some jobs, in the worker thread. If it raises for several
+            jobs, each of them is tried alone, so that only the failing job raises.
+        most_cost: most cost of the jobs that have a turn together, unless one job alone costs more.
+        most_jobs: most jobs that have a turn together.
         wait_seconds: how long the first job after a pause waits for others.
     """
 
@@ -107,13 +106,13 @@ class Turns(Generic[J]):
         """Wait until a job is done.
 
         Args:
-            job: to do.
-            lane: of the caller; no more than :data:`OPEN` jobs of one lane are half done at a time.
-            deadline: time at which it is given up, in seconds since the epoch.
+            job: the job to do.
+            lane: the caller's lane; no more than :data:`OPEN` jobs of one lane are half done at a time.
+            deadline: time after which the job is dropped, in seconds since the epoch.
 
         Raises:
             TooSlow: if the deadline passed.
-            Exception: what the work raised for this job.
+            Exception: the exception that the work raised for this job.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(job, lane, deadline, loop.create_future())
@@ -138,7 +137,7 @@ class Turns(Generic[J]):
             self._running = None
 
     def _take(self) -> list[_Waiting[J]]:
-        """The jobs that have the next turn, at most one of each lane in each rotation."""
+        """Take the jobs that have the next turn, at most one of each lane in each rotation."""
         taken: list[_Waiting[J]] = []
         cost, idle = 0.0, 0
         while idle < len(self._lanes) and len(taken) < self._most_jobs:
@@ -160,7 +159,7 @@ class Turns(Generic[J]):
                     lane.open += 1
             del self._lanes[name]
             if not lane.empty:
-                self._lanes[name] = lane  # behind all others
+                self._lanes[name] = lane  # now behind all other lanes
         return taken
 
     def _turn(self, jobs: list[J]) -> Sequence[Exception | None]:

@@ -1,1 +1,1 @@
-"""The page."""
+"""The page at ``/``, on which visitors register groups and see predictions."""

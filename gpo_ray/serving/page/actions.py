@@ -1,4 +1,4 @@
-"""What a visitor of the page can do, without anything to look at."""
+"""What a visitor of the page can do, without the elements that show it (see elements.py and views.py)."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from gpo_ray.serving.settings import PUBLIC, ServeSettings
 M = TypeVar("M", bound=BaseModel)
 
 MAX_GROUPS = 2_000
-"""Groups offered for choice."""
+"""Most groups that the page offers for choice."""
 
 
 class RefusedError(GPOError):
-    """The API key is unknown, or may not do this."""
+    """The API key is unknown, or may not do what was asked."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """Shares over a question's responses, and where they come from."""
+    """Shares over a question's responses, with their source."""
 
     label: str
     source: Literal["predicted", "language-model", "real"]
@@ -53,10 +53,10 @@ class Shown:
 
 
 def taken(schema: type[M], values: dict[str, Any]) -> M:
-    """What a visitor gave, if the API would take it too.
+    """Return a visitor's input as ``schema``, if the API would accept it too.
 
     Raises:
-        DataError: saying in words what is not as it must be.
+        DataError: if it would not; the message says in words what is wrong.
     """
     try:
         return schema.model_validate(values)
@@ -69,7 +69,7 @@ _PLURAL = {"context": "answers", "questions": "questions", "responses": "respons
 
 
 def _in_words(error: Any) -> str:
-    """A mistake as a sentence, without what was sent."""
+    """Describe a validation error in a sentence, without what was sent."""
     place, limits, last = error["loc"], error.get("ctx", {}), error["loc"][-1] if error["loc"] else ""
     what = " ".join(str(p + 1) if isinstance(p, int) else _SINGULAR.get(p, p) for p in place)
     match error["type"]:
@@ -95,10 +95,10 @@ class _GroupId(BaseModel):
 
 
 def parse_slate(prompt: str, responses: str) -> Slate:
-    """A question as typed, one response a line.
+    """Return a question as typed, with one response on each line.
 
     Raises:
-        DataError: if the prompt is empty, there are not two different responses, or the API would not take
+        DataError: if the prompt is empty, there are not two different responses, or the API would not accept
             them.
     """
     lines = [line.strip() for line in responses.splitlines() if line.strip()]
@@ -112,31 +112,31 @@ def parse_slate(prompt: str, responses: str) -> Slate:
 
 
 def answer_by_choice(slate: Slate, choice: int) -> Answer:
-    """An answer that is one response."""
+    """Return an answer that is one response."""
     return Answer(prompt=slate.prompt, responses=slate.responses, choice=choice)
 
 
 def answer_by_percent(slate: Slate, percent: Sequence[float | None]) -> Answer:
-    """An answer that is a share of each response, an empty one counting as none.
+    """Return an answer with a share for each response; an empty one counts as 0.
 
     Raises:
-        DataError: if one is negative, or they do not sum to 100 but for rounding.
+        DataError: if a share is negative, or they do not sum to 100 except for rounding.
     """
     values = np.asarray([p or 0 for p in percent], np.float64)
     total = values.sum()
-    # whole percents of R responses are off by R/2 at most
+    # rounding R shares to whole percents changes their sum by at most R/2
     if not np.isfinite(values).all() or (values < 0).any() or abs(total - 100) > len(values) / 2:
         raise DataError(f"The shares of “{slate.prompt}” must be at least 0 and sum to 100, not {total:g}.")
     return Answer(prompt=slate.prompt, responses=slate.responses, share=tuple((values / total).tolist()))
 
 
 class Survey:
-    """The questions of a survey, and what its groups answered."""
+    """The questions of a survey, with the answers of its groups."""
 
     def __init__(self, dataset: PreferenceDataset) -> None:
         self.questions: dict[str, Slate] = {}
         self.left_out = 0
-        """Questions that are not offered, since no request may hold them."""
+        """Number of questions that are not offered, since the API would not accept them."""
         for q in dataset.iter_questions():
             try:
                 slate = taken(Question, {"prompt": q.prompt, "responses": q.responses})
@@ -150,7 +150,7 @@ class Survey:
         self._values, self._offsets = dataset.shares()
 
     def shares(self, group_id: str, slate: Slate) -> NDArray[np.float64] | None:
-        """(R,) what a group answered, None where it did not or is not in the survey."""
+        """Return a group's shares (R,), or None if it did not answer or is not in the survey."""
         group = self._groups.get(group_id)
         question = self._rows.get(question_key(slate.prompt, slate.responses))
         if group is None or question is None:
@@ -160,11 +160,11 @@ class Survey:
 
 
 class PageActions:
-    """All that the page does. A visitor is known by the secret of an API key, or None where none is needed.
+    """All that the page does; visitors are known by an API key's secret, or by None if none is needed.
 
     Every method raises :class:`RefusedError` for a key that is unknown, revoked or lacks the scope, and
     :class:`Overloaded` for a visitor with too many requests. A key is looked up at each call, so that
-    revoking it works on pages that are open.
+    revoking it also affects open pages.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class PageActions:
         self._limit = RateLimit(settings.limits.requests_per_minute)
 
     async def groups(self, secret: str | None) -> dict[str, str]:
-        """Ids of the visitor's groups, with what to call them."""
+        """Return the ids of the visitor's groups, with the labels that the page shows."""
         tenant = await self._tenant(secret, "read")
         found = await asyncio.to_thread(self._registry.list, tenant, limit=MAX_GROUPS)
         return {g.group_id: f"{g.group_id} – {g.description}" if g.description else g.group_id for g in found}
@@ -192,11 +192,11 @@ class PageActions:
         answers: Sequence[Answer],
         replace: bool = False,
     ) -> str:
-        """Store a group; its id.
+        """Store a group and return its id.
 
         Raises:
-            DataError: without answers, or with anything that the API would not take.
-            VersionConflict: if there is such a group and ``replace`` is off.
+            DataError: if there are no answers, or the API would not accept something.
+            VersionConflict: if the group exists and ``replace`` is false.
         """
         tenant = await self._tenant(secret, "write")
         wanted = group_id.strip()
@@ -215,11 +215,11 @@ class PageActions:
     async def predict(
         self, secret: str | None, group_ids: Sequence[str], slates: Sequence[Slate]
     ) -> list[Shown]:
-        """Distributions of groups over questions, with the language model's and, where known, the real ones.
+        """Predict questions for groups; add the language model's and, where known, the real distributions.
 
         Raises:
             UnknownGroupError: if a group is not registered.
-            DataError: without groups or questions, or with too many questions.
+            DataError: if there are no groups or questions, or too many questions.
             GPOError: if a question cannot be predicted.
         """
         tenant = await self._tenant(secret, "read")
@@ -240,17 +240,17 @@ class PageActions:
         return shown
 
     async def rank(self, secret: str | None, group_id: str | None, slate: Slate) -> list[tuple[str, float]]:
-        """Responses with their predicted shares, the most preferred first.
+        """Return responses with their predicted shares, the most preferred one first.
 
         Raises:
-            GPOError: as :meth:`predict`.
+            GPOError: as in :meth:`predict`.
         """
         shown = await self.predict(secret, [group_id] if group_id else [], [slate])
         pairs = zip(slate.responses, shown[0].distributions[0].share, strict=True)
         return sorted(pairs, key=lambda pair: -pair[1])
 
     async def _tenant(self, secret: str | None, scope: Scope) -> str:
-        """Whose groups a visitor sees."""
+        """Return the tenant whose groups a visitor sees."""
         key = None
         if self._keys is not None and self.requires_key:
             key = await asyncio.to_thread(self._keys.find, secret or "")
@@ -263,7 +263,7 @@ class PageActions:
         return key.tenant if key else PUBLIC
 
     def _of_group(self, group: StoredGroup, slate: Slate, made: SlatePrediction) -> list[Distribution]:
-        """The prediction and, where known, what the group said."""
+        """Return the predicted distribution and, if known, the real one."""
         name = group.group_id
         found = [Distribution(f"{name}, predicted", "predicted", made.share, made.interval)]
         key = question_key(slate.prompt, slate.responses)

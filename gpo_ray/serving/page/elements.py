@@ -27,17 +27,19 @@ from gpo_ray.serving.page.actions import (
 from gpo_ray.serving.page.log import log_failure
 
 OFFERED = 3
-"""Questions of the survey that are chosen at first."""
+"""Number of the survey's questions that are chosen at first."""
 MAX_RESPONSES = 100
-"""Responses of the questions that a page has forms for, or that were typed into it: .05 s of the server."""
+"""Most responses of the questions that a page has forms for, or that a visitor types; they take the server
+0.05 s."""
 REBUILT_EVERY = 1.0
-"""Seconds between two makings of a page's forms, whatever its visitor does meanwhile."""
+"""Least seconds between two times that a page's forms are made, whatever its visitor does meanwhile."""
 MAX_BARS = 400
-"""Bars that are drawn at once, of shares of responses."""
+"""Most bars that are drawn at once; each is a share of a response."""
 TYPED = "outlined debounce=150"
-"""Of what is typed: it is sent after a moment's rest, or when the field is left, not with each letter."""
+"""Properties of text fields: what is typed is sent after a short pause or when the field is left, not with
+each letter."""
 LABEL = 200
-"""Characters of a question in the list to choose from."""
+"""Most characters of a question in the list to choose from."""
 KINDS = {
     "predicted": "predicted, with its 90 % interval where the model gives one",
     "language-model": "the language model alone",
@@ -46,7 +48,7 @@ KINDS = {
 
 
 class Text(TextElement):
-    """An HTML element that may hold a text, which is never read as HTML."""
+    """An HTML element that may hold a text, which is never parsed as HTML."""
 
     def __init__(self, tag: str, text: str = "", **attributes: str) -> None:
         super().__init__(tag=tag, text=text)
@@ -54,26 +56,27 @@ class Text(TextElement):
 
 
 def text_input(label: str) -> ui.input:
-    """A labelled line of text."""
+    """Make a labelled field for one line of text."""
     return ui.input(label).props(TYPED)
 
 
 def lines_input(label: str) -> ui.textarea:
-    """A labelled text of several lines."""
+    """Make a labelled field for several lines of text."""
     return ui.textarea(label).props(f"{TYPED} autogrow")
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun."""
+    """Return a number with its noun in singular or plural."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 class Submit:
-    """A button, and beneath it what came of pressing it; screen readers read that out.
+    """A button with its outcome beneath it, which screen readers read out.
 
     Args:
-        label: of the button.
-        action: told to report here; what it raises is reported, too.
+        label: text on the button.
+        action: function that is called with this object, to report through it; its exceptions are reported,
+            too.
     """
 
     def __init__(self, label: str, action: Callable[[Submit], Awaitable[None]]) -> None:
@@ -88,7 +91,7 @@ class Submit:
         self._busy = False
 
     async def run(self) -> None:
-        """Act, unless that is going on already."""
+        """Call the action, unless it is running already."""
         if self._busy:
             return
         self._busy, problem = True, ""
@@ -110,25 +113,26 @@ class Submit:
             self._problem.text = problem
 
     def say(self, text: str) -> None:
-        """Report progress or success."""
+        """Show progress or success."""
         self._status.text = text
 
     def fresh_results(self) -> Text:
-        """The place for results, emptied."""
+        """Empty the place for results and return it."""
         self._results.clear()
         return self._results
 
 
 class Choices(ui.select):
-    """A list to choose several of, each once: each is sent back with its label as often as it was named.
+    """A list to choose several items from, each of them once.
 
-    What there is to choose from is laid out when it changes, not whenever something is chosen.
+    A browser may name an item several times, and each chosen item is sent back with its label only once. The
+    options are laid out when they change, not whenever something is chosen.
     """
 
     _laid_out: Any = None
 
     def update(self) -> None:
-        """As its parent's; see above."""
+        """Send the element to the browser, with its options only if they changed."""
         if self.options is self._laid_out:
             ui.element.update(self)
         else:
@@ -150,7 +154,7 @@ class Choices(ui.select):
 
 
 class QuestionPicker:
-    """Questions of the survey to choose from, and a form for more."""
+    """A list to choose the survey's questions from, with a form for more questions."""
 
     def __init__(self, actions: PageActions, on_change: Callable[[list[Slate]], None] | None = None) -> None:
         self._slates = dict(actions.survey.questions) if actions.survey else {}
@@ -175,7 +179,7 @@ class QuestionPicker:
         return {k: s.prompt[:LABEL] for k, s in self._slates.items()}
 
     def chosen(self) -> list[Slate]:
-        """The questions chosen now."""
+        """Return the questions that are chosen now."""
         return [self._slates[k] for k in self._select.value]
 
     async def _add(self, submit: Submit) -> None:
@@ -196,9 +200,9 @@ class QuestionPicker:
 
 
 class AnswerForms:
-    """One form for each question that a new group answers; texts entered stay while others come and go.
+    """A form for each question that a new group answers; other forms keep their texts when one comes or goes.
 
-    Of as many questions as the page has room for.
+    The forms have at most :data:`MAX_RESPONSES` responses together; further questions get no form.
     """
 
     def __init__(self) -> None:
@@ -210,7 +214,7 @@ class AnswerForms:
         self._waits = False
 
     def show(self, slates: Sequence[Slate]) -> None:
-        """Have forms for these questions only; where that was changed a moment ago, in a moment."""
+        """Show forms for these questions only; make them at most once in :data:`REBUILT_EVERY` seconds."""
         self._wanted = slates
         left = self._made + REBUILT_EVERY - time.monotonic()
         if left <= 0:
@@ -233,7 +237,7 @@ class AnswerForms:
             self._forms |= {k: AnswerForm(s) for k, s in wanted.items() if k not in self._forms}
 
     def answers(self) -> list[Answer]:
-        """The answers given; questions left open are left out.
+        """Return the answers given, without the questions that are still open.
 
         Raises:
             DataError: if shares do not sum to 100.
@@ -242,7 +246,7 @@ class AnswerForms:
 
 
 class AnswerForm:
-    """A question to answer by one response or by shares in percent."""
+    """A form to answer a question by one response or by shares in percent."""
 
     def __init__(self, slate: Slate) -> None:
         self._slate = slate
@@ -260,11 +264,11 @@ class AnswerForm:
             shares.bind_visibility_from(self._by_shares, "value")
 
     def delete(self) -> None:
-        """Take the form off the page."""
+        """Remove the form from the page."""
         self._fieldset.delete()
 
     def answer(self) -> Answer | None:
-        """What was entered, None where the question was left open.
+        """Return the answer entered, or None if the question is still open.
 
         Raises:
             DataError: if shares do not sum to 100.
@@ -276,7 +280,7 @@ class AnswerForm:
 
 
 def draw(shown: Shown) -> None:
-    """A question's distributions, response by response."""
+    """Draw a question's distributions, response by response."""
     with Text("section").classes("gpo-question"):
         Text("h3", shown.slate.prompt)
         with Text("dl"):
@@ -289,7 +293,7 @@ def draw(shown: Shown) -> None:
 
 
 def draw_legend() -> None:
-    """What the bars' patterns mean; every bar is named in words, too."""
+    """Draw a legend of the bars' patterns; each bar is also named in words."""
     with Text("ul", aria_label="Kinds of bars").classes("gpo-legend"):
         for kind, words in KINDS.items():
             with Text("li"):
@@ -298,7 +302,7 @@ def draw_legend() -> None:
 
 
 def draw_bar(distribution: Distribution, i: int) -> None:
-    """One share as a bar and as a number."""
+    """Draw one share as a bar and as a number."""
     share = distribution.share[i]
     number = f"{share:.0%}"
     with Text("span", aria_hidden="true").classes("gpo-track"):

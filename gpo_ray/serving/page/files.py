@@ -1,4 +1,4 @@
-"""The files of the page, from memory: each is read and compressed once."""
+"""Serve the page's files from memory; each file is read and compressed once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gpo_ray.serving.api.problems import route_path
 
 KEPT_BYTES = 64_000_000
-"""Of files, compressed and not; the page's own take a tenth."""
+"""Most bytes of the kept files, compressed and not; the page's own files take a tenth."""
 _VERSIONED = re.compile(r"/_nicegui/[^/]+/(static|libraries|components|resources|esm)/.+")
 _ICON = "/favicon.ico"
 _YEAR, _DAY = 365 * 86_400, 86_400
@@ -57,10 +57,10 @@ class _File:
 
 
 class KeptFiles:
-    """ASGI middleware that answers for files, which never change: their addresses hold NiceGUI's version.
+    """ASGI middleware that serves files; they never change, since their paths hold NiceGUI's version.
 
     Args:
-        app: what has them, and all else.
+        app: the application that has the files, and everything else.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -69,7 +69,7 @@ class KeptFiles:
         self._reads = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for a file, and pass on any other."""
+        """Answer a request for a file, and pass on any other request."""
         path = route_path(scope)
         if scope["type"] != "http" or not (path == _ICON or _VERSIONED.fullmatch(path)):
             await self._app(scope, receive, send)
@@ -99,13 +99,13 @@ class KeptFiles:
 
 
 async def _ask(app: ASGIApp, scope: Scope) -> tuple[int, str, bytes]:
-    """Status, type and body of a file, as it is for a client that takes it whole and as it is."""
+    """Return the status, media type and body of a whole file, without compression."""
     status, media_type, pieces, asked = 0, "", [], False
 
     async def receive() -> Message:
         nonlocal asked
         if asked:
-            await asyncio.Event().wait()  # for ever: nobody leaves
+            await asyncio.Event().wait()  # for ever: the client stays connected
         asked = True
         return {"type": "http.request", "body": b"", "more_body": False}
 

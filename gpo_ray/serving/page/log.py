@@ -1,9 +1,9 @@
-"""What the page logs: where something failed and how, never what a visitor sent.
+"""The page's log: it says where and how something failed, never what a visitor sent.
 
-NiceGUI writes to the log what a browser asks it to (its socket's event ``log``), addresses that were asked
-for, and messages of errors, which repeat what was sent; engine.io writes session ids that it does not know.
-Nor does a visitor choose how much is logged: of the lines of a minute there are :data:`LINES` at most, and
-the next one says how many were dropped.
+NiceGUI by itself logs whatever a browser asks it to log (by the socket's event ``log``), requested addresses,
+and messages of errors, which repeat what was sent; engine.io logs unknown session ids. Nor can a visitor
+decide how much is logged: there are at most :data:`LINES` lines in a minute, and the next line says how many
+were dropped.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from socketio.exceptions import SocketIOError  # type: ignore[import-untyped]
 from gpo_ray.serving.api.middleware import LOG
 
 LINES = 60
-"""Lines in a minute at most."""
+"""Most lines in a minute."""
 _LIBRARIES = ("nicegui", "engineio", "engineio.server", "socketio", "socketio.server")
 _FRAMES = 12
 
 
 def log_failure(error: BaseException) -> None:
-    """One line that says where an exception was raised, and of which type it is."""
+    """Write one line that says where an exception was raised, and of which type it is."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     where = [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
     _write(logging.ERROR, error=type(error).__name__, where=where)
 
 
 def keep_log_closed() -> None:
-    """Let no visitor of the page choose what is logged in this process; doing so again changes nothing."""
+    """Keep visitors from choosing what this process logs; a second call changes nothing."""
     for name in _LIBRARIES:
         library = logging.getLogger(name)
         library.handlers[:] = [_Places(logging.WARNING)]
@@ -50,10 +50,10 @@ def keep_log_closed() -> None:
 
 
 class _Places(logging.Handler):
-    """Writes the place of each record instead of its text."""
+    """A log handler that writes the place of each record instead of its text."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """As its parent's."""
+        """Write the place of a record or of its exception."""
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             log_failure(error)
@@ -62,13 +62,13 @@ class _Places(logging.Handler):
 
 
 class _Minute:
-    """The lines of a minute, and how many more there would have been."""
+    """The number of lines that were written and dropped in the current minute."""
 
     def __init__(self) -> None:
         self._began, self._written, self._dropped = -math.inf, 0, 0
 
     def room(self) -> int | None:
-        """How many lines were dropped before one that may be written now; None where it may not."""
+        """Return how many lines were dropped before one that may be written now, or None if it may not."""
         now = time.monotonic()
         if now >= self._began + 60:
             self._began, self._written = now, 0
@@ -91,7 +91,7 @@ def _write(level: int, **fields: object) -> None:
 
 
 def _connecting(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """The handler of a connection that begins, which a visitor can also send as an event of any content."""
+    """Wrap the handler of new connections, which a visitor could also call by an event of any content."""
     if getattr(handler, "guarded", False):
         return handler
 
@@ -102,7 +102,7 @@ def _connecting(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _guarded(handler: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    """A handler of an event of the page's socket whose errors are ours to log."""
+    """Wrap the handler of a socket event so that this module logs its errors."""
     if getattr(handler, "guarded", False):
         return handler
 
@@ -112,7 +112,7 @@ def _guarded(handler: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
             made = handler(*arguments)
             return await made if inspect.isawaitable(made) else made
         except (asyncio.CancelledError, SocketIOError):
-            raise  # of the latter, a connection that is refused is one
+            raise  # a SocketIOError may be a refused connection
         except Exception as e:  # noqa: BLE001 -- what was sent may be anything
             log_failure(e)
             return False

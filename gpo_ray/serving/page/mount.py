@@ -1,7 +1,7 @@
 """The page at ``/``: NiceGUI beside the API in one FastAPI application.
 
-**State.** What a visitor sees lives in this process, for as long as the browser's websocket is open and
-:data:`RECONNECT_SECONDS` more; there is no cookie and no storage on disk, hence no storage secret. An API
+**State.** The state of a visitor's page lives in this process, for as long as the browser's websocket is open
+and :data:`RECONNECT_SECONDS` more; there is no cookie and no storage on disk, hence no storage secret. An API
 key is kept in that state alone: reloading the page asks for it again. The websocket's address holds the
 id of the open page, by which the browser returns to it after an interruption, so access logs with query
 strings are as confidential as the pages that are open.
@@ -10,12 +10,12 @@ strings are as confidential as the pages that are open.
 Serve does not send a visitor to the same replica twice. So the page needs an ingress of one replica,
 which :func:`mount_page` checks. For more, serve the API with ``page: false``, and the page beside it as an
 application of one replica with a route prefix of its own. Behind a load balancer over several such
-services, sessions must stick to one. Each open page holds one of the ingress's places, of which pages may
-take a part only (:mod:`gpo_ray.serving.page.places`).
+services, sessions must stick to one. Each open page holds one of the ingress's ongoing requests, of which
+pages may take only a part (:mod:`gpo_ray.serving.page.places`).
 
-**Lifespan.** NiceGUI starts and stops with the application's lifespan, which Serve runs in the replica. Its
-state is one per process: several applications may mount the page, but those that run at the same time must
-share one event loop.
+**Lifespan.** NiceGUI starts and stops with the application's lifespan, which Serve runs in the replica. There
+is one NiceGUI state for each process: several applications may mount the page, but those that run at the same
+time must share one event loop.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ PAGE_POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-"""Content-Security-Policy of the page; everything it loads comes from this service."""
+"""Content-Security-Policy of the page; everything that it loads comes from this service."""
 
 PAGE_HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
@@ -71,37 +71,37 @@ PAGE_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-"""Headers of every response under :func:`is_page_path`, which the page sets itself."""
+"""Headers of every response under :func:`is_page_path`, set by the page itself."""
 
 RECONNECT_SECONDS = 30.0
-"""How long an interrupted visitor finds the page as it was."""
+"""Seconds for which an interrupted visitor can return to the page as it was."""
 LONGEST_PATH = 300
-"""Characters of an address of the page's."""
+"""Most characters of a path of the page."""
 HISTORY = 50
-"""Messages that are kept for a page whose connection was lost."""
+"""Messages that are kept for a page whose connection is interrupted."""
 
 _ACTIONS = "gpo_ray.page_actions"
 
 
 def is_page_path(path: str) -> bool:
-    """Whether a path, without the route prefix, is the page's own."""
+    """Return whether a path, without the route prefix, belongs to the page."""
     return path in {"", "/", "/favicon.ico"} or path.startswith(("/_nicegui/", "/_nicegui_ws/"))
 
 
 def mount_page(
     app: FastAPI, settings: ServeSettings, backend: Backend, registry: Registry, keys: KeyRing | None
 ) -> None:
-    """Add the page to an application that has not started.
+    """Add the page to an application that has not started yet.
 
     Args:
-        app: its own routes come first; unknown paths stay its own, too.
+        app: the application; its own routes come first, and it also answers unknown paths.
         settings: ``survey``, ``require_keys``, ``limits`` and ``ingress`` are used.
-        backend: makes the predictions.
-        registry: keeps the groups.
-        keys: the API keys; may be None where none are needed.
+        backend: the backend that makes predictions.
+        registry: the registry of groups.
+        keys: the API keys; may be None if no keys are needed.
 
     Raises:
-        ConfigError: if there may be several ingress replicas, or keys are needed and not given.
+        ConfigError: if there may be several ingress replicas, or keys are needed but not given.
         DataError: if the survey cannot be read.
     """
     settings.check_page()
@@ -112,10 +112,10 @@ def mount_page(
     host.add_middleware(KeptFiles)
     host.add_middleware(Places, limits=settings.limits)
     host.add_middleware(_Surroundings, actions=PageActions(settings, backend, registry, keys))
-    # a server that has started refuses new middleware; another application in this process begins afresh
+    # a started server refuses new middleware; another application in this process starts afresh
     core.app.user_middleware.clear()
     core.app.middleware_stack = None
-    # NiceGUI would make a page, and keep it for a minute, for each address that is none
+    # NiceGUI would make a page for each unknown address, and keep it for a minute
     core.app.add_exception_handler(404, _not_found)
     ui.page("/", title="Group preferences", language="en-US", dark=None)(_show)
     ui.run_with(
@@ -126,7 +126,7 @@ def mount_page(
         reconnect_timeout=RECONNECT_SECONDS,
         message_history_length=HISTORY,
     )
-    core.sio.eio.transports = ["websocket"]  # what is polled for is a request as any other, of any size
+    core.sio.eio.transports = ["websocket"]  # polling would send messages as ordinary requests, of any size
     app.router.routes.append(_PageMount("", app=host))
     inner = app.router.lifespan_context
 
@@ -151,13 +151,13 @@ def _nothing() -> Response:
 
 
 def is_plain_path(path: str) -> bool:
-    """Whether a path may be one of the page's, which are short, and name each file in one way only."""
+    """Return whether a path may be the page's: short, and with only one way to name each file."""
     inner = path.strip("/").split("/")
     return len(path) <= LONGEST_PATH and path.isprintable() and not {"", ".", ".."} & set(inner[1:])
 
 
 class _PageMount(Mount):
-    """A mount at the root that leaves other paths to the application."""
+    """A mount at the root that leaves other paths than the page's to the application."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
@@ -165,9 +165,9 @@ class _PageMount(Mount):
 
 
 class _Surroundings:
-    """Gives the page its actions, and its responses their headers.
+    """A wrapper that gives the page its actions, and the page's responses their headers.
 
-    NiceGUI registers pages once for the process; through the scope each application has its own actions.
+    NiceGUI registers pages once for each process; the ASGI scope gives each application its own actions.
     """
 
     def __init__(self, app: ASGIApp, actions: PageActions) -> None:
@@ -185,7 +185,7 @@ class _Surroundings:
         async def send_with_headers(message: Message) -> None:
             nonlocal started, ended
             if gone:
-                # what is sent after a disconnect reaches nobody, but Ray Serve's proxy logs an error for it
+                # a message after a disconnect reaches nobody, but Ray Serve's proxy logs an error for it
                 return
             if message["type"] == "http.response.start":
                 started = True
@@ -197,7 +197,7 @@ class _Surroundings:
             await self._app(scope, receive, send)
             return
         scope[_ACTIONS] = self._actions
-        # NiceGUI writes it into the page some forty times, however long it is
+        # NiceGUI writes this header into the page some forty times, however long it is
         scope["headers"] = [(k, v) for k, v in scope["headers"] if k.lower() != b"x-forwarded-prefix"]
         if scope["type"] == "http" and not is_plain_path(route_path(scope)):
             await _nothing()(scope, note_disconnect, send_with_headers)
@@ -212,5 +212,5 @@ class _Surroundings:
             elif not started:
                 failed = PlainTextResponse("Something went wrong.", HTTPStatus.INTERNAL_SERVER_ERROR)
                 await failed(scope, note_disconnect, send_with_headers)
-            elif not ended:  # half an answer cannot be taken back: the server closes the connection
+            elif not ended:  # a started answer cannot be taken back: the server closes the connection
                 raise RuntimeError("an answer of the page's was not finished") from None

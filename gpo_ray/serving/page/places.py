@@ -1,4 +1,4 @@
-"""How much of the service the page's visitors may take: anybody who reaches the port is one."""
+"""Bound how much of the service visitors of the page may take; anybody who reaches the port is one."""
 
 from __future__ import annotations
 
@@ -16,39 +16,40 @@ from gpo_ray.serving.pace import Pace
 from gpo_ray.serving.settings import Limits
 
 OPENING_COST = 20
-"""Requests that one for the page itself counts as: the service keeps what the visitor sees."""
+"""Number of requests that opening the page counts as, since the service then keeps the page's state."""
 BYTES = 50_000
-"""Of an answer that count as another request."""
+"""Bytes of an answer that count as another request."""
 AT_ONCE = 4
-"""Requests for the page and its parts that are answered at a time: those of the API have their turns."""
+"""Most requests for the page and its parts that are answered at a time; requests of the API have turns of
+their own."""
 WAITING = 64
-"""More of them that may wait for that."""
+"""Most requests for the page that wait for their turn."""
 ADDRESSES = 4
-"""Client addresses that may each ask as much as they may before any of them takes another's share."""
+"""Client addresses that may each send all their requests before any of them takes another's share."""
 SENDING = 3
-"""Messages, or kilobytes of them, that an open page may send for each request that it may make: what is typed
+"""Messages, or kilobytes of them, that an open page may send for each request that it may make. What is typed
 is sent again with each letter."""
 EVENTS = 10.0
-"""Messages that a page may send in a second, in the long run; long ones count as several."""
+"""Messages that a page may send in a second in the long run; a long one counts as several."""
 EVENTS_AT_ONCE = 60.0
-"""Likewise, after a rest: a visitor may have typed while the connection was interrupted."""
+"""Messages that a page may send at once after a rest; a visitor may have typed during an interruption."""
 EVENT_CHARACTERS = 4_000
-"""Of a message that count as another one."""
+"""Characters of a message that count as another message."""
 MESSAGE = 65_536
-"""Characters of a message that a page sends, at most."""
+"""Most characters of a message that a page sends."""
 JOIN, UNUSUAL = "40", ("41", "45", "46")
-"""How messages of Socket.IO begin that join the page, which sends all that it missed again; and those that
-leave it, or hold bytes that come in further messages, which no page's script sends."""
+"""Prefixes of Socket.IO messages. The first joins the page, which then sends all missed messages again. The
+others leave the page, or announce bytes in further messages; the page's script sends neither."""
 TRY_AGAIN = 1013
-"""Websocket's code for a server that has too much to do."""
+"""Websocket close code of a server that has too much to do."""
 
 
 class Places:
-    """ASGI middleware around the page: bounds its connections and requests, in all and of each address.
+    """ASGI middleware around the page that bounds its connections and requests, in all and for each address.
 
     Args:
         app: the page.
-        limits: of these those of the page count.
+        limits: limits, of which those of the page are used.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
@@ -60,14 +61,14 @@ class Places:
         self._turns, self._waiting = asyncio.Semaphore(AT_ONCE), 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or say that it is too much."""
+        """Serve a request, or refuse it if it is too much."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         address = scope["client"][0] if scope.get("client") else "unknown"
         if not self._may_ask(address, OPENING_COST if route_path(scope) in ("", "/") else 1):
             await _refuse(scope, receive, send)
-        elif scope["type"] == "websocket" or "/_nicegui_ws/" in scope["path"]:  # which may poll instead
+        elif scope["type"] == "websocket" or "/_nicegui_ws/" in scope["path"]:  # may be polled
             await self._connect(address, scope, receive, send)
         elif self._waiting >= AT_ONCE + WAITING:
             await _refuse(scope, receive, send, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -81,7 +82,7 @@ class Places:
         refused = False
 
         async def send_paid(message: Message) -> None:
-            """What is answered, unless that would be too much: what it costs is known now only."""
+            """Send the answer, unless it costs too much, which is known only from its length."""
             nonlocal refused
             if message["type"] == "http.response.start":
                 cost = int(Headers(raw=message["headers"]).get("content-length", 0)) // BYTES
@@ -111,7 +112,7 @@ class Places:
         cut, joined, pace = False, 0, Pace(EVENTS, EVENTS_AT_ONCE)
 
         async def receive_bounded() -> Message:
-            """What the page sends, until it is too much: what waits to be read takes memory here."""
+            """Receive the page's messages until they are too many; those that wait to be read take memory."""
             nonlocal cut, joined
             message = await receive()
             if message["type"] != "websocket.receive":
@@ -141,7 +142,7 @@ class Places:
 
 
 def _is_plain(message: Message, text: str) -> bool:
-    """Whether a page's script sends such a message: no bytes, and nothing that leaves or comes in pieces."""
+    """Return whether the page's script sends such messages: no bytes, no leaving, nothing in pieces."""
     return message.get("bytes") is None and len(text) <= MESSAGE and not text.startswith(UNUSUAL)
 
 

@@ -1,4 +1,4 @@
-"""What a visitor sees: NiceGUI elements over :class:`gpo_ray.serving.page.actions.PageActions`."""
+"""The page as a visitor sees it: NiceGUI elements over :class:`gpo_ray.serving.page.actions.PageActions`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STYLE = Path(__file__).with_name("page.css")
 
 
 class PageView:
-    """One visitor's page."""
+    """The page of one visitor."""
 
     def __init__(self, actions: PageActions) -> None:
         self._actions = actions
@@ -35,8 +35,8 @@ class PageView:
         self._group_choices: list[ui.select] = []
 
     def build(self) -> None:
-        """Put the elements on the current NiceGUI page."""
-        # in a layer before that of Quasar's important rules: of important rules the earlier layer's wins
+        """Add the elements to the current NiceGUI page."""
+        # a layer before Quasar's important rules: among important rules, those of the earlier layer win
         ui.add_css(f"@layer overrides {{ {STYLE.read_text(encoding='utf-8')} }}")
         with Text("header"):
             Text("h1", "Group preferences")
@@ -54,7 +54,7 @@ class PageView:
         key = ui.input("API key", password=True).props('outlined autocomplete="off"')
 
         async def enter(_: Submit) -> None:
-            # the field must not keep the key: what it holds is sent to the browser again on a reconnect
+            # the field must not keep the key: on a reconnect its content is sent to the browser again
             secret, key.value = key.value.strip(), ""
             groups = await self._actions.groups(secret)
             self._secret = secret
@@ -62,7 +62,7 @@ class PageView:
             with self._content:
                 self._build_sections()
             self._offer(groups)
-            # the field that had the focus is gone
+            # the field that had the focus is removed; give the focus to a tab
             ui.run_javascript("setTimeout(() => document.querySelector('[role=tab]')?.focus(), 100)")
 
         submit = Submit("Continue", enter)
@@ -100,7 +100,7 @@ class PageView:
                         Text("p", "The others have no room here: choose fewer questions at a time.")
                         break
                     draw(item)
-                    await asyncio.sleep(0)  # others are served between two questions
+                    await asyncio.sleep(0)  # serve other visitors between two questions
             submit.say(f"{count(len(shown), 'question')} predicted for {' and '.join(dict.fromkeys(ids))}.")
 
         Submit("Predict", predict)

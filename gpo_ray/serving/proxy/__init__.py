@@ -1,20 +1,21 @@
-"""What runs in Ray Serve's HTTP proxies, before anything of the application does."""
+"""Code that runs in Ray Serve's HTTP proxies, before a request reaches the application."""
 
 from __future__ import annotations
 
 from typing import Any
 
 CALLBACK = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
-"""Environment variable of Serve: a function that each of its proxies calls as it starts."""
+"""Environment variable of Serve that names a function; each of its proxies calls it as it starts."""
 BOUNDED = "gpo_ray.serving.proxy.bounded"
-"""The function for it; on a cluster that is joined its nodes' environment has to name it."""
+"""The name of :func:`bounded` for that variable; on a cluster that was joined, the nodes' environment has to
+set it."""
 
 
 def bounded() -> list[Any]:
-    """Have this process bound what connections may take, whoever they are from.
+    """Make this process bound what a connection may take, whoever it is from.
 
-    HTTP is parsed with h11, which gives up on headers of more than 64 KiB in all: httptools, which uvicorn
-    prefers where it is installed, takes headers without end, and keeps 26 times their size.
+    HTTP is parsed with h11, which refuses headers of more than 64 KiB in all. httptools, which uvicorn
+    prefers if it is installed, accepts headers of any length, and takes 26 times their size in memory.
 
     Returns:
         Middlewares to add to the proxy.

@@ -1,4 +1,4 @@
-"""The connections of a proxy: how many there are, and how long they may hold on to nothing."""
+"""Bounds on the connections of a proxy: how many there are, and how long a client may receive nothing."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import resource
 from typing import TYPE_CHECKING
 
 MOST = 4_096
-"""Connections at once, or half of the files that the process may open where that is less."""
+"""Most connections at once; half of the files that the process may open, if that is less."""
 STALL_SECONDS = 30.0
-"""After which a client has to have taken some of what waits for it."""
+"""Seconds within which a client has to receive some of what waits for it."""
 STALL_BYTES = 16_384
-"""That it has to have taken."""
+"""Least bytes that the client has to receive in this time."""
 
 
 class Connections:
-    """Those that are open. Where there are too many, the one that has waited longest makes room.
+    """The open connections; if there are too many, the one that has been idle for longest is closed.
 
     There is no limit for each address: behind a reverse proxy all visitors have the same one.
 
     Args:
-        most: connections at once.
+        most: most connections at once.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._open: set[asyncio.Transport] = set()
-        self._idle: dict[asyncio.Transport, None] = {}  # in the order in which they began to be
+        self._idle: dict[asyncio.Transport, None] = {}  # in the order in which they became idle
 
     def admit(self, transport: asyncio.Transport) -> bool:
-        """Count one more, which has not asked yet; False if all that there may be are being answered."""
+        """Count a new connection, idle at first; return False if all possible connections are busy."""
         if len(self._open) >= self._most:
             oldest = next(iter(self._idle), None)
             if oldest is None:
@@ -41,22 +41,22 @@ class Connections:
         return True
 
     def asks(self, transport: asyncio.Transport) -> None:
-        """Keep one, whose request is being answered."""
+        """Mark a connection as busy, so that it is kept while its request is answered."""
         self._idle.pop(transport, None)
 
     def rests(self, transport: asyncio.Transport) -> None:
-        """One was answered, and may make room for others from now on."""
+        """Mark a connection as idle, so that it may be closed to make room for others."""
         if transport in self._open:
             self._idle.setdefault(transport)
 
     def leave(self, transport: asyncio.Transport) -> None:
-        """One is closed, or about to be."""
+        """Stop counting a connection that is closed or about to be closed."""
         self._open.discard(transport)
         self._idle.pop(transport, None)
 
 
 CONNECTIONS = Connections(min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
-"""Of this process."""
+"""The connections of this process."""
 
 if TYPE_CHECKING:
     _Protocol = asyncio.Protocol
@@ -65,24 +65,24 @@ else:
 
 
 class Counted(_Protocol):
-    """Mixed into a protocol of uvicorn's: ends connections that take nothing, and counts those that end."""
+    """A mixin for uvicorn's protocols that counts connections, and ends one whose client receives nothing."""
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
     _stall: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:
-        """As its parent's; from now on something waits for the client."""
+        """Pause as the parent does, and watch whether the client receives what waits for it."""
         super().pause_writing()
         self._watch()
 
     def resume_writing(self) -> None:
-        """As its parent's; little waits now."""
+        """Resume as the parent does, and stop watching, since little waits now."""
         self._rest()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """As its parent's."""
+        """Stop watching and counting the connection, then do what the parent does."""
         self._rest()
         CONNECTIONS.leave(self.transport)
         super().connection_lost(exc)

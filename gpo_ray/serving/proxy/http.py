@@ -1,4 +1,4 @@
-"""HTTP as the proxies speak it."""
+"""The HTTP protocol of the proxies, with bounds on time and connections."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from gpo_ray.serving.proxy.connections import CONNECTIONS, Counted
 
 HEADER_SECONDS = 10.0
-"""For a request's headers to arrive, from the start of the connection or, later, from their first byte."""
+"""Seconds for a request's headers to arrive, from the start of the connection or, later, from their first
+byte."""
 
 
 class BoundedHTTP(Counted, H11Protocol):
-    """uvicorn's with h11, for as many connections as there may be, which have to say soon what they want.
+    """uvicorn's protocol for h11, for a bounded number of connections that must send their headers soon.
 
-    How long a connection that was answered may rest is Serve's to say (``keep_alive_timeout_s``).
+    Serve's ``keep_alive_timeout_s`` says how long an answered connection may stay idle.
     """
 
     _late: asyncio.TimerHandle | None = None
     _upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """As its parent's, if there is room."""
+        """Accept a connection if there is room for it."""
         super().connection_made(transport)
         if CONNECTIONS.admit(transport):
             self._expect_headers()
@@ -31,30 +32,30 @@ class BoundedHTTP(Counted, H11Protocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """As its parent's."""
+        """Stop the timer for headers, then do what the parent does."""
         self._expect_nothing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """As its parent's; what is no part of a request being answered begins the next one."""
+        """Receive data; data that arrives while no request is being answered begins the next one."""
         if self._is_idle():
             self._expect_headers()
         super().data_received(data)
         self._note()
 
     def on_response_complete(self) -> None:
-        """As its parent's, which goes on with a request that has arrived meanwhile."""
+        """Finish as the parent does, which goes on with a request that has arrived meanwhile."""
         super().on_response_complete()
         self._note()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
-        """As its parent's; the connection is another protocol's from now on."""
+        """Upgrade as the parent does; from now on another protocol has the connection."""
         self._upgraded = True
         self._note()
         super().handle_websocket_upgrade(event)
 
     def timeout_keep_alive_handler(self) -> None:
-        """As its parent's; what the client has not taken until now is dropped."""
+        """Close an idle connection as the parent does, and drop what the client has not received."""
         super().timeout_keep_alive_handler()
         if self.transport.get_write_buffer_size():
             self.transport.abort()

@@ -1,4 +1,4 @@
-"""What of a request Ray Serve's proxy gets to see."""
+"""A filter for what Ray Serve's proxy sees of a request."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SERVES_OWN = {
     b"serve-multiplexed-model-id",
     os.environ.get("RAY_SERVE_SESSION_ID_HEADER_KEY", "x-session-id").lower().replace("_", "-").encode(),
 }
-"""Headers by which the proxy would have anybody change what it does; with underscores, too."""
+"""Headers, with underscores too, by which anybody could change what the proxy does."""
 _HEALTH = "/-/healthz"
 
 
 class OwnRequests:
-    """ASGI middleware around Serve's proxy: it is told nothing, and shows nothing but its health.
+    """ASGI middleware around Serve's proxy: requests cannot control the proxy, which shows only its health.
 
     Args:
         app: the proxy.
@@ -31,7 +31,7 @@ class OwnRequests:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on without what is Serve's."""
+        """Pass a request on without the headers that are meant for Serve."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
         elif _is_serves(scope["path"]):
@@ -41,7 +41,7 @@ class OwnRequests:
 
 
 def _is_serves(path: str) -> bool:
-    """Whether Serve would answer itself: under its own paths, or by quoting one that is none."""
+    """Return whether Serve would answer itself: on its own paths, or with an error for an invalid path."""
     return not path.startswith("/") or (path.startswith("/-/") and path != _HEALTH)
 
 

@@ -1,4 +1,4 @@
-"""Websockets as the proxies speak them."""
+"""The websocket protocol of the proxies, with bounds on what a socket may send."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from gpo_ray.serving.pace import Pace
 from gpo_ray.serving.proxy.connections import Counted
 
 MESSAGE_BYTES = 4 * 65_536
-"""Of a message at most: what the page's longest one may take in UTF-8."""
+"""Most bytes of a message: the page's longest message in UTF-8."""
 FRAMES = 40
-"""That a socket may send in a second, in the long run; long ones count as several."""
+"""Frames that a socket may send in a second in the long run; a long one counts as several."""
 FRAMES_AT_ONCE = 120
-"""Likewise, after a rest."""
+"""Frames that a socket may send at once after a rest."""
 FRAME_BYTES = 4_096
-"""Of a frame that count as another one."""
+"""Bytes of a frame that count as another frame."""
 _SLICE = 4_096
 
 
 class BoundedWebSocket(Counted, WebSocketsSansIOProtocol):
-    """uvicorn's without compression, for messages as long as the page's, and as many as it may send.
+    """uvicorn's websocket protocol without compression, with bounds on the length and number of messages.
 
-    Serve keeps what a socket sends until the replica takes it, however much that is; a compressed message may
-    be a thousand times as long as what was sent. What sends too much is closed, and what it sent dropped.
+    Serve keeps all that a socket sends until the replica takes it; and a compressed message may become a
+    thousand times longer. A socket that sends too much is closed, and what it sent is dropped.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class BoundedWebSocket(Counted, WebSocketsSansIOProtocol):
         self._pace = Pace(FRAMES, FRAMES_AT_ONCE)
 
     def data_received(self, data: bytes) -> None:
-        """As its parent's, by and by: one piece may hold tens of thousands of frames."""
+        """Receive data in slices, since one piece may hold tens of thousands of frames."""
         for start in range(0, len(data), _SLICE):
             if self.transport.is_closing():
                 return
             super().data_received(data[start : start + _SLICE])
 
     def handle_events(self) -> None:
-        """As its parent's, unless it is too much."""
+        """Handle the frames received, unless there are too many."""
         frames = [e for e in self.conn.events if isinstance(e, Frame)]
         if frames and not self._pace.take(sum(1 + len(f.data) // FRAME_BYTES for f in frames)):
             self.conn.events_received()
@@ -62,7 +62,7 @@ class BoundedWebSocket(Counted, WebSocketsSansIOProtocol):
         super().handle_events()
 
     def handle_parser_exception(self) -> None:
-        """As its parent's, which takes for granted that the socket was accepted before."""
+        """Close after an error; the parent takes for granted that the socket was accepted before."""
         if self.conn.close_sent is None:
             self.transport.abort()
         else:

@@ -1,1 +1,1 @@
-"""Groups and API keys, in a database."""
+"""Groups and API keys of the service, in a database."""

@@ -1,4 +1,4 @@
-"""The service's database: one SQLite file, or PostgreSQL for several replicas and nodes."""
+"""Open the service's database: one SQLite file, or PostgreSQL for several replicas and nodes."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.serving.registry.tables import VERSION_TABLE, groups
 
 BUSY_SECONDS = 30
-"""How long one writer of an SQLite file waits for another."""
+"""Seconds that one writer of an SQLite file waits for another."""
 FORGET_SECONDS = 5
-"""How long a deletion waits for readers, until nothing of what was deleted is in the files of SQLite."""
-_REWRITTEN = 1  # user_version of a file in which nothing is left of what earlier versions deleted
-MIGRATION_LOCK = 0x67706F  # an advisory lock belongs to a database, so the number need only be ours there
+"""Seconds that a deletion waits for readers, until the files of SQLite hold nothing of what was deleted."""
+_REWRITTEN = 1  # user_version of a file without leftovers of what earlier versions of gpo-ray deleted
+MIGRATION_LOCK = 0x67706F  # an advisory lock belongs to one database, so only there the number must be unique
 POSTGRES_DEFAULTS: dict[str, Any] = {
     "application_name": "gpo",
     "client_encoding": "utf8",
     "connect_timeout": 5,
-    # a server that vanished without a word: milliseconds until a statement fails
+    # milliseconds until a statement fails after a server vanished silently
     "tcp_user_timeout": 10_000,
 }
 
@@ -76,7 +76,7 @@ def open_database(url: str) -> Engine:
                 _migrate(connection, place)
             if parsed.get_backend_name() == "sqlite":
                 _rewrite(engine)
-                forget_deleted(engine)  # of a process that was killed before it did
+                forget_deleted(engine)  # what a process deleted just before it was killed
         except BaseException:
             engine.dispose()
             raise
@@ -85,7 +85,7 @@ def open_database(url: str) -> Engine:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """A transaction, committed at the end of the block and rolled back by an exception.
+    """Open a transaction, which is committed at the end of the block and rolled back by an exception.
 
     Raises:
         RegistryUnavailable: if the database cannot be reached or is too busy.
@@ -98,10 +98,10 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def forget_deleted(engine: Engine) -> None:
-    """Leave nothing of what was deleted or replaced in the files of SQLite.
+    """Remove everything that was deleted or replaced from the files of SQLite.
 
-    Deleted bytes are overwritten in the database; here what the write-ahead log still has of them goes. A
-    reader that does not finish within ``FORGET_SECONDS`` leaves that to the next deletion.
+    SQLite overwrites deleted bytes in the database; this function empties the write-ahead log, which may
+    still hold them. If a reader does not finish within ``FORGET_SECONDS``, the next deletion has to do it.
     """
     if engine.dialect.name != "sqlite":
         return
@@ -114,7 +114,7 @@ def forget_deleted(engine: Engine) -> None:
 
 
 def single_statements(engine: Engine) -> Engine:
-    """The same connections without BEGIN and COMMIT around: for reads of one statement."""
+    """Return the same engine without BEGIN and COMMIT around, for reads of one statement."""
     return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
@@ -127,14 +127,14 @@ def _explained(place: str) -> Iterator[None]:
     except exc.DBAPIError as e:
         reason = next(iter(str(e.orig).splitlines()), type(e.orig).__name__)
         raise ConfigError(f"{place}: {reason}") from e
-    except (exc.SQLAlchemyError, TypeError, ValueError) as e:  # drivers refuse unfit parts of a URL so
+    except (exc.SQLAlchemyError, TypeError, ValueError) as e:  # drivers raise these for unfit parts of a URL
         raise ConfigError(f"{place}: {e}") from e
 
 
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except (exc.SQLAlchemyError, ValueError):  # whose messages may hold a part of the password
+    except (exc.SQLAlchemyError, ValueError):  # the message may hold a part of the password
         raise ConfigError(
             "database URL: cannot be parsed; expected sqlite:///FILE or "
             "postgresql://USER:PASSWORD@HOST/DATABASE"
@@ -147,7 +147,7 @@ def _parse(url: str) -> URL:
 
 
 def _place(url: URL) -> str:
-    """The database in words, without credentials (which may also be in the URL's query)."""
+    """Describe the database in words, without credentials (which may also be in the URL's query)."""
     if url.get_backend_name() == "sqlite":
         return f"database {url.database or ':memory:'}"
     return f"database {url.database} on {url.host or url.query.get('host', 'localhost')}:{url.port or 5432}"
@@ -167,7 +167,7 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        # a transaction that reads first and becomes a writer later could not wait for another writer
+        # a transaction that reads first and writes later could not wait for another writer
         if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -175,20 +175,20 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _file(url: URL) -> Path | None:
-    """The file of a database, if it is one that may be written."""
+    """Return the file of a database, or None if there is none that may be written."""
     name = url.database or ""
-    if name.startswith("file:"):  # SQLite's own kind of URI
+    if name.startswith("file:"):  # a URI in SQLite's own format
         written = url.query.get("mode", "rwc") == "rwc" and url.query.get("vfs") is None
         name = unquote(urlsplit(name).path) if written else ""
     return None if name in ("", ":memory:") or "\0" in name else Path(name)
 
 
 def _keep_private(file: Path, place: str) -> None:
-    """Let only the owner read the database, from its first byte on; SQLite makes its other files alike.
+    """Let only the owner read the database from its first byte on; SQLite copies the mode to its other files.
 
-    Files that are there are not opened here: closing one again would drop SQLite's locks on it.
+    Existing files are not opened here, since closing one again would drop SQLite's locks on it.
     """
-    with suppress(OSError):  # there already, or what SQLite itself will say
+    with suppress(OSError):  # the file exists, or SQLite itself will report the error
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     for part in (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm", "-journal"))):
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -197,7 +197,7 @@ def _keep_private(file: Path, place: str) -> None:
                 continue
             if not stat.S_ISREG(mode):
                 raise ConfigError(f"{place}: {part} is no regular file")
-            with suppress(PermissionError):  # another's: looked at below
+            with suppress(PermissionError):  # another user's file, which is checked below
                 part.chmod(0o600)
             if part.stat().st_mode & 0o077:
                 raise ConfigError(
@@ -206,7 +206,7 @@ def _keep_private(file: Path, place: str) -> None:
 
 
 def _rewrite(engine: Engine) -> None:
-    """Once for each file: what was deleted before deletions overwrote anything goes."""
+    """Remove, once for each file, the data that earlier versions deleted without overwriting them."""
     with suppress(exc.OperationalError), single_statements(engine).connect() as connection:  # busy: next time
         if connection.exec_driver_sql("PRAGMA user_version").scalar() == 0:
             connection.exec_driver_sql("VACUUM")
@@ -240,21 +240,21 @@ def _check(connection: Connection, place: str) -> None:
 
 
 def _write_ahead(connection: Connection) -> Any:
-    """Readers and a writer at once; the file remembers it."""
+    """Let readers and a writer work at once by write-ahead logging; the file remembers the setting."""
     connection = connection.execution_options(isolation_level="AUTOCOMMIT")
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
             return connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar()
         except exc.OperationalError as e:
-            # SQLite does not wait here by itself when another process makes the same change
+            # SQLite itself does not wait here if another process makes the same change
             if "locked" not in str(e.orig) or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
 
 
 def _migrate(connection: Connection, place: str) -> None:
-    """All steps in the one transaction of ``connection``, which no two processes are in at once."""
+    """Make all migration steps in the transaction of ``connection``; only one process at a time does so."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
     config = Config(attributes={"connection": connection})
@@ -264,5 +264,5 @@ def _migrate(connection: Connection, place: str) -> None:
     if not known.issuperset(at):
         raise ConfigError(f"{place}: a newer version of gpo-ray made its tables; upgrade this one")
     command.upgrade(config, "head")
-    # deletes nothing, but fails here and now where writing is not allowed
+    # deletes nothing, but fails at once if writing is not allowed
     connection.execute(delete(groups).where(false()))

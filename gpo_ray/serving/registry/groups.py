@@ -1,4 +1,4 @@
-"""Registered groups: what each tenant's groups answered, kept in the database."""
+"""Registered groups of each tenant, with their answers, kept in the database."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.inse
 
 
 class VersionConflict(GPOError):  # noqa: N818
-    """The group is not the one that the caller has seen; read it again, then decide."""
+    """The group is not in the version that the caller has seen; the caller should read it again."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class StoredGroup:
 
     group_id: str
     version: int
-    """From 1, one more with each change; never given twice, not even after a deletion."""
+    """Number that starts at 1 and grows by 1 with each change; never reused, not even after a deletion."""
     etag: str
     """The version and a hash of the content."""
     description: str
     context: tuple[Answer, ...]
     created_at: datetime
-    """Aware, UTC."""
+    """Time of the registration; aware, in UTC."""
     updated_at: datetime
-    """Aware, UTC: of the last change of the content."""
+    """Time of the last change of the content; aware, in UTC."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class GroupSummary:
 
 
 class Registry:
-    """Groups in a database, each seen by its tenant only; any number of processes may share it.
+    """The groups in a database; each is visible to its tenant only, and any number of processes may share it.
 
     Every method is one transaction, and every change is durable when it returns. All of them raise
     :class:`RegistryUnavailable` while the database does not answer, and :class:`DataError` for a text
@@ -80,21 +80,21 @@ class Registry:
         expected_version: int | str | None = None,
         must_be_new: bool = False,
     ) -> tuple[StoredGroup, bool]:
-        """Register a group, or replace what is registered; the same content again changes nothing.
+        """Register a group, or replace a registered one; the same content again changes nothing.
 
         Args:
-            tenant: whose group it is.
-            group_id: 1 to 200 characters.
-            description: free text.
+            tenant: tenant that the group belongs to.
+            group_id: id of the group, 1 to 200 characters.
+            description: a free text about the group.
             context: the group's answers.
-            expected_version: version or etag that is to be replaced; nothing else will be.
-            must_be_new: refuse if there is such a group, whatever its content.
+            expected_version: version or etag to replace; any other version is refused.
+            must_be_new: whether to refuse if the group exists, whatever its content.
 
         Returns:
             The group as stored, and whether it is new.
 
         Raises:
-            VersionConflict: if there is another version than expected, or none.
+            VersionConflict: if the group is not in the expected version, or exists although it must be new.
             DataError: if the id is too long or empty, or a text holds NUL or half a surrogate pair.
         """
         key = _key(tenant, group_id)
@@ -143,7 +143,7 @@ class Registry:
         """Read the etags of several groups, each given as tenant and id, at once; see :meth:`version`.
 
         Raises:
-            DataError: if the name of one cannot be one.
+            DataError: if a tenant or an id is not a valid name.
         """
         for tenant, group_id in wanted:
             _key(tenant, group_id)
@@ -156,16 +156,16 @@ class Registry:
         return [found.get(each) for each in wanted]
 
     def delete(self, tenant: str, group_id: str, expected_version: int | str | None = None) -> None:
-        """Forget a group's description and answers; of its id, the last version is kept.
+        """Forget a group's description and answers; only its id and its last version are kept.
 
         Args:
-            tenant: whose group it is.
-            group_id: the group.
-            expected_version: version or etag that is to be deleted; nothing else will be.
+            tenant: tenant that the group belongs to.
+            group_id: id of the group.
+            expected_version: version or etag to delete; any other version is refused.
 
         Raises:
             UnknownGroupError: if the tenant has no such group.
-            VersionConflict: if there is another version than expected.
+            VersionConflict: if the group is in another version than expected.
         """
         key = _key(tenant, group_id)
         with transaction(self._engine) as connection:
@@ -189,9 +189,9 @@ class Registry:
         """List some of a tenant's groups, in the order of their ids.
 
         Args:
-            tenant: whose groups.
-            after: the last id of the page before; None for the first page.
-            limit: groups at most, at least 1.
+            tenant: tenant whose groups to list.
+            after: the last id of the previous page; None for the first page.
+            limit: most groups to list, at least 1.
 
         Raises:
             ValueError: if the limit is less than 1.
@@ -210,7 +210,7 @@ class Registry:
 
 
 def _check_text(text: str, what: str) -> None:
-    """Refuse what PostgreSQL, or UTF-8, cannot store."""
+    """Refuse a text that PostgreSQL or UTF-8 cannot store."""
     if "\0" in text:
         raise DataError(f"{what}: holds a NUL character, which cannot be stored")
     if any("\ud800" <= c <= "\udfff" for c in text):
@@ -248,7 +248,7 @@ def _etag(version: int, description: str, content: str) -> str:
 
 
 def _reserve(connection: Connection, tenant: str, group_id: str, now: datetime) -> None:
-    """Make sure that there is a row to lock, so that two who create a group at once meet there."""
+    """Make sure that there is a row to lock, so that two creators of the same group wait for each other."""
     row = {"tenant": tenant, "group_id": group_id, "version": 0, "etag": "", "answers": 0}
     row |= {"created_at": now, "updated_at": now, "description": ""}
     connection.execute(INSERT[connection.dialect.name](groups).values(row).on_conflict_do_nothing())
@@ -282,7 +282,7 @@ def _unknown(group_id: str) -> UnknownGroupError:
 
 
 def _stored(row: Row[Any]) -> StoredGroup:
-    """Make a group of its row."""
+    """Make a group from its row."""
     return StoredGroup(
         group_id=row.group_id,
         version=row.version,

@@ -1,4 +1,4 @@
-"""API keys: who may do what, for which tenant."""
+"""API keys, which say who may do what, and for which tenant."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpo_ray.serving.registry.tables import keys
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-"""Each allows what those before it allow."""
+"""The scopes; each of them includes the scopes before it."""
 
 KEY_ID = re.compile(r"[0-9a-f]{16}")
 SECRET = re.compile(rf"gpo_({KEY_ID.pattern})_[A-Za-z0-9_-]{{43}}")
@@ -35,11 +35,11 @@ class Key:
     tenant: str
     scopes: tuple[Scope, ...]
     created_at: datetime
-    """Aware, UTC."""
+    """Time when the key was made; aware, in UTC."""
     revoked_at: datetime | None = None
 
     def may(self, scope: Scope) -> bool:
-        """Whether the key allows it: admin includes write, and write includes read."""
+        """Return whether the key allows a scope: admin includes write, and write includes read."""
         return any(SCOPES.index(s) >= SCOPES.index(scope) for s in self.scopes)
 
 
@@ -55,7 +55,7 @@ class KeyRing:
 
         Args:
             name: what the key is for, 1 to 200 printable characters.
-            tenant: whose groups it opens; 1 to 63 letters, digits, dots, dashes and underscores.
+            tenant: tenant whose groups the key opens; 1 to 63 letters, digits, dots, dashes and underscores.
             scopes: at least one of read, write, admin.
 
         Returns:
@@ -88,7 +88,7 @@ class KeyRing:
         return key, secret
 
     def find(self, secret: str) -> Key | None:
-        """The key of a secret, None if there is none or it is revoked."""
+        """Return the key of a secret, or None if there is no such key or it is revoked."""
         parts = SECRET.fullmatch(secret)
         if parts is None:
             return None
@@ -117,20 +117,20 @@ class KeyRing:
         return _key(row)
 
     def any(self) -> bool:
-        """Whether there is a key that is not revoked."""
+        """Return whether there is a key that is not revoked."""
         with transaction(self._reader) as connection:
             found = connection.scalar(select(keys.c.key_id).where(keys.c.revoked_at.is_(None)).limit(1))
         return found is not None
 
     def list(self) -> tuple[Key, ...]:
-        """All keys, revoked ones too, oldest first."""
+        """Return all keys, including revoked ones, the oldest first."""
         with transaction(self._reader) as connection:
             rows = connection.execute(select(keys).order_by(keys.c.created_at, keys.c.key_id)).all()
         return tuple(_key(row) for row in rows)
 
 
 def _digest(secret: str) -> str:
-    # a slow hash protects what people choose; 256 random bits cannot be guessed from a fast one either
+    # people's passwords need a slow hash; 256 random bits cannot be guessed from a fast hash either
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

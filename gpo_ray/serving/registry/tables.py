@@ -1,4 +1,4 @@
-"""Tables of the service's database; ``migrations`` holds the steps that make them."""
+"""Tables of the service's database; the steps in ``migrations`` make them."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from sqlalchemy import Column, Dialect, Integer, MetaData, String, Table, Text
 from sqlalchemy.types import DateTime, TypeDecorator
 
 VERSION_TABLE = "gpo_schema_version"
-"""Alembic's record; not its default name, which another application in the same database may use."""
+"""Name of Alembic's table; its default name may be used by another application in the same database."""
 
 metadata = MetaData()
 
 
 class Moment(TypeDecorator[datetime]):
-    """An aware time in UTC; SQLite itself keeps no time zone."""
+    """A column type for aware times in UTC, since SQLite keeps no time zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """To UTC."""
+        """Convert a time to UTC for the database."""
         return value and value.astimezone(UTC)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """To UTC, which a time without a zone already is."""
+        """Convert a time of the database to UTC; one without a time zone is in UTC already."""
         return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
 
 
-# ordered by code point everywhere, as SQLite and Python do, whatever the locale of the PostgreSQL server
+# ordered by code point, as in SQLite and Python, whatever the locale of the PostgreSQL server
 Name = String(200).with_variant(String(200, collation="C"), "postgresql")
 
 groups = Table(
@@ -43,8 +43,8 @@ groups = Table(
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Column("description", Text, nullable=False),
-    # JSON, null once the group is deleted: the row stays, so that no version is ever given twice.
-    # Last, because SQLite reads a row from its start and the columns before are all that most reads need
+    # JSON, null once the group is deleted: the row stays, so that no version is ever reused.
+    # This is the last column since SQLite reads rows from the start, and most reads need only the others.
     Column("context", Text),
 )
 

@@ -1,4 +1,4 @@
-"""Run by Alembic; :func:`gpo_ray.serving.registry.database.open_database` gives the connection."""
+"""Script that Alembic runs; :func:`gpo_ray.serving.registry.database.open_database` gives the connection."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Groups and keys."""
+"""Make the tables of groups and keys."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """To this revision."""
+    """Upgrade an empty database to this revision."""
     name = sa.String(200).with_variant(sa.String(200, collation="C"), "postgresql")
     moment = sa.DateTime(timezone=True)
     op.create_table(
@@ -38,6 +38,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Back to an empty database."""
+    """Downgrade to an empty database."""
     op.drop_table("gpo_keys")
     op.drop_table("gpo_groups")
