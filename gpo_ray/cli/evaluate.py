@@ -25,7 +25,10 @@ PROTOCOLS = (
     "individuals",
 )
 """Names in :data:`gpo_ray.evaluation.protocols.PROTOCOLS`, repeated since its module takes long to import."""
-METHODS = "gpo,paper,uniform,lm-base,train-mean,context-mean,ridge-mix,low-rank,gaussian-process,kernel"
+DEFAULT_METHODS = (
+    "gpo,paper,uniform,lm-base,train-mean,context-mean,ridge-mix,low-rank,gaussian-process,kernel"
+)
+"""Names, in :data:`gpo_ray.evaluation.methods.METHODS`, of those that are compared if none are named."""
 ContextSizes = Annotated[
     str | None,
     typer.Option(
@@ -39,7 +42,7 @@ def evaluate(
     survey: Survey,
     embeddings: Embeddings,
     out: Out,
-    methods: Annotated[str, typer.Option(help="Comma-separated.")] = METHODS,
+    methods: Annotated[str, typer.Option(help="Comma-separated.")] = DEFAULT_METHODS,
     protocol: Annotated[str, typer.Option(help=f"One of: {', '.join(PROTOCOLS)}.")] = "paper",
     test_survey: Annotated[
         str | None, typer.Option(help="Survey folder to test on (new-survey); same --embeddings.")

@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from serving_backend import write_service_bundle
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes]
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"

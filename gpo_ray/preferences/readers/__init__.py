@@ -29,6 +29,7 @@ __all__ = ["READERS", "ReadOptions", "read_survey"]
 
 TOO_FEW_QUESTIONS = "group answered fewer questions than min_questions"
 
+
 @dataclass(frozen=True)
 class Reader:
     """A kind of survey source, and what reads it."""
