@@ -32,7 +32,7 @@ def slate_log_softmax(mean: Tensor, slate: Tensor, slates: int) -> Tensor:
 
 
 def divergence(log_share: Tensor, y: Tensor) -> Tensor:
-    """Return each response's part (M,) of the Kullback-Leibler divergence of y from predicted shares, in nats.
+    """Return each response's part (M,) of the Kullback-Leibler divergence of y from the prediction, in nats.
 
     It is the cross-entropy less the entropy of y, which is the smallest cross-entropy that is possible.
     """

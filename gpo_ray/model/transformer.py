@@ -299,9 +299,9 @@ class GPOTransformer(nn.Module):
     def _decode(self, cache: ContextCache, h: Tensor, target: Points) -> tuple[Tensor, Tensor]:
         """Predict from the targets' tokens ``h`` (B, T, D), and correct the prior if the targets have one.
 
-        The corrected mean of a target is ``log(prior share) + gate * output``, where the output is that of
-        the last layer and the gate is ``prior_gate[0]`` for seen and ``prior_gate[1]`` for unseen questions.
-        The log standard deviation comes from the transformer alone.
+        The corrected mean of a target is ``log(prior share) + gate * output``, where the output is the first
+        one of ``predictor`` and the gate is ``prior_gate[0]`` for seen and ``prior_gate[1]`` for unseen
+        questions. The log standard deviation comes from the transformer alone.
         """
         for layer, layer_cache in zip(self.encoder.layers, cache.layers, strict=True):
             h, _ = layer(h, layer_cache, cache.mask)
