@@ -80,7 +80,7 @@ class DeepSpeedEngine:
 
     @property
     def forward(self) -> Forward:
-        """The model."""
+        """The model, wrapped by DeepSpeed, for prediction."""
         forward: Forward = self._engine
         return forward
 

@@ -57,7 +57,7 @@ class LocalEngine:
 
     @property
     def forward(self) -> Forward:
-        """The model."""
+        """The model, for prediction."""
         return self._model
 
     def step(self, episode: Episode, learning_rate: float) -> tuple[float, NDArray[np.float64]]:

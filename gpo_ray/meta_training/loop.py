@@ -30,7 +30,7 @@ Report = Callable[[dict[str, Any], Save], None]
 
 
 class Engine(Protocol):
-    """One worker's model and optimiser."""
+    """The interface of one worker's model and optimiser."""
 
     rank: int
     workers: int

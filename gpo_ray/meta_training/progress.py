@@ -66,7 +66,7 @@ class Progress:
 
     @property
     def kept(self) -> str:
-        """``prior`` if the bundle predicts with the prior alone, ``transformer`` if it uses the transformer."""
+        """``prior`` if the bundle predicts with the prior alone, else ``transformer``."""
         return "prior" if self.prior_alignment is not None and self.best_step == 0 else "transformer"
 
     def note_resumption(self, steps: int) -> None:

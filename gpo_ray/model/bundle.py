@@ -177,6 +177,7 @@ def _shape(shape: torch.Size | None) -> str:
 
 
 def _content_id(manifest: dict[str, Any]) -> str:
+    """Return a short hash of a bundle's contents."""
     hashes = sorted((name, entry["sha256"]) for name, entry in manifest["files"].items())
     return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:12]
 
@@ -190,6 +191,7 @@ def _prior_files(prior: KeyedGroupPrior) -> dict[str, bytes]:
 
 
 def _read_prior(folder: Folder, manifest: dict[str, Any], width: int) -> KeyedGroupPrior:
+    """Read the prior, of format 1 or later; the size of its file is limited before it is read."""
     raw = folder.read_json(MEMORY_QUESTIONS, manifest, MAX_BYTES[MEMORY_QUESTIONS])
     if manifest["format"] == 1:
         raw = _renamed(raw)

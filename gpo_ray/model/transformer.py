@@ -287,6 +287,7 @@ class GPOTransformer(nn.Module):
         return self._decode(cache, self.embedder(projected, (target,), projected=True)[0], target)
 
     def _encode(self, h: Tensor, mask: Tensor | None) -> ContextCache:
+        """Encode the context's tokens ``h`` (B, C, D)."""
         if h.shape[1] == 0:
             raise ValueError("the context is empty: give at least one answer")
         caches = []

@@ -52,6 +52,7 @@ TRAIT_GROUPS = 100
 """Number of groups from which a nominal response model may have weight; with fewer groups, its loadings
 cannot be learnt."""
 COVERAGE = 0.9
+"""Fraction of the shares that the intervals shall hold."""
 
 
 def fit_prior(
@@ -107,6 +108,7 @@ class _Trial:
     """Shares (T,) of the responses of the target questions."""
 
     def ready(self, view: PriorAtQuestions) -> _Ready:
+        """Compute the trial's covariances with the hyperparameters of a view's prior."""
         context, target = view.joint_inputs(self.context, self.target, self.group, self.masked)
         given = view.prior.condition_on(context, self.y)
         common = CrossCovariance.of(target, context, view.prior.scales, view.prior.kernel)
@@ -123,6 +125,7 @@ class _Ready:
     truth: Array
 
     def posterior(self, scales: PriorScales) -> Posterior:
+        """Predict the trial's targets with other hyperparameters."""
         return replace(self.given, scales=scales).posterior(self.target, self.common)
 
 
@@ -136,9 +139,9 @@ def calibrated(
 ) -> PriorAtQuestions:
     """Return the same prior with the hyperparameters that predict left-out groups best.
 
-    Predictions are compared by the squared error of shares.
-    The widths of 90 % intervals follow from the same errors, relative to the predicted standard
-    deviation (conformal prediction normalised by difficulty: Lei et al. 2018, section 5).
+    Predictions are compared by the squared error of shares. The widths of 90 % intervals follow from the same
+    errors, relative to the predicted standard deviation (conformal prediction normalised by difficulty: Lei
+    et al. 2018, section 5).
 
     Args:
         view: the prior at all questions of ``arrays``, cross-fitted; the prior's ``groups`` must be set.
@@ -171,6 +174,7 @@ def calibrated(
 def _trials(
     arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int, seed: int
 ) -> list[_Trial]:
+    """Draw trials from some meta-train groups; every second target question is masked."""
     rng = np.random.default_rng([seed, 1])
     result = []
     most = TRIALS if len(groups) < MORE_TRIALS_GROUPS else MORE_TRIALS
@@ -220,6 +224,7 @@ def collect_prior(
 def _fit_cross_survey(
     arrays: PreferenceArrays, block: FeatureBlock, groups: Sequence[int], questions: Ints, context: int
 ) -> PriorAtQuestions:
+    """Fit the prior for contexts of another survey, which reads one block of the embeddings' columns."""
     return fit_prior(arrays.of_block(block), groups, questions, context, traits=False)
 
 
@@ -325,4 +330,5 @@ class _Search:
 
 
 def _quantile(ratios: Array) -> float:
+    """Return the half width that holds ``COVERAGE`` of the ratios, or the default if there are none."""
     return float(np.quantile(ratios, COVERAGE)) if len(ratios) else PriorScales().widths[0]

@@ -175,6 +175,7 @@ class ConditionedPrior:
         return self._seen_factor if self.scales.alike else self._factor(self.scales.for_unseen)
 
     def _factor(self, scales: PriorScales) -> Array:
+        """Return the lower Cholesky factor (C, C) of the answers' covariance for some hyperparameters."""
         c = self.context
         covariance = self.common.covariance(c, c, scales)
         if scales.soft_threshold:
