@@ -76,7 +76,7 @@ class Checkpoints:
 
     @contextmanager
     def newest(self) -> Iterator[Path | None]:
-        """Provide a local copy of the newest complete checkpoint within a block; None if there is none.
+        """Provide a local copy of the newest complete checkpoint in a ``with`` block; None if there is none.
 
         Raises:
             ConfigError: if a file of the checkpoint does not match its manifest.

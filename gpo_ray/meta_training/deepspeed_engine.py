@@ -59,7 +59,7 @@ class DeepSpeedEngine:
 
         logger.setLevel("WARNING")
         if on_cpu:
-            # this extension is only for inference, and compiling it takes a minute and a GiB
+            # this extension is only for inference; compiling it, if necessary, takes a minute and a GiB
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self.rank = torch.distributed.get_rank()
         self.workers = torch.distributed.get_world_size()

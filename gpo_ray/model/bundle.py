@@ -6,8 +6,7 @@ It has these files:
 - ``config.json``, the values from which the model is rebuilt;
 - ``provenance.json``, the data, embeddings, groups and questions used in training, and versions;
 - ``memory.safetensors`` and ``memory.json``, only for a model with a prior: the meta-train groups' shares,
-the
-  questions and embeddings that these belong to, and the prior's hyperparameters;
+  the questions and embeddings that these belong to, and the prior's hyperparameters;
 - ``manifest.json``, written last, with the SHA-256 of the other files.
 
 No pickle is ever loaded. Sizes that a file states are compared with the sizes of the files and with the

@@ -1,8 +1,8 @@
 """Draw episodes, the contexts and targets of the groups of one step, and make tensors from them.
 
-Shapes: B groups, C context points, T target points, M real target points of all groups, end to end, N'
-    distinct
-responses of an episode, E embedding width. The transformer that reads the tensors is in ``transformer.py``.
+Shapes: B groups, C context points, T target points, M real target points of all groups, end to end,
+N' distinct responses of an episode, E embedding width. The transformer that reads the tensors is in
+``transformer.py``.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def predict_tasks(
 def fixed_context_tasks(
     arrays: PreferenceArrays, groups: Sequence[int], order: Ints, context: int, targets: Ints | None = None
 ) -> list[Task]:
-    """Make a task for each group, whose context are the first questions of ``order`` that it answered.
+    """Make a task for each group, with the first questions of ``order`` that it answered as the context.
 
     The context has ``context`` questions or, if the group answered fewer, as many as there are. The targets
     are ``targets`` or, by default, the rest of ``order``, as far as the group answered them; in the latter

@@ -119,7 +119,7 @@ def nearest_covariance(matrix: Array) -> Array:
 
 
 def columns(table: Floats, which: NDArray[np.int64]) -> Floats:
-    """Return some columns of a table; the table and the result are in Fortran order, others are slow."""
+    """Return some columns of a table in Fortran order, also in Fortran order; other tables take longer."""
     return table.T[which].T
 
 

@@ -22,7 +22,7 @@ class PriorScales:
     """The ``outputscale`` for predicting unseen questions; None means the same as for seen questions."""
     soft_threshold: float = Field(default=0.0, ge=0)
     """Number of standard errors by which covariances between responses are shrunk towards 0. If it is
-    positive, covariances are also averaged over those who answered both questions only, which suits many
+    positive, covariances are moreover averages over only those who answered both questions, which suits many
     people who each answer a few questions. 0 leaves covariances as they are."""
     pseudo_count: float = Field(default=0.0, ge=0)
     """Number of answers that the extrapolated mean of a question counts as, in addition to the groups'
