@@ -1,1 +1,1 @@
-"""The frozen language model: template, encoder, embedding store and the Ray Data job."""
+"""Embeddings of questions by a frozen language model: template, encoder, embedding store and Ray Data job."""

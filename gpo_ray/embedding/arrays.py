@@ -1,4 +1,4 @@
-"""A data set joined with the embeddings of its questions, as arrays indexed by number.
+"""Join a data set with the embeddings of its questions, as arrays in which groups and questions have numbers.
 
 Shapes: G groups, Q questions, N responses of all questions end to end, E embedding width.
 """
@@ -25,20 +25,20 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class ByGroup(Protocol[T_co]):
-    """Something of each group, by its number."""
+    """A value for each group, by the group's number."""
 
     def __getitem__(self, group: int, /) -> T_co:
-        """That of one group."""
+        """Return the value of one group."""
 
 
 @dataclass(frozen=True)
 class OnDisk(Generic[T_co]):
-    """Something of each group that is looked up when it is asked for."""
+    """A value for each group that is read from disk when it is needed."""
 
     look_up: Callable[[int], T_co]
 
     def __getitem__(self, group: int, /) -> T_co:
-        """That of one group."""
+        """Return the value of one group."""
         return self.look_up(group)
 
 
@@ -46,8 +46,9 @@ class OnDisk(Generic[T_co]):
 class PreferenceArrays:
     """A data set with its embeddings, indexed by number.
 
-    ``x`` (N, E); ``offsets`` (Q + 1,) rows of each question; ``ordinal`` (N,) scale values, NaN for
-    nominal questions; ``letter_logprob`` (N,). Group ``g`` answered the questions ``answered[g]``
+    ``x`` (N, E) are the embeddings. ``offsets`` (Q + 1,) are the first row of each question, followed by N.
+    ``ordinal`` (N,) are the responses' scale values, NaN for nominal questions. ``letter_logprob`` (N,) are
+    the log-probabilities of the option letters. Group ``g`` answered the questions ``answered[g]``
     (ascending) with the shares ``shares[g]``, end to end.
     """
 
@@ -60,13 +61,21 @@ class PreferenceArrays:
     answered: ByGroup[Ints]
     shares: ByGroup[NDArray[np.float64]]
     published: FeatureBlock | None = None
-    """As in :attr:`~gpo_ray.embedding.store.Embeddings.published`."""
+    """Block of columns from the published prompt; see
+    :attr:`~gpo_ray.embedding.store.Embeddings.published`."""
 
     @classmethod
     def load(
         cls, dataset: PreferenceDataset, store: EmbeddingStore, poolings: Iterable[str]
     ) -> tuple[dict[str, PreferenceArrays], str]:
-        """A data set with each pooling of its embeddings, and their fingerprint; errors as loading them."""
+        """Join a data set with its embeddings in several poolings.
+
+        Returns:
+            The arrays by pooling, and the embeddings' fingerprint.
+
+        Raises:
+            EmbeddingError: if the embeddings cannot be loaded; see :meth:`EmbeddingStore.load`.
+        """
         loaded = {p: store.load(dataset, p) for p in sorted(poolings)}
         return {p: cls.build(dataset, e) for p, e in loaded.items()}, next(iter(loaded.values())).fingerprint
 
@@ -78,7 +87,7 @@ class PreferenceArrays:
 
         Args:
             dataset: questions, groups and, unless ``answers`` are given, preferences.
-            embeddings: of the questions.
+            embeddings: the embeddings of the questions.
             answers: preferences that stay on disk.
         """
         answered, shares = _in_memory(dataset) if answers is None else _on_disk(answers)
@@ -99,38 +108,38 @@ class PreferenceArrays:
         )
 
     def of_block(self, block: FeatureBlock) -> PreferenceArrays:
-        """The same with one block of the features alone."""
+        """Return the same arrays with only one block of the embeddings' columns."""
         return replace(self, x=block.of(self.x), published=None)
 
     def group_numbers(self, ids: Sequence[str]) -> list[int]:
-        """Numbers of groups by id."""
+        """Return the numbers of groups, given their ids."""
         number = {g: i for i, g in enumerate(self.group_ids)}
         return [number[g] for g in ids]
 
     def question_numbers(self, ids: Sequence[str]) -> Ints:
-        """Numbers of questions by id."""
+        """Return the numbers of questions, given their ids."""
         number = {q: i for i, q in enumerate(self.question_ids)}
         return np.asarray([number[q] for q in ids], np.int64)
 
     def rows(self, questions: Ints) -> Ints:
-        """Rows of the responses of ``questions``, in their order."""
+        """Return the rows of the responses of ``questions``, in the order given."""
         return spans(self.offsets, questions)
 
     def shares_of(self, group: int, questions: Ints) -> NDArray[np.float64]:
-        """The group's shares over the responses of ``questions``, all of which it must have answered."""
+        """Return a group's shares over the responses of ``questions``, all of which it must have answered."""
         sizes = np.diff(self.offsets)
         own = np.concatenate([[0], np.cumsum(sizes[self.answered[group]])])
         return self.shares[group][spans(own, np.searchsorted(self.answered[group], questions))]
 
     def standardized(self, questions: Ints) -> tuple[PreferenceArrays, Tensor, Tensor]:
-        """Embeddings scaled to mean 0 and variance 1 per dimension over the rows of ``questions``.
+        """Scale the embeddings to mean 0 and variance 1 in each dimension over the rows of ``questions``.
 
         Returns:
-            The scaled arrays, and the mean and scale, each (E,).
+            The scaled arrays, and the mean and the scale, each (E,).
         """
         rows = self.x[torch.from_numpy(self.rows(questions))]
         mean, scale = rows.mean(0), rows.std(0)
-        scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))  # leave dimensions that never vary
+        scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))  # constant dimensions are not scaled
         return replace(self, x=(self.x - mean) / scale), mean, scale
 
 

@@ -1,10 +1,11 @@
-"""Questions as vectors: a frozen language model encodes (prompt, response) pairs.
+"""Encode questions as vectors: a frozen language model reads (prompt, response) pairs.
 
-A prompt with all its responses, and a survey's questions with the chat template, are texts that begin alike,
-which the language model reads once (:mod:`gpo_ray.lm.model`). Two more poolings, of each response after the
-prompt alone, ask for a word on the opinion and on who holds it.
+The texts of one prompt with each of its responses begin alike, and so do the texts of a survey's questions,
+which start with the chat template. The language model reads such a common beginning once
+(:mod:`gpo_ray.lm.model`). Two further poolings use a second reading of each response, without the list of
+options, which asks for one word about the opinion and one about the person who holds it (``template.py``).
 
-Shapes: R responses, L tokens of a row of texts, E width.
+Shapes: R responses, L tokens of a row of texts, E width of a vector.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ Slate = tuple[str, Sequence[str]]  # a prompt and its responses
 
 
 def needs_readings(pooling: str) -> bool:
-    """Whether a pooling, or one of several joined by ``+``, is not of the first reading."""
+    """Return whether a pooling, or one of several joined by ``+``, needs the second reading."""
     return not READINGS.keys().isdisjoint(pooling.split("+"))
 
 
 @dataclass(frozen=True)
 class EncodedQuestion:
-    """The vectors of one question's R responses; all arrays float32.
+    """The vectors of one question's R responses; all arrays are float32.
 
-    ``mean`` averages the last hidden layer over prompt and response (paper appendix D),
-    ``answer_mean`` over the response's tokens, ``last`` is the response's last token, ``opinion`` and
-    ``person`` are the last tokens of their readings (None where not read): each (R, E).
-    ``letter_logprob`` (R,): log-probability of each option letter as the first token of the answer,
-    normalised over the question's letters. (Beyond Z, letters that a tokenizer splits share the
-    probability of their first token.)
+    The vectors, each (R, E), are made from the last hidden layer. ``mean`` is its average over prompt and
+    response (paper appendix D), ``answer_mean`` its average over the response's tokens, and ``last`` its
+    state at the response's last token. ``opinion`` and ``person`` are its states at the last tokens of the
+    second readings, None if these were not read. ``letter_logprob`` (R,) is the log-probability of each
+    option letter as the first token of the answer, normalised over the question's letters. (Beyond Z, letters
+    that a tokenizer splits share the probability of their first token.)
     """
 
     mean: NDArray[np.float32]
@@ -51,26 +52,27 @@ class EncodedQuestion:
     last: NDArray[np.float32]
     letter_logprob: NDArray[np.float32]
     tokens: int
-    """Tokens the language model processed for it; those shared with other questions count for one of them."""
+    """Number of tokens that the language model read for the question; tokens that several questions share
+    count for only one of them."""
     opinion: NDArray[np.float32] | None = None
     person: NDArray[np.float32] | None = None
 
     def pooled(self, pooling: str) -> NDArray[np.float32]:
-        """(R, E) the vectors of one of ``POOLINGS``, or of several, joined by ``+``, end to end."""
+        """Return the vectors (R, E) of one of ``POOLINGS``, or of several joined by ``+``, end to end."""
         return np.concatenate([getattr(self, part) for part in pooling.split("+")], axis=1)
 
 
 class Encoder:
-    """Encodes questions with a frozen language model.
+    """An encoder of questions with a frozen language model.
 
     Args:
         source: the model, from :func:`gpo_ray.lm.find.find_model`.
-        dtype: what the model computes in; results are float32.
-        device: ``cpu``, ``cuda`` or None to take a GPU when there is one.
-        gpus: with more than one, the model's layers are spread over the visible GPUs.
-        batch_tokens: as for :class:`~gpo_ray.lm.model.LanguageModel`.
-        readings: whether to read everything again for the poolings ``opinion`` and ``person``; about as
-            many tokens more.
+        dtype: data type in which the model computes; results are float32.
+        device: ``cpu``, ``cuda`` or None to use a GPU if there is one.
+        gpus: number of GPUs; with more than one, the model's layers are spread over the visible GPUs.
+        batch_tokens: tokens of a forward pass; see :class:`~gpo_ray.lm.model.LanguageModel`.
+        readings: whether to make the second readings for the poolings ``opinion`` and ``person``, which about
+            doubles the number of tokens.
     """
 
     def __init__(
@@ -87,25 +89,25 @@ class Encoder:
 
     @property
     def width(self) -> int:
-        """E, of the vectors of a single pooling."""
+        """Width E of the vectors of a single pooling."""
         return self.language_model.width
 
     def prompt_tokens(self, slate: Slate) -> list[int]:
-        """Token ids of a question in the model's own chat template, generation prompt added."""
+        """Return the token ids of a question in the model's chat template, with the generation prompt."""
         return self.language_model.chat_tokens(instruction(*slate))
 
     def response_tokens(self, slate: Slate) -> list[list[int]]:
-        """Token ids of each response, letter included."""
+        """Return the token ids of each response, including its letter."""
         return self.language_model.tokens([response_text(i, r) for i, r in enumerate(slate[1])])
 
     def opinion_tokens(self, slate: Slate) -> Text:
-        """Token ids of the question, and of what follows it, reading by reading."""
+        """Return the token ids of the second readings: their common beginning and the endings by reading."""
         endings = [opinion_ending(r, reading) for reading in READINGS for r in slate[1]]
         stem = self.language_model.opening_tokens(opinion_stem(slate[0]))
         return Text(stem, self.language_model.tokens(endings))
 
     def count_tokens(self, slate: Slate) -> int:
-        """Tokens that the model reads for a question alone."""
+        """Return the number of tokens that the model reads for a question if it reads no other."""
         texts = [Text(self.prompt_tokens(slate), self.response_tokens(slate))]
         if self._readings:
             texts.append(self.opinion_tokens(slate))
@@ -126,7 +128,7 @@ class Encoder:
         return self._encode(slates, [t for t in tokens if not isinstance(t, EmbeddingError)])
 
     def encode_each(self, slates: Sequence[Slate]) -> list[EncodedQuestion | EmbeddingError]:
-        """As :meth:`encode`, with the error in the place of a question that is too long."""
+        """Encode questions like :meth:`encode`, but return an error for each question that is too long."""
         tokens = [self._tokens(s) for s in slates]
         able = [(s, t) for s, t in zip(slates, tokens, strict=True) if not isinstance(t, EmbeddingError)]
         encoded = iter(self._encode([s for s, _ in able], [t for _, t in able]))
@@ -136,7 +138,7 @@ class Encoder:
         encoded = self._read(texts)
         if not self._readings:
             return encoded
-        again = self._read([self.opinion_tokens(s) for s in slates])  # shorter than the first reading
+        again = self._read([self.opinion_tokens(s) for s in slates])  # shorter texts, so no length check
         both = []
         for e, o in zip(encoded, again, strict=True):
             parts = np.split(o.last, len(READINGS))
@@ -160,12 +162,12 @@ class Encoder:
         return encoded
 
     def _pool(self, read: ReadRow) -> list[EncodedQuestion]:
-        """The questions of a row that was read."""
+        """Make the vectors of the questions in a row that was read."""
         import torch
 
         row, seen, stem = read.row, read.seen, read.stem
         ends = np.concatenate(row.response_ends)
-        text = seen[ends]  # (R, L) the tokens of each response's text
+        text = seen[ends]  # (R, L) True for the tokens of each response's text
         answer = text & ~seen[np.repeat(row.prompt_end, [len(e) for e in row.response_ends])]
         length, states = (stem.length if stem else 0), read.hidden.float()
 
@@ -196,6 +198,6 @@ class Encoder:
 
 
 def _joined(parts: Sequence[EncodedQuestion]) -> EncodedQuestion:
-    """A question whose responses were read one by one."""
+    """Join the responses of a question that were read one by one."""
     vectors = {k: np.concatenate([getattr(p, k) for p in parts]) for k in ("mean", "answer_mean", "last")}
     return replace(parts[0], **vectors, tokens=sum(p.tokens for p in parts))

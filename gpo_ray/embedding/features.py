@@ -1,4 +1,4 @@
-"""Blocks of the features of embeddings, which several poolings joined by ``+`` have end to end."""
+"""Define blocks of embedding columns; several poolings joined by ``+`` have their columns end to end."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 PUBLISHED = "published prompt"
-"""Name of the block of poolings that read the prompt of Zhao et al. (appendix D)."""
+"""Name of the block with the poolings that use the prompt of Zhao et al. (appendix D)."""
 
 
 @dataclass(frozen=True)
 class FeatureBlock:
-    """Adjacent columns of embeddings (N, E) that are of one kind."""
+    """A range of adjacent columns of embeddings (N, E) that come from texts of one kind."""
 
     name: str
     start: int
     stop: int
 
     def of(self, x: Any) -> Any:
-        """The columns (N, stop - start) of an array or tensor (N, E)."""
+        """Return the block's columns (N, stop - start) of an array or tensor (N, E)."""
         return x[:, self.start : self.stop]

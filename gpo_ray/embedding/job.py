@@ -1,4 +1,4 @@
-"""The Ray Data job that embeds a survey's questions on a pool of language-model actors."""
+"""Run the Ray Data job that embeds a survey's questions on a pool of actors with the language model."""
 
 from __future__ import annotations
 
@@ -36,44 +36,47 @@ from gpo_ray.runtime.threads import physical_cores, use_threads
 logger = logging.getLogger(__name__)
 
 UNITS_PER_ACTOR = 8
-"""Work is cut finer than the actors are many, so that the last ones finish together."""
+"""Number of units of work for each actor; small units let all actors finish at about the same time."""
 QUESTIONS_PER_ACTOR = 64
-"""Below this, loading one more copy of the model costs more than it saves."""
+"""Number of questions for which another actor is started; for fewer, loading another copy of the model costs
+more time than it saves."""
 
 
 class EmbedConfig(BaseModel):
-    """How to embed."""
+    """The settings of an embedding job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = "smollm2"
-    """``smollm2``, a Hub id, a local folder or a ``.gguf`` file."""
+    """Language model: ``smollm2``, a Hub id, a local folder or a ``.gguf`` file."""
     actors: int | None = Field(default=None, ge=1)
-    """Copies of the model; by default one for each GPU, else one for each CPU core."""
+    """Number of copies of the model; by default one for each GPU, or one for each CPU core if there is no
+    GPU."""
     gpus_per_actor: float | None = Field(default=None, ge=0)
-    """GPUs of each copy; with more than one its layers are spread over them. By default 1 if any."""
+    """Number of GPUs for each copy, over which its layers are spread if it is more than one. By default 1 if
+    the cluster has a GPU."""
     cpus_per_actor: float = Field(default=1, gt=0)
-    """Logical CPUs of each copy."""
+    """Number of logical CPUs for each copy."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the model computes in: float32, bfloat16 or float16."""
+    """Data type in which the model computes: float32, bfloat16 or float16."""
     store_dtype: Literal["float32", "float16"] = "float32"
-    """What vectors are stored in: float32 or float16."""
+    """Data type in which vectors are stored: float32 or float16."""
     batch_tokens: int = Field(default=4096, ge=64)
-    """Padded tokens of one forward pass on a GPU; bounds a worker's memory."""
+    """Maximum number of padded tokens of a forward pass on a GPU, which limits a worker's memory."""
     readings: bool = True
-    """Whether to read everything again for the poolings ``opinion`` and ``person`` (preset ``gpo``)."""
+    """Whether to make the second readings for the poolings ``opinion`` and ``person`` (preset ``gpo``)."""
 
     def gpus_each(self, capacity: Capacity) -> float:
-        """GPUs of each copy where it is to run."""
+        """Return the number of GPUs for each copy on a cluster of the given capacity."""
         return self.gpus_per_actor if self.gpus_per_actor is not None else float(capacity.gpus >= 1)
 
     def need(self, capacity: Capacity) -> ResourceRequest:
-        """What has to run at the same time there."""
+        """Return the resources that the job needs at the same time on a cluster of the given capacity."""
         return embed_need(self.actors, self.cpus_per_actor, self.gpus_each(capacity))
 
 
 class _EmbeddingActor:
-    """Holds one copy of the model; embeds units of work and writes each as one shard."""
+    """An actor with one copy of the model, which embeds units of work and writes each as one shard."""
 
     def __init__(
         self, source: ModelSource, config: EmbedConfig, gpus: float, threads: int, out: str, model_id: str
@@ -91,7 +94,7 @@ class _EmbeddingActor:
         self._worker = ray.get_runtime_context().get_actor_id()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        # What the user has to know comes back as a row: Ray would keep only the text of an exception.
+        # errors for the user are returned as a row, because Ray would keep only the text of an exception
         try:
             if self._problem is not None:
                 raise self._problem
@@ -133,13 +136,13 @@ def embed(
     embeds only what is missing.
 
     Returns:
-        ``questions, responses, embedded, reused`` (questions), ``tokens, seconds, out``, ``workers``
-        (tokens by worker), ``tokens_per_second`` (:func:`steady_rate`) and ``damaged`` (shards that had to
-        be made again).
+        A dictionary with ``questions``, ``responses``, ``embedded`` and ``reused`` (numbers of questions),
+        ``tokens``, ``seconds``, ``out``, ``workers`` (tokens by worker), ``tokens_per_second``
+        (:func:`steady_rate`) and ``damaged`` (shards that had to be made again).
 
     Raises:
-        EmbeddingError: if the model cannot be loaded, or the store is of another model.
-        ConfigError: if another process embeds into a local store.
+        EmbeddingError: if the model cannot be loaded, or the store holds embeddings of another model.
+        ConfigError: if another process is writing to the same local store.
         ResourceError: if the cluster is too small.
     """
     started = time.monotonic()
@@ -210,10 +213,10 @@ def _run_to_the_end(
     config: EmbedConfig,
     run: Callable[[list[Question], EmbedConfig], Iterable[dict[str, Any]]],
 ) -> Iterable[dict[str, Any]]:
-    """Yield the rows of ``run``, one for each unit of work, also where a host is lost for good.
+    """Yield the rows of ``run``, one for each unit of work, and continue if a host is lost for good.
 
     Raises:
-        ResourceError: if nothing moves although all hosts are there, or those left have no room.
+        ResourceError: if there is no progress although no host was lost, or the remaining hosts have no room.
     """
     left = {q.question_id: q for q in questions}
     before = len(cluster_capacity().alive)
@@ -252,7 +255,7 @@ def _run(
     units = plan_units(questions, actors, config.batch_tokens)
     quiet_ray_data()
     items = [{"unit": json.dumps([dataclasses.asdict(q) for q in unit])} for unit in units]
-    # A block for each unit: in fewer blocks, some actors would get no work.
+    # each unit is a block of its own; with fewer blocks, some actors would get no work
     rows = (
         ray.data.from_items(items, override_num_blocks=len(items))
         .map_batches(
@@ -280,23 +283,25 @@ def _run(
 
 
 def rate(units: Sequence[Mapping[str, Any]]) -> float:
-    """Tokens per second so far, by the workers' clocks: loading the model is no part of it.
+    """Return the tokens per second so far, by the workers' clocks, without the time to load the model.
 
     Args:
-        units: as for :func:`steady_rate`, at least one.
+        units: finished units of work, at least one, as for :func:`steady_rate`.
     """
     seconds = max(u["ended"] for u in units) - min(u["began"] for u in units)
     return float(sum(u["tokens"] for u in units) / max(seconds, 1e-3))
 
 
 def steady_rate(units: Sequence[Mapping[str, Any]]) -> float | None:
-    """Tokens per second while all workers were at work: starting, each one's first unit and the end excluded.
+    """Return the tokens per second while all workers were busy.
+
+    The start, each worker's first unit and the time after the first worker's last unit are excluded.
 
     Args:
         units: ``worker, tokens, began, ended`` (seconds on the workers' clocks) of each unit of work.
 
     Returns:
-        The sum of the workers' rates; None if one of them did nothing in that time.
+        The sum of the workers' rates; None if a worker finished no unit in that time.
     """
     by_worker: dict[str, list[Mapping[str, Any]]] = {}
     for unit in sorted(units, key=lambda u: u["began"]):
@@ -309,16 +314,17 @@ def steady_rate(units: Sequence[Mapping[str, Any]]) -> float | None:
         if not steady:
             return None
         first, last = steady[0], steady[-1]
-        until = mine[last + 1]["began"] if last + 1 < len(mine) else mine[last]["ended"]  # waiting counts
+        # the time that a worker waits for its next unit is included
+        until = mine[last + 1]["began"] if last + 1 < len(mine) else mine[last]["ended"]
         total += sum(mine[i]["tokens"] for i in steady) / (until - mine[first]["began"])
     return round(total, 1) or None
 
 
 def _most_actors(questions: int, config: EmbedConfig, capacity: Capacity) -> int:
-    """As many actors as the questions are worth and the cluster has room for."""
+    """Return the number of actors that the questions justify and for which the cluster has room."""
     worth = max(1, questions // QUESTIONS_PER_ACTOR)
     gpus = config.gpus_each(capacity)
-    if not gpus and len(capacity.alive) == 1:  # a local cluster's logical CPUs are not its cores
+    if not gpus and len(capacity.alive) == 1:  # a local cluster may have more logical CPUs than cores
         worth = min(worth, max(1, int(physical_cores() // config.cpus_per_actor)))
     return capacity.room(PlacementBundle("actor", worth, config.cpus_per_actor, gpus), worth)
 
@@ -326,11 +332,11 @@ def _most_actors(questions: int, config: EmbedConfig, capacity: Capacity) -> int
 def plan_units(questions: list[Question], actors: int, batch_tokens: int) -> list[list[Question]]:
     """Cut the questions into units of work of about equal cost, longest questions first.
 
-    A unit holds questions of similar length (so that batches are padded little), at least one
-    forward pass and at most 64.
+    A unit holds questions of similar length, so that batches need little padding. Its target cost is between
+    a quarter and 64 times ``batch_tokens``. If that gives fewer units than actors, each actor gets one unit.
     """
 
-    def cost(q: Question) -> int:  # about four characters a token, and the chat template around it
+    def cost(q: Question) -> int:  # estimated tokens: four characters each, and the chat template
         return 40 + (len(q.prompt) + 2 * sum(len(r) + 4 for r in q.responses)) // 4
 
     ordered = sorted(questions, key=lambda q: (-cost(q), q.question_id))

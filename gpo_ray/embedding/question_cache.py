@@ -1,8 +1,8 @@
-"""Vectors of the questions that a language model has read on this machine, for the next time they are asked.
+"""Cache the vectors of questions that a language model has read on this machine, for later predictions.
 
 Loading a language model takes most of the time of a prediction, and people predict the same questions for
-one group after another. So what was read is kept beside the converted models, in one SQLite file, by what
-the vectors depend on; texts are not in it.
+one group after another. So the vectors are kept in one SQLite file beside the converted models, under a hash
+of everything that they depend on; the file holds no texts.
 """
 
 from __future__ import annotations
@@ -23,27 +23,31 @@ from numpy.typing import NDArray
 from gpo_ray.lm.cache import cache_bytes, cache_folder, installed
 
 MAX_BYTES = 256 * 2**20
-"""Vectors kept at most; those that were not used for longest go."""
+"""Maximum size in bytes of the vectors that are kept; the least recently used ones are deleted first."""
 WAIT = 2.0
-"""Seconds for another process to be done; afterwards the cache is done without."""
+"""Seconds to wait for another process to release the file; after that, the cache is not used."""
 _LAYOUT = 2
-"""Of the file; another one is another file."""
+"""Version of the file's layout, which is part of the file's name."""
 
 logger = getLogger(__name__)
 
 
 class QuestionCache:
-    """What one language model made of questions, by their keys.
+    """A cache of the vectors that one language model gave for questions, by their keys.
 
-    A cache that cannot be read or written is as good as empty, and nothing is raised.
+    A cache that cannot be read or written is treated as empty, and no error is raised.
     """
 
     def __init__(self, *depends: str) -> None:
-        """For vectors that depend on the question and on this: model, dtype, template, pooling."""
+        """Open the cache for vectors that depend on the question and on ``depends``.
+
+        Args:
+            depends: fingerprint of the model, dtype, template and pooling.
+        """
         self._depends = json.dumps([*depends, installed("transformers")])
 
     def get(self, keys: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Vectors (R, E) of those questions that are there, by key."""
+        """Return the vectors (R, E), by key, of those questions that the cache holds."""
         found: dict[str, NDArray[np.float32]] = {}
 
         def look(connection: sqlite3.Connection) -> None:
@@ -63,7 +67,7 @@ class QuestionCache:
         return found
 
     def put(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
-        """Keep vectors (R, E), by key."""
+        """Keep the vectors (R, E) of questions, by key."""
         rows = []
         for key, vector in vectors.items():
             name, data = self._name(key), np.ascontiguousarray(vector, np.float32).tobytes()
@@ -80,12 +84,12 @@ class QuestionCache:
 
 
 def question_cache_file() -> Path:
-    """Where the vectors are kept."""
+    """Return the path of the file with the vectors."""
     return cache_folder().parent / f"questions-{_LAYOUT}.sqlite"
 
 
 def question_cache_bytes() -> int:
-    """Size of what is kept."""
+    """Return the size of the file with the vectors, in bytes."""
     try:
         return question_cache_file().stat().st_size
     except OSError:
@@ -93,7 +97,7 @@ def question_cache_bytes() -> int:
 
 
 def clear_question_cache() -> None:
-    """Delete all that is kept.
+    """Delete the file with the vectors.
 
     Raises:
         OSError: if a file cannot be deleted.
@@ -103,11 +107,11 @@ def clear_question_cache() -> None:
 
 
 def _transaction(work: Callable[[sqlite3.Connection], None]) -> None:
-    """Do ``work`` in one transaction; that it cannot be done is worth no more than a line of the log."""
+    """Do ``work`` in one transaction; if this fails, only log the error."""
     file = question_cache_file()
     try:
         if cache_bytes() == 0:
-            return  # switched off
+            return  # the cache is switched off
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
         with contextlib.closing(sqlite3.connect(file, timeout=WAIT)) as connection, connection:
@@ -118,19 +122,22 @@ def _transaction(work: Callable[[sqlite3.Connection], None]) -> None:
             work(connection)
     except (OSError, sqlite3.OperationalError) as e:
         logger.info("%s: %s", file, e)
-    except (sqlite3.DatabaseError, TypeError, ValueError) as e:  # damaged: whoever comes next starts anew
+    except (sqlite3.DatabaseError, TypeError, ValueError) as e:  # a damaged file is deleted
         logger.info("%s: %s", file, e)
         with contextlib.suppress(OSError):
             clear_question_cache()
 
 
 def _digest(name: bytes, width: int, vectors: bytes) -> bytes:
-    """What a row must be: SQLite itself does not notice a changed byte."""
+    """Return the digest of a row, which reveals changed bytes; SQLite itself does not notice them."""
     return hashlib.sha256(b"%b %d %b" % (name, width, vectors)).digest()
 
 
 def _evict(connection: sqlite3.Connection) -> None:
-    """Down to three quarters, so that it is not done each time."""
+    """If the cache is too large, delete the least recently used vectors down to three quarters of its bound.
+
+    The spare quarter avoids doing this at every call.
+    """
     bound = min(MAX_BYTES, cache_bytes())
     total = connection.execute("SELECT COALESCE(SUM(LENGTH(vectors)), 0) FROM questions").fetchone()[0]
     if total <= bound:

@@ -1,8 +1,8 @@
-"""The embedding store: Parquet shards of response vectors, a manifest last.
+"""Write and read the embedding store: Parquet shards of response vectors, and a manifest, written last.
 
 A row is one response: ``question_key`` (content hash of prompt and responses), ``question_id``,
-``response_index``, the poolings as fixed-size lists, ``letter_logprob`` and ``tokens`` (what the
-language model read for the question). Every shard also carries, in its own metadata, the model
+``response_index``, the poolings as fixed-size lists, ``letter_logprob`` and ``tokens`` (the number of tokens
+that the language model read for the question). Every shard also carries, in its own metadata, the model
 fingerprint and template, so that shards left by an interrupted run can be trusted and reused.
 """
 
@@ -30,7 +30,7 @@ KIND, SHARD = "embeddings", "shard-"
 STORE_DTYPES = ("float32", "float16")
 Key = tuple[str, str]  # (question_id, question_key)
 Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Of one question: its responses' vectors (R, E) and letter log-probabilities (R,)."""
+"""The vectors (R, E) and the letter log-probabilities (R,) of one question's responses."""
 
 
 _COLUMNS = {
@@ -39,15 +39,15 @@ _COLUMNS = {
     "response_index": pa.int32(),
     "letter_logprob": pa.float32(),
 }
-"""Of every shard, beside its vectors."""
+"""Columns of every shard, beside its vectors, with their types."""
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Vectors of a data set's responses, question by question in the data set's order.
+    """The vectors of a data set's responses, question by question in the data set's order.
 
-    ``vectors`` (N, E) float32 of one pooling, ``letter_logprob`` (N,); rows of question ``q`` are
-    ``offsets[q]:offsets[q + 1]``.
+    ``vectors`` (N, E) are float32 and of the given ``pooling``; ``letter_logprob`` (N,) are the
+    log-probabilities of the option letters. The rows of question ``q`` are ``offsets[q]:offsets[q + 1]``.
     """
 
     vectors: NDArray[np.float32]
@@ -59,12 +59,12 @@ class Embeddings:
 
     @property
     def width(self) -> int:
-        """E."""
+        """Width E of the vectors."""
         return int(self.vectors.shape[1])
 
     @property
     def published(self) -> FeatureBlock | None:
-        """The block that was read from the published prompt; None if all columns or none were."""
+        """Block of columns from the published prompt; None if all columns or none are from it."""
         parts = self.pooling.split("+")
         plain = [not needs_readings(part) for part in parts]
         if all(plain) or not any(plain):
@@ -74,12 +74,12 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class StoreContents:
-    """What a store already holds: the questions, each shard's manifest entry, and damaged shards."""
+    """The contents of a store: its questions, each shard's manifest entry, and damaged shards."""
 
     keys: frozenset[Key]
     shards: dict[str, dict[str, Any]]
     damaged: dict[str, str]
-    """Shard name and what is wrong with it."""
+    """Description of the damage, by shard name."""
 
 
 class EmbeddingStore:
@@ -95,9 +95,10 @@ class EmbeddingStore:
         fingerprint: str,
         dtype: str = "float32",
     ) -> tuple[str, dict[str, Any]]:
-        """Write one shard atomically, under a name made of its contents' keys.
+        """Write one shard atomically, under a name made from its questions' ids and keys.
 
-        The name makes a repeated attempt (a restarted worker's) replace its own shard, not add one.
+        Because of this name, a repeated attempt, such as that of a restarted worker, replaces the shard and
+        does not add another one.
 
         Returns:
             The shard's name and manifest entry.
@@ -109,15 +110,16 @@ class EmbeddingStore:
         return name, self.folder.write(name, parquet_bytes(table))
 
     def commit(self, fingerprint: str, shards: dict[str, dict[str, Any]], **meta: Any) -> None:
-        """Declare the store complete, with what others wrote into it meanwhile.
+        """Declare the store complete, including the shards that other processes have written meanwhile.
 
-        In an object store nothing locks others out. Each writes all its shards before its manifest, and looks
-        for the others' afterwards: whoever comes last has seen them all. (Of the same questions, embedded at
-        the same time, one shard replaces the other, and reading may find another hash than is listed; the
-        next run makes those again.)
+        An object store has no locks that keep other processes out. Each process writes all its shards before
+        its manifest and looks for other shards afterwards, so the last process has seen all of them. (If two
+        processes embed the same questions at the same time, one shard replaces the other, and a reader may
+        find another hash than the listed one; the next run makes such shards again.)
 
         Raises:
-            EmbeddingError: if others' shards are of another model or template, or some of these are gone.
+            EmbeddingError: if other processes' shards are of another model or template, or a shard is
+                missing.
         """
         written: dict[str, dict[str, Any]] | None = None
         listed = shards | self._others(shards, fingerprint)
@@ -127,7 +129,7 @@ class EmbeddingStore:
             written, listed = listed, listed | self._others(listed, fingerprint)
 
     def _others(self, listed: dict[str, Any], fingerprint: str) -> dict[str, dict[str, Any]]:
-        """Manifest entries of the readable shards that are not listed."""
+        """Return the manifest entries of the readable shards that are not listed yet."""
         names = {n for n in self.folder.names() if n.startswith(SHARD)}
         gone = sorted(listed.keys() - names)
         if gone:
@@ -139,7 +141,7 @@ class EmbeddingStore:
             try:
                 table, entry = self._read_shard(name, None)
             except EmbeddingError:
-                continue  # damaged: made again by whoever needs it
+                continue  # a damaged shard is made again by the next run that needs it
             self._check_origin(table, fingerprint)
             found[name] = entry
         return found
@@ -148,11 +150,11 @@ class EmbeddingStore:
         """Inspect an existing store, complete or interrupted, so that it can be continued.
 
         Args:
-            fingerprint: of the model.
-            readings: whether it shall hold the poolings that these are for.
+            fingerprint: fingerprint of the model.
+            readings: whether the store shall hold the poolings of the second readings.
 
         Raises:
-            EmbeddingError: if it holds another model's or template's embeddings, or other poolings.
+            EmbeddingError: if the store holds embeddings of another model or template, or other poolings.
         """
         listed = self.manifest()["files"] if self.folder.exists(MANIFEST) else {}
         keys: set[Key] = set()
@@ -180,7 +182,7 @@ class EmbeddingStore:
         return StoreContents(frozenset(keys), shards, damaged)
 
     def load(self, dataset: PreferenceDataset, pooling: str = "mean") -> Embeddings:
-        """Vectors of every response of ``dataset``, in one pooling or several joined by ``+``.
+        """Load the vectors of every response of ``dataset``, in one pooling or several joined by ``+``.
 
         Raises:
             EmbeddingError: if the store is incomplete or damaged, or lacks a question.
@@ -211,13 +213,13 @@ class EmbeddingStore:
     def read_shard(
         self, name: str, manifest: dict[str, Any], pooling: str, keys: pa.Array | None = None
     ) -> dict[str, Vectors]:
-        """Vectors (R, E) and letter log-probabilities (R,) of a shard's questions, by question key.
+        """Read the vectors (R, E) and letter log-probabilities (R,) of a shard's questions, by question key.
 
         Args:
             name: one of the manifest's files.
-            manifest: of this store.
-            pooling: as in :meth:`load`.
-            keys: the questions wanted, by default all.
+            manifest: the manifest of this store.
+            pooling: one pooling, or several joined by ``+``.
+            keys: keys of the questions to read, by default all.
 
         Raises:
             EmbeddingError: if the shard is missing, damaged, or of another model than the manifest says.
@@ -241,7 +243,7 @@ class EmbeddingStore:
         return _by_question(table, pooling)
 
     def manifest(self) -> dict[str, Any]:
-        """What the store holds; raises :class:`EmbeddingError` if it is not complete."""
+        """Read the store's manifest; raises :class:`EmbeddingError` if the store is not complete."""
         return self.folder.read_manifest(
             KIND, hint="make it with: gpo embed", fields={"fingerprint": str, "template": str}
         )
@@ -267,7 +269,7 @@ class EmbeddingStore:
 
 
 def _checked(data: bytes, where: str) -> pa.Table:
-    """A shard, with all the columns that it must have and nothing in them that cannot be computed with."""
+    """Read a shard, and check that it has all its columns, without missing or non-finite values."""
     table = read_parquet_bytes(data, where, EmbeddingError)
     vectors = [p for p in POOLINGS if p in table.column_names]
     kinds = {f.name: f.type for f in table.schema}
@@ -308,7 +310,7 @@ def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestio
         "response_index": pa.array([i for s in sizes for i in range(s)], pa.int32()),
     }
     for pooling in [p for p in POOLINGS if getattr(encoded[0], p) is not None]:
-        with np.errstate(over="ignore"):  # what does not fit is refused just below
+        with np.errstate(over="ignore"):  # values that overflow are refused just below
             vectors = np.concatenate([e.pooled(pooling) for e in encoded]).astype(dtype)
         if not np.isfinite(vectors).all():
             raise EmbeddingError(f"a vector is not finite in {dtype}; use --dtype or --store-dtype float32")
@@ -319,7 +321,7 @@ def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestio
 
 
 def _by_question(table: pa.Table, pooling: str) -> dict[str, Vectors]:
-    """Vectors (R, E) and letter log-probabilities (R,) of each question of a shard, by content hash."""
+    """Return the vectors (R, E) and letter log-probabilities (R,) of a shard's questions, by content hash."""
     if table.num_rows == 0:
         return {}
     table = table.combine_chunks()

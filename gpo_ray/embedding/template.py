@@ -1,4 +1,4 @@
-"""Prompt templates: how a question and one response become the text a language model reads."""
+"""Define the prompt templates, which turn a question and a response into text for a language model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ TEMPLATE = "survey-v1"
 
 
 def letter(index: int) -> str:
-    """The option letter of a response: A to Z, then AA, AB, ..., then AAA and so on."""
+    """Return the option letter of a response: A to Z, then AA, AB, ..., then AAA and so on."""
     before, last = divmod(index, 26)
     return (letter(before - 1) if before else "") + string.ascii_uppercase[last]
 
 
 def instruction(prompt: str, responses: Sequence[str]) -> str:
-    """The user's turn of template ``survey-v1`` (paper appendix D wording)."""
+    """Return the user's turn of template ``survey-v1``, in the wording of the paper's appendix D."""
     options = "\n".join(response_text(i, r) for i, r in enumerate(responses))
     return (
         "Answer the following question by picking ONE of the given options\n\n"
@@ -24,7 +24,7 @@ def instruction(prompt: str, responses: Sequence[str]) -> str:
 
 
 def response_text(index: int, response: str) -> str:
-    """One response as the model would give it: its letter and its text."""
+    """Return a response as the model would give it: its letter and its text."""
     return f"{letter(index)}. {response}"
 
 
@@ -32,14 +32,15 @@ READINGS = {
     "opinion": '" means in one word: "',
     "person": '" is held by a person who is, in one word: "',
 }
-"""How an opinion is asked about; the state at the end of a text sums it up (PromptEOL, arXiv 2307.16645)."""
+"""Endings of the texts of the second readings, which ask about an opinion; the hidden state at the end of a
+text sums it up (PromptEOL, arXiv 2307.16645)."""
 
 
 def opinion_stem(prompt: str) -> str:
-    """What all of a question's texts of :data:`READINGS` begin with."""
+    """Return the common beginning of a question's texts of :data:`READINGS`."""
     return f'The opinion "{prompt}'
 
 
 def opinion_ending(response: str, reading: str) -> str:
-    """How the text of one response goes on."""
+    """Return the rest of a text of :data:`READINGS` for one response."""
     return f" {response}{READINGS[reading]}"

@@ -1,7 +1,7 @@
-"""From the transformer's outputs to shares, and their likelihoods, a file for each.
+"""Turn the transformer's outputs into shares, and define the likelihoods, each in a file of its own.
 
-A configuration names one of :data:`LIKELIHOODS` and is checked without torch, which a likelihood's file
-imports for types alone.
+A configuration names one of :data:`LIKELIHOODS`. It can be checked without torch, because a likelihood's file
+imports torch only for types.
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ LIKELIHOODS: dict[str, Likelihood] = {
     "gaussian": GAUSSIAN,
     "cross_entropy": CROSS_ENTROPY,
 }
-"""By the name that ``model: {likelihood: ...}`` of a configuration gives."""
+"""The likelihoods by the name that a configuration gives as ``model: {likelihood: ...}``."""
 
 __all__ = ["LIKELIHOODS", "Likelihood"]

@@ -1,4 +1,7 @@
-"""Answers drawn from the predicted shares: the cross-entropy, which needs no standard deviation."""
+"""Define the likelihood of answers that are drawn from the predicted shares: the cross-entropy.
+
+It needs no standard deviation.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def cross_entropy(log_share: Tensor, y: Tensor) -> Tensor:
-    """(M,) each response's part of the cross-entropy of predicted shares against y, in nats."""
+    """Return each response's part (M,) of the cross-entropy of predicted shares against y, in nats."""
     return -y * log_share
 
 

@@ -1,4 +1,4 @@
-"""The published likelihood: shares with Gaussian errors."""
+"""Define the published likelihood, in which shares have Gaussian errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def gaussian_nll(log_share: Tensor, log_std: Tensor, y: Tensor) -> Tensor:
-    """(M,) negative log-density of y under N(share, std^2), as published (Eq. 2 and its code)."""
+    """Return the negative log-density (M,) of y under N(share, std^2), as published (Eq. 2 and its code)."""
     z = (y - log_share.exp()) * (-log_std).exp()
     return 0.5 * z * z + log_std + 0.5 * math.log(2 * math.pi)
 

@@ -1,4 +1,4 @@
-"""What a likelihood is to training."""
+"""Define the interface of a likelihood to training."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Likelihood:
-    """A loss of the transformer's outputs at M responses, the targets of all groups end to end."""
+    """A loss of the transformer's outputs for M responses, the targets of all groups, end to end."""
 
     loss: Callable[[Tensor, Tensor, Tensor], Tensor]
-    """(M,) each response's part of the loss, from the log of its predicted share, the log of the standard
-    deviation that the transformer gives it, and its true share, each (M,)."""
+    """Function that returns each response's part (M,) of the loss, from the log of its predicted share, the
+    log of the standard deviation that the transformer predicts for it, and its true share, each (M,)."""
     mean_over: Literal["points", "slates"]
-    """What the parts' sum is divided by: the number of responses, or that of questions."""
+    """Whether the sum of these parts is divided by the number of responses or by the number of questions."""

@@ -1,6 +1,6 @@
-"""From the transformer's outputs to shares, and how far those are from the true ones.
+"""Turn the transformer's outputs into shares, and measure how far these are from the true shares.
 
-Shapes: M target points of all groups end to end, S slates they belong to.
+Shapes: M target points of all groups, end to end; S slates that these belong to.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from gpo_ray.likelihoods.categorical import cross_entropy
 
 
 def slate_log_softmax(mean: Tensor, slate: Tensor, slates: int) -> Tensor:
-    """Log of the softmax of the means within each slate (Zhao et al., section 3.2).
+    """Compute the log of the softmax of the means within each slate (Zhao et al., section 3.2).
 
     Args:
-        mean: (M,).
+        mean: (M,) means of the points.
         slate: (M,) number of the slate of each point, in ``range(slates)``.
-        slates: S.
+        slates: number S of slates.
 
     Returns:
         (M,) log shares; their exponentials sum to 1 within each slate.
@@ -32,8 +32,8 @@ def slate_log_softmax(mean: Tensor, slate: Tensor, slates: int) -> Tensor:
 
 
 def divergence(log_share: Tensor, y: Tensor) -> Tensor:
-    """(M,) each response's part of the Kullback-Leibler divergence of y from the predicted shares, in nats.
+    """Return each response's part (M,) of the Kullback-Leibler divergence of y from the prediction, in nats.
 
-    It is the cross-entropy less the entropy of y, which no prediction can go below.
+    It is the cross-entropy less the entropy of y, which is the smallest cross-entropy that is possible.
     """
     return torch.xlogy(y, y) + cross_entropy(log_share, y)

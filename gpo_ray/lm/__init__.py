@@ -1,1 +1,1 @@
-"""The language model: where its files are, and how it is loaded."""
+"""The frozen language model: finding and loading its files, and reading texts with it."""

@@ -1,8 +1,8 @@
-"""Language models converted once, for all processes of a machine to map into memory.
+"""Cache converted language models, which all processes of a machine can map into memory.
 
-A GGUF file is parsed and dequantised in pure Python, half a minute of CPU time for 135 million parameters
-and in every process anew. So it is converted once: to a folder of safetensors with the same numbers, in a
-cache that is keyed by the file's content.
+A GGUF file is parsed and dequantised in pure Python, which takes half a minute of CPU time for 135 million
+parameters in every process. So it is converted once, to a folder of safetensors with the same numbers, in a
+cache that is keyed by the file's content. ``load.py`` does the conversion.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.runtime.locks import TEMPORARY, locked
 
 CACHE, BOUND = "GPO_CACHE", "GPO_CACHE_GIB"
-"""Environment variables: the cache's folder, and how much it may hold."""
+"""Environment variables with the cache's folder and its maximum size in GiB."""
 DEFAULT_GIB = 20.0
 RECORD = "converted.json"
-"""Written last: the sizes of a converted model's files, by name."""
+"""File with the sizes of a converted model's files, by name; it is written last."""
 _RECIPE = 1
-"""Of the conversion; another one makes other folders."""
+"""Version of the conversion, which is part of the folders' names."""
 
 Convert = Callable[[Path], None]
 
@@ -43,26 +43,27 @@ class CachedModel:
     """A converted model in the cache."""
 
     name: str
-    """Of the file that it was made from."""
+    """Name of the file that the model was converted from."""
     folder: Path
     nbytes: int
     used: float
-    """When it was last loaded, in seconds since the epoch."""
+    """Time when the model was last loaded, in seconds since the epoch."""
 
 
 def converted(name: str, digest: str, convert: Convert) -> Path | None:
-    """The folder of a converted model, made by ``convert`` if it is not there.
+    """Return the folder of a converted model, and make it with ``convert`` if it does not exist.
 
-    Processes that ask at the same time wait for the first. A folder that cannot be written is passed over:
-    the cache may be shared and read-only, and its models still be used.
+    If several processes need the same model at the same time, the first one converts it and the others wait.
+    A cache folder that cannot be written is skipped for conversion, but the models in it are used, since a
+    cache may be shared and read-only.
 
     Args:
-        name: of the file, for people who look at the cache.
-        digest: of the file's content.
-        convert: writes the model into an empty folder.
+        name: name of the file, for people who look at the cache.
+        digest: digest of the file's content.
+        convert: function that writes the model into an empty folder.
 
     Returns:
-        None if it is in no cache and there is no room for it in any; the caller then does without.
+        The folder; None if the model is in no cache and cannot be put into one.
     """
     if cache_bytes() == 0:
         return None
@@ -80,15 +81,15 @@ def converted(name: str, digest: str, convert: Convert) -> Path | None:
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept: GPO_CACHE, or ``gpo_ray`` in the user's cache folder."""
+    """Return the folder of converted models, in GPO_CACHE or in ``gpo_ray`` in the user's cache folder."""
     return _roots()[0]
 
 
 def cache_bytes() -> int:
-    """Bytes that the cache may hold.
+    """Return the number of bytes that the cache may hold.
 
     Raises:
-        ConfigError: if the environment says something else than a number.
+        ConfigError: if the environment variable is not a number that can be a size.
     """
     text = os.environ.get(BOUND, str(DEFAULT_GIB))
     try:
@@ -101,15 +102,15 @@ def cache_bytes() -> int:
 
 
 def cached_models() -> list[CachedModel]:
-    """What the cache holds, most recently used first."""
+    """Return the models in the cache, the most recently used one first."""
     found = [_read(folder) for root in _roots() for folder in _folders(root)]
     return sorted((f for f in found if f is not None), key=lambda f: -f.used)
 
 
 def clear_cache() -> list[CachedModel]:
-    """Delete all converted models, and what interrupted conversions left; returns what was deleted.
+    """Delete all converted models and the remains of interrupted conversions; return the deleted models.
 
-    A process that has one loaded keeps it.
+    A process that has loaded one of the models can go on using it.
 
     Raises:
         ConfigError: if a folder cannot be deleted.
@@ -119,7 +120,7 @@ def clear_cache() -> list[CachedModel]:
         if not root.is_dir():
             continue
         try:
-            with locked(root, wait=True):  # which also removes what killed conversions left
+            with locked(root, wait=True):  # locking also removes the remains of killed conversions
                 for folder in _folders(root):
                     shutil.rmtree(folder)
         except OSError as e:
@@ -128,14 +129,14 @@ def clear_cache() -> list[CachedModel]:
 
 
 def _key(digest: str) -> str:
-    """What the numbers depend on: the file's content, and who read it."""
+    """Return the key of a converted model, from the file's content and the versions of the packages used."""
     versions = "-".join(installed(p) for p in ("transformers", "gguf"))
     return f"{digest[:24]}-{versions}-{_RECIPE}"
 
 
 @functools.cache
 def installed(package: str) -> str:
-    """The version of a package, ``none`` if it is not there."""
+    """Return the version of a package, ``none`` if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -143,7 +144,7 @@ def installed(package: str) -> str:
 
 
 def _roots() -> list[Path]:
-    """Folders to look in, in this order; the last is for homes that cannot be written."""
+    """Return the cache folders in the order of use; the last one is for homes that cannot be written."""
     given = os.environ.get(CACHE)
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     spare = Path(tempfile.gettempdir(), f"gpo_ray-{os.getuid()}")
@@ -152,7 +153,7 @@ def _roots() -> list[Path]:
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether a folder, in a place where everybody may write, is this user's alone, or can become so."""
+    """Return whether a folder, in a place open to everybody, is only this user's or does not exist yet."""
     try:
         found = folder.lstat()
     except FileNotFoundError:
@@ -163,8 +164,8 @@ def _is_own(folder: Path) -> bool:
 def _convert_into(root: Path, key: str, name: str, convert: Convert) -> Path:
     root.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     root.mkdir(exist_ok=True)
-    with locked(root, wait=True):  # which also removes what killed conversions left
-        if _record(root / key) is not None:  # by whoever held the lock before
+    with locked(root, wait=True):  # locking also removes the remains of killed conversions
+        if _record(root / key) is not None:  # the process that held the lock before has converted it
             return _touched(root / key)
         folder = root / f"{TEMPORARY}{uuid.uuid4().hex}"
         folder.mkdir()
@@ -173,7 +174,7 @@ def _convert_into(root: Path, key: str, name: str, convert: Convert) -> Path:
             _finish(folder, name)
             if sum(f.stat().st_size for f in folder.iterdir()) > cache_bytes():
                 raise OSError(f"the converted model is larger than {BOUND} allows")
-            shutil.rmtree(root / key, ignore_errors=True)  # incomplete, or it would have been taken
+            shutil.rmtree(root / key, ignore_errors=True)  # a folder without a valid record is incomplete
             folder.rename(root / key)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -182,7 +183,7 @@ def _convert_into(root: Path, key: str, name: str, convert: Convert) -> Path:
 
 
 def _finish(folder: Path, name: str) -> None:
-    """See the files onto the disk, then record their sizes."""
+    """Flush the files to the disk, then record their sizes."""
     sizes: dict[str, int] = {}
     for file in sorted(folder.iterdir()):
         with file.open("rb") as f:
@@ -192,7 +193,7 @@ def _finish(folder: Path, name: str) -> None:
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
-    """What was recorded of a folder, if its files are as they were."""
+    """Return the record of a folder; None if there is none or its files do not have the recorded sizes."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         found = json.loads((folder / RECORD).read_text())
         if all((folder / name).stat().st_size == size for name, size in found["files"].items()):
@@ -201,7 +202,7 @@ def _record(folder: Path) -> dict[str, Any] | None:
 
 
 def _touched(folder: Path) -> Path:
-    with contextlib.suppress(OSError):  # a cache may be read-only
+    with contextlib.suppress(OSError):  # the cache may be read-only
         os.utime(folder / RECORD)
     return folder
 
@@ -220,7 +221,7 @@ def _read(folder: Path) -> CachedModel | None:
 
 
 def _evict(root: Path, kept: Path) -> None:
-    """Delete what was not used for longest, until the rest is within bounds, and what is damaged."""
+    """Delete damaged models, and the least recently used ones until the rest fits into the cache."""
     room = cache_bytes()
     models = {f: _read(f) for f in _folders(root)}
     order = sorted(models, key=lambda f: (f != kept, -(m.used if (m := models[f]) else 0.0)))

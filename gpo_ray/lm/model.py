@@ -1,7 +1,7 @@
-"""The frozen language model at work: it reads texts, and gives hidden states and log-probabilities.
+"""Read texts with the frozen language model, which gives hidden states and logits.
 
-What texts begin with alike runs once (:mod:`gpo_ray.lm.prefix_tree`): exact for a causal model, and several
-times fewer tokens than each text by itself.
+A common beginning of several texts runs through the model once (:mod:`gpo_ray.lm.prefix_tree`). For a causal
+model this is exact, and it takes several times fewer tokens than reading each text separately.
 
 Shapes: L tokens of a row of texts, E width.
 """
@@ -28,16 +28,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 V = TypeVar("V")
 ROW_TOKENS = 256
-"""Tokens of a row at most. Longer rows would let more texts share what they begin with, but attention is
-computed between all tokens of a row, also those of different texts, for nothing."""
+"""Maximum number of tokens of a row. In longer rows more texts would share their beginning, but attention is
+computed between all tokens of a row, and between tokens of different texts this is wasted."""
 CPU_BATCH_TOKENS = 256
-"""Tokens of a forward pass on a CPU at most: the activations of more do not stay in its caches."""
+"""Maximum number of tokens of a forward pass on a CPU; the activations of more tokens do not fit into its
+caches."""
 
 logger = logging.getLogger(__name__)
 
 
 class Stem(NamedTuple):
-    """What all texts begin with: its keys and values, the sum of its hidden states (E,), and its length."""
+    """The common beginning of all texts: its keys and values, its summed hidden states (E,), its length."""
 
     cache: Any
     total: torch.Tensor
@@ -46,10 +47,11 @@ class Stem(NamedTuple):
 
 @dataclass(frozen=True)
 class ReadRow:
-    """A row of texts that was read: ``hidden`` (L, E) states of the last layer, after the final norm.
+    """A row of texts that was read.
 
-    ``seen`` (L, L) is what :meth:`Row.seen` gives; ``texts`` are those of the row, in its order, each with
-    all of its responses; ``stem`` is what comes before the row, None if nothing does.
+    ``hidden`` (L, E) are the states of the last layer, after the final norm. ``seen`` (L, L) is the result of
+    :meth:`Row.seen`. ``texts`` are the row's texts, in its order, each with all of its responses. ``stem`` is
+    the common beginning that precedes the row, None if there is none.
     """
 
     row: Row
@@ -64,14 +66,14 @@ class LanguageModel:
 
     Args:
         source: the model, from :func:`gpo_ray.lm.find.find_model`.
-        dtype: what it computes in.
-        device: ``cpu``, ``cuda`` or None to take a GPU when there is one.
-        gpus: with more than one, the model's layers are spread over the visible GPUs.
-        batch_tokens: most padded tokens per forward pass, which bounds memory; on a CPU no more than
+        dtype: data type in which the model computes.
+        device: ``cpu``, ``cuda`` or None to use a GPU if there is one.
+        gpus: number of GPUs; with more than one, the model's layers are spread over the visible GPUs.
+        batch_tokens: maximum number of padded tokens of a forward pass, which limits memory; on a CPU at most
             ``CPU_BATCH_TOKENS``.
 
     Raises:
-        EmbeddingError: as :func:`gpo_ray.lm.load.load`.
+        EmbeddingError: if the model cannot be loaded; see :func:`gpo_ray.lm.load.load`.
     """
 
     def __init__(
@@ -94,32 +96,33 @@ class LanguageModel:
         self._batch_tokens = min(batch_tokens, CPU_BATCH_TOKENS) if on_cpu else batch_tokens
         self._row_tokens = min(ROW_TOKENS, batch_tokens)
         self.width = int(self._model.get_input_embeddings().weight.shape[1])
-        """E, of its hidden states."""
+        """Width E of the hidden states."""
         self.alone = False
-        """Whether each text is read by itself, since the model cannot share what texts begin with."""
+        """Whether each text is read separately, because the model cannot share a common beginning of
+        texts."""
         self.alone = not self._reads_trees()
         if self.alone:
             logger.warning("%s: it cannot share what texts begin with, so embedding is slower", source.name)
 
     @property
     def max_tokens(self) -> int | None:
-        """Tokens of the longest text that it can read; None where its configuration does not say."""
+        """Number of tokens of the longest text that the model can read; None if this is not configured."""
         return getattr(self._model.config, "max_position_embeddings", None)
 
     def chat_tokens(self, text: str) -> list[int]:
-        """Token ids of a user's turn in the model's own chat template, generation prompt added."""
+        """Return the token ids of a user's turn in the model's chat template, with the generation prompt."""
         if getattr(self._tokenizer, "chat_template", None):
             turn = [{"role": "user", "content": text}]
             text = self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
             return self.tokens([text])[0]
-        return self.opening_tokens(text + "\n")  # a base model: plain text, the answer on the next line
+        return self.opening_tokens(text + "\n")  # a base model reads plain text, and answers on the next line
 
     def opening_tokens(self, text: str) -> list[int]:
-        """Token ids of a text that nothing precedes, with the special tokens that texts begin with."""
+        """Return the token ids of a text that nothing precedes, with the special tokens at its beginning."""
         return [int(i) for i in self._tokenizer(text, add_special_tokens=True)["input_ids"]]
 
     def tokens(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of texts that follow others, without special tokens."""
+        """Return the token ids of texts that follow other texts, without special tokens."""
         every = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
         return [[int(i) for i in ids] for ids in every]
 
@@ -127,12 +130,13 @@ class LanguageModel:
         """Read texts.
 
         Args:
-            texts: what to read.
-            pool: what to keep of a row that was read: something for each of its texts, in its order.
+            texts: the texts to read.
+            pool: function that returns, for a row that was read, the value to keep for each of its texts, in
+                the row's order.
 
         Returns:
-            What was kept of each text, in the order given, and the number of tokens that all of them begin
-            with and that were read once.
+            The value for each text, in the order given, and the number of tokens of the common beginning of
+            all texts that was read once.
         """
         import torch
 
@@ -140,18 +144,18 @@ class LanguageModel:
             return self._read_trees(texts, pool)
 
     def reads_alone(self, texts: Sequence[Text]) -> bool:
-        """Whether these texts have to be read by :meth:`read_alone`."""
+        """Return whether these texts have to be read by :meth:`read_alone`."""
         return self.alone or self._outgrows_window(texts)
 
     def read_alone(self, texts: Sequence[Text], pool: Callable[[ReadRow], Sequence[V]]) -> list[list[V]]:
-        """Read each response with its whole prompt, as the plain recipe has it.
+        """Read each response separately, with its whole prompt.
 
         Args:
-            texts: what to read.
+            texts: the texts to read.
             pool: as for :meth:`read`; each row holds one text with one of its responses.
 
         Returns:
-            For each text what was kept of it with each of its responses.
+            For each text, the values for each of its responses.
         """
         import torch
 
@@ -189,10 +193,10 @@ class LanguageModel:
         return [results[i] for i in range(len(texts))], stem.length if stem else 0
 
     def _each(self, read: Callable[[T], V], items: Sequence[T]) -> list[V]:
-        """Several forward passes; on a CPU side by side, a thread each.
+        """Do several forward passes; on a CPU, do them at the same time with a thread or more for each.
 
-        A pass over one row of 256 tokens is many small products, at each of which threads that share it wait
-        for one another.
+        A pass over one row of 256 tokens consists of many small products, and threads that share a product
+        wait for one another each time.
         """
         import torch
 
@@ -202,7 +206,7 @@ class LanguageModel:
             return [read(i) for i in items]
 
         def read_inferring(item: T) -> V:
-            with torch.inference_mode():  # which is a thread's own
+            with torch.inference_mode():  # this mode is set for each thread separately
                 return read(item)
 
         try:
@@ -211,14 +215,14 @@ class LanguageModel:
             ) as pool:
                 return list(pool.map(read_inferring, items))
         finally:
-            torch.set_num_threads(threads)  # some libraries have one number for all threads
+            torch.set_num_threads(threads)  # some libraries have one setting for all threads
 
     def _read_stem(self, ids: list[int]) -> Stem:
         out = self._model.base_model(input_ids=self._on_device([ids]), use_cache=True)
         return Stem(out.past_key_values, out.last_hidden_state[0].float().sum(0), len(ids))
 
     def _batches(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
-        """Rows of similar length together, so that little is padded."""
+        """Yield batches of rows of similar length, so that little padding is needed."""
         batch: list[Row] = []
         for row in sorted(rows, key=lambda row: -len(row.ids)):
             if batch and (len(batch) + 1) * len(batch[0].ids) > self._batch_tokens:
@@ -229,13 +233,13 @@ class LanguageModel:
             yield batch
 
     def _read_rows(self, texts: Sequence[Text], rows: Sequence[Row], stem: Stem | None) -> Iterator[ReadRow]:
-        """Some rows in one forward pass."""
+        """Read some rows in one forward pass."""
         import torch
 
         before, longest = (stem.length if stem else 0), max(len(row.ids) for row in rows)
         ids = np.zeros((len(rows), longest), np.int64)
         seen = np.zeros((len(rows), longest, before + longest), bool)
-        seen[:, :, : max(before, 1)] = True  # padding must see something
+        seen[:, :, : max(before, 1)] = True  # padding tokens must see at least one token
         for i, row in enumerate(rows):
             n = len(row.ids)
             ids[i, :n] = row.ids
@@ -259,14 +263,14 @@ class LanguageModel:
             yield ReadRow(row, own, sees[:n, before : before + n], states[:n], stem)
 
     def _reads_trees(self) -> bool:
-        """Whether the model gives in trees what it gives for each text alone.
+        """Return whether the model gives the same states for texts in a tree as for each text separately.
 
-        Not all architectures take such masks, and some ignore them.
+        Not all architectures accept such masks, and some ignore them.
         """
         texts = [Text([5, 6, 7, 8], [[9, 10], [11]]), Text([5, 6, 9], [[10], [12, 7]])]
         whole, near = self._row_tokens, 1e-4 if self._model.dtype.itemsize == 4 else 0.1
         try:
-            self._row_tokens = 1  # so that there are two rows, and what they begin with
+            self._row_tokens = 1  # makes two rows with a common beginning
             found, _ = self.read(texts, last_states)
         except (TypeError, ValueError, RuntimeError, IndexError, AttributeError):
             return False
@@ -289,12 +293,12 @@ class LanguageModel:
         return any(len(t.prompt) + max(map(len, t.responses)) > window for t in texts)
 
     def logits(self, hidden: torch.Tensor, tokens: list[int]) -> torch.Tensor:
-        """Logits of some tokens (R,) as the next one after a hidden state (E,)."""
+        """Return the logits (R,) of some tokens as the next token after a hidden state (E,)."""
         import torch
 
         head = self._head
         hidden = hidden.to(head.weight.device)
-        if type(head) is torch.nn.Linear:  # the whole vocabulary would take as long as many tokens of text
+        if type(head) is torch.nn.Linear:  # the whole vocabulary would take as long as reading many tokens
             some = torch.tensor(tokens, device=hidden.device)
             bias = None if head.bias is None else head.bias[some]
             logits = torch.nn.functional.linear(hidden, head.weight[some], bias).float()
@@ -306,6 +310,6 @@ class LanguageModel:
 
 
 def last_states(read: ReadRow) -> list[NDArray[np.float32]]:
-    """For each text of a row the states (R, E) at the end of its responses."""
+    """Return, for each text of a row, the states (R, E) at the ends of its responses."""
     states = read.hidden.float().cpu().numpy()
     return [states[ends] for ends in read.row.response_ends]

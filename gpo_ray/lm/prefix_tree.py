@@ -1,8 +1,8 @@
-"""Texts that begin alike as one sequence in which what they share comes once.
+"""Lay out texts that begin alike as one sequence, a row, in which the common beginning occurs once.
 
-A row is a tree of tokens laid out end to end: each token stands where its own text has it and sees the tokens
-that precede it there, no others. For a causal model that is exact: the prompt runs once for all
-responses, and what several prompts begin with runs once for all of them.
+A row is a tree of tokens laid out end to end: each token has the position that it has in its own text, and
+sees only the tokens that precede it in that text. For a causal model this is exact: the prompt runs once for
+all responses, and a common beginning of several prompts runs once for all of them.
 
 Shapes: L tokens of a row.
 """
@@ -27,11 +27,12 @@ class Text(NamedTuple):
 
 @dataclass
 class Row:
-    """Some texts as one sequence, which :meth:`add` makes longer.
+    """Some texts as one sequence, to which :meth:`add` appends further texts.
 
-    ``texts``: their numbers; ``ids`` (L,) token ids; ``parent`` (L,) the token before each in its text, -1
-    for none; of each text ``prompt_end`` and ``response_ends``, where they end, and ``added``, how many
-    tokens it has that no earlier text of the row shares.
+    ``texts`` are the texts' numbers. ``ids`` (L,) are the token ids, and ``parent`` (L,) is the position in
+    the row of the token that precedes each token in its text, -1 if there is none. For each text,
+    ``prompt_end`` is the position of its prompt's last token, ``response_ends`` are those of its responses'
+    last tokens, and ``added`` is the number of its tokens that no earlier text of the row shares.
     """
 
     texts: list[int] = field(default_factory=list)
@@ -43,7 +44,7 @@ class Row:
     _place: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def add(self, number: int, text: Text, skip: int) -> None:
-        """Lay out one more text, without its first ``skip`` tokens."""
+        """Append a text, without its first ``skip`` tokens."""
         before = len(self.ids)
         end = self._walk(-1, text.prompt[skip:])
         self.texts.append(number)
@@ -62,7 +63,7 @@ class Row:
         return at
 
     def seen(self) -> NDArray[np.bool_]:
-        """(L, L) True where the first token sees the second; each sees itself."""
+        """Return a mask (L, L) that is True where the first token sees the second; each token sees itself."""
         seen = np.eye(len(self.ids), dtype=bool)
         for i, parent in enumerate(self.parent):
             if parent >= 0:
@@ -71,19 +72,19 @@ class Row:
 
 
 def common_prefix(texts: Sequence[Text]) -> int:
-    """Number of tokens that all prompts begin with, less than the shortest has."""
+    """Return the number of tokens that all prompts begin with; at least one token of each is left."""
     first, last = min(t.prompt for t in texts), max(t.prompt for t in texts)
     shortest = min(len(t.prompt) for t in texts)
     return min(_shared(first, last), shortest - 1)
 
 
 def plan_rows(texts: Sequence[Text], skip: int, most: int) -> list[Row]:
-    """Rows of at most ``most`` tokens, but for single texts that are longer; texts that begin alike together.
+    """Lay out texts in rows, so that texts that begin alike are in the same row where possible.
 
     Args:
-        texts: what to lay out.
-        skip: tokens at the beginning of each prompt to leave out.
-        most: tokens of a row.
+        texts: the texts to lay out.
+        skip: number of tokens at the beginning of each prompt to leave out.
+        most: maximum number of tokens of a row; only a row with a single text may be longer.
     """
     rows: list[Row] = []
     before: list[int] = []

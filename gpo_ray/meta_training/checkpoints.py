@@ -1,4 +1,4 @@
-"""Checkpoints of a run in one process: each a folder, complete when its manifest is there."""
+"""Write and read the checkpoints of a run in one process; each is a folder, complete with its manifest."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ _NOT_OURS = (
     pickle.UnpicklingError,
     safetensors.SafetensorError,
 )
-"""What torch, DeepSpeed and safetensors raise for contents that do not fit."""
+"""Errors that torch, DeepSpeed and safetensors raise for contents that do not fit."""
 
 
 class Loads(Protocol):
-    """An engine that can go on."""
+    """An engine that can load its state from a checkpoint."""
 
     def load(self, folder: Path) -> None:
-        """Take in what it saved there."""
+        """Load the state that the engine saved in ``folder``."""
 
 
 def resume(engine: Loads, folder: Path, where: str) -> Progress:
-    """Load an engine's state from a checkpoint, and how far the run had come.
+    """Load an engine's state and the progress of the run from a checkpoint.
 
     Args:
-        engine: whose state to set.
+        engine: the engine that loads its state.
         folder: the checkpoint.
-        where: what to call it in a message.
+        where: name of the checkpoint in error messages.
 
     Raises:
-        ConfigError: if the checkpoint is not one of this run's, or a file in it cannot be understood.
+        ConfigError: if the checkpoint does not fit this run, or a file in it cannot be understood.
     """
     try:
         engine.load(folder)
@@ -65,7 +65,7 @@ class Checkpoints:
     """The checkpoints of one run; only the newest is kept.
 
     Args:
-        folder: the run's.
+        folder: the folder of the run.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -76,10 +76,10 @@ class Checkpoints:
 
     @contextmanager
     def newest(self) -> Iterator[Path | None]:
-        """A local copy of the newest complete one, while the block lasts; None if there is none.
+        """Provide a local copy of the newest complete checkpoint in a ``with`` block; None if there is none.
 
         Raises:
-            ConfigError: if a file of it is not what its manifest says.
+            ConfigError: if a file of the checkpoint does not match its manifest.
         """
         found = next((c for c in reversed(self._all()) if c.exists(MANIFEST)), None)
         if found is None:
@@ -92,7 +92,7 @@ class Checkpoints:
             yield Path(copy)
 
     def write(self, step: int, save: Save) -> None:
-        """Keep what ``save`` writes, and nothing older."""
+        """Write a checkpoint with the files that ``save`` writes, and delete the older ones."""
         target = self._folder.child(f"{PREFIX}{step:09d}")
         with tempfile.TemporaryDirectory() as copy:
             save(Path(copy))

@@ -1,4 +1,4 @@
-"""The learning-curve figure of one run."""
+"""Draw the learning curves of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def learning_curve(history: list[dict[str, Any]]) -> bytes:
-    """Training loss and validation alignment over steps, as SVG; empty without matplotlib."""
+    """Draw training loss and validation alignment over steps, as SVG; return no bytes without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:

@@ -1,4 +1,4 @@
-"""What meta-training learns from: a data set's arrays, and the parts of it that a split lets training see."""
+"""Define the data of meta-training: a data set's arrays, and the parts of them that training may see."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from gpo_ray.prior.calibration import fit_prior
 
 @dataclass(frozen=True)
 class MetaTrainingData:
-    """A data set's arrays and the parts of it that one split lets training see."""
+    """A data set's arrays, and the groups and questions that training may see according to a split."""
 
     arrays: PreferenceArrays
     train_groups: list[int]
     validation_groups: list[int]
     questions: Ints
-    """Questions of the training steps, in the split's order."""
+    """Numbers of the questions for training steps, in the split's order."""
     held_out: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    """Training questions kept for validation without a prior; may be none."""
+    """Numbers of the training questions that are kept for validation, where they are masked; may be empty."""
     prior: Prior | None = None
-    """From the training groups' answers, if the model takes one."""
+    """The prior, made from the training groups' answers; None for a model without one."""
 
     @classmethod
     def build(
@@ -42,10 +42,9 @@ class MetaTrainingData:
 
         Args:
             arrays: the data, standardised if ``config`` says so.
-            split: the division.
-            config: how to meta-train.
-            memory: the training groups' answers to the training questions, if they were fitted before;
-                only the model that takes a prior looks at it.
+            split: the division of groups and questions.
+            config: configuration of meta-training.
+            memory: the prior at all questions, if it was fitted before; only a model with a prior needs it.
         """
         questions = arrays.question_numbers(split.question_order)
         groups = arrays.group_numbers(split.train_groups)
@@ -64,5 +63,5 @@ class MetaTrainingData:
         )
 
     def remembering(self) -> MetaTrainingData:
-        """The same, for asking again and again for the prior of the same tasks: each is computed once."""
+        """Return the same data with a prior that is computed only once for each task."""
         return self if self.prior is None else replace(self, prior=cache(self.prior))

@@ -1,4 +1,4 @@
-"""The DeepSpeed engine: ZeRO stages 0 to 3, on GPUs or, with gloo, on CPUs."""
+"""Define the DeepSpeed engine: ZeRO stages 0 to 3, on GPUs or, with gloo, on CPUs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from gpo_ray.model.transformer import GPOTransformer
 
 TAG = "state"
 FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-"""Torch's switch that a caller's ``weights_only=False`` does not undo."""
+"""Environment variable by which torch loads weights only, even if a caller passes ``weights_only=False``."""
 
 
 def deepspeed_config(config: TrainConfig, zero_stage: int) -> dict[str, Any]:
-    """The one place where DeepSpeed's settings are made.
+    """Return DeepSpeed's settings; they are made nowhere else.
 
-    Batches are this package's affair (a step is one episode per worker), hence the nominal batch size.
+    The batch size is nominal, since this package makes the batches itself: a step is one episode per worker.
     """
     return {
         "train_micro_batch_size_per_gpu": 1,
@@ -36,7 +36,7 @@ def deepspeed_config(config: TrainConfig, zero_stage: int) -> dict[str, Any]:
         "zero_optimization": {"stage": zero_stage},
         "optimizer": {
             "type": "AdamW",
-            # torch's own AdamW: needs no compiler, and is what the single-process engine uses
+            # torch's AdamW needs no compiler, and the single-process engine uses it as well
             "params": {"lr": config.learning_rate, "weight_decay": config.weight_decay, "torch_adam": True},
         },
         "steps_per_print": 2**31,
@@ -47,7 +47,7 @@ def deepspeed_config(config: TrainConfig, zero_stage: int) -> dict[str, Any]:
 class DeepSpeedEngine:
     """An :class:`~gpo_ray.meta_training.loop.Engine` that shares the work with other processes.
 
-    The default process group must be there already.
+    The default process group must exist before it is made.
     """
 
     def __init__(self, model: GPOTransformer, config: TrainConfig, zero_stage: int) -> None:
@@ -59,7 +59,7 @@ class DeepSpeedEngine:
 
         logger.setLevel("WARNING")
         if on_cpu:
-            # serves inference alone, and compiling it takes a minute and a GiB where that was not done
+            # this extension is only for inference; compiling it, if necessary, takes a minute and a GiB
             deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         self.rank = torch.distributed.get_rank()
         self.workers = torch.distributed.get_world_size()
@@ -74,24 +74,24 @@ class DeepSpeedEngine:
 
     @property
     def device(self) -> torch.device:
-        """Where DeepSpeed put the model."""
+        """Device on which DeepSpeed placed the model."""
         device: torch.device = self._engine.device
         return device
 
     @property
     def forward(self) -> Forward:
-        """The model."""
+        """The model, wrapped by DeepSpeed, for prediction."""
         forward: Forward = self._engine
         return forward
 
     def step(self, episode: Episode, learning_rate: float) -> tuple[float, NDArray[np.float64]]:
-        """One gradient step; returns the loss and the excess losses of all workers' groups."""
+        """Take one gradient step; return the loss and the excess losses of all workers' groups."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
         loss, excess = episode_loss(self._engine, episode.to(self.device), self._likelihood, self.workers)
         self._engine.backward(loss)
         self._engine.step()
-        # each worker fills in its own groups' places and adds zero to the others'
+        # each worker fills in the values of its own groups and adds zero to those of the others
         shared = torch.zeros(1 + episode.total_groups, device=self.device)
         shared[0] = loss.detach() / self.workers
         shared[1 + self.rank :: self.workers] = excess
@@ -99,13 +99,13 @@ class DeepSpeedEngine:
         return float(shared[0]), shared[1:].double().cpu().numpy()
 
     def agree(self, value: float) -> float:
-        """The first worker's value."""
+        """Return the first worker's value."""
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
         torch.distributed.broadcast(shared, 0)
         return float(shared)
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the whole weights on the CPU, gathered from all workers under ZeRO-3."""
+        """Return a copy of all weights on the CPU; under ZeRO-3 they are gathered from all workers."""
         with self._deepspeed.zero.GatheredParameters(list(self._model.parameters())):
             return {k: v.detach().float().cpu().clone() for k, v in self._model.state_dict().items()}
 
@@ -114,10 +114,11 @@ class DeepSpeedEngine:
         self._engine.save_checkpoint(str(folder), tag=TAG)
 
     def load(self, folder: Path) -> None:
-        """The inverse of :meth:`save`; runs no code that a checkpoint may hold.
+        """Load what :meth:`save` wrote, without running any code that a checkpoint may hold.
 
         Raises:
-            pickle.UnpicklingError: if a file holds anything but tensors, plain values and DeepSpeed's own.
+            pickle.UnpicklingError: if a file holds anything but tensors, plain values and DeepSpeed's
+            classes.
         """
         with only_tensors():
             self._engine.load_checkpoint(str(folder), tag=TAG)
@@ -125,9 +126,10 @@ class DeepSpeedEngine:
 
 @contextlib.contextmanager
 def only_tensors() -> Iterator[None]:
-    """Have torch load tensors, plain values and the classes of DeepSpeed's checkpoints, and nothing else.
+    """Make torch load only tensors, plain values and the classes of DeepSpeed's checkpoints.
 
-    DeepSpeed itself asks for any pickle, which may run any code; torch's own switch has the last word.
+    DeepSpeed asks torch to load any pickle, which may run any code; torch's environment variable overrides
+    this.
     """
     from deepspeed.runtime.fp16.loss_scaler import LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum

@@ -1,4 +1,7 @@
-"""Meta-training on Ray Train with DeepSpeed (``--workers N``)."""
+"""Run meta-training on Ray Train with DeepSpeed (``--workers N``).
+
+``local.py`` runs it in one process; the loop itself is in ``loop.py``.
+"""
 
 from __future__ import annotations
 
@@ -39,15 +42,18 @@ from gpo_ray.runtime.terminal import Step, Steps
 from gpo_ray.runtime.threads import environment, use_threads
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
-"""Ray Train's record of a run's checkpoints."""
+"""File with Ray Train's record of a run's checkpoints."""
 MAX_FAILURES = 3
-"""Lost workers after which a run gives up; the same command then goes on from its last checkpoint."""
+"""Number of times that a run recovers from lost workers before it fails; the same command then continues from
+its last checkpoint."""
 TRAIN_SETTINGS = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
-"""Environment of Ray Train: its watcher, one more process, tells workers of hosts that are about to go."""
+"""Environment variables of Ray Train. They switch off its preemption watcher, a further process that informs
+workers of hosts that are about to be taken away."""
 ON_ONE_NODE = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
-"""Likewise where all workers are on one host: that they are done it learns by asking, every two seconds."""
+"""Further variables where all workers are on one host. Ray Train polls the workers to learn that they have
+finished, by default every two seconds."""
 MAX_STARTS = 30
-"""Attempts, of a minute each, to find room for all workers while a lost host is away."""
+"""Number of attempts, of a minute each, to find room for all workers while a lost host is missing."""
 
 
 def train_distributed(
@@ -59,12 +65,15 @@ def train_distributed(
     progress_bar: bool = False,
     restart: bool = False,
 ) -> dict[str, Any]:
-    """Meta-train on several workers; the same ``(storage, name)`` goes on from its last checkpoint.
+    """Meta-train on several workers, or continue the run of the same storage and name.
+
+    A run continues from its last checkpoint.
 
     Survey, embeddings and storage must be readable from every node (shared folders or URIs).
 
     Returns:
-        ``steps, best_step, validation_alignment, prior_alignment, kept, resumed, seconds, out, run``.
+        A dictionary with ``steps``, ``best_step``, ``validation_alignment``, ``prior_alignment``, ``kept``,
+        ``resumed``, ``seconds``, ``out`` and ``run``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.
@@ -128,10 +137,13 @@ def _train(
 
 
 def check_snapshot(run: Folder) -> None:
-    """Check Ray's record of a run's checkpoints, which it would load, and remove, wherever it says they are.
+    """Check Ray's record of a run's checkpoints.
+
+    Ray loads and removes checkpoints at any place that this record names, so that a changed record would be
+    harmful.
 
     Raises:
-        ConfigError: if it names anything but a folder in the run's.
+        ConfigError: if the record names anything but a folder in the run's folder.
     """
     if not run.exists(SNAPSHOT):
         return
@@ -148,7 +160,7 @@ def check_snapshot(run: Folder) -> None:
 
 
 def _run_config(job: TrainJob) -> ray.train.RunConfig:
-    """Where a run is kept, and what it outlives."""
+    """Return Ray Train's settings for the run's storage, failures, checkpoints and logging."""
     filesystem, path = Folder(job.storage).location
     return ray.train.RunConfig(
         name=job.name,
@@ -163,13 +175,13 @@ def _run_config(job: TrainJob) -> ray.train.RunConfig:
 
 
 def _train_settings() -> dict[str, str]:
-    """What the environment does not say already."""
+    """Return the environment variables of Ray Train that are not set already."""
     settings = TRAIN_SETTINGS | (ON_ONE_NODE if len(cluster_capacity().alive) == 1 else {})
     return {name: value for name, value in settings.items() if name not in os.environ}
 
 
 def _why(error: ray.train.TrainingFailedError) -> str:
-    """What ended a run that no user's mistake ended, in one line."""
+    """Return, in one line, why a run ended that did not end with an error of the user."""
     if isinstance(error, ray.train.ControllerError):
         cause = str(error.controller_failure).strip().rsplit("\n", 1)[-1]
         return f"its workers could not be started ({cause[:300]})"
@@ -177,27 +189,27 @@ def _why(error: ray.train.TrainingFailedError) -> str:
 
 
 class _TorchOnRay(ray.train.torch.TorchConfig().backend_cls):  # type: ignore[misc]
-    """Sets up process groups on the network that Ray itself uses."""
+    """A backend that sets up process groups on the network that Ray itself uses."""
 
     def on_start(self, worker_group: Any, backend_config: Any) -> None:
-        """Called before the training function, with all workers there."""
+        """Choose the network interface on all workers, before the training function is called."""
         worker_group.execute(use_node_interface)
         super().on_start(worker_group, backend_config)
 
 
 class TorchOnRay(ray.train.torch.TorchConfig):  # type: ignore[misc]
-    """Torch's process groups for workers on several hosts."""
+    """A configuration of torch's process groups for workers on several hosts."""
 
     @property
     def backend_cls(self) -> type:
-        """What sets them up."""
+        """Class that sets up the process groups."""
         return _TorchOnRay
 
 
 def use_node_interface() -> None:
-    """Have gloo use the interface with this node's address, unless GLOO_SOCKET_IFNAME names another.
+    """Make gloo use the interface with this node's address, unless GLOO_SOCKET_IFNAME names another one.
 
-    By itself it uses the address that the host's own name resolves to, which is often a loopback one.
+    By default gloo uses the address that the host's own name resolves to, which is often a loopback address.
     """
     address = ray.util.get_node_ip_address()
     found = [n for n, all_of in psutil.net_if_addrs().items() if address in {a.address for a in all_of}]
@@ -206,7 +218,7 @@ def use_node_interface() -> None:
 
 
 def _worker(settings: dict[str, Any]) -> None:
-    """What each worker runs."""
+    """Run the meta-training loop on one worker."""
     use_threads(settings["threads"])
     job: TrainJob = settings["job"]
     prepared = prepare(job)
@@ -218,7 +230,7 @@ def _worker(settings: dict[str, Any]) -> None:
         with last.as_directory() as folder:
             progress = resume(engine, Path(folder), str(job.run_folder))
             progress.note_resumption(job.config.steps)
-            torch.distributed.barrier()  # before any worker lets go of the folder
+            torch.distributed.barrier()  # no worker may release the folder before all have loaded it
     log = RunLog(job.run_folder, progress.history) if engine.rank == 0 else None
 
     def report(metrics: dict[str, Any], save: Save) -> None:
@@ -235,7 +247,7 @@ def _worker(settings: dict[str, Any]) -> None:
 
 
 class _Follower:
-    """Follows a run's metrics file, since the steps are taken in other processes."""
+    """A thread that shows progress from a run's metrics file, as the steps are taken in other processes."""
 
     def __init__(self, job: TrainJob, step: Step) -> None:
         self._folder, self._step = job.run_folder, step

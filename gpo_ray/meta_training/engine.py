@@ -1,4 +1,4 @@
-"""The single-process engine: torch's AdamW on one device."""
+"""Define the single-process engine: torch's AdamW on one device."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from gpo_ray.runtime.documents import read_json
 
 
 def new_model(embedding_width: int, config: TrainConfig) -> GPOTransformer:
-    """A transformer with the initial weights that ``config.seed`` gives, on any worker."""
+    """Return a transformer with initial weights from ``config.seed``, which are the same on every worker."""
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         return GPOTransformer(embedding_width, config.model)
 
 
 class EagerAdamW(torch.optim.AdamW):
-    """torch's AdamW, step for step, for code that ``torch.compile`` never sees.
+    """An optimiser that takes the same steps as torch's AdamW, for code that is never compiled.
 
-    The methods that torch wraps for its compiler import the compiler with their first call: some three
-    seconds of every process that trains. What they wrap is called here.
+    Torch wraps some methods for ``torch.compile``, and their first call imports the compiler, which takes
+    about three seconds in every process that trains. This class calls the wrapped methods directly.
     """
 
     state_dict = unwrap(torch.optim.Optimizer.state_dict)
@@ -42,7 +42,7 @@ class EagerAdamW(torch.optim.AdamW):
 
 
 class LocalEngine:
-    """An :class:`~gpo_ray.meta_training.loop.Engine` of one process."""
+    """An :class:`~gpo_ray.meta_training.loop.Engine` for a single process."""
 
     rank = 0
     workers = 1
@@ -57,11 +57,11 @@ class LocalEngine:
 
     @property
     def forward(self) -> Forward:
-        """The model."""
+        """The model, for prediction."""
         return self._model
 
     def step(self, episode: Episode, learning_rate: float) -> tuple[float, NDArray[np.float64]]:
-        """One gradient step; returns the loss and the groups' excess losses."""
+        """Take one gradient step; return the loss and the groups' excess losses."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         loss, excess = episode_loss(self._model, episode.to(self.device), self._config.model.likelihood)
@@ -73,11 +73,11 @@ class LocalEngine:
         return float(loss.detach()), excess.double().cpu().numpy()
 
     def agree(self, value: float) -> float:
-        """The value itself."""
+        """Return the value itself, since there is only one worker."""
         return value
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the weights on the CPU."""
+        """Return a copy of the weights on the CPU."""
         return {k: v.detach().cpu().clone() for k, v in self._model.state_dict().items()}
 
     def save(self, folder: Path) -> None:
@@ -89,7 +89,7 @@ class LocalEngine:
         (folder / "optimizer.json").write_text(json.dumps(state["param_groups"]))
 
     def load(self, folder: Path) -> None:
-        """The inverse of :meth:`save`."""
+        """Load what :meth:`save` wrote."""
         self._model.load_state_dict(load_file(folder / "model.safetensors"))
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in load_file(folder / "optimizer.safetensors").items():

@@ -1,4 +1,7 @@
-"""Meta-training in this process (``--workers 0``): no cluster, same loop, same result folder."""
+"""Run meta-training in this process (``--workers 0``), without a cluster.
+
+The loop and the result folder are the same as for several workers (``driver.py``).
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,15 @@ def train_local(
     restart: bool = False,
     address: str | None = None,
 ) -> dict[str, Any]:
-    """Meta-train in this process; the same ``(storage, name)`` goes on from its last checkpoint.
+    """Meta-train in this process, or continue the run of the same storage and name.
 
-    Ray is needed only where answers stay on disk, to sort them: on the cluster at ``address`` or a local one.
+    A run continues from its last checkpoint.
+
+    Ray is needed only to sort answers that stay on disk, on the cluster at ``address`` or on a local one.
 
     Returns:
-        ``steps, best_step, validation_alignment, prior_alignment, kept, resumed, seconds, out, run``.
+        A dictionary with ``steps``, ``best_step``, ``validation_alignment``, ``prior_alignment``, ``kept``,
+        ``resumed``, ``seconds``, ``out`` and ``run``.
 
     Raises:
         GPOError: if data or settings are wrong.

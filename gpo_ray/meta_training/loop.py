@@ -1,7 +1,7 @@
-"""The meta-training loop: plain torch, the same for one process, Ray Train workers and Tune trials.
+"""Define the meta-training loop: plain torch, the same for one process, Ray Train workers and Tune trials.
 
-What differs between them comes in through two seams: an :class:`Engine` (how a gradient step is
-made) and a ``report(metrics, save)`` function (where metrics and checkpoints go).
+What differs between these is passed in: an :class:`Engine`, which takes the gradient steps, and a
+``report(metrics, save)`` function, which stores metrics and checkpoints.
 """
 
 from __future__ import annotations
@@ -30,37 +30,40 @@ Report = Callable[[dict[str, Any], Save], None]
 
 
 class Engine(Protocol):
-    """One worker's model and optimiser."""
+    """The interface of one worker's model and optimiser."""
 
     rank: int
     workers: int
 
     @property
     def device(self) -> torch.device | str:
-        """Where the model is; the data stay on the CPU, and each episode goes there."""
+        """Device of the model, to which each episode is moved; all other data stay on the CPU."""
 
     @property
     def forward(self) -> Forward:
         """The model, for prediction."""
 
     def step(self, episode: Episode, learning_rate: float) -> tuple[float, NDArray[np.float64]]:
-        """One gradient step on this worker's part of the drawn groups, every ``workers``-th from ``rank``.
+        """Take one gradient step on this worker's part of the drawn groups.
+
+        A worker's part is every ``workers``-th group, starting from the one at ``rank``.
 
         Returns:
-            The loss over all workers' parts, and the excess losses of all workers' groups as drawn.
+            The loss over all workers' parts, and the excess losses of all workers' groups, in the order
+            drawn.
         """
 
     def agree(self, value: float) -> float:
-        """The first worker's value, on all workers."""
+        """Return the first worker's value on all workers."""
 
     def weights(self) -> dict[str, Tensor]:
-        """A copy of the whole model's weights on the CPU; every worker must call it."""
+        """Return a copy of the whole model's weights on the CPU; every worker must call it."""
 
     def save(self, folder: Path) -> None:
         """Write this worker's part of a checkpoint; every worker must call it."""
 
     def load(self, folder: Path) -> None:
-        """The inverse of :meth:`save`."""
+        """Load what :meth:`save` wrote."""
 
 
 def meta_train(
@@ -71,18 +74,18 @@ def meta_train(
     progress: Progress | None = None,
     tick: Callable[[int], object] = lambda _: None,
 ) -> Progress:
-    """Meta-train until the steps are done or validation stops getting better.
+    """Meta-train until all steps are done or validation stops improving.
 
-    Every draw is seeded by (seed, step), so a resumed run takes the steps that an undisturbed one
+    Every draw is seeded by (seed, step), so a resumed run takes the same steps as an uninterrupted one
     would have taken.
 
     Args:
         engine: this worker's model and optimiser.
-        data: what to learn from.
-        config: how.
-        report: called every ``validation.every`` steps, and at the end, by every worker.
-        progress: where to go on from, with the engine's state loaded already.
-        tick: called with the number of steps done after each step.
+        data: the data to learn from.
+        config: configuration of meta-training.
+        report: function that every worker calls every ``validation.every`` steps, and at the end.
+        progress: progress of a run to continue; the engine must have loaded its state already.
+        tick: function that is called after each step with the number of steps done.
 
     Returns:
         The progress at the end, with the best weights.
@@ -111,7 +114,7 @@ def meta_train(
 
 
 def _start_from_prior(engine: Engine, validation: Validation, progress: Progress) -> None:
-    """Keep the first weights, which predict what the prior does, as those that training has to beat."""
+    """Keep the first weights, which predict the same as the prior, as the best ones so far."""
     scores = {k: engine.agree(v) for k, v in validation.prior_scores.items()}
     progress.note_prior(scores)
     progress.best_weights = engine.weights()
@@ -125,7 +128,7 @@ def _step(
     progress: Progress,
     rate: float,
 ) -> float:
-    """Take one gradient step on groups drawn anew, and weigh the groups by what they lost in it.
+    """Take one gradient step on newly drawn groups, and update the groups' weights by their excess losses.
 
     Returns:
         The loss over all workers' groups.
@@ -142,7 +145,7 @@ def _step(
 
 
 def _metrics(progress: Progress, losses: list[float], found: dict[str, Any], rate: float) -> dict[str, Any]:
-    """Collect what is reported of the steps since the last report."""
+    """Collect the metrics of the steps since the last report."""
     return {
         "step": progress.step,
         "loss": float(np.mean(losses)),
@@ -156,7 +159,7 @@ def _metrics(progress: Progress, losses: list[float], found: dict[str, Any], rat
 
 
 def _patience(config: TrainConfig, progress: Progress) -> int:
-    """Return after how many validations without a better one training stops."""
+    """Return the number of validations without improvement after which training stops."""
     stands = progress.prior_alignment is not None and progress.best_step == 0
     return config.validation.prior_patience if stands else config.validation.patience
 
@@ -193,9 +196,10 @@ def _worker_episode(engine: Engine, data: MetaTrainingData, tasks: list[Task]) -
 def _validate(
     engine: Engine, validation: Validation, config: TrainConfig, progress: Progress
 ) -> dict[str, float]:
-    """Score the validation groups' questions, and keep the weights if the score is the best yet.
+    """Score the validation groups' questions, and keep the weights if the score is the best so far.
 
-    Weights that take the prior's place have to gain more than chance would.
+    While no weights have replaced the prior, their gain over the prior must also be larger than chance
+    explains.
     """
     found, gain = validation.score(engine.forward, engine.device)
     scores = {k: engine.agree(v) for k, v in found.items()}
@@ -212,7 +216,7 @@ def _validate(
 
 
 def _saver(engine: Engine, progress: Progress) -> Save:
-    """Return a function that saves the engine and the progress in a folder, to go on from."""
+    """Return a function that saves the engine and the progress in a folder, from which a run can continue."""
 
     def save(folder: Path) -> None:
         engine.save(folder)

@@ -1,4 +1,4 @@
-"""What a fit is best at: the training groups on average, or those that are served worst (``robust``)."""
+"""Define the objective of training: the average over groups, or the worst predicted groups (``robust``)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ Floats = NDArray[np.float64]
 
 
 class GroupWeights:
-    """Weights alpha of the G training groups in the loss, equal under ``average``.
+    """The weights alpha of the G training groups in the loss, which are equal under ``average``.
 
-    ``robust`` moves them towards the groups that are served worst, by exponentiated gradient after each
-    step (Ramesh et al., arXiv 2405.20304, algorithm 1; theirs precedes the gradient step, here both take
-    their losses from the same forward pass):
+    Under ``robust`` they move towards the worst predicted groups, by exponentiated gradient after each
+    step (Ramesh et al., arXiv 2405.20304, algorithm 1; in the paper this precedes the gradient step, while
+    here both use the losses of the same forward pass):
 
         alpha_g <- alpha_g exp(step_size * excess_g * correction_g), divided by the sum over the groups
 
-    where ``correction_g`` is their N / N_g: N_g counts the group's training answers, N makes the mean
-    correction 1. Groups that a step did not draw keep their weight but for the division. In the loss a
-    group counts G alpha_g times, whichever others are drawn with it, so that the steps follow the weighted
-    objective on average, and equal weights are the ``average`` objective to the last bit.
+    where ``correction_g`` is the paper's N / N_g: N_g is the number of the group's training answers, and N is
+    such that the mean correction is 1. For groups that a step did not draw, only the division changes the
+    weight. In the loss a group counts G alpha_g times, whichever other groups are drawn with it, so that the
+    steps follow the weighted objective on average, and equal weights give exactly the ``average`` objective.
 
-    ``excess_g`` is the loss less the entropy of the group's own answers. The raw loss would send all the
-    weight to groups of divided opinion, whom no model can predict with a low cross-entropy, rather than to
-    badly predicted ones (Oren et al., arXiv 1909.02060, subtract a baseline for the same reason). A Gaussian
-    density has no such floor; there the same divergence of the predicted shares stands in for it.
+    ``excess_g`` is the loss less the entropy of the group's own answers. The raw loss would move all the
+    weight to groups of divided opinion, which no model can predict with a low cross-entropy, rather than to
+    badly predicted groups (Oren et al., arXiv 1909.02060, subtract a baseline for the same reason). A
+    Gaussian density has no such lower bound; for the Gaussian likelihood the same divergence of the predicted
+    shares is used.
     """
 
     def __init__(
@@ -45,41 +46,41 @@ class GroupWeights:
         config: ObjectiveConfig,
         log_weights: Sequence[float] = (),
     ) -> None:
-        """Equal weights, or those that a run was left with.
+        """Start with equal weights, or with those of an interrupted run.
 
         Args:
             arrays: the data.
             groups: numbers of the training groups.
             questions: numbers of the training questions.
-            config: the objective.
-            log_weights: (G,) an earlier :attr:`log_weights`.
+            config: configuration of the objective.
+            log_weights: (G,) the interrupted run's :attr:`log_weights`; empty for equal weights.
         """
         counts = {g: int(np.isin(questions, arrays.answered[g]).sum()) for g in groups}
-        counts = {g: n for g, n in counts.items() if n >= 2}  # the others are never drawn
+        counts = {g: n for g, n in counts.items() if n >= 2}  # groups with fewer answers are never drawn
         self._robust = config.kind == "robust"
         self._place = {g: i for i, g in enumerate(counts)}
         self._ids = [arrays.group_ids[g] for g in counts]
         inverse = 1 / np.asarray(list(counts.values()), np.float64)
         self._steps = config.step_size * inverse / inverse.sum() * len(inverse)
         self.log_weights: Floats = np.asarray(log_weights or np.zeros(len(counts)), np.float64)
-        """(G,) log of G alpha: equal weights are exact zeros, and no weight is lost to underflow."""
+        """Logarithms (G,) of G alpha: equal weights are exact zeros, and no weight underflows."""
         self._total, self._draws = np.zeros(len(counts)), np.zeros(len(counts))
 
     @property
     def alpha(self) -> Floats:
-        """(G,) the weights; they sum to 1."""
+        """Weights (G,) of the groups, which sum to 1."""
         return np.exp(self.log_weights) / len(self.log_weights)
 
     def weighted(self, tasks: Sequence[Task]) -> list[Task]:
-        """A step's tasks with their groups' weights."""
+        """Return a step's tasks with their groups' weights set."""
         return [replace(t, weight=float(np.exp(self.log_weights[self._place[t.group]]))) for t in tasks]
 
     def update(self, tasks: Sequence[Task], excess: Floats) -> None:
-        """Take in the excess losses of the groups that a step drew.
+        """Update the weights by the excess losses of the groups that a step drew.
 
         Args:
-            tasks: of all workers.
-            excess: one for each task, in nats.
+            tasks: the tasks of all workers.
+            excess: the excess loss of each task, in nats.
         """
         drawn = np.asarray([self._place[t.group] for t in tasks])
         self._total[drawn] += excess
@@ -91,9 +92,10 @@ class GroupWeights:
             self.log_weights = log - np.log(np.exp(log).mean())
 
     def metrics(self) -> dict[str, Any]:
-        """``worst_group_loss``: the highest mean excess loss of a group, in nats, since the last call.
+        """Return metrics of the steps since the last call.
 
-        Under ``robust`` also ``group_weights``: alpha by group id.
+        These are ``worst_group_loss``, the highest mean excess loss of a group, in nats, and under ``robust``
+        also ``group_weights``, the present alpha by group id.
         """
         seen = self._draws > 0
         result: dict[str, Any] = {"worst_group_loss": float((self._total[seen] / self._draws[seen]).max())}
@@ -106,17 +108,18 @@ class GroupWeights:
 def validation_scores(
     groups: Sequence[int], alignments: Sequence[float], config: ObjectiveConfig
 ) -> dict[str, float]:
-    """What a validation says about a model.
+    """Compute a model's scores from a validation.
 
     Under ``robust`` the score is halfway between the mean and the mean of the worst third of the groups.
     The worst group alone would follow the chance errors of one group, often one that is hard for any model,
-    and the groups to be served later are others; its neighbours and the mean steady it. Where there are so
-    few groups that a third is a single one, the mean still counts half; with one group all are the same.
+    and the model will be used for other groups; the rest of the third and the mean make the score more
+    stable. If there are so few groups that a third is a single group, the mean still counts half; with one
+    group, all scores are the same.
 
     Args:
-        groups: the group of each scored task; a group may have several.
+        groups: number of the group of each scored task; a group may have several tasks.
         alignments: mean alignment of each task.
-        config: the objective.
+        config: configuration of the objective.
 
     Returns:
         ``validation_alignment`` (mean over tasks), ``validation_worst`` (the worst group's mean over its

@@ -1,4 +1,4 @@
-"""How far a training run has come; what a checkpoint holds besides the engine's own state."""
+"""Define the progress of a training run, which a checkpoint holds beside the engine's own state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gpo_ray.runtime.documents import read_json
 
 
 class _State(TypedDict):
-    """What ``progress.json`` holds: the fields of :class:`Progress` but the weights."""
+    """The contents of ``progress.json``: all fields of :class:`Progress` except the weights."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
@@ -46,47 +46,49 @@ class Progress:
     best_alignment: float = -np.inf
     """Mean validation alignment of the best step."""
     best_score: float = -np.inf
-    """What the best step maximises: that alignment, or what the objective makes of it."""
+    """``validation_score`` of the best step (:func:`~gpo_ray.meta_training.objective.validation_scores`)."""
     best_step: int = 0
     stale: int = 0
-    """Validations since the leading one."""
+    """Number of validations since the leading one."""
     leading: float = -np.inf
-    """What the best step, or one whose gain over the prior may be chance, scored."""
+    """``validation_score`` of the leading validation: that of the best step, or a higher one whose gain over
+    the prior may be chance."""
     prior_alignment: float | None = None
     """Mean validation alignment of the prior alone, None for a model without one."""
     seconds: float = 0.0
     resumed: list[int] = field(default_factory=list)
-    """The steps from which the run went on after an interruption."""
+    """The steps from which the run continued after an interruption."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """The metrics of every report so far."""
     log_weights: list[float] = field(default_factory=list)
-    """Of the training groups; see :class:`~gpo_ray.meta_training.objective.GroupWeights`."""
+    """Log-weights of the training groups; see :class:`~gpo_ray.meta_training.objective.GroupWeights`."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def kept(self) -> str:
-        """What predicts from now on: ``prior`` alone, or ``transformer``, on a prior if there is one."""
+        """``prior`` if the bundle predicts with the prior alone, else ``transformer``."""
         return "prior" if self.prior_alignment is not None and self.best_step == 0 else "transformer"
 
     def note_resumption(self, steps: int) -> None:
-        """Record that the run goes on from here, unless it had ended."""
+        """Record that the run continues from the present step, unless it had ended."""
         if self.step < steps:
             self.resumed.append(self.step)
 
     def note_prior(self, scores: dict[str, float]) -> None:
-        """Take in what the prior alone scores; the weights of a model that starts as the prior are its."""
+        """Record the scores of the prior alone, which are also those of the model before its first step."""
         self.best_score = self.leading = scores["validation_score"]
         self.best_alignment = self.prior_alignment = scores["validation_alignment"]
 
     def note_validation(
         self, scores: dict[str, float], least_gain: float = 0.0, certain: bool = True
     ) -> bool:
-        """Take in a validation's scores; whether they are the best yet, so that the weights be kept.
+        """Record a validation's scores, and return whether they are the best so far and the weights are kept.
 
         Args:
-            scores: of the present step.
-            least_gain: by which they must beat the best ones.
-            certain: whether more than chance is in that; if not, the best ones stay, but training goes on.
+            scores: the scores of the present step.
+            least_gain: amount by which the score must be higher than the best one.
+            certain: whether the gain is larger than chance explains; if not, the best step stays, but the
+                validation still counts as an improvement, so that training goes on.
         """
         score = scores["validation_score"]
         if score > self.leading + least_gain:
@@ -107,11 +109,11 @@ class Progress:
 
     @classmethod
     def load(cls, folder: Path) -> Progress:
-        """The inverse of :meth:`save`.
+        """Load what :meth:`save` wrote.
 
         Raises:
-            ConfigError: if ``progress.json`` is no JSON.
-            ValueError: if it holds something else.
+            ConfigError: if ``progress.json`` is not JSON.
+            ValueError: if ``progress.json`` does not hold a progress.
             OSError: if a file is missing.
             safetensors.SafetensorError: if the weights cannot be read.
         """

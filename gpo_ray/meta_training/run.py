@@ -1,4 +1,7 @@
-"""What every way of running meta-training shares: preparing data, logging, writing the bundle."""
+"""Prepare data, write logs and write the bundle, for every way of running meta-training.
+
+``local.py`` and ``driver.py`` are the two ways.
+"""
 
 from __future__ import annotations
 
@@ -36,22 +39,22 @@ _SCALARS = ("loss", "validation_alignment", "validation_worst", "worst_group_los
 
 @dataclass(frozen=True)
 class TrainJob:
-    """Everything a training process needs to know; plain values, so that it travels to workers."""
+    """The settings of a training run, as plain values that can be sent to workers."""
 
     survey: str
-    """PreferenceDataset folder."""
+    """Folder of the :class:`~gpo_ray.preferences.dataset.PreferenceDataset`."""
     embeddings: str
-    """Embedding store folder."""
+    """Folder of the embedding store."""
     out: str
-    """Where the bundle goes."""
+    """Folder to which the bundle is written."""
     storage: str
-    """Where runs keep checkpoints and logs."""
+    """Folder in which runs keep checkpoints and logs."""
     name: str
-    """The run: the same (storage, name) resumes."""
+    """Name of the run; a job with the same storage and name resumes the run."""
     config: TrainConfig
     split: Split
     engine: str = "local"
-    """What takes the steps; its checkpoints are of no use to another."""
+    """Description of the engine that takes the steps; another engine cannot use its checkpoints."""
     on_disk: bool = False
     """Whether answers stay on disk (:mod:`gpo_ray.preferences.large`)."""
 
@@ -64,30 +67,30 @@ class TrainJob:
 
     @property
     def run_folder(self) -> Folder:
-        """Where this run keeps its checkpoints and logs."""
+        """Folder in which this run keeps its checkpoints and logs."""
         return Folder(self.storage, ConfigError).child(self.name)
 
     @property
     def answers_folder(self) -> Folder:
-        """Where the survey's answers lie sorted, for all runs that leave them on disk."""
+        """Folder of the survey's sorted answers, for all runs that leave them on disk."""
         return Folder(self.storage, DataError).child(f"answers-{contents_id(self.survey)}")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the only one that trains this run, or into ``out``, while the block lasts.
+        """Lock the run and ``out`` within a ``with`` block, so that no other process trains into them.
 
         Raises:
-            ConfigError: if another process does.
+            ConfigError: if another process has locked one of them.
         """
         with Folder(self.out, BundleError).writing(), self.run_folder.writing():
             yield
 
     def claim(self, prepared: Prepared, restart: bool = False) -> None:
-        """Claim the run folder for these settings, and see that the bundle can be written.
+        """Claim the run folder for these settings, and check that the bundle can be written.
 
         Args:
-            prepared: the data, so that a wrong path claims nothing.
-            restart: whether to forget an earlier run of this name.
+            prepared: the job's data, which must have been read, so that a wrong path claims nothing.
+            restart: whether to delete an earlier run of this name.
 
         Raises:
             GPOError: if a run of this name was started with other settings, or ``out`` cannot be written.
@@ -113,26 +116,28 @@ class TrainJob:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A job's data, ready for the loop, and what the bundle must say about it."""
+    """A job's data, ready for the loop, and the values that the bundle must hold about them."""
 
     data: MetaTrainingData
     survey_fingerprint: str
     bundle_config: BundleConfig
     memory: Callable[[], KeyedGroupPrior | None]
-    """Collects all meta-train groups' answers, if the model takes a prior."""
+    """Function that makes the bundle's prior from all meta-train groups' answers; None for a model without
+    one."""
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]]
-    """Makes weights trained on standardised embeddings ready for raw ones."""
+    """Function that turns weights for standardised embeddings into weights for raw embeddings."""
 
     def trained(self) -> Prepared:
-        """Without what only training needed, for as much room as the bundle's memory takes to collect."""
+        """Return the same without the prior of training, to free memory for making the bundle's prior."""
         return replace(self, data=replace(self.data, prior=None))
 
 
 def sort_first(job: TrainJob, address: str | None) -> None:
-    """Where answers stay on disk, see that they lie there sorted, for which Ray is needed once.
+    """If answers stay on disk, sort them with Ray, unless they have been sorted before.
 
     Raises:
-        GPOError: as :func:`gpo_ray.preferences.job.sort_answers`, or if no cluster answers at the address.
+        GPOError: if they cannot be sorted (:func:`gpo_ray.preferences.job.sort_answers`), or if no cluster
+            answers at the address.
     """
     if not job.on_disk:
         return
@@ -142,16 +147,16 @@ def sort_first(job: TrainJob, address: str | None) -> None:
     Folder(job.out, BundleError).claim(BUNDLE)
     EmbeddingStore(job.embeddings).folder.read_manifest("embeddings")
     with answers.writing(wait=True):
-        if answers.exists(MANIFEST):  # another run has sorted them meanwhile
+        if answers.exists(MANIFEST):  # another run has sorted them in the meantime
             return
-        with joined(address), ray_session(address):  # the first names what to install where Ray is missing
+        with joined(address), ray_session(address):  # if Ray is missing, ``joined`` says what to install
             from gpo_ray.preferences.job import sort_answers
 
             sort_answers(job.survey, answers)
 
 
 def prepare(job: TrainJob) -> Prepared:
-    """Load the survey and its embeddings and look up the split.
+    """Load the survey and its embeddings, and look up the split's groups and questions.
 
     Raises:
         GPOError: if a folder is missing, damaged or does not fit, or answers on disk are not sorted yet.
@@ -187,7 +192,7 @@ def prepare(job: TrainJob) -> Prepared:
 
 
 def _memory(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob) -> KeyedGroupPrior:
-    """The meta-train groups' answers to the training questions, and to no others."""
+    """Make the bundle's prior from the meta-train groups' answers to the training questions only."""
     questions = arrays.question_numbers(job.split.question_order)
     groups = arrays.group_numbers(job.split.meta_train_groups)
     context = job.config.validation.context_questions
@@ -197,7 +202,7 @@ def _memory(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob)
 
 
 def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, Any]:
-    """Write the bundle with the best weights; returns ``gpo train``'s result."""
+    """Write the bundle with the best weights, and return the result of ``gpo train``."""
     from gpo_ray.meta_training.curves import learning_curve
 
     provenance = {
@@ -230,12 +235,12 @@ def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, A
 
 
 def resumed(progress: Progress) -> str:
-    """What to say of the steps that an earlier call took."""
+    """Return a note on the steps that an earlier call took, for the progress display."""
     return f"; {progress.step} steps were taken already" if progress.step else ""
 
 
 def outcome(progress: Progress, most: int) -> str:
-    """What to say of a run that ended."""
+    """Return a description of a run that ended, for the progress display."""
     taken = f"{progress.step} steps"
     if progress.step < most:
         taken = f"stopped at step {progress.step} of {most}, as validation got no better"
@@ -248,12 +253,12 @@ def outcome(progress: Progress, most: int) -> str:
 
 
 class RunLog:
-    """Metrics of one run: ``metrics.jsonl`` and, on a local path, TensorBoard events beside it."""
+    """A log of one run's metrics: ``metrics.jsonl`` and, on a local path, TensorBoard events beside it."""
 
     def __init__(self, folder: Folder, history: list[dict[str, Any]]) -> None:
         self._folder = folder
         self._writer = None
-        if history:  # a run killed between its checkpoint and its log has a line to make up for
+        if history:  # a run that was killed between its checkpoint and its log lacks a line
             self._write_lines(history)
         if folder.local_path is not None:
             try:
@@ -266,7 +271,7 @@ class RunLog:
             )
 
     def write(self, history: list[dict[str, Any]]) -> None:
-        """Record all metrics so far; whole, so that a resumed run leaves no line twice."""
+        """Write all metrics so far; the file is written as a whole, so that a resumed run repeats no line."""
         self._write_lines(history)
         if self._writer is not None:
             last = history[-1]

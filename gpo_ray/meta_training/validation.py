@@ -1,8 +1,8 @@
-"""What a model is worth to groups that it did not learn from, and whether it is worth more than the prior.
+"""Score a model on groups that it did not learn from, and decide whether it is better than the prior.
 
-Few validation groups, or few questions, are easily pleased by chance: with one group any step whose
-errors happen to suit it would take the prior's place. So the prior stays unless the gain over it is beyond
-the gain's own error.
+With few validation groups or questions, a good score may be chance: with one group, any step whose errors
+happen to suit that group would replace the prior. So the prior stays unless the gain over it is large
+compared with the gain's own error.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Ints = NDArray[np.int64]
 class Gain:
     """A model's mean alignment less the prior's on the same answers.
 
-    ``error`` is its standard error and ``freedom`` the degrees of freedom of that: below 1 nothing can be
-    said of it, and ``error`` is infinite.
+    ``error`` is the standard error of this gain, and ``freedom`` is its degrees of freedom. If they are below
+    1, the error cannot be estimated, and ``error`` is infinite.
     """
 
     mean: float
@@ -44,18 +44,18 @@ class Gain:
 
     @classmethod
     def of(cls, differences: Floats, weights: Floats, groups: Ints, questions: Ints) -> Gain:
-        """From K answers of groups to questions.
+        """Estimate the gain and its error from K answers of groups to questions.
 
-        Both groups and questions are samples of those to come, so that the variance is that of means
-        clustered by either (Cameron, Gelbach and Miller 2011, equation 2.8), and at least that of each alone.
-        Clusters count as many as of equal weight would have their variance (Kish 1965): a few questions
-        that make half of the mean are few questions.
+        Both groups and questions are samples of future ones, so that the variance is that of means clustered
+        by both (Cameron, Gelbach and Miller 2011, equation 2.8), and at least that of means clustered by one
+        of them. The number of clusters is the number of equally weighted clusters with the same variance
+        (Kish 1965), so that a few questions which make up half of the mean count as few questions.
 
         Args:
-            differences: (K,) alignment less the prior's.
-            weights: (K,) of each in the mean; they sum to 1.
-            groups: (K,) the group of each.
-            questions: (K,) the question of each.
+            differences: (K,) alignment of each answer less the prior's alignment.
+            weights: (K,) weight of each answer in the mean; they sum to 1.
+            groups: (K,) number of each answer's group.
+            questions: (K,) number of each answer's question.
         """
         mean = float(weights @ differences)
         freedom = min(_clusters(weights, c) for c in (groups, questions)) - 1
@@ -67,9 +67,10 @@ class Gain:
         return cls(mean, float(np.sqrt(variance)), freedom)
 
     def is_certain(self, confidence: float) -> bool:
-        """Whether a model no better than the prior would show such a gain less often than ``1 - confidence``.
+        """Return whether the gain is significant at the level ``1 - confidence``.
 
-        One-sided, by Student's t; of confidence 0 everything is certain.
+        This is a one-sided test by Student's t against a model that is no better than the prior. With a
+        confidence of 0 every gain is certain.
         """
         if not confidence or self.freedom < 1:
             return not confidence
@@ -91,11 +92,12 @@ def _sums(values: Floats, cluster: Ints) -> Floats:
 
 
 class Validation:
-    """Scores models on the validation groups.
+    """A validation that scores models on the validation groups.
 
     Args:
-        data: what is learnt from, and validated on; its prior is asked for every task once.
-        config: how.
+        data: the data of meta-training; the prior should be one that keeps its results
+            (:meth:`MetaTrainingData.remembering`), because every score needs the prior of all tasks.
+        config: configuration of meta-training.
 
     Raises:
         ConfigError: if there is nothing to validate on.
@@ -117,15 +119,15 @@ class Validation:
         """Validate a model.
 
         Returns:
-            Scores, as :func:`~gpo_ray.meta_training.objective.validation_scores` gives them, and the gain
-            over the prior, None without one.
+            The scores of :func:`~gpo_ray.meta_training.objective.validation_scores`, and the gain over the
+            prior, None for a model without one.
         """
         return self._scores(
             self._aligned(predict_tasks(forward, self._arrays, self.tasks, device, self._prior))
         )
 
     def _aligned(self, predictions: Sequence[Floats]) -> Floats:
-        """(K,) alignments of all target answers; NaN where none is defined."""
+        """Return the alignments (K,) of all target answers, NaN where they are not defined."""
         pairs = zip(self.tasks, predictions, strict=True)
         return np.concatenate([score(self._arrays, t, p) for t, p in pairs])
 
@@ -148,10 +150,10 @@ class Validation:
 
 
 def validation_tasks(data: MetaTrainingData, config: TrainConfig) -> list[Task]:
-    """What validations predict.
+    """Make the tasks that a validation predicts.
 
     Raises:
-        ConfigError: if there is nothing.
+        ConfigError: if there are none.
     """
     groups, context = data.validation_groups, config.validation.context_questions
     if len(groups) > config.validation.most_groups:

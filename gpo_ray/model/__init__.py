@@ -1,4 +1,4 @@
-"""The in-context transformer, episodes, the bundle and the public estimator."""
+"""The in-context transformer, its episodes, the bundle and the public estimator."""
 
 from gpo_ray.model.estimator import AdaptedGroup, GroupPreferenceModel
 

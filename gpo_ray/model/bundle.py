@@ -1,11 +1,16 @@
-"""The bundle: what meta-training leaves behind and everything that predicts starts from.
+"""Write and read the bundle, the folder that meta-training writes and everything that predicts reads.
 
-A folder with ``model.safetensors``, ``config.json`` (what rebuilds the model), ``provenance.json``
-(data, embeddings, groups and questions trained on, versions), for a model with a prior
-``memory.safetensors`` and ``memory.json`` (the meta-train groups' shares, the questions they are of
-with their embeddings, and the prior's scales), and ``manifest.json``, written last, with the SHA-256
-of the others. No pickle is ever loaded, and no size in a file is believed before what it would take is
-compared with the sizes of the files, and with the memory that is left.
+It has these files:
+
+- ``model.safetensors``, the transformer's weights;
+- ``config.json``, the values from which the model is rebuilt;
+- ``provenance.json``, the data, embeddings, groups and questions used in training, and versions;
+- ``memory.safetensors`` and ``memory.json``, only for a model with a prior: the meta-train groups' shares,
+  the questions and embeddings that these belong to, and the prior's hyperparameters;
+- ``manifest.json``, written last, with the SHA-256 of the other files.
+
+No pickle is ever loaded. Sizes that a file states are compared with the sizes of the files and with the
+memory that is left, before memory is allocated for them.
 """
 
 from __future__ import annotations
@@ -39,26 +44,26 @@ MEMORY, MEMORY_QUESTIONS = "memory.safetensors", "memory.json"
 MAX_FILES = 16
 MAX_BYTES = {CONFIG: 1_000_000, PROVENANCE: 128_000_000, MEMORY_QUESTIONS: 64_000_000}
 HEADER = 1_000_000
-"""Bytes of a file of tensors that are no tensors, at most."""
+"""Maximum number of bytes in a safetensors file beside the tensors themselves."""
 
 
 class BundleConfig(BaseModel):
-    """What rebuilds a model and tells which embeddings it understands."""
+    """The values that rebuild a model and identify the embeddings that it was trained on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     embedding_width: Size
-    """E."""
+    """Width E of the embeddings."""
     embedding_fingerprint: str
-    """Language model whose embeddings it was trained on."""
+    """Fingerprint of the language model whose embeddings the model was trained on."""
     embedding_template: str
-    """Prompt template of those embeddings."""
+    """Prompt template of these embeddings."""
     embedding_model: str
-    """What to pass to ``--model`` to embed new questions."""
+    """Language model to pass to ``--model`` to embed new questions."""
     embedding_dtype: str
-    """What the language model computed in."""
+    """Data type in which the language model computed."""
     model: ModelConfig
-    """The transformer."""
+    """Configuration of the transformer."""
 
 
 _SCALES_1 = {
@@ -69,7 +74,7 @@ _SCALES_1 = {
     "evidence": "pseudo_count",
     "stretch": "group_scale",
 }
-"""Names of hyperparameters in bundles of format 1, and what they are called now."""
+"""Names of hyperparameters in bundles of format 1, with their present names."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,9 @@ class Bundle:
     config: BundleConfig
     provenance: dict[str, Any]
     prior: KeyedGroupPrior | None = None
-    """What the meta-train groups answered, for a model that takes a prior."""
+    """The prior, made from the meta-train groups' answers; None for a model without a prior."""
     id: str = ""
-    """Short hash of its contents; empty for one that was not read from a folder."""
+    """Short hash of the contents; empty for a bundle that was not read from a folder."""
 
 
 def write_bundle(
@@ -92,7 +97,7 @@ def write_bundle(
     provenance: dict[str, Any],
     prior: KeyedGroupPrior | None = None,
 ) -> None:
-    """Write a bundle, manifest last."""
+    """Write a bundle, with the manifest as the last file."""
     folder = Folder(uri, BundleError)
     contents = {
         WEIGHTS: save_tensors({k: v.contiguous() for k, v in weights.items()}),
@@ -105,7 +110,7 @@ def write_bundle(
 
 
 def read_bundle(uri: str | os.PathLike[str]) -> Bundle:
-    """Load a bundle, checked against its manifest, ready to predict on the CPU.
+    """Load a bundle, check it against its manifest, and make its model ready to predict on the CPU.
 
     Raises:
         BundleError: if a file is missing, was changed, or does not fit the others.
@@ -132,14 +137,14 @@ _MISUNDERSTOOD = (ArithmeticError, AttributeError, KeyError, RuntimeError, TypeE
 
 
 def _check_sizes(folder: Folder, manifest: dict[str, Any]) -> None:
-    """Refuse what is no bundle of ours before anything of it is read."""
+    """Refuse a folder with too many or too large files, before any file but the manifest is read."""
     files = manifest["files"]
     if len(files) > MAX_FILES:
         raise BundleError(
             f"{folder.where(MANIFEST)}: lists {len(files)} files, a bundle has at most {MAX_FILES}"
         )
     total, left = sum(entry["bytes"] for entry in files.values()), memory_left()
-    if left is not None and 2 * total > left:  # as bytes, and as what is made of them
+    if left is not None and 2 * total > left:  # the bytes and the arrays made from them are both in memory
         raise BundleError(
             f"{folder}: {total / 2**30:,.1f} GiB, of which twice is needed, "
             f"and {left / 2**30:,.1f} GiB of memory are left"
@@ -147,7 +152,7 @@ def _check_sizes(folder: Folder, manifest: dict[str, Any]) -> None:
 
 
 def _read_model(folder: Folder, manifest: dict[str, Any], config: BundleConfig) -> GPOTransformer:
-    """The transformer with its weights, whose sizes are compared before there is room for any."""
+    """Read the transformer with its weights; their total size is limited before they are read."""
     with torch.device("meta"):
         wanted = {
             k: v.shape for k, v in GPOTransformer(config.embedding_width, config.model).state_dict().items()
@@ -171,6 +176,7 @@ def _shape(shape: torch.Size | None) -> str:
 
 
 def _content_id(manifest: dict[str, Any]) -> str:
+    """Return a short hash of a bundle's contents."""
     hashes = sorted((name, entry["sha256"]) for name, entry in manifest["files"].items())
     return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:12]
 
@@ -184,6 +190,7 @@ def _prior_files(prior: KeyedGroupPrior) -> dict[str, bytes]:
 
 
 def _read_prior(folder: Folder, manifest: dict[str, Any], width: int) -> KeyedGroupPrior:
+    """Read the prior, of format 1 or later; the size of its file is limited before it is read."""
     raw = folder.read_json(MEMORY_QUESTIONS, manifest, MAX_BYTES[MEMORY_QUESTIONS])
     if manifest["format"] == 1:
         raw = _renamed(raw)
@@ -202,9 +209,9 @@ def _read_prior(folder: Folder, manifest: dict[str, Any], width: int) -> KeyedGr
 
 
 def _renamed(values: Any) -> Any:
-    """The contents of ``memory.json`` of format 1, by the present names.
+    """Rename the contents of a ``memory.json`` of format 1 to the present names.
 
-    Beside ``sizes`` and ``scales`` it has one more key, that of the prior across surveys.
+    Any key besides ``sizes`` and ``scales`` is that of the prior for contexts of another survey.
     """
     if not isinstance(values, dict):
         return values
@@ -222,12 +229,12 @@ def _scales_renamed(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def fold_standardization(weights: dict[str, Tensor], mean: Tensor, scale: Tensor) -> dict[str, Tensor]:
-    """Weights that do to raw embeddings what ``weights`` do to (x - mean) / scale.
+    """Return weights for raw embeddings x that give what ``weights`` give for (x - mean) / scale.
 
     Args:
-        weights: of a :class:`GPOTransformer`.
-        mean: (E,).
-        scale: (E,).
+        weights: the weights of a :class:`GPOTransformer`.
+        mean: (E,) mean of the embeddings.
+        scale: (E,) factor that the embeddings were divided by.
     """
     weight = weights["embedder.0.weight"].double()
     folded = weight[:, :-1] / scale.double()

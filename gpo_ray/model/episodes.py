@@ -1,6 +1,8 @@
-"""Preferences as tensors, and the episodes (context, target) drawn from them.
+"""Draw episodes, the contexts and targets of the groups of one step, and make tensors from them.
 
-Shapes: G groups, Q questions, N responses of all questions end to end; B, C, T as in the transformer.
+Shapes: B groups, C context points, T target points, M real target points of all groups, end to end,
+N' distinct responses of an episode, E embedding width. The transformer that reads the tensors is in
+``transformer.py``.
 """
 
 from __future__ import annotations
@@ -23,13 +25,14 @@ from gpo_ray.prior.posterior import Posterior
 
 @dataclass(frozen=True)
 class Episode:
-    """Some groups' contexts and targets, ready for the transformer.
+    """The contexts and targets of some groups, as tensors for the transformer.
 
-    ``x`` (N', E) the distinct responses in it; ``context`` (B, C); ``target`` (B, T). Of the M real
-    target points, end to end: ``place`` (M,) into the flattened (B, T), ``slate`` (M,) number of the
-    slate, ``y`` (M,) the shares; ``slates`` is S. Of the groups: ``weight`` (B,) in the loss and
-    ``answers`` (B,), how many of the slates are theirs. ``total_points``, ``total_slates`` and
-    ``total_groups`` count those of all workers.
+    ``x`` (N', E) are the embeddings of the distinct responses; ``context`` (B, C) and ``target`` (B, T) are
+    the points. For each of the M real target points, end to end, ``place`` (M,) is its position in the
+    flattened (B, T), ``slate`` (M,) is the number of its slate, and ``y`` (M,) is its share. ``slates`` is
+    the number of slates. For each group, ``weight`` (B,) is its weight in the loss, and ``answers`` (B,) is
+    its number of slates. ``total_points``, ``total_slates`` and ``total_groups`` are the numbers of points,
+    slates and groups of all workers together.
     """
 
     x: Tensor
@@ -46,7 +49,7 @@ class Episode:
     total_groups: int
 
     def to(self, device: torch.device | str) -> Episode:
-        """The episode on another device."""
+        """Return the episode on another device."""
 
         def move(value: object) -> object:
             if isinstance(value, Tensor):
@@ -62,7 +65,7 @@ class Episode:
 class Task:
     """One group's part of an episode: which questions are context and which are targets.
 
-    Equal to itself alone.
+    Two tasks are equal only if they are the same object.
     """
 
     group: int
@@ -71,7 +74,7 @@ class Task:
     masked: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """Target questions whose answers by the meta-train groups are withheld from the prior."""
     weight: float = 1.0
-    """Of the group in the loss."""
+    """Weight of the group in the loss."""
 
 
 def draw_tasks(
@@ -81,18 +84,18 @@ def draw_tasks(
     config: EpisodeConfig,
     seed: Sequence[int],
 ) -> list[Task]:
-    """Draw one meta-training step (the published code's sampling, per step rather than per epoch).
+    """Draw one meta-training step, as the published code does it, but for each step instead of each epoch.
 
     One order of the questions and one pair of sizes is drawn for all groups, so that groups which
-    answered the same questions share context and targets. A group with fewer answers than asked for
-    divides what it has in the same proportion.
+    answered the same questions share context and targets. A group with fewer answers than the drawn sizes
+    divides its answers in the same proportion.
 
     Args:
         arrays: the data.
         groups: numbers of the groups to draw from.
         questions: numbers of the questions to draw from.
-        config: sizes.
-        seed: of this step; the same seed draws the same step on every worker.
+        config: ranges of the sizes, number of groups, and fraction of masked questions.
+        seed: seed of this step; the same seed draws the same step on every worker.
     """
     rng = np.random.default_rng(list(seed))
     contexts = int(rng.integers(*config.context_questions, endpoint=True))
@@ -117,8 +120,8 @@ def draw_tasks(
 
 
 Prior = Callable[[Task], tuple[NDArray[np.float64], NDArray[np.bool_]]]
-"""Log prior shares over the responses of a task's targets, and where they rest on answers to the
-question itself."""
+"""Function from a task to the prior's log-shares over the responses of its targets, and whether each of them
+rests on meta-train groups' answers to the question itself."""
 
 
 def build_episode(
@@ -127,13 +130,13 @@ def build_episode(
     all_tasks: Sequence[Task] = (),
     prior: Prior | None = None,
 ) -> Episode:
-    """Tensors for some groups' tasks.
+    """Make the tensors for some groups' tasks.
 
     Args:
         arrays: the data.
-        tasks: this worker's part.
-        all_tasks: all workers' parts, by default ``tasks``.
-        prior: of the target responses, if the model takes one.
+        tasks: this worker's tasks.
+        all_tasks: all workers' tasks, by default ``tasks``.
+        prior: the prior of the target responses, for a model with a prior.
     """
     context_rows = [arrays.rows(t.context) for t in tasks]
     target_rows = [arrays.rows(t.target) for t in tasks]
@@ -182,7 +185,7 @@ def _with_prior(
 
 
 def _pad(rows: Sequence[Ints]) -> tuple[Tensor, Tensor]:
-    """Rows of unequal length as one (B, longest) tensor, and where their entries are when flattened."""
+    """Pad rows to one (B, longest) tensor; also return the entries' positions in the flattened tensor."""
     longest = max(len(r) for r in rows)
     padded = np.zeros((len(rows), longest), np.int64)
     for i, row in enumerate(rows):
@@ -192,16 +195,16 @@ def _pad(rows: Sequence[Ints]) -> tuple[Tensor, Tensor]:
 
 
 def task_posterior(view: PriorAtQuestions, arrays: PreferenceArrays, task: Task) -> Posterior:
-    """The prior's prediction of a task's targets, given its context and without the group itself."""
+    """Return the prior's posterior for a task's targets, given its context; the group itself is left out."""
     y = arrays.shares_of(task.group, task.context)
     return view.posterior(task.context, y, task.target, task.group, task.masked)
 
 
 def log_prior(found: Posterior) -> tuple[Array, NDArray[np.bool_]]:
-    """What the transformer takes of the prior's prediction; see :data:`Prior`."""
+    """Return the parts of a posterior that the transformer needs; see :data:`Prior`."""
     return np.log(found.shares), found.seen
 
 
 def task_prior(view: PriorAtQuestions, arrays: PreferenceArrays) -> Prior:
-    """The log prior of a task's target responses, and whether meta-train groups answered each of them."""
+    """Return the function that computes the prior's log-shares of a task's targets; see :data:`Prior`."""
     return lambda task: log_prior(task_posterior(view, arrays, task))

@@ -1,4 +1,4 @@
-"""GroupPreferenceModel: the public estimator, numpy in and out, on one machine without a cluster."""
+"""Define GroupPreferenceModel, the public estimator: it takes and returns numpy arrays, without a cluster."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class GroupPreferenceModel:
         self.config: BundleConfig = bundle.config
         self.provenance: dict[str, Any] = bundle.provenance
         self._prior = bundle.prior
-        # training keeps the transformer out where it gains nothing over the prior
+        # training leaves the gates at 0 where the transformer gains nothing over the prior
         self._prior_alone = bundle.prior is not None and not bool(bundle.model.prior_gate.any())
 
     @classmethod
@@ -56,17 +56,17 @@ class GroupPreferenceModel:
         context: Sequence[tuple[Floats, Sequence[float] | Floats]],
         keys: Sequence[str | None] | None = None,
     ) -> AdaptedGroup:
-        """Take in a group's answers.
+        """Adapt to a group from its answers.
 
         Args:
-            context: for each answered question its responses' embeddings (R, E), in the pooling of
-                ``config.model.pooling``, and the group's shares over them (R,), summing to 1. A
-                single answer is a one-hot share. At least one question.
-            keys: :func:`~gpo_ray.preferences.dataset.question_key` of each question. By them a model with
-                a prior recognises questions that its meta-train groups answered; all others are new.
+            context: for each answered question, its responses' embeddings (R, E), in the pooling of
+                ``config.model.pooling``, and the group's shares over the responses (R,), summing to 1. A
+                single answer is a one-hot share. There must be at least one question.
+            keys: :func:`~gpo_ray.preferences.dataset.question_key` of each question. By its key, a model with
+                a prior recognises a seen question; without keys, all questions are treated as unseen.
 
         Returns:
-            The group, its context encoded once for any number of predictions.
+            The group, with its context encoded once for any number of predictions.
 
         Raises:
             DataError: if the context is empty, or shapes or shares are wrong.
@@ -77,12 +77,12 @@ class GroupPreferenceModel:
     def prepare(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None, what: str = "questions"
     ) -> list[PreparedQuestion]:
-        """What does not depend on a group, computed once for any number of groups.
+        """Compute what does not depend on a group, once for any number of groups.
 
         Args:
-            questions: for each question the embeddings of its responses (R, E).
-            keys: as in :meth:`adapt`.
-            what: to call them in messages.
+            questions: for each question, the embeddings of its responses (R, E).
+            keys: the questions' keys, as in :meth:`adapt`.
+            what: name of the questions in error messages.
 
         Raises:
             DataError: if a shape is wrong or a value not finite.
@@ -105,18 +105,18 @@ class GroupPreferenceModel:
         if not self._prior_alone:
             with torch.inference_mode():
                 rows = torch.split(self._model.project(torch.from_numpy(x).to(self._device)), sizes)
-                projected = [r.clone() for r in rows]  # one question kept must not keep all of them
+                projected = [r.clone() for r in rows]  # a view would keep all questions' rows in memory
         priors: list[PriorInputs | None] = [None] * len(arrays)
         if self._prior is not None:
             priors = [*self._prior.inputs(x, sizes, keys or [None] * len(arrays))]
         return [PreparedQuestion(*values) for values in zip(sizes, projected, priors, strict=True)]
 
     def seen(self, keys: Sequence[str | None], sizes: Sequence[int]) -> list[bool] | None:
-        """Whether meta-train groups answered each question; None for a model without a prior.
+        """Return whether each question is a seen one; None for a model without a prior.
 
         Args:
-            keys: of the questions, as in :meth:`adapt`.
-            sizes: how many responses each has.
+            keys: the questions' keys, as in :meth:`adapt`.
+            sizes: number of responses of each question.
         """
         if self._prior is None:
             return None
@@ -125,10 +125,14 @@ class GroupPreferenceModel:
     def adapt_prepared(
         self, questions: Sequence[PreparedQuestion], shares: Sequence[Sequence[float] | Floats]
     ) -> AdaptedGroup:
-        """As :meth:`adapt`, from questions of :meth:`prepare` and the group's shares (R,) over each.
+        """Adapt to a group from its answers to prepared questions.
+
+        Args:
+            questions: the answered questions, from :meth:`prepare`.
+            shares: for each question, the group's shares over its responses (R,).
 
         Raises:
-            DataError: if there is none, or shares are wrong.
+            DataError: if there is no question, or shares are wrong.
         """
         if not questions:
             raise DataError("the context is empty: give at least one answered question")
@@ -160,7 +164,7 @@ class GroupPreferenceModel:
             asked: groups of this model, each with at least one question from :meth:`prepare`.
 
         Returns:
-            In the order of ``asked``; what else is asked does not matter to any of them.
+            A prediction for each group, in the order of ``asked``. It does not depend on the other groups.
         """
         sizes = [[q.size for q in some] for _, some in asked]
         priors = [p for group, some in asked if (p := group.posterior(some)) is not None]
@@ -179,7 +183,13 @@ class GroupPreferenceModel:
         points: Sequence[int],
         priors: Sequence[Posterior],
     ) -> Tensor:
-        """Of all responses, end to end, (N,): their softmax within a question are its shares."""
+        """Return the means (N,) of all responses, end to end; their softmax within a question is its shares.
+
+        Args:
+            asked: groups, each with its prepared questions.
+            points: number of responses that each group is asked about.
+            priors: the prior's posterior for each group; empty for a model without a prior.
+        """
         log_prior = None
         if priors:
             log_prior = torch.from_numpy(np.log(np.concatenate([p.shares for p in priors]))).float()
@@ -201,10 +211,11 @@ class GroupPreferenceModel:
 
 @dataclass(frozen=True)
 class PreparedQuestion:
-    """What is known of a question with R responses before any group is.
+    """What can be computed for a question with R responses before a group is known.
 
-    ``projected`` (R, D): the transformer's first layer of their embeddings, None where the prior predicts
-    alone; ``prior``: the prior there. Made by :meth:`GroupPreferenceModel.prepare`.
+    ``size`` is R. ``projected`` (R, D) is the projection of the responses' embeddings by the transformer's
+    first layer, None where the prior predicts alone. ``prior`` is the prior at this question, None for a
+    model without one. Made by :meth:`GroupPreferenceModel.prepare`.
     """
 
     size: int
@@ -213,19 +224,23 @@ class PreparedQuestion:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, to within small change."""
+        """Approximate memory in bytes."""
         own = self.projected.nbytes if self.projected is not None else 0
         return own + (self.prior.nbytes if self.prior is not None else 0)
 
 
 def _projected(questions: Sequence[PreparedQuestion]) -> Tensor:
-    """(N, D) of all responses, end to end."""
+    """Join the projections (N, D) of all questions' responses, end to end."""
     return torch.cat([q.projected for q in questions if q.projected is not None])
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Shares (N,) over the responses of all questions, end to end."""
+    """A prediction for one group.
+
+    ``flat`` (N,) are the shares over the responses of all questions, end to end; ``sizes`` is the number of
+    responses of each question; ``prior`` is the prior's posterior, None for a model without a prior.
+    """
 
     flat: NDArray[np.float64]
     sizes: list[int]
@@ -233,12 +248,12 @@ class Predicted:
 
     @property
     def shares(self) -> list[NDArray[np.float64]]:
-        """(R,) of each question."""
+        """Predicted shares (R,) of each question."""
         return self._each(self.flat)
 
     @property
     def intervals(self) -> list[NDArray[np.float64]] | None:
-        """(R, 2) of each question; None without a prior."""
+        """Lower and upper ends (R, 2) of the 90 % intervals of each question; None without a prior."""
         if self.prior is None:
             return None
         half = self.prior.half_width
@@ -261,19 +276,19 @@ class AdaptedGroup:
 
     @property
     def size(self) -> int:
-        """Responses of the answered questions, C."""
+        """Number C of responses of the answered questions."""
         if self.conditioned is not None:
             return len(self.conditioned.residual)
         return self.cache.layers[0][0].shape[2] if self.cache is not None else 0
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, to within small change."""
+        """Approximate memory in bytes."""
         tensors = sum(t.nbytes for layer in self.cache.layers for t in layer) if self.cache else 0
         return tensors + (self.conditioned.nbytes if self.conditioned is not None else 0)
 
     def posterior(self, questions: Sequence[PreparedQuestion]) -> Posterior | None:
-        """What the prior says of some questions; None without one."""
+        """Return the prior's posterior for some questions; None for a model without a prior."""
         if self.conditioned is None:
             return None
         priors = [q.prior for q in questions if q.prior is not None]
@@ -282,14 +297,14 @@ class AdaptedGroup:
     def predict(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
     ) -> list[NDArray[np.float64]]:
-        """The group's predicted preferences.
+        """Predict the group's preferences.
 
         Args:
-            questions: for each question the embeddings of its responses (R, E).
-            keys: as in :meth:`GroupPreferenceModel.adapt`.
+            questions: for each question, the embeddings of its responses (R, E).
+            keys: the questions' keys, as in :meth:`GroupPreferenceModel.adapt`.
 
         Returns:
-            For each question the shares over its responses (R,), which sum to 1.
+            For each question, the shares over its responses (R,), which sum to 1.
 
         Raises:
             DataError: if a shape is wrong or a value not finite.
@@ -301,21 +316,21 @@ class AdaptedGroup:
     def intervals(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
     ) -> list[NDArray[np.float64]]:
-        """90 % intervals of the group's shares, response by response.
+        """Predict 90 % intervals of the group's shares, for each response separately.
 
-        Their widths were set so that they held nine in ten shares of left-out meta-train groups; see
-        :func:`gpo_ray.prior.calibration.calibrated`.
+        Their widths were chosen such that nine in ten shares of left-out meta-train groups were within them;
+        see :func:`gpo_ray.prior.calibration.calibrated`.
 
         Args:
-            questions: as in :meth:`predict`.
-            keys: as in :meth:`predict`.
+            questions: the embeddings of the responses, as in :meth:`predict`.
+            keys: the questions' keys, as in :meth:`predict`.
 
         Returns:
-            For each question the lower and upper ends (R, 2), within 0 and 1.
+            For each question, the lower and upper ends (R, 2), within 0 and 1.
 
         Raises:
-            DataError: if a shape is wrong or a value not finite, or the model has no prior, from which
-                uncertainty comes.
+            DataError: if a shape is wrong, a value is not finite, or the model has no prior, which the
+                intervals are computed from.
         """
         if not questions:
             return []

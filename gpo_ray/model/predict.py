@@ -1,4 +1,4 @@
-"""Losses and predictions of a transformer on episodes; what training and evaluation both call."""
+"""Compute losses and predictions of a transformer on episodes, for both training and evaluation."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from gpo_ray.preferences.metrics import alignment
 from gpo_ray.preferences.slates import Ints
 
 Forward = Callable[[Tensor, Points, Points], tuple[Tensor, Tensor]]
-TARGET_CHUNK = 64  # groups predicted together, which bounds memory
+TARGET_CHUNK = 64  # maximum number of groups that are predicted together, which limits memory
 
 
 def episode_loss(
     forward: Forward, episode: Episode, likelihood: str, workers: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """The loss, and what each group's predictions fall short of the best possible ones.
+    """Compute the loss, and how far each group's predictions are from the best possible ones.
 
-    The loss is the mean over all workers' target points, or over all their slates, as the likelihood has it;
-    the points of a group count as often as its weight says.
+    The loss is the mean over the target points or the slates of all workers, depending on the likelihood's
+    ``mean_over``; the points of a group are multiplied by the group's weight.
 
     Args:
         forward: the transformer.
-        episode: this worker's.
+        episode: this worker's part of the episode.
         likelihood: name of one of :data:`~gpo_ray.likelihoods.LIKELIHOODS`.
-        workers: how many share a step.
+        workers: number of workers that share a step.
 
     Returns:
-        The loss (), whose mean over ``workers`` is the loss of them all; and the groups' excess losses
-        (B,), without gradient: the divergence of the true from the predicted shares, in nats, whatever the
+        The loss (), whose mean over the workers is the loss of the step; and the groups' excess losses (B,),
+        without gradient. These are the divergence of the true from the predicted shares, in nats, for every
         likelihood, averaged over the group's slates.
     """
     mean, log_std = forward(episode.x, episode.context, episode.target)
@@ -59,7 +59,7 @@ def predict_tasks(
     device: torch.device | str = "cpu",
     prior: Prior | None = None,
 ) -> list[NDArray[np.float64]]:
-    """Predicted shares over the responses of each task's target questions, end to end."""
+    """Predict the shares over the responses of each task's target questions, end to end."""
     predictions: list[NDArray[np.float64]] = []
     for start in range(0, len(tasks), TARGET_CHUNK):
         chunk = tasks[start : start + TARGET_CHUNK]
@@ -75,10 +75,11 @@ def predict_tasks(
 def fixed_context_tasks(
     arrays: PreferenceArrays, groups: Sequence[int], order: Ints, context: int, targets: Ints | None = None
 ) -> list[Task]:
-    """For each group: the first ``context`` questions of ``order`` it answered, and what to predict.
+    """Make a task for each group, with the first questions of ``order`` that it answered as the context.
 
-    Targets are ``targets`` or else the rest of ``order``, as far as the group answered them. A group
-    with too few answers keeps at least one target; groups with fewer than two answers are left out.
+    The context has ``context`` questions or, if the group answered fewer, as many as there are. The targets
+    are ``targets`` or, by default, the rest of ``order``, as far as the group answered them; in the latter
+    case at least one question stays a target. Groups without a context question or a target are left out.
     """
     tasks = []
     for g in groups:
@@ -95,7 +96,7 @@ def fixed_context_tasks(
 
 
 def score(arrays: PreferenceArrays, task: Task, predicted: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Alignment of each of a task's target questions; NaN where none is defined."""
+    """Return the alignment of each of a task's target questions, NaN where it is not defined."""
     sizes = np.diff(arrays.offsets)[task.target]
     return alignment(
         predicted,

@@ -1,4 +1,4 @@
-"""Questions and answers as texts, and the embeddings of questions that a bundle understands."""
+"""Define questions and answers as texts, and get the embeddings of questions for a bundle."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from gpo_ray.model.bundle import BundleConfig
 from gpo_ray.runtime.terminal import Steps
 
 Vectors = dict[str, NDArray[np.float32]]
-"""Of questions, by :func:`~gpo_ray.preferences.dataset.question_key`: their responses' vectors (R, E)."""
+"""The embeddings (R, E) of questions' responses, by :func:`~gpo_ray.preferences.dataset.question_key`."""
 READ_TOGETHER = 64
-"""Questions that the language model reads between two looks at the progress."""
+"""Number of questions that the language model reads between two updates of the progress display."""
 
 
 class Slate(BaseModel):
@@ -33,9 +33,9 @@ class Slate(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: str = Field(min_length=1)
-    """What was asked."""
+    """Text of the question."""
     responses: tuple[str, ...] = Field(min_length=2)
-    """What can be answered."""
+    """Texts of the possible responses."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Slate:
@@ -50,7 +50,7 @@ class Answer(Slate):
     share: tuple[float, ...] | None = None
     """The group's shares, summing to 1."""
     choice: int | None = None
-    """Index of the one response given."""
+    """Index of the one response that was given."""
 
     @model_validator(mode="after")
     def _one_answer(self) -> Answer:
@@ -66,14 +66,17 @@ class Answer(Slate):
         return self
 
     def shares(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """(R,) the shares, one-hot for a choice."""
+        """Return the shares (R,), which are one-hot for a choice."""
         return np.asarray(self.share) if self.share is not None else np.eye(len(self.responses))[self.choice]
 
 
 def encoded_vectors(
     slates: Mapping[str, Slate], source: ModelSource, config: BundleConfig, progress: bool
 ) -> Vectors:
-    """Embeddings (R, E) of questions, by key; the language model is loaded for those that are new to it."""
+    """Return the embeddings (R, E) of questions, by key.
+
+    Embeddings are taken from the cache where it has them; the language model is loaded only for the others.
+    """
     pooling = config.model.pooling
     cache = QuestionCache(
         config.embedding_fingerprint, config.embedding_dtype, config.embedding_template, pooling
@@ -81,7 +84,8 @@ def encoded_vectors(
     shapes = {k: (len(s.responses), config.embedding_width) for k, s in slates.items()}
     cached = cache.get(list(slates))
     found: Vectors = {k: v for k, v in cached.items() if v.shape == shapes[k] and np.isfinite(v).all()}
-    keys = [k for k in slates if k not in found]  # together: what they begin with alike is read once
+    keys = [k for k in slates if k not in found]
+    # all questions of a call are encoded together, so that a common beginning of their texts is read once
     steps = Steps("predict", 2 if keys else 1, progress)
     if not keys:
         steps.skip(f"{source.name} has read these questions before")
@@ -99,10 +103,11 @@ def encoded_vectors(
 
 
 def stored_vectors(embeddings: str, config: BundleConfig, keys: Sequence[str]) -> Vectors:
-    """Vectors (R, E), by key, of those questions that an embedding store holds.
+    """Return the embeddings (R, E), by key, of those questions that an embedding store holds.
 
     Raises:
-        EmbeddingError: if the store is incomplete, damaged or not of what the bundle was trained with.
+        EmbeddingError: if the store is incomplete or damaged, or if its language model or template is not the
+            one that the bundle was trained with.
     """
     store = EmbeddingStore(embeddings)
     manifest = manifest_for(store, config, "leave --embeddings out, or make others with: gpo embed")
@@ -123,11 +128,11 @@ def stored_vectors(embeddings: str, config: BundleConfig, keys: Sequence[str]) -
 
 
 def manifest_for(store: EmbeddingStore, config: BundleConfig, advice: str) -> dict[str, Any]:
-    """The manifest of a store whose embeddings a bundle understands.
+    """Return the manifest of an embedding store, after checking that its embeddings fit a bundle.
 
     Raises:
-        EmbeddingError: if the store is incomplete, or of another language model or template; it ends with
-            ``advice``.
+        EmbeddingError: if the store is incomplete, or if its language model or template is another one; the
+            message then ends with ``advice``.
     """
     manifest = store.manifest()
     for what, mine in (
@@ -143,12 +148,13 @@ def manifest_for(store: EmbeddingStore, config: BundleConfig, advice: str) -> di
 
 
 def bundle_language_model(config: BundleConfig, model: str | None, bundle: str) -> ModelSource:
-    """The language model whose embeddings a bundle understands.
+    """Find the language model that a bundle was trained with.
 
     Args:
-        config: the bundle's.
-        model: a language model to use instead of the one named in the bundle; the same weights all the same.
-        bundle: its name, for messages.
+        config: the bundle's configuration.
+        model: where to find the language model, instead of what the bundle names; it must have the same
+            weights.
+        bundle: name of the bundle in error messages.
 
     Raises:
         BundleError: if the model or the template is not the one that the bundle was trained with.
@@ -167,7 +173,7 @@ def bundle_language_model(config: BundleConfig, model: str | None, bundle: str) 
 
 
 def first_problem(error: ValidationError) -> str:
-    """Where and what the first problem of a malformed question or answer is."""
+    """Return where and what the first problem of a malformed question or answer is."""
     first = error.errors()[0]
     where = ".".join(str(k) for k in first["loc"])
     what = first["msg"].removeprefix("Value error, ")

@@ -1,10 +1,13 @@
-"""The GPO transformer (Zhao et al., section 3; architecture of TNP-D, Nguyen and Grover 2022).
+"""Define the GPO transformer (Zhao et al., section 3; architecture of TNP-D, Nguyen and Grover 2022).
 
-Context points attend to the context, target points to the context only. So no mask between points
-is needed: the context is encoded once, its keys and values are kept per group, and targets of any
-number attend to them, independently of one another.
+Context points attend to the context, and target points attend to the context only. So no mask between points
+is needed: the context is encoded once, its keys and values are kept for each group, and any number of targets
+attend to them, independently of one another.
 
-Shapes: B groups, C context points, T target points, P either of them, N distinct responses,
+For a model with a prior (``gpo_ray/prior/``), the transformer predicts a correction of the prior's
+log-shares; see :class:`GPOTransformer`.
+
+Shapes: B groups, C context points, T target points, P context or target points, N distinct responses,
 E embedding width, D model width, H heads, S slates (questions) of all target points.
 
 Parameters keep the names of the published state dict (``embedder.*``, ``encoder.layers.*``,
@@ -29,10 +32,11 @@ from gpo_ray.config import ModelConfig
 class Points:
     """Context or target points of B groups.
 
-    ``index`` (B, P): row of each point in the distinct responses; ``y`` (B, P): the group's share,
-    None for targets; ``mask`` (B, P): True for real points, None if all are; of targets ``prior``
-    (B, P): log of the prior share, and ``seen`` (B, P): True where it rests on meta-train groups'
-    answers to that question, False where it was estimated from other questions.
+    ``index`` (B, P) is the row of each point in the distinct responses. ``y`` (B, P) is the group's share,
+    None for targets. ``mask`` (B, P) is True for real points and False for padding; it is None if all are
+    real. Only targets of a model with a prior have the other two: ``prior`` (B, P) is the logarithm of the
+    share that the prior predicts, and ``seen`` (B, P) is True where that rests on meta-train groups' answers
+    to the same question, False where it was estimated from other questions.
     """
 
     index: Tensor
@@ -44,14 +48,14 @@ class Points:
 
 @dataclass(frozen=True)
 class ContextCache:
-    """Keys and values of B groups' contexts in every layer, each (B, H, C, D/H), and the mask (B, C)."""
+    """The keys and values of B groups' contexts in every layer, each (B, H, C, D/H), and the mask (B, C)."""
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     mask: Tensor | None
 
     @classmethod
     def padded(cls, caches: Sequence[ContextCache]) -> ContextCache:
-        """Contexts of any lengths as one, in their order; each has B = 1 and no mask."""
+        """Join contexts of any lengths, each with B = 1 and no mask, into one cache, in their order."""
         if len(caches) == 1:
             return caches[0]
         lengths = torch.tensor([c.layers[0][0].shape[2] for c in caches])
@@ -64,7 +68,7 @@ class ContextCache:
 
 
 def _stacked(each: Sequence[Tensor]) -> Tensor:
-    """Tensors (1, H, C, D/H) as one (B, H, longest C, D/H), zeros behind the shorter ones."""
+    """Stack tensors (1, H, C, D/H) into one (B, H, longest C, D/H); shorter ones are followed by zeros."""
     first = each[0]
     whole = first.new_zeros(len(each), first.shape[1], max(t.shape[2] for t in each), first.shape[3])
     for row, t in zip(whole, each, strict=True):
@@ -73,16 +77,25 @@ def _stacked(each: Sequence[Tensor]) -> Tensor:
 
 
 class PairLinear(nn.Linear):
-    """Linear([x, y]), with the large product W_x x computed once per distinct response."""
+    """A linear layer of [x, y] that computes the large product W_x x once per distinct response."""
 
     def project(self, x: Tensor) -> Tensor:
-        """X (N, E) -> W_x x + b (N, D)."""
+        """Compute W_x x + b (N, D) from x (N, E)."""
         return F.linear(x, self.weight[:, :-1], self.bias)
 
     def forward(  # type: ignore[override]
         self, x: Tensor, points: tuple[Points, ...], projected: bool = False
     ) -> list[Tensor]:
-        """X (N, E), or its projection, and points (B, P) each -> (B, P, D) each; y of targets is 0."""
+        """Apply the layer to points, where y of targets is 0.
+
+        Args:
+            x: (N, E) distinct responses, or their projection (N, D) from :meth:`project`.
+            points: several sets of points, each (B, P).
+            projected: whether ``x`` is the projection.
+
+        Returns:
+            (B, P, D) for each set of points.
+        """
         rows = x if projected else self.project(x)
         return [
             rows[p.index] if p.y is None else rows[p.index] + p.y[..., None] * self.weight[:, -1]
@@ -91,7 +104,7 @@ class PairLinear(nn.Linear):
 
 
 class PairEmbedder(nn.Sequential):
-    """The MLP from (x, y) to a token; of targets, whose y is 0, once per distinct response."""
+    """The MLP from (x, y) to a token; targets, whose y is 0, share a token per distinct response."""
 
     def __init__(self, embedding_width: int, width: int, depth: int) -> None:
         layers: list[nn.Module] = [PairLinear(embedding_width + 1, width)]
@@ -100,13 +113,13 @@ class PairEmbedder(nn.Sequential):
         super().__init__(*layers)
 
     def project(self, x: Tensor) -> Tensor:
-        """As :meth:`PairLinear.project`."""
+        """Return the first layer's projection of x; see :meth:`PairLinear.project`."""
         return cast(PairLinear, self[0]).project(x)
 
     def forward(  # type: ignore[override]
         self, x: Tensor, points: tuple[Points, ...], projected: bool = False
     ) -> list[Tensor]:
-        """As :meth:`PairLinear.forward`, to tokens."""
+        """Return the tokens of points; arguments and shapes are those of :meth:`PairLinear.forward`."""
         shared = [p.y is None and p.index.numel() > len(x) for p in points]
         every = torch.arange(len(x), device=x.device)
         asked = tuple(Points(every) if s else p for s, p in zip(shared, points, strict=True))
@@ -118,7 +131,7 @@ class PairEmbedder(nn.Sequential):
 
 
 class ContextAttention(nn.Module):
-    """Multi-head attention to the context, with the parameters of ``nn.MultiheadAttention``."""
+    """A multi-head attention to the context, with the parameters of ``nn.MultiheadAttention``."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -132,16 +145,17 @@ class ContextAttention(nn.Module):
     def forward(
         self, h: Tensor, cache: tuple[Tensor, Tensor] | None, mask: Tensor | None, only_cache: bool
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """H (B, P, D) attends to ``cache``, or to itself where there is none.
+        """Let tokens attend to ``cache``, or to themselves if there is none.
 
         Args:
-            h: (B, P, D) the queries.
+            h: (B, P, D) the tokens that attend.
             cache: keys and values (B, H, C, D/H) of the context.
-            mask: (B, C) True for real context points, None if all are.
-            only_cache: return H as it is; its keys and values are all that is asked for.
+            mask: (B, C) True for real context points, None if all are real.
+            only_cache: whether only the keys and values of ``h`` are needed; ``h`` is then returned
+                unchanged.
 
         Returns:
-            (B, P, D) and the keys and values attended to.
+            The attention's output (B, P, D), and the keys and values that were attended to.
         """
         width = h.shape[-1]
         if only_cache:
@@ -158,7 +172,7 @@ class ContextAttention(nn.Module):
         return self.out_proj(attended.transpose(1, 2).flatten(2)), cache
 
     def _split(self, t: Tensor) -> Tensor:
-        """(B, P, D) -> (B, H, P, D/H)."""
+        """Split (B, P, D) into heads (B, H, P, D/H)."""
         return t.reshape(*t.shape[:2], self.heads, -1).transpose(1, 2)
 
 
@@ -180,7 +194,7 @@ class EncoderLayer(nn.Module):
         mask: Tensor | None = None,
         only_cache: bool = False,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """As :meth:`ContextAttention.forward`."""
+        """Apply the layer; arguments and results are those of :meth:`ContextAttention.forward`."""
         attended, cache = self.self_attn(h, cache, mask, only_cache)
         if only_cache:
             return h, cache
@@ -199,11 +213,17 @@ class TransformerEncoder(nn.Module):
 
 
 class GPOTransformer(nn.Module):
-    """From a few (response, share) points of a group to its preference over other responses.
+    """A transformer that predicts a group's shares of some responses from its shares of a few others.
+
+    Without a prior, a target's mean is the first output of ``predictor``, and the softmax of the means within
+    a question gives the shares (:func:`~gpo_ray.likelihoods.shares.slate_log_softmax`). With a prior, the
+    transformer corrects it at the very end: the mean is the log of the share that the prior predicts plus a
+    learnt gate times this output. The prior is no input of the network. There are two gates, one for seen and
+    one for unseen questions; both are 0 before training, where the model equals its prior.
 
     Args:
-        embedding_width: E.
-        config: sizes; the defaults are the published ones (1,188,354 parameters at E = 4096).
+        embedding_width: width E of the embeddings.
+        config: sizes of the layers; the defaults are the published ones (1,188,354 parameters at E = 4096).
     """
 
     def __init__(self, embedding_width: int, config: ModelConfig) -> None:
@@ -216,30 +236,39 @@ class GPOTransformer(nn.Module):
             nn.Linear(config.width, config.feedforward), nn.ReLU(), nn.Linear(config.feedforward, 2)
         )
         if config.prior != "none":
-            # at 0 the model starts as the prior itself, and can only leave it where that pays; one gate
-            # for questions that meta-train groups answered and one for new ones
+            # with gates of 0 the model starts as the prior itself; one gate is for seen questions and one for
+            # unseen questions, and _decode applies them
             self.prior_gate = nn.Parameter(torch.zeros(2))
 
     def forward(self, x: Tensor, context: Points, target: Points) -> tuple[Tensor, Tensor]:
         """Predict targets from contexts.
 
+        If the targets have a prior, the means are the prior's log-shares plus the transformer's gated
+        correction.
+
         Args:
             x: (N, E) distinct responses.
             context: (B, C) points with shares; every group needs at least one.
-            target: (B, T) points.
+            target: (B, T) points, with ``prior`` and ``seen`` for a model with a prior.
 
         Returns:
-            Mean and log standard deviation, each (B, T).
+            Mean and log standard deviation, each (B, T). The softmax of the means within a question is the
+            prediction of its shares.
         """
         context_tokens, target_tokens = self.embedder(x, (context, target))
         return self._decode(self._encode(context_tokens, context.mask), target_tokens, target)
 
     def project(self, x: Tensor) -> Tensor:
-        """The first layer's part (N, D) of responses (N, E), to be used again for any group: exact."""
+        """Compute the first layer's projection (N, D) of responses (N, E).
+
+        It can be used again for any group, with exactly the same predictions.
+        """
         return self.embedder.project(x)
 
     def encode_context(self, projected: Tensor, context: Points) -> ContextCache:
-        """The keys and values of each group's context, to be reused for any targets: exact.
+        """Compute the keys and values of each group's context.
+
+        They can be used again for any targets, with exactly the same predictions.
 
         Args:
             projected: (N, D) distinct responses, from :meth:`project`.
@@ -248,26 +277,33 @@ class GPOTransformer(nn.Module):
         return self._encode(self.embedder(projected, (context,), projected=True)[0], context.mask)
 
     def decode(self, projected: Tensor, cache: ContextCache, target: Points) -> tuple[Tensor, Tensor]:
-        """Predict targets from encoded contexts; returns as :meth:`forward`.
+        """Predict targets from encoded contexts, with the results of :meth:`forward`.
 
         Args:
             projected: (N, D) distinct responses, from :meth:`project`.
-            cache: from :meth:`encode_context`.
-            target: (B, T) points.
+            cache: the encoded contexts, from :meth:`encode_context`.
+            target: (B, T) points, with ``prior`` and ``seen`` for a model with a prior.
         """
         return self._decode(cache, self.embedder(projected, (target,), projected=True)[0], target)
 
     def _encode(self, h: Tensor, mask: Tensor | None) -> ContextCache:
+        """Encode the context's tokens ``h`` (B, C, D)."""
         if h.shape[1] == 0:
             raise ValueError("the context is empty: give at least one answer")
         caches = []
         *_, last = self.encoder.layers
-        for layer in self.encoder.layers:  # what the last one makes of the context, no target sees
+        for layer in self.encoder.layers:  # no target attends to the last layer's output for the context
             h, cache = layer(h, None, mask, only_cache=layer is last)
             caches.append(cache)
         return ContextCache(tuple(caches), mask)
 
     def _decode(self, cache: ContextCache, h: Tensor, target: Points) -> tuple[Tensor, Tensor]:
+        """Predict from the targets' tokens ``h`` (B, T, D), and correct the prior if the targets have one.
+
+        The corrected mean of a target is ``log(prior share) + gate * output``, where the output is the first
+        one of ``predictor`` and the gate is ``prior_gate[0]`` for seen and ``prior_gate[1]`` for unseen
+        questions. The log standard deviation comes from the transformer alone.
+        """
         for layer, layer_cache in zip(self.encoder.layers, cache.layers, strict=True):
             h, _ = layer(h, layer_cache, cache.mask)
         mean, log_std = self.predictor(h).unbind(-1)

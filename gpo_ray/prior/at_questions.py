@@ -1,4 +1,7 @@
-"""The prior evaluated at the responses of some questions, ready for any group and any context.
+"""Evaluate the prior at the responses of some questions, for any group and any context.
+
+:class:`PriorAtQuestions` computes means, residuals and whitened cross-covariances. Covariances are computed
+in ``covariance.py``, posteriors in ``posterior.py`` and means of unseen questions in ``extrapolation.py``.
 
 Shapes: G meta-train groups, M responses of seen questions, N responses of the questions asked about, N' those
 of unseen ones, L groups that are left out in turn, C context rows, T target rows, E embedding width.
@@ -22,29 +25,31 @@ from gpo_ray.prior.kernel import RBFKernel, columns
 from gpo_ray.prior.posterior import Posterior
 
 FOLDS = 5
-"""Parts of the seen questions, each of which is extrapolated from the others in cross-fitting."""
+"""Number of parts into which cross-fitting divides the seen questions; each part is extrapolated from the
+others."""
 TABLE_BYTES = 1 << 28
-"""Largest table of the similarities of all pairs of a view's responses: 5,792 of them. Where there are more,
-similarities are computed as they are asked for."""
+"""Size in bytes of the largest table of similarities between all pairs of responses, enough for 5,792
+responses. With more responses, similarities are computed when they are needed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Similarities of all pairs of responses with embeddings ``x`` (N, E)."""
+    """The similarities of all pairs of responses, from their embeddings ``x`` (N, E)."""
 
     x: NDArray[np.float32]
     kernel: RBFKernel
 
     @cached_property
     def similarity(self) -> Array | None:
-        """(N, N), computed when it is first asked for and then kept; None if that would be too large."""
+        """Table (N, N) of similarities, computed at the first use and kept; None if it would be too large."""
         if 8 * len(self.x) ** 2 > TABLE_BYTES:
             return None
         x = self.kernel.standardized(self.x)
         return self.kernel.between(x, x)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"x": self.x, "kernel": self.kernel}  # another process computes its own in less time
+        # another process computes the table in less time than it takes to send it
+        return {"x": self.x, "kernel": self.kernel}
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,10 @@ class PriorAtQuestions:
     """The prior at N responses of some questions; made by :meth:`of`.
 
     ``question_index`` is the number of each question in the prior, and ``response_index`` (N,) that of each
-    response; both are -1 for unseen questions, which no meta-train group answered. ``extrapolated`` is what
-    the embeddings say as if all questions were unseen; its ``whitened`` (M, N') has a column for each
-    response of an unseen question alone. ``pairs`` holds similarities, which are the same for all groups.
-    ``cross_survey`` is the same for the prior's ``cross_survey``.
+    response; both are -1 for unseen questions, which no meta-train group answered. ``extrapolated`` is the
+    prediction from the embeddings as if all questions were unseen; its ``whitened`` (M, N') has columns for
+    the responses of unseen questions only. ``pairs`` holds the similarities, which are the same for all
+    groups. ``cross_survey`` is the prior's ``cross_survey``, evaluated at the same questions.
     """
 
     prior: GroupPrior
@@ -77,7 +82,7 @@ class PriorAtQuestions:
         question_index: Ints,
         cross_fit: bool = False,
     ) -> PriorAtQuestions:
-        """The prior at some questions.
+        """Evaluate a prior at some questions.
 
         Args:
             prior: the prior.
@@ -115,13 +120,14 @@ class PriorAtQuestions:
         leave_out: int | None = None,
         masked: Ints | None = None,
     ) -> Posterior:
-        """A group's shares, given its answers.
+        """Compute the posterior of a group's shares, given its answers.
 
         Args:
-            context: numbers of the questions it answered.
-            y: (C,) its shares there, end to end.
+            context: numbers of the questions that the group answered.
+            y: (C,) the group's shares of the responses of these questions, end to end.
             target: numbers of the questions to predict.
-            leave_out: a group of the data set to leave out, so that training does not see its answers.
+            leave_out: number of a group in the data set whose answers the prior does not use, so that
+                training does not see them.
             masked: target questions to treat as unseen.
         """
         if self.cross_survey is not None and (self.question_index[context] < 0).all():
@@ -132,9 +138,9 @@ class PriorAtQuestions:
     def joint_inputs(
         self, context: Ints, target: Ints, leave_out: int | None = None, masked: Ints | None = None
     ) -> tuple[PriorInputs, PriorInputs]:
-        """The prior at the context and at the targets, whose covariance with each other is then computed.
+        """Return the prior at the context and at the targets, from which their covariance is then computed.
 
-        The arguments are those of :meth:`posterior`.
+        See :meth:`posterior` for the arguments.
         """
         table = self.pairs.similarity
         return self._inputs(context, leave_out, None, table), self._inputs(target, leave_out, masked, table)
@@ -142,9 +148,9 @@ class PriorAtQuestions:
     def inputs(
         self, questions: Ints, leave_out: int | None = None, masked: Ints | None = None
     ) -> PriorInputs:
-        """The prior at some questions, for covariances with the inputs of any view of the same prior.
+        """Return the prior at some questions, for covariances with inputs from any view of the same prior.
 
-        The arguments are those of :meth:`posterior`.
+        See :meth:`posterior` for the other arguments.
         """
         return self._inputs(questions, leave_out, masked, None)
 
@@ -178,9 +184,9 @@ class PriorAtQuestions:
         )
 
     def _answers(self, rows: Ints, out: int | None) -> tuple[Floats, NDArray[np.bool_]]:
-        """Shares (G, n) of the groups at some rows, 0 where they are missing, and where (G, n) that is.
+        """Return the groups' shares (G, n) at some rows, and a mask (G, n) of the missing ones.
 
-        Those of the group that is left out are missing.
+        Missing shares are 0. All shares of the group that is left out are missing.
         """
         response_index = self.response_index[rows]
         shares = columns(self.prior.shares, response_index)
@@ -192,12 +198,19 @@ class PriorAtQuestions:
         return shares, missing
 
     def _extrapolated_mean(self, rows: Ints, out: int | None) -> Array:
-        """Means (n,) as if the questions were unseen, without the group that is left out if that is known."""
+        """Return the means (n,) at some rows as if their questions were unseen.
+
+        They are estimated without the group that is left out, where such estimates were made.
+        """
         found = self.extrapolated
         return found.mean[rows] if out is None or not len(found.leave_out) else found.leave_out[out, rows]
 
     def _weighed_mean(self, shares: Floats, count: Ints, extrapolated: Array) -> Array:
-        """Mean shares (n,) of the groups that answered, with ``pseudo_count`` of the extrapolated mean."""
+        """Average the answering groups' shares and ``pseudo_count`` times the extrapolated mean.
+
+        Returns:
+            (n,) mean shares.
+        """
         pseudo_count = np.where(np.isnan(extrapolated), 0.0, self.prior.scales.pseudo_count)
         total = shares.sum(0, dtype=np.float64) + np.nan_to_num(extrapolated) * pseudo_count
         return np.asarray(total / np.maximum(count + pseudo_count, 1e-9))
@@ -211,10 +224,10 @@ class PriorAtQuestions:
         missing: NDArray[np.bool_],
         mean: Array,
     ) -> GroupDeviations:
-        """The groups' deviations from the mean; of unseen questions the extrapolated ones.
+        """Return the groups' deviations from the mean; for unseen questions they are extrapolated.
 
-        The tables ``shares`` and ``missing`` (G, n) are used up: groups by rows is large where there are many
-        people.
+        The tables ``shares`` and ``missing`` (G, n) are overwritten to save memory, since they are large when
+        the groups are many people.
         """
         residual = shares
         residual -= mean
@@ -229,16 +242,20 @@ class PriorAtQuestions:
         return GroupDeviations.of(residual, missing, len(residual) - (out is not None))
 
     def _extrapolated_deviation(self, rows: Ints, out: int | None) -> Floats:
-        """The groups' deviations (G, n), extrapolated as for unseen questions; 0 for the group left out."""
+        """Return the groups' deviations (G, n), extrapolated as if the questions were unseen.
+
+        The group that is left out has deviations of 0.
+        """
         deviation = columns(self.extrapolated.deviation, rows)
         if out is not None:
-            own = deviation[out] / max(1, len(deviation) - 1)  # the mean of the others moves by this
+            # without the group that is left out, the mean of the others moves by this
+            own = deviation[out] / max(1, len(deviation) - 1)
             deviation += own
             deviation[out] = 0
         return deviation
 
     def _whitened(self, rows: Ints) -> NDArray[np.float32]:
-        """The whitened cross-covariance (M, n) of some rows, 0 for responses of seen questions."""
+        """Return the whitened cross-covariance (M, n) of some rows; it is 0 for seen questions."""
         unseen, every = self._unseen_index[rows], self.extrapolated.whitened
         whitened = np.zeros((len(every), len(rows)), np.float32)
         whitened[:, unseen >= 0] = every[:, unseen[unseen >= 0]]
@@ -246,7 +263,7 @@ class PriorAtQuestions:
 
     @cached_property
     def _unseen_index(self) -> Ints:
-        """(N,) column in the whitened cross-covariance of each response, -1 for seen questions."""
+        """Column (N,) of each response in the whitened cross-covariance, -1 for seen questions."""
         unseen = self.response_index < 0
         return np.where(unseen, np.cumsum(unseen) - 1, -1)
 
@@ -259,7 +276,10 @@ def _extrapolate(
     question_index: Ints,
     cross_fit: bool,
 ) -> Extrapolation:
-    """What the embeddings say of the responses; of seen questions only what was kept, unless cross-fitted."""
+    """Predict the responses from their embeddings.
+
+    Seen questions are extrapolated only in cross-fitting; otherwise their means are the prior's ``expected``.
+    """
     n, groups, sizes = len(x), len(prior.shares), np.diff(offsets)
     mean, conditional_variance = np.full(n, np.nan), np.zeros(n)
     deviation = np.zeros((groups, n), prior.shares.dtype, order="F")
@@ -283,7 +303,7 @@ def _extrapolate(
 def _extrapolators(
     prior: GroupPrior, question_index: Ints, cross_fit: bool
 ) -> Iterator[tuple[Ints, KernelRidgeExtrapolator]]:
-    """Unseen questions with the extrapolator for them and, in cross-fitting, each fold of the seen ones."""
+    """Yield the unseen questions and, in cross-fitting, each fold of seen ones, with their extrapolators."""
     unseen = np.flatnonzero(question_index < 0)
     if len(unseen):
         yield unseen, prior.extrapolator

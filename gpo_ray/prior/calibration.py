@@ -1,7 +1,8 @@
-"""Choosing the hyperparameters of the prior by leave-one-group-out cross-validation.
+"""Fit the prior and choose its hyperparameters by leave-one-group-out cross-validation.
 
-Only meta-train groups are looked at. Each of them in turn plays the new group and gives some of its answers
-as context; the prior of the others predicts the rest, half of it as if the questions were unseen.
+Only meta-train groups are used. Each of them in turn plays the new group and gives some of its answers as
+context; the prior of the other groups predicts the rest, half of it as if the questions were unseen. The
+hyperparameters themselves are described in ``scales.py``.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from gpo_ray.prior.response_model import NominalResponseModel
 from gpo_ray.prior.scales import PriorScales
 
 PREFERRED = PriorScales(noise=0.003, outputscale=0.02, pseudo_count=0.0)
-"""Hyperparameters that suit small surveys of all kinds; few answers should not lead far away from them."""
+"""Hyperparameters that suit small surveys of all kinds; a few answers should not move the choice far from
+them."""
 CAUTION, FAR = 5.0, 2
-"""For each step of a grid away from :data:`PREFERRED`, up to ``FAR`` steps, the logarithm of the squared
-error has to fall by ``CAUTION`` divided by the number of the meta-train groups' answers: where these are few,
-chance alone moves it by as much."""
+"""For each grid step away from :data:`PREFERRED`, up to ``FAR`` steps, the logarithm of the squared error has
+to fall by ``CAUTION`` divided by the number of the meta-train groups' answers, because chance alone moves it
+by as much where answers are few."""
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 OUTPUTSCALES = (0.0, 0.02, 0.1, 0.3, 1.0, 3.0, 10.0)
 PSEUDO_COUNTS = (0.0, 0.3, 1.0, 3.0)
@@ -36,17 +38,21 @@ SOFT_THRESHOLDS = (0.0, 1.0)
 GROUP_SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
 TRAITS = (0.0, 0.3, 0.5)
 MAX_GROUPS = 10_000
-"""Meta-train groups that the prior keeps at most: the cost of an episode's prior grows with their number,
-while further groups add little information."""
+"""Maximum number of meta-train groups that the prior keeps. The cost of computing the prior for an episode
+grows with their number, while further groups add little information."""
 TRIALS, MORE_TRIALS, MORE_TRIALS_GROUPS = 24, 96, 100
-"""Trials, and how many there are from so many groups on, each of which tells less."""
+"""Number of trials, and the larger number that is used from ``MORE_TRIALS_GROUPS`` groups on, where each
+trial is less informative."""
 TARGETS = 100
-"""Target questions of a trial at most."""
+"""Maximum number of target questions of a trial."""
 SOFT_THRESHOLD_GROUPS = 100
-"""Groups from which a soft threshold is tried: with fewer, standard errors of covariances are too coarse."""
+"""Number of groups from which a soft threshold is tried; with fewer groups, the standard errors of
+covariances are too coarse."""
 TRAIT_GROUPS = 100
-"""Groups from which a nominal response model may have weight: with fewer, its loadings are not learnt."""
+"""Number of groups from which a nominal response model may have weight; with fewer groups, its loadings
+cannot be learnt."""
 COVERAGE = 0.9
+"""Fraction of the shares that the intervals shall hold."""
 
 
 def fit_prior(
@@ -57,17 +63,18 @@ def fit_prior(
     cross_survey: bool = False,
     traits: bool = True,
 ) -> PriorAtQuestions:
-    """The prior of what ``groups`` answered to ``questions``, at all questions, its hyperparameters chosen.
+    """Fit the prior to the groups' answers, choose its hyperparameters, and evaluate it at all questions.
 
     Args:
         arrays: the data.
-        groups: numbers of the meta-train groups; of more than ``MAX_GROUPS`` a random choice is kept.
+        groups: numbers of the meta-train groups; a random choice of ``MAX_GROUPS`` is kept if there are more.
         questions: numbers of the training questions.
         context: number of context questions for which the hyperparameters are chosen.
-        cross_survey: whether a context may be of another survey alone, so that a prior for that is fitted too
-            (:attr:`GroupPrior.cross_survey`); its hyperparameters are chosen on seen contexts as well.
-        traits: whether the nominal response model of people may have weight; a trait cannot be estimated
-            where no question of the context is seen.
+        cross_survey: whether a context may consist of questions from another survey only. A second prior is
+            then fitted for such contexts (:attr:`GroupPrior.cross_survey`); its hyperparameters are also
+            chosen on contexts of seen questions.
+        traits: whether the nominal response model of people may have weight; traits cannot be estimated where
+            no question of the context is seen.
 
     Raises:
         ConfigError: if the groups answered none of the questions.
@@ -89,18 +96,19 @@ def fit_prior(
 
 @dataclass(frozen=True)
 class _Trial:
-    """A meta-train group that plays the new group."""
+    """A meta-train group that plays the new group, with its context and target questions."""
 
     group: int
     context: Ints
     target: Ints
     masked: Ints
     y: Array
-    """Shares on the context."""
+    """Shares (C,) of the responses of the context questions."""
     truth: Array
-    """Shares on the targets."""
+    """Shares (T,) of the responses of the target questions."""
 
     def ready(self, view: PriorAtQuestions) -> _Ready:
+        """Compute the trial's covariances with the hyperparameters of a view's prior."""
         context, target = view.joint_inputs(self.context, self.target, self.group, self.masked)
         given = view.prior.condition_on(context, self.y)
         common = CrossCovariance.of(target, context, view.prior.scales, view.prior.kernel)
@@ -109,7 +117,7 @@ class _Trial:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A trial for which only noise, outputscale and the weight of the traits are left to choose."""
+    """A trial with its covariances, for which noise, outputscale and the traits' weight can be varied."""
 
     given: ConditionedPrior
     target: PriorInputs
@@ -117,6 +125,7 @@ class _Ready:
     truth: Array
 
     def posterior(self, scales: PriorScales) -> Posterior:
+        """Predict the trial's targets with other hyperparameters."""
         return replace(self.given, scales=scales).posterior(self.target, self.common)
 
 
@@ -128,18 +137,19 @@ def calibrated(
     seed: int = 0,
     traits: bool = True,
 ) -> PriorAtQuestions:
-    """The same prior with the hyperparameters that predict left-out groups best (squared error of shares).
+    """Return the same prior with the hyperparameters that predict left-out groups best.
 
-    The widths of 90 % intervals follow from the same errors, relative to the predicted standard
-    deviation (conformal prediction normalised by difficulty: Lei et al. 2018, section 5).
+    Predictions are compared by the squared error of shares. The widths of 90 % intervals follow from the same
+    errors, relative to the predicted standard deviation (conformal prediction normalised by difficulty: Lei
+    et al. 2018, section 5).
 
     Args:
-        view: at all questions of ``arrays``, cross-fitted, of a prior that knows the numbers of its groups.
+        view: the prior at all questions of ``arrays``, cross-fitted; the prior's ``groups`` must be set.
         arrays: the data.
-        questions: the training questions.
+        questions: numbers of the training questions.
         context: number of context questions.
-        seed: of the choice of groups and contexts.
-        traits: as in :func:`fit_prior`.
+        seed: seed for the choice of groups and contexts.
+        traits: whether the nominal response model may have weight, as in :func:`fit_prior`.
     """
     prior = view.prior
     mixed = bool(prior.single.any() and not prior.single.all())
@@ -148,7 +158,7 @@ def calibrated(
     if not trials:
         return view
     weights = TRAITS if traits and len(prior.groups) >= TRAIT_GROUPS else TRAITS[:1]
-    if len(weights) > 1:  # loadings fitted to those who are tried would know their answers
+    if len(weights) > 1:  # loadings that are fitted to the groups of the trials would know their answers
         others = ~np.isin(prior.groups, [t.group for t in trials])
         view = replace(
             view, prior=replace(prior, traits=NominalResponseModel.fit(prior.shares[others], prior.sizes))
@@ -164,10 +174,11 @@ def calibrated(
 def _trials(
     arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int, seed: int
 ) -> list[_Trial]:
+    """Draw trials from some meta-train groups; every second target question is masked."""
     rng = np.random.default_rng([seed, 1])
     result = []
     most = TRIALS if len(groups) < MORE_TRIALS_GROUPS else MORE_TRIALS
-    # few groups come several times, each time with another context: which one is drawn matters much
+    # few groups are used several times with different contexts, because the choice of a context matters much
     for g in itertools.islice(itertools.cycle(rng.permutation(groups)), most):
         mine = rng.permutation(np.intersect1d(arrays.answered[g], questions))
         cut = min(context, len(mine) // 2)
@@ -190,16 +201,18 @@ def _trials(
 def collect_prior(
     arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int
 ) -> tuple[GroupPrior, Ints]:
-    """The prior that :func:`fit_prior` with ``cross_survey`` is of, as a bundle keeps it; takes less memory.
+    """Fit the prior that a bundle keeps, the same as from :func:`fit_prior` with ``cross_survey``.
+
+    It takes less memory, because the prior for contexts of another survey is not kept at all questions.
 
     Returns:
-        The prior, and the number in it of each question of the data set, -1 for those not in it.
+        The prior, and the number in the prior of each question of the data set, -1 for questions outside it.
 
     Raises:
-        ConfigError: as :func:`fit_prior`.
+        ConfigError: if the groups answered none of the questions.
     """
     across = None
-    if arrays.published is not None:  # its view need not stay
+    if arrays.published is not None:  # only the prior is kept, not its evaluation at all questions
         there = _fit_cross_survey(arrays, arrays.published, groups, questions, context).prior
         across = CrossSurveyPrior(there, arrays.published)
     here = fit_prior(arrays, groups, questions, context)
@@ -211,26 +224,27 @@ def collect_prior(
 def _fit_cross_survey(
     arrays: PreferenceArrays, block: FeatureBlock, groups: Sequence[int], questions: Ints, context: int
 ) -> PriorAtQuestions:
+    """Fit the prior for contexts of another survey, which reads one block of the embeddings' columns."""
     return fit_prior(arrays.of_block(block), groups, questions, context, traits=False)
 
 
 @dataclass(frozen=True)
 class _Search:
-    """The choice among hyperparameters by the errors on trials."""
+    """A search for the hyperparameters with the smallest errors on the trials."""
 
     view: PriorAtQuestions
     trials: Sequence[_Trial]
     caution: float
-    """The penalty of one step; see :data:`CAUTION`."""
+    """Penalty of one grid step; see :data:`CAUTION`."""
     kept: dict[PriorScales, list[_Ready]] = field(default_factory=dict)
-    """The trials as they were last prepared."""
+    """The trials that were prepared last, by the hyperparameters that they were prepared for."""
 
     def all(self, group_scales: Sequence[float], trait_weights: Sequence[float]) -> PriorScales:
-        """The best hyperparameters, chosen one after the other.
+        """Choose the best hyperparameters, one after the other.
 
         Args:
-            group_scales: choices of ``group_scale``.
-            trait_weights: choices of ``traits``.
+            group_scales: values of ``group_scale`` to choose from.
+            trait_weights: values of ``traits`` to choose from.
         """
         many = len(self.view.prior.groups) >= SOFT_THRESHOLD_GROUPS
         start = PriorScales(outputscale=OUTPUTSCALES[1])
@@ -243,7 +257,7 @@ class _Search:
         return self.best([replace(best, traits=w) for w in trait_weights])
 
     def widths(self, scales: PriorScales) -> tuple[float, float]:
-        """Half widths of 90 % intervals in standard deviations, for seen and for unseen questions."""
+        """Return half widths of 90 % intervals in standard deviations, for seen and for unseen questions."""
         ratios: dict[bool, list[Array]] = {True: [], False: []}
         for trial in self.ready(scales):
             found = trial.posterior(scales)
@@ -253,7 +267,11 @@ class _Search:
         return _quantile(np.concatenate(ratios[True])), _quantile(np.concatenate(ratios[False]))
 
     def ready(self, scales: PriorScales) -> list[_Ready]:
-        """The trials for hyperparameters that differ in noise, outputscale and the traits' weight only."""
+        """Prepare the trials, or return them as prepared last.
+
+        They can be used again for hyperparameters that differ only in noise, outputscale, the traits' weight
+        and the widths of intervals.
+        """
         traits = 0.0 if self.view.prior.traits is None else TRAITS[-1]
         same = replace(
             scales,
@@ -271,13 +289,13 @@ class _Search:
         return self.kept[same]
 
     def best(self, choices: Sequence[PriorScales], caution: float = 0.0) -> PriorScales:
-        """The choice with the smallest product of the errors on seen and on unseen questions.
+        """Return the choice with the smallest product of the errors on seen and on unseen questions.
 
         The product weighs relative changes, since the errors on unseen questions are larger.
 
         Args:
-            choices: in order, the preferred one first.
-            caution: of a step from one to the next.
+            choices: hyperparameters in order, the preferred ones first.
+            caution: penalty of each step away from the first choice, up to ``FAR`` steps.
         """
         if len(choices) == 1:
             return choices[0]
@@ -287,7 +305,7 @@ class _Search:
     def best_apart(
         self, scales: PriorScales, name: Literal["noise", "outputscale"], values: tuple[float, ...]
     ) -> PriorScales:
-        """The hyperparameters with the best values of one of them for seen and for unseen questions."""
+        """Choose the values of one hyperparameter for seen and for unseen questions separately."""
 
         def having(known: float, new: float) -> PriorScales:
             changed: dict[str, Any] = {name: known, f"unseen_{name}": new}
@@ -300,7 +318,10 @@ class _Search:
         return having(known, new)
 
     def _errors(self, scales: PriorScales) -> tuple[float, float]:
-        """Mean squared errors of shares on seen and unseen questions; of all where one kind is missing."""
+        """Return the mean squared errors of shares on seen and on unseen questions.
+
+        If the trials have questions of one kind only, both numbers are the error on all questions.
+        """
         found = [(t.posterior(scales), t.truth) for t in self.ready(scales)]
         squared = np.concatenate([(p.shares - truth) ** 2 for p, truth in found])
         known = np.concatenate([p.seen for p, _ in found])
@@ -309,4 +330,5 @@ class _Search:
 
 
 def _quantile(ratios: Array) -> float:
+    """Return the half width that holds ``COVERAGE`` of the ratios, or the default if there are none."""
     return float(np.quantile(ratios, COVERAGE)) if len(ratios) else PriorScales().widths[0]

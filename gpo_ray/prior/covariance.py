@@ -1,4 +1,7 @@
-"""The prior at some questions, and its covariances.
+"""Compute covariances between the responses of two sets of questions.
+
+:class:`PriorInputs` is one side of a covariance matrix; ``at_questions.py`` makes it and ``posterior.py``
+conditions the prior on answers with it. The kernel of the embeddings is in ``kernel.py``.
 
 Shapes: G meta-train groups, M responses of seen questions, A and B responses of two sets of questions, N
 responses of one set.
@@ -17,18 +20,19 @@ from gpo_ray.prior.kernel import RBFKernel, Standardized, scaled_by_shares
 from gpo_ray.prior.scales import PriorScales
 
 NUGGET = 0.02
-"""Variance of a log-share that is a question's own, relative to what the embeddings explain."""
+"""Variance of a log-share that is specific to its question, relative to the variance that the embeddings
+explain."""
 MIN_BOTH = 10
-"""Fewest groups by which a covariance over those who answered both questions is divided."""
+"""Smallest number by which a covariance over the groups that answered both questions is divided."""
 
 
 @dataclass(frozen=True)
 class GroupDeviations:
-    """How the meta-train groups' shares of N responses deviate from the prior mean.
+    """The deviations of the meta-train groups' shares of N responses from the prior mean.
 
-    ``answered`` (G, N) is 1 where a group answered and ``residual`` (G, N) its deviation; both are 0 for a
-    group that is left out. ``groups`` counts the others, and ``count`` and ``squares`` (N,) are column sums
-    of ``answered`` and of the squared residuals.
+    ``answered`` (G, N) is 1 where a group answered, and ``residual`` (G, N) is its deviation; both are 0 for
+    a group that is left out. ``groups`` is the number of groups that are not left out, and ``count`` and
+    ``squares`` (N,) are column sums of ``answered`` and of the squared residuals.
     """
 
     answered: NDArray[np.float32]
@@ -39,7 +43,13 @@ class GroupDeviations:
 
     @classmethod
     def of(cls, residual: Floats, missing: NDArray[np.bool_], groups: int) -> GroupDeviations:
-        """From residuals (G, N), 0 where they are ``missing`` (G, N), and the number of groups that count."""
+        """Make the deviations from the residuals.
+
+        Args:
+            residual: (G, N) residuals, 0 where they are missing.
+            missing: (G, N) True where a residual is missing.
+            groups: number of groups that are not left out.
+        """
         return cls(
             answered=(~missing).astype(np.float32),
             residual=residual,
@@ -50,7 +60,7 @@ class GroupDeviations:
 
     @classmethod
     def joined(cls, parts: Sequence[GroupDeviations]) -> GroupDeviations:
-        """Those of several sets of responses, end to end."""
+        """Join the deviations of several sets of responses, end to end."""
         return cls(
             answered=np.concatenate([p.answered for p in parts], 1),
             residual=np.concatenate([p.residual for p in parts], 1),
@@ -61,28 +71,28 @@ class GroupDeviations:
 
     @property
     def bare(self) -> GroupDeviations:
-        """Without the tables of the groups, so that only variances can be computed."""
-        # copies, as a view keeps all that it is of
+        """The same without the groups' tables, so that variances can still be computed but no covariances."""
+        # these are copies, since a view would keep the whole array in memory
         return replace(self, answered=self.answered[:0].copy(), residual=self.residual[:0].copy())
 
     @property
     def standard_deviation(self) -> Array:
-        """Standard deviation of the residuals, over the groups that answered, (N,)."""
+        """Standard deviation (N,) of the residuals of the groups that answered."""
         return np.asarray(np.sqrt(self.squares / np.maximum(self.count, 1)))
 
     @property
     def nbytes(self) -> int:
-        """Memory of the tables."""
+        """Memory of the tables, in bytes."""
         return self.answered.nbytes + self.residual.nbytes
 
 
 @dataclass(frozen=True)
 class EmbeddedResponses:
-    """The embeddings of N responses, as the kernel reads them.
+    """The embeddings of N responses, in the form that the kernel needs.
 
-    ``x`` are the standardised embeddings; it is empty where ``table`` (all responses of a view by
-    themselves) holds the similarities, of which ``rows`` (N,) are these. ``whitened`` (M, N) is the whitened
-    cross-covariance with the seen responses, None if all questions are seen.
+    ``x`` are the standardised embeddings. It is empty where ``table`` already holds the similarities of all
+    pairs of a view's responses; ``rows`` (N,) are then the rows of these responses in the table. ``whitened``
+    (M, N) is the whitened cross-covariance with the seen responses, None if all questions are seen.
     """
 
     x: Standardized
@@ -92,7 +102,7 @@ class EmbeddedResponses:
 
     @classmethod
     def joined(cls, parts: Sequence[EmbeddedResponses]) -> EmbeddedResponses:
-        """Several sets of responses, end to end; the whitened cross-covariance of seen ones is 0."""
+        """Join several sets of responses, end to end; seen ones get a whitened cross-covariance of 0."""
         factors = [p.whitened for p in parts if p.whitened is not None]
         whitened: Floats | None = None
         if factors:
@@ -105,19 +115,19 @@ class EmbeddedResponses:
 
     @property
     def bare(self) -> EmbeddedResponses:
-        """Without all arrays that are large."""
+        """The same without the large arrays."""
         none = Standardized(self.x.x[:0].copy(), self.x.squared_norm[:0].copy())
         return replace(self, x=none, whitened=None, table=None)
 
     def similarity(self, other: EmbeddedResponses, kernel: RBFKernel) -> Array:
-        """The kernel (A, B) between these responses and others."""
+        """Return the kernel (A, B) between these responses and others."""
         if self.table is not None and self.table is other.table:
             return self.table[self.rows[:, None], other.rows]
         return kernel.between(self.x, other.x)
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, to within small change."""
+        """Approximate memory in bytes."""
         return self.x.x.nbytes + (0 if self.whitened is None else self.whitened.nbytes)
 
 
@@ -125,11 +135,12 @@ class EmbeddedResponses:
 class PriorInputs:
     """The prior at the N responses of some questions, as one side of a covariance matrix.
 
-    ``questions`` are their numbers among those whose offsets ``view`` is, ``question_index`` their numbers in
-    the prior, and ``sizes`` their numbers of responses. ``seen`` (N,) is True where meta-train groups
-    answered. ``mean`` (N,) is the prior mean and ``conditional_variance`` (N,) the variance of a log-share
-    that the embeddings leave unexplained, 0 where seen. ``cross_survey`` is the same for the prior's
-    ``cross_survey``, where that may be asked for.
+    ``view`` are the offsets of the questions that the prior was evaluated at, and ``questions`` are the
+    numbers of this object's questions among them. ``question_index`` are their numbers in the prior, -1 if it
+    does not hold them, and ``sizes`` their numbers of responses. ``seen`` (N,) is True where meta-train
+    groups answered. ``mean`` (N,) is the prior mean and ``conditional_variance`` (N,) the variance of a
+    log-share that the embeddings leave unexplained, 0 for seen questions. ``cross_survey`` is the prior's
+    ``cross_survey`` at the same questions, where it may be needed.
     """
 
     view: Ints
@@ -145,11 +156,11 @@ class PriorInputs:
 
     @classmethod
     def joined(cls, parts: Sequence[PriorInputs], cross_survey: bool = False) -> PriorInputs:
-        """The prior at several questions, from the prior at each of them.
+        """Join the prior at several single questions.
 
         Args:
-            parts: of one prior, for one question each.
-            cross_survey: whether to take those of the prior's ``cross_survey`` instead.
+            parts: the same prior at one question each.
+            cross_survey: whether to join the parts' ``cross_survey`` instead.
         """
         if cross_survey:
             parts = [p.cross_survey for p in parts if p.cross_survey is not None]
@@ -167,34 +178,40 @@ class PriorInputs:
 
     @property
     def nbytes(self) -> int:
-        """Memory that it takes, to within small change."""
+        """Approximate memory in bytes."""
         own = self.deviations.nbytes + self.embedded.nbytes
         return own + (0 if self.cross_survey is None else self.cross_survey.nbytes)
 
     @property
     def bare(self) -> PriorInputs:
-        """Without all that only :meth:`CrossCovariance.of` reads."""
+        """The same without the arrays that only :meth:`CrossCovariance.of` reads."""
         return replace(self, deviations=self.deviations.bare, embedded=self.embedded.bare)
 
     @property
     def binomial(self) -> Array:
-        """(N,) m (1 - m) of the mean shares m, at least .001."""
+        """Product m (1 - m) (N,) for the mean shares m, at least 0.001."""
         return np.maximum(self.mean * (1 - self.mean), 1e-3)
 
     def noise(self, scales: PriorScales) -> Array:
-        """Variance (N,) of an answer's error."""
+        """Return the variance (N,) of an answer's error."""
         return scales.noise * self.binomial
 
     def own(self, scales: PriorScales) -> Array:
-        """Variance (N,) of an observed share that no other question explains."""
+        """Return the variance (N,) of an observed share that no other question explains."""
         return np.where(self.seen, 0.0, NUGGET) * self.binomial**2 + self.noise(scales)
 
     def own_covariance(self) -> Array:
-        """Covariance (N, N) of the part of unseen questions' shares that no other question explains."""
+        """Return the covariance (N, N) of that part of the shares which no other question explains.
+
+        Only unseen questions have such a part; noise is not included.
+        """
         return scaled_by_shares(np.diag(np.where(self.seen, 0.0, 2 * NUGGET)), self, self)
 
     def variance(self, scales: PriorScales) -> Array:
-        """Prior variance (N,) of an observed share; for unseen questions that of a response by itself."""
+        """Return the prior variance (N,) of an observed share.
+
+        For unseen questions it is computed from the variance of the response's own log-share only.
+        """
         d = self.deviations
         shared = d.standard_deviation**2 if scales.soft_threshold else d.squares / max(1, d.groups)
         return np.asarray(
@@ -217,7 +234,7 @@ class CrossCovariance:
 
     @classmethod
     def of(cls, a: PriorInputs, b: PriorInputs, scales: PriorScales, kernel: RBFKernel) -> CrossCovariance:
-        """The covariance of two sets of responses; the kernel only where it has weight."""
+        """Compute the parts for two sets of responses; the kernel is computed only where it has weight."""
         answers = empirical_covariance(a, b, scales.soft_threshold)
         whitened = a.embedded.whitened, b.embedded.whitened
         both_unseen = whitened[0] is not None and whitened[1] is not None
@@ -231,7 +248,10 @@ class CrossCovariance:
         return cls(answers, similarity, conditional)
 
     def covariance(self, a: PriorInputs, b: PriorInputs, scales: PriorScales) -> Array:
-        """Covariance (A, B) of a group's shares, without the variance of each question's own."""
+        """Return the covariance (A, B) of a group's shares.
+
+        It excludes noise and the variance that is specific to each question.
+        """
         latent = self.conditional
         if self.similarity is not None and scales.outputscale:
             scaled = scales.outputscale * self.similarity
@@ -240,7 +260,7 @@ class CrossCovariance:
 
 
 def empirical_covariance(a: PriorInputs, b: PriorInputs, soft_threshold: float) -> Array:
-    """Covariance (A, B) of the meta-train groups' answers, shrunk if ``soft_threshold`` is positive."""
+    """Return the covariance (A, B) of the groups' answers, shrunk if ``soft_threshold`` is positive."""
     one, other = a.deviations, b.deviations
     products = one.residual.T @ other.residual
     if not soft_threshold:

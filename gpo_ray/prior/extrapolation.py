@@ -1,4 +1,7 @@
-"""Extrapolation of the prior from seen to unseen questions, by kernel ridge regression over embeddings.
+"""Extrapolate the prior from seen to unseen questions, by kernel ridge regression over embeddings.
+
+``at_questions.py`` uses the results for means and deviations, and ``covariance.py`` the whitened
+cross-covariance. The kernel is in ``kernel.py``.
 
 Shapes: G meta-train groups, M responses that are extrapolated from, N responses that are extrapolated to,
 L groups that are left out in turn, E embedding width.
@@ -18,25 +21,27 @@ from gpo_ray.prior.covariance import NUGGET
 from gpo_ray.prior.kernel import RBFKernel, filled
 
 TRANSFER = 0.9
-"""Correlation that is assumed between the answers to seen and to unseen questions."""
+"""Assumed correlation between the answers to seen and to unseen questions."""
 DEVIATION_NUGGET = 0.2
-"""Variance of a group's deviation from the mean that is a question's own, relative to what the embeddings
-explain."""
+"""Variance of a group's deviation from the mean that is specific to its question, relative to the variance
+that the embeddings explain."""
 BLOCK = 4096
-"""Responses that are extrapolated to at once."""
+"""Approximate number of responses that are extrapolated to at once."""
 SOLVED_BY_GROUP_BELOW = 100
-"""Fewer groups than this have their deviations solved for once and kept. With more groups that is done where
-more responses are asked for than there are groups; otherwise the system is solved for the responses."""
+"""With fewer groups than this, the linear system is solved for the groups' deviations, once, and the solution
+is kept. With more groups this is done only if there are more responses to extrapolate to than groups;
+otherwise the system is solved for the responses."""
 
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """What kernel ridge regression says of N responses.
+    """The predictions of kernel ridge regression for N responses.
 
-    ``mean`` (N,) is the mean share; ``leave_out`` (L, N) the mean estimated without each of L groups;
-    ``deviation`` (G, N), in Fortran order, the groups' deviations from the mean; ``conditional_variance``
-    (N,) the variance of a log-share that the embeddings leave unexplained (Rasmussen and Williams 2006,
-    equation 2.26); ``whitened`` (M, N) the whitened cross-covariance, or (0, 0) where it was not asked for.
+    ``mean`` (N,) is the mean share, and ``leave_out`` (L, N) is the mean estimated without each of L groups.
+    ``deviation`` (G, N), in Fortran order, are the groups' deviations from the mean. ``conditional_variance``
+    (N,) is the variance of a log-share that the embeddings leave unexplained (Rasmussen and Williams 2006,
+    equation 2.26). ``whitened`` (M, N) is the whitened cross-covariance; its shape is (0, 0) if it is not
+    kept.
     """
 
     mean: Array
@@ -47,10 +52,10 @@ class Extrapolation:
 
 
 class KernelRidgeExtrapolator:
-    """Kernel ridge regression from embeddings to the mean's log-shares and to the groups' deviations.
+    """A kernel ridge regression from embeddings to the mean's log-shares and to the groups' deviations.
 
     Args:
-        kernel: similarity of responses.
+        kernel: kernel that measures the similarity of responses.
         x: (M, E) embeddings of the responses to learn from.
         shares: (G, M) the groups' shares, NaN where a group did not answer.
         sizes: number of responses of each question, summing to M.
@@ -81,7 +86,7 @@ class KernelRidgeExtrapolator:
 
     @property
     def rows(self) -> int:
-        """Number of responses that are extrapolated from, M."""
+        """Number M of responses that are extrapolated from."""
         return len(self._factor)
 
     def at(self, x: NDArray[np.float32], sizes: Ints, whitened: bool = False) -> Extrapolation:
@@ -101,7 +106,7 @@ class KernelRidgeExtrapolator:
             conditional_variance=np.empty(n),
             whitened=np.empty((self.rows, n) if whitened else (0, 0), np.float32),
         )
-        # the cost of a block is the square of M for each of its responses, so it is in blocks
+        # the intermediate arrays have M rows, so only a block of their columns is computed at a time
         for i in np.unique(ends // BLOCK):
             some = np.flatnonzero(ends // BLOCK == i)
             rows = slice(int(ends[some[0]] - sizes[some[0]]), int(ends[some[-1]]))
@@ -118,7 +123,7 @@ class KernelRidgeExtrapolator:
         cross = self._kernel.between(self._x, self._kernel.standardized(x))
         means = [softmax(TRANSFER * (cross.T @ each), sizes) for each in self._means.T]
         near = centred(centred(cross, self._sizes).T, sizes)
-        # this takes longest, so that it is in single precision
+        # this step takes the longest, so it is done in single precision
         whitened = solve_triangular(self._factor, cross.astype(np.float32), lower=True, check_finite=False)
         whitened *= TRANSFER
         return Extrapolation(
@@ -130,7 +135,7 @@ class KernelRidgeExtrapolator:
         )
 
     def _deviations(self, near: Array, by_group: bool) -> Floats:
-        """(N, G) deviations of the groups, for similarities ``near`` (N, M) to the training responses."""
+        """Return the groups' deviations (N, G), given similarities ``near`` (N, M) to the M responses."""
         if by_group:
             return np.asarray(near.astype(self._residual.dtype) @ self._dual)
         weights = cho_solve(self._same, near.T).T
@@ -138,5 +143,5 @@ class KernelRidgeExtrapolator:
 
     @cached_property
     def _dual(self) -> Floats:
-        """(M, G) dual coefficients of the groups' deviations."""
+        """Dual coefficients (M, G) of the groups' deviations."""
         return np.asarray(cho_solve(self._same, self._residual.T), self._residual.dtype)

@@ -1,11 +1,16 @@
-"""What the meta-train groups answered, as a prior for a new group on any question.
+"""Define the prior of a new group on any question, which is made from the meta-train groups' answers.
 
 The prior is a Gaussian process over shares. Its mean is the meta-train groups' mean answer, and its
-covariance is that of their answers: a group that agrees with some of them in its context is expected to
-agree with them on other questions (this part alone is a ridge-weighted mix of the groups). On unseen
-questions, which no meta-train group answered, the mean and the groups' deviations from it are extrapolated
-by kernel ridge regression over the language model's embeddings, and the variance that this leaves
-unexplained enters the covariance. The transformer then corrects the prior.
+covariance is the covariance of their answers: a group that agrees with some meta-train groups in its context
+is expected to agree with them on other questions (this part alone is a ridge-weighted mix of the groups). On
+unseen questions, which no meta-train group answered, the mean and the groups' deviations from it are
+extrapolated by kernel ridge regression over the language model's embeddings, and the variance that this
+leaves unexplained is added to the covariance.
+
+The neighbouring files hold the steps: the mean is computed in ``at_questions.py``, the extrapolation in
+``extrapolation.py``, the covariance in ``covariance.py`` and the posterior in ``posterior.py``;
+``calibration.py`` chooses the hyperparameters. The transformer then corrects the posterior shares
+(``gpo_ray/model/transformer.py``).
 
 Shapes: G meta-train groups, M responses of the questions that they answered, C context rows, E embedding
 width.
@@ -32,14 +37,14 @@ from gpo_ray.prior.response_model import NominalResponseModel
 from gpo_ray.prior.scales import PriorScales
 
 SINGLE_PRECISION_GROUPS = 100
-"""Groups from which their tables are in single precision: so many are people, as a rule, whose shares are 0
-and 1."""
+"""Number of groups from which tables are kept in single precision; so many groups are usually people, whose
+shares are 0 and 1."""
 LEFT_OUT_BELOW = 100
-"""Fewer groups than this have the means of unseen questions extrapolated without each of them in turn; of
-more groups, one more or less makes no difference to a mean."""
+"""With fewer groups than this, the means of unseen questions are also extrapolated without each group in
+turn; with more groups, leaving one out makes no difference to a mean."""
 MAX_RESPONSES = 8192
-"""Responses from which unseen questions are extrapolated; where there are more, those of randomly chosen
-questions. The cost of factorising their kernel matrix is cubic in them."""
+"""Maximum number of responses from which unseen questions are extrapolated; if there are more, questions are
+chosen at random. The cost of factorising the kernel matrix is cubic in the number of responses."""
 
 
 @dataclass(frozen=True)
@@ -47,31 +52,32 @@ class GroupPrior:
     """The prior of a new group: a Gaussian process fitted to the answers of the meta-train groups.
 
     ``shares`` (G, M) are NaN where a group did not answer; they are in Fortran order, since columns are
-    looked up. ``x`` (M, E) are embeddings, and ``sizes`` is the number of responses of each question. Every
-    question was answered by at least one group.
+    looked up. ``x`` (M, E) are the responses' embeddings, and ``sizes`` is the number of responses of each
+    question. Every question was answered by at least one group.
     """
 
     shares: Floats
     x: NDArray[np.float32]
     sizes: Ints
     expected: Array | None = None
-    """(M,) mean shares as extrapolated from the other questions; None where they have no weight."""
+    """Mean shares (M,), extrapolated from the other questions; None where they have no weight."""
     groups: tuple[int, ...] = ()
-    """Numbers of the groups in the data set, by which one of them is left out; empty in a bundle."""
+    """Numbers of the groups in the data set, by which a group to leave out is found; empty in a bundle."""
     scales: PriorScales = field(default_factory=PriorScales)
     traits: NominalResponseModel | None = None
     """Nominal response model of the people; None where there are too few of them."""
     cross_survey: CrossSurveyPrior | None = None
-    """The prior for a context of another survey."""
+    """The prior for a context of another survey, no question of which is seen; None if there is none."""
 
     @classmethod
     def from_groups(
         cls, arrays: PreferenceArrays, groups: Sequence[int], questions: Ints
     ) -> tuple[GroupPrior, Ints]:
-        """The prior of what ``groups`` answered to ``questions``.
+        """Make the prior from the answers of ``groups`` to ``questions``.
 
         Returns:
-            The prior, and the number in it of each question of the data set, -1 for those not in it.
+            The prior, and the number in the prior of each question of the data set, -1 for questions outside
+            it.
 
         Raises:
             ConfigError: if the groups answered none of the questions.
@@ -91,31 +97,31 @@ class GroupPrior:
 
     @cached_property
     def kernel(self) -> RBFKernel:
-        """Similarity of responses."""
+        """Kernel that measures the similarity of responses."""
         return RBFKernel.fit(self.x)
 
     @cached_property
     def offsets(self) -> Ints:
-        """(Q + 1,) first row of each question, and the number of rows."""
+        """First row of each question, followed by the number of rows, (Q + 1,)."""
         return np.concatenate([[0], np.cumsum(self.sizes)])
 
     @cached_property
     def number(self) -> dict[int, int]:
-        """Row of each of ``groups``."""
+        """Row of each group in ``shares``, by its number in the data set."""
         return {g: i for i, g in enumerate(self.groups)}
 
     @cached_property
     def single(self) -> NDArray[np.bool_]:
-        """(G,) True for people, who gave one response to each question, and False for groups of people."""
+        """Mask (G,) that is True for people, whose shares are all 0 or 1, and False for groups of people."""
         return np.asarray((np.isnan(self.shares) | np.isin(self.shares, (0, 1))).all(1))
 
     @property
     def leaves_out(self) -> bool:
-        """Whether means are also extrapolated without each group; in a bundle no group is left out."""
+        """Whether means are also extrapolated without each group in turn; this is never so in a bundle."""
         return 0 < len(self.groups) < LEFT_OUT_BELOW
 
     def only(self, questions: Ints) -> GroupPrior:
-        """The prior of some of its questions."""
+        """Return the prior restricted to some of its questions."""
         rows = spans(self.offsets, questions)
         return replace(
             self,
@@ -129,11 +135,11 @@ class GroupPrior:
 
     @cached_property
     def extrapolator(self) -> KernelRidgeExtrapolator:
-        """The extrapolator that is fitted to all seen questions."""
+        """The extrapolator fitted to all seen questions, or to as many as ``MAX_RESPONSES`` allows."""
         return self.extrapolator_from(np.arange(len(self.sizes)))
 
     def extrapolator_from(self, questions: Ints) -> KernelRidgeExtrapolator:
-        """The extrapolator that is fitted to some of the seen questions, of at most ``MAX_RESPONSES``."""
+        """Fit an extrapolator to some of the seen questions, with at most ``MAX_RESPONSES`` responses."""
         questions = _within(questions, self.sizes, MAX_RESPONSES)
         rows = spans(self.offsets, questions)
         shares, sizes = columns(self.shares, rows), self.sizes[questions]
@@ -144,7 +150,7 @@ class GroupPrior:
 
         Args:
             context: this prior at the questions that the group answered.
-            y: (C,) its shares of their responses, end to end.
+            y: (C,) the group's shares of the responses of these questions, end to end.
         """
         return ConditionedPrior.of(context, y, self.scales, self.traits, self.kernel)
 
@@ -153,25 +159,28 @@ class GroupPrior:
 class CrossSurveyPrior:
     """The prior for a context of another survey, no question of which is seen.
 
-    It reads one block of the embeddings' features alone, those of the published prompt: the other poolings
-    tell questions of one survey apart better and carry over to another survey worse.
+    It reads only one block of the embeddings' columns, the one from the published prompt, because the other
+    poolings distinguish questions of one survey better but transfer worse to another survey.
     """
 
     prior: GroupPrior
-    """Fitted to that block."""
+    """The prior fitted to the block's columns of the embeddings."""
     block: FeatureBlock
 
     def only(self, questions: Ints) -> CrossSurveyPrior:
-        """The prior of some of its questions."""
+        """Return the prior restricted to some of its questions."""
         return replace(self, prior=self.prior.only(questions))
 
     def sharing(self, shares: Floats) -> CrossSurveyPrior:
-        """The same, with its answers in an equal table that is kept anyhow."""
+        """Return the same prior with an equal table ``shares`` that is in memory anyway."""
         return replace(self, prior=replace(self.prior, shares=shares))
 
 
 def _within(questions: Ints, sizes: Ints, most: int) -> Ints:
-    """A random choice of questions, in their order, with at most so many responses."""
+    """Choose questions at random, with at most ``most`` responses in all, and return them in ascending order.
+
+    If the questions have no more responses than that, all of them are returned.
+    """
     if sizes[questions].sum() <= most:
         return questions
     order = np.random.default_rng(0).permutation(questions)
@@ -179,14 +188,14 @@ def _within(questions: Ints, sizes: Ints, most: int) -> Ints:
 
 
 def precision(groups: int) -> type[np.float32 | np.float64]:
-    """Of the tables of so many groups."""
+    """Return the floating-point type of the tables for a number of groups."""
     return np.float32 if groups >= SINGLE_PRECISION_GROUPS else np.float64
 
 
 def share_table(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints) -> Floats:
-    """Shares (G, N) of ``groups`` over the responses of ``questions`` (ascending), NaN where not answered.
+    """Return the shares (G, N) of ``groups`` over the responses of ``questions``, NaN where not answered.
 
-    The table is laid out as :attr:`GroupPrior.shares`.
+    The questions must be in ascending order. The table has the layout of :attr:`GroupPrior.shares`.
     """
     offsets = np.concatenate([[0], np.cumsum(np.diff(arrays.offsets)[questions])])
     table = np.full((len(groups), offsets[-1]), np.nan, precision(len(groups)), order="F")

@@ -1,4 +1,4 @@
-"""The prior as a bundle keeps it, whose questions are found by their content."""
+"""Define the prior in the form that a bundle keeps: its questions are found by the hash of their content."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ Size = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class _CrossSurveyState(BaseModel):
-    """What a stored prior says of the one for a context of another survey, beside its arrays."""
+    """The stored values, beside the arrays, of the prior for a context of another survey."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: Size
-    """Of the embeddings, the first ones, that it reads."""
+    """Number of columns of the embeddings that this prior reads, from the first one on."""
     scales: PriorScales
 
 
 class PriorState(BaseModel):
-    """What a stored prior says beside its arrays."""
+    """The stored values of a prior, beside its arrays."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,15 +46,15 @@ class PriorState(BaseModel):
 
 @dataclass(frozen=True)
 class KeyedGroupPrior:
-    """A prior whose questions are found by their content, as it is kept in a bundle."""
+    """A prior whose questions are found by the hash of their content, as a bundle keeps it."""
 
     prior: GroupPrior
     number: Mapping[str, int]
-    """Number of each question, by :func:`~gpo_ray.preferences.dataset.question_key`."""
+    """Number of each question in the prior, by :func:`~gpo_ray.preferences.dataset.question_key`."""
 
     @classmethod
     def keyed(cls, prior: GroupPrior, keys: Sequence[str]) -> KeyedGroupPrior:
-        """A prior of questions with these keys; of a question that was asked twice the first is kept."""
+        """Give a prior's questions these keys; if a question occurs twice, only the first one is kept."""
         first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
         kept = np.asarray(sorted(first.values()), np.int64)
         if len(kept) < len(keys):
@@ -62,7 +62,10 @@ class KeyedGroupPrior:
         return cls(prior, {keys[i]: number for number, i in enumerate(kept)})
 
     def question_index(self, keys: Sequence[str | None], sizes: Sequence[int]) -> Ints:
-        """Number of each question in the prior; -1 where its key is absent or its slate has another size."""
+        """Return the number of each question in the prior.
+
+        It is -1 where the key is absent, or where the question has another number of responses.
+        """
         found = [-1 if k is None else self.number.get(k, -1) for k in keys]
         known = [i if i >= 0 and self.prior.sizes[i] == n else -1 for i, n in zip(found, sizes, strict=True)]
         return np.asarray(known, np.int64)
@@ -70,10 +73,10 @@ class KeyedGroupPrior:
     def inputs(
         self, x: NDArray[np.float32], sizes: Sequence[int], keys: Sequence[str | None]
     ) -> list[PriorInputs]:
-        """The prior at each question by itself.
+        """Return the prior at each question separately.
 
-        The arguments are those of :meth:`PriorAtQuestions.of` and :meth:`question_index`. Unseen questions
-        are extrapolated for all of them at once.
+        See :meth:`PriorAtQuestions.of` and :meth:`question_index` for the arguments. All unseen questions are
+        extrapolated to in one go.
         """
         view = PriorAtQuestions.of(
             self.prior, x, np.asarray(sizes, np.int64), self.question_index(keys, sizes)
@@ -84,7 +87,10 @@ class KeyedGroupPrior:
         return [replace(view.inputs(i), cross_survey=view.cross_survey.inputs(i)) for i in numbers]
 
     def conditioned(self, priors: Sequence[PriorInputs], y: Array) -> ConditionedPrior:
-        """The prior conditioned on answers to some questions, with the shares ``y`` (C,), end to end."""
+        """Condition the prior on a group's shares ``y`` (C,) of some questions' responses, end to end.
+
+        If all questions are unseen and there is a ``cross_survey`` prior, that one is conditioned instead.
+        """
         across = self.prior.cross_survey
         if across is None or not all((p.question_index < 0).all() for p in priors):
             return self.prior.condition_on(PriorInputs.joined(priors), y)
@@ -92,7 +98,7 @@ class KeyedGroupPrior:
         return replace(given, cross_survey=True)
 
     def to_state(self) -> tuple[dict[str, Any], Arrays]:
-        """What is stored: the values of a :class:`PriorState`, and arrays by name."""
+        """Return what is stored: the values of a :class:`PriorState`, and arrays by name."""
         prior, across = self.prior, self.prior.cross_survey
         arrays = {"shares": prior.shares, "x": prior.x}
         if prior.expected is not None:
@@ -112,15 +118,15 @@ class KeyedGroupPrior:
 
     @classmethod
     def from_state(cls, state: PriorState, arrays: Arrays, width: int) -> KeyedGroupPrior:
-        """The inverse of :meth:`to_state`.
+        """Make the prior from what :meth:`to_state` returned.
 
         Args:
-            state: what it says.
-            arrays: by name.
-            width: of the embeddings, E.
+            state: the stored values.
+            arrays: the stored arrays by name.
+            width: width E of the embeddings.
 
         Raises:
-            ValueError: if the arrays do not fit what it says, or hold what a prior cannot have.
+            ValueError: if the arrays do not fit the values, or hold numbers that a prior cannot have.
         """
         sizes = np.asarray(list(state.sizes.values()), np.int64)
         _check_shapes(state, arrays, int(sizes.sum()), width)
@@ -164,7 +170,7 @@ def _check_shapes(state: PriorState, arrays: Arrays, rows: int, width: int) -> N
 
 
 def _check_numbers(arrays: Arrays) -> None:
-    """Shares are shares, or NaN where nobody answered; everything else is finite."""
+    """Check that shares are within 0 and 1, or NaN where not answered, and that other numbers are finite."""
     for name, values in arrays.items():
         if name == "shares":
             fit = not ((values < -1e-6) | (values > 1 + 1e-6)).any()

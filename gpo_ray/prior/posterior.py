@@ -1,4 +1,4 @@
-"""The posterior of a group's shares, given some of its answers: Gaussian process regression.
+"""Compute the posterior of a group's shares, given some of its answers, by Gaussian process regression.
 
 The prior (:mod:`gpo_ray.prior.group_prior`) is evaluated at the questions of the context and at the target
 questions (:class:`~gpo_ray.prior.covariance.PriorInputs`), their covariances are computed
@@ -28,13 +28,13 @@ from gpo_ray.prior.scales import PriorScales
 
 @dataclass(frozen=True)
 class Posterior:
-    """What a group's answers say of its shares of T responses.
+    """The posterior of a group's shares of T responses, given its answers.
 
-    ``mean`` (T,) is the mean of the Gaussian process. ``shares`` (T,) are the prediction: the mean scaled to
-    shares that sum to 1 within each question and, for people, averaged with the nominal response model's.
-    ``sd`` (T,) is the standard deviation that intervals rest on; for unseen questions it is that of a
-    response by itself, which takes no (T, T) matrix. ``seen`` (T,) is True where meta-train groups answered
-    the question; ``half_width`` (T,) is that of 90 % intervals.
+    ``mean`` (T,) is the mean of the Gaussian process. ``shares`` (T,) are the prediction: the mean, scaled to
+    shares that sum to 1 within each question and, for people, averaged with the shares that the nominal
+    response model predicts. ``sd`` (T,) is the standard deviation from which intervals are made; for unseen
+    questions it is computed for each response separately, which needs no (T, T) matrix. ``seen`` (T,) is True
+    where meta-train groups answered the question. ``half_width`` (T,) is the half width of 90 % intervals.
     """
 
     mean: Array
@@ -45,27 +45,27 @@ class Posterior:
     sizes: Ints
     """Number of responses of each question, summing to T."""
     make_covariance: Callable[[], Array] = field(repr=False, compare=False)
-    """Computes :attr:`covariance`."""
+    """Function that computes :attr:`covariance`."""
 
     @cached_property
     def covariance(self) -> Array:
-        """(T, T) covariance of the shares that the group would be observed to have, computed when asked for.
+        """Covariance (T, T) of the shares that would be observed, computed at the first use.
 
-        It is the Gaussian process's (Rasmussen and Williams 2006, equation 2.24) with the answers' noise.
-        Rows of unseen questions have the hyperparameters for predicting those.
+        It is the covariance of the Gaussian process (Rasmussen and Williams 2006, equation 2.24) plus the
+        noise of answers. Rows of unseen questions use the hyperparameters for predicting unseen questions.
         """
         return self.make_covariance()
 
     @property
     def variance(self) -> Array:
-        """(T,) variance of each share, the diagonal of :attr:`covariance`."""
+        """Variance (T,) of each share, the diagonal of :attr:`covariance`."""
         return np.diagonal(self.covariance)
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
         """Draw shares from the posterior.
 
         Args:
-            count: S.
+            count: number S of draws.
             rng: source of random numbers.
 
         Returns:
@@ -81,9 +81,9 @@ class Posterior:
 class ConditionedPrior:
     """The prior conditioned on a group's answers, ready for any targets; made by :meth:`of`.
 
-    ``context`` is the prior at the questions answered and ``common`` their covariance; ``residual`` (C,) is
-    the answers less the prior mean; ``trait`` (K,) is the group's position in the nominal response model,
-    None where that model has no weight.
+    ``context`` is the prior at the questions answered, and ``common`` is the covariance between them.
+    ``residual`` (C,) is the answers less the prior mean. ``trait`` (K,) are the group's traits in the nominal
+    response model, None where that model has no weight.
     """
 
     scales: PriorScales
@@ -94,7 +94,7 @@ class ConditionedPrior:
     residual: Array
     trait: Array | None
     cross_survey: bool = False
-    """Whether all questions of the context are unseen, so that the ``cross_survey`` prior was conditioned."""
+    """Whether the ``cross_survey`` prior was conditioned, because all questions of the context are unseen."""
 
     @classmethod
     def of(
@@ -109,10 +109,10 @@ class ConditionedPrior:
 
         Args:
             context: the prior at the questions that the group answered.
-            y: (C,) its shares of their responses, end to end.
+            y: (C,) the group's shares of the responses of these questions, end to end.
             scales: the prior's hyperparameters.
-            traits: its nominal response model.
-            kernel: its kernel.
+            traits: the prior's nominal response model.
+            kernel: the prior's kernel.
         """
         trait = None
         if scales.traits and traits is not None:
@@ -123,9 +123,9 @@ class ConditionedPrior:
 
     @property
     def log_marginal_likelihood(self) -> float:
-        """Log-density of the context's answers under the prior (Rasmussen and Williams 2006, equation 2.30).
+        """Log-density, in nats, of the context's answers under the prior.
 
-        In nats; the answers are taken as Gaussian around the prior mean.
+        The answers are taken as Gaussian around the prior mean (Rasmussen and Williams 2006, equation 2.30).
         """
         factor, r = self._seen_factor, self.residual
         fit = float(r @ cho_solve((factor, True), r))
@@ -134,16 +134,16 @@ class ConditionedPrior:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that this takes after seen and unseen questions were predicted, apart from small arrays."""
-        squares = 4 if self.scales.alike else 5  # one or two factors, and what is in common
+        """Approximate memory in bytes after both seen and unseen questions have been predicted."""
+        squares = 4 if self.scales.alike else 5  # the three parts of ``common`` and one or two factors
         return squares * self.residual.nbytes * len(self.residual) + self.context.nbytes
 
     def posterior(self, target: PriorInputs, common: CrossCovariance | None = None) -> Posterior:
-        """The group's shares.
+        """Predict the group's shares of the targets.
 
         Args:
             target: the prior at the targets, from any view of the same prior.
-            common: covariance of target and context, if it was computed before.
+            common: covariance between targets and context, if it was computed before.
         """
         t = target
         cross = common or CrossCovariance.of(t, self.context, self.scales, self.kernel)
@@ -166,15 +166,16 @@ class ConditionedPrior:
 
     @cached_property
     def _seen_factor(self) -> Array:
-        """(C, C) lower Cholesky factor of the answers' covariance, for predicting seen questions."""
+        """Lower Cholesky factor (C, C) of the answers' covariance, for predicting seen questions."""
         return self._factor(self.scales)
 
     @cached_property
     def _unseen_factor(self) -> Array:
-        """(C, C) lower Cholesky factor of the answers' covariance, for predicting unseen questions."""
+        """Lower Cholesky factor (C, C) of the answers' covariance, for predicting unseen questions."""
         return self._seen_factor if self.scales.alike else self._factor(self.scales.for_unseen)
 
     def _factor(self, scales: PriorScales) -> Array:
+        """Return the lower Cholesky factor (C, C) of the answers' covariance for some hyperparameters."""
         c = self.context
         covariance = self.common.covariance(c, c, scales)
         if scales.soft_threshold:
@@ -185,14 +186,14 @@ class ConditionedPrior:
     def _predicted(
         self, t: PriorInputs, common: CrossCovariance, scales: PriorScales, factor: Array
     ) -> tuple[Array, Array]:
-        """Means and standard deviations (T,) of the shares."""
+        """Return the means and the standard deviations (T,) of the shares."""
         cross = common.covariance(t, self.context, scales)
         gain = cho_solve((factor, True), cross.T).T
         variance = t.variance(scales) - (gain * cross).sum(1)
         return t.mean + gain @ self.residual, np.sqrt(np.maximum(variance, t.own(scales)))
 
     def _covariance(self, t: PriorInputs, cross: CrossCovariance) -> Array:
-        """(T, T) posterior covariance of observed shares."""
+        """Compute the posterior covariance (T, T) of observed shares."""
         own = CrossCovariance.of(t, t, self.scales, self.kernel)
 
         def given(scales: PriorScales, factor: Array) -> Array:
@@ -213,7 +214,7 @@ class ConditionedPrior:
         )
 
     def _with_traits(self, shares: Array, t: PriorInputs) -> Array:
-        """The shares (T,), averaged with those of the nominal response model where that has any."""
+        """Average the shares (T,) of seen questions with those that the nominal response model predicts."""
         if self.traits is None or self.trait is None or not self.scales.traits:
             return shares
         weight, asked = self.scales.traits, t.seen[np.cumsum(t.sizes) - t.sizes]

@@ -1,9 +1,10 @@
-"""What single people's answers have in common: the nominal response model of item response theory.
+"""Model single people's answers by a few traits: the nominal response model of item response theory.
 
-Bock's model (Psychometrika 37, 1972) with K traits: the logit of a response is b + a'theta, where theta
-is the person's, with a standard normal prior. It sees what covariances of shares cannot: that an answer
-tells less the more probable it was. Its loadings are estimated jointly with everybody's traits, or, for one
-trait, by marginal maximum likelihood, which integrates over it.
+In Bock's model (Psychometrika 37, 1972) with K traits, the logit of a response is b + a'theta, where theta
+are the person's traits, with a standard normal prior, a are the response's loadings and b is its base logit.
+Unlike covariances of shares, the model takes into account that an answer is less informative the more
+probable it was. Loadings are estimated jointly with everybody's traits or, for a single trait, by marginal
+maximum likelihood, which integrates over the trait.
 
 Shapes: G people, M responses of the seen questions, C context rows, T target rows, K traits.
 """
@@ -23,27 +24,29 @@ from scipy.sparse import csr_array
 from gpo_ray.preferences.slates import Array, Floats, Ints, slate_totals, softmax, spans
 
 COUNT = 5
-"""Traits, where they are estimated jointly with the loadings."""
+"""Number K of traits, where they are estimated jointly with the loadings."""
 PRECISION = 10.0
-"""Of the normal prior of a loading; that of a trait is 1."""
+"""Precision of the normal prior of a loading; the precision of a trait's prior is 1."""
 SMOOTHING = 0.5
-"""Answers that are added to each response's, so that none has a share of 0."""
+"""Number of answers that is added to the count of each response, so that no share is 0."""
 GRID = np.linspace(-4, 4, 21)
-"""Values of a single trait over which is integrated."""
+"""Values of a single trait over which the likelihood is integrated."""
 MARGINAL_ITERATIONS = 150
-"""Of L-BFGS, for the marginal likelihood."""
+"""Maximum number of L-BFGS iterations for the marginal likelihood."""
 MAX_PEOPLE = 5000
-"""More make the loadings no better."""
+"""Maximum number of people whose answers are used; more people do not improve the loadings."""
 AT_ONCE = 250
-"""People whose answers are looked at together."""
+"""Number of people whose answers are processed together."""
 EPOCHS, RATE = 60, 0.1
-"""Stopped before it has converged, as further ones fit the people seen rather than others."""
+"""Number of epochs and learning rate. Training stops before it has converged, since further epochs improve
+the fit to the people in training only."""
 CLIMBS = 40
+"""Number of steps by which the most probable traits of a person are found."""
 
 
 @dataclass(frozen=True)
 class NominalResponseModel:
-    """Loadings (M, K) and base logits (M,) of the responses, and the questions' ``sizes``."""
+    """A nominal response model with loadings (M, K) and base logits (M,) for questions of given ``sizes``."""
 
     loading: Array
     base: Array
@@ -54,9 +57,9 @@ class NominalResponseModel:
         """Estimate the loadings jointly with everybody's traits, at the mode of their posterior.
 
         Args:
-            shares: (G, M), NaN where a question was not answered.
+            shares: (G, M) people's shares, NaN where a question was not answered.
             sizes: number of responses of each question, summing to M.
-            seed: of the first loadings, and of who is looked at where there are many.
+            seed: seed for the initial loadings and traits, and for the choice of people where there are many.
         """
         rng = np.random.default_rng(seed)
         chosen = rng.permutation(len(shares))[:MAX_PEOPLE]
@@ -85,13 +88,14 @@ class NominalResponseModel:
     def fit_marginal(cls, shares: Floats, sizes: Ints, start: Array) -> NominalResponseModel:
         """Estimate the loadings of one trait by marginal maximum likelihood (Bock 1972), with L-BFGS.
 
-        Standard normal priors hold loadings near 0, and base logits near those of the smoothed shares.
+        Standard normal priors keep the loadings near 0 and the base logits near the logarithms of the
+        smoothed shares.
 
         Args:
-            shares: (G, M), NaN where a question was not answered; a group counts as one person whose answers
-                are divided.
+            shares: (G, M) shares, NaN where a question was not answered; a group counts as one person whose
+                answer is divided among the responses.
             sizes: number of responses of each question, summing to M.
-            start: (M,) loadings to start from; at 0 the likelihood is flat along every direction.
+            start: (M,) loadings to start from; at 0 the likelihood is flat in every direction.
         """
         question = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes))
         y, theta = torch.from_numpy(np.nan_to_num(shares)), torch.from_numpy(GRID)
@@ -116,11 +120,11 @@ class NominalResponseModel:
         return cls(a.detach().numpy()[:, None], b.detach().numpy(), sizes)
 
     def marginal_shares(self, context: Ints, y: Array, target: Ints) -> Array:
-        """Shares (T,) of a person, averaged over the posterior of a single trait given some answers.
+        """Predict a person's shares (T,), averaged over the posterior of a single trait given some answers.
 
         Args:
             context: numbers of the questions answered.
-            y: (C,) shares there.
+            y: (C,) shares of the responses of these questions.
             target: numbers of the questions to predict.
         """
         log_posterior = -0.5 * GRID**2 + y @ self.log_shares(context, GRID)
@@ -128,43 +132,43 @@ class NominalResponseModel:
         return np.asarray(np.exp(self.log_shares(target, GRID)) @ (posterior / posterior.sum()))
 
     def log_shares(self, questions: Ints, traits: Array) -> Array:
-        """Logarithms (n, P) of P people's shares of some questions' responses, by a single trait (P,)."""
+        """Return P people's log-shares (n, P) of some questions' n responses, given single traits (P,)."""
         rows, sizes = spans(self.offsets, questions), self.sizes[questions]
         logits = self.base[rows, None] + self.loading[rows] * traits
         return np.asarray(logits - np.log(slate_totals(np.exp(logits), sizes)))
 
     @staticmethod
     def state_shapes(rows: int) -> dict[str, tuple[int, ...]]:
-        """Shapes of the arrays of :meth:`to_state`, by name, for M rows."""
+        """Return the shapes of the arrays of :meth:`to_state`, by name, for M rows."""
         return {"trait_loading": (rows, COUNT), "trait_base": (rows,)}
 
     def to_state(self) -> dict[str, Array]:
-        """What is stored of it, beside ``sizes``: arrays by name."""
+        """Return the arrays that are stored, by name; ``sizes`` is stored elsewhere."""
         return {"trait_loading": self.loading, "trait_base": self.base}
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, NDArray[Any]], sizes: Ints) -> NominalResponseModel:
-        """The inverse of :meth:`to_state`."""
+        """Make the model from what :meth:`to_state` returned."""
         return cls(arrays["trait_loading"].astype(np.float64), arrays["trait_base"].astype(np.float64), sizes)
 
     @cached_property
     def offsets(self) -> Ints:
-        """(Q + 1,) where each question's rows start."""
+        """First row of each question, followed by the number of rows, (Q + 1,)."""
         return np.concatenate([[0], np.cumsum(self.sizes)])
 
     def mode(self, context: Ints, y: Array) -> Array:
-        """Most probable traits (K,) of a person whose answers to some questions are known.
+        """Find the most probable traits (K,) of a person whose answers to some questions are known.
 
         Args:
-            context: numbers of the questions answered; may be none.
-            y: (C,) shares there.
+            context: numbers of the questions answered; it may be empty.
+            y: (C,) shares of the responses of these questions.
         """
         rows, sizes = spans(self.offsets, context), self.sizes[context]
         loading, base, trait = self.loading[rows], self.base[rows], np.zeros(self.loading.shape[1])
         if len(context):
             starts = np.cumsum(sizes) - sizes
             mean = np.repeat(np.add.reduceat(loading, starts) / sizes[:, None], sizes, axis=0)
-            # Boehning's bound of the curvature (1992): every step climbs, whatever the answers are
+            # with Boehning's bound of the curvature (1992), every step increases the posterior density
             inverse = np.linalg.inv(np.eye(len(trait)) + 0.5 * (loading - mean).T @ (loading - mean))
             for _ in range(CLIMBS):
                 expected = softmax(base + loading @ trait, sizes)
@@ -172,15 +176,15 @@ class NominalResponseModel:
         return trait
 
     def only(self, questions: Ints) -> NominalResponseModel:
-        """Those of some of the questions."""
+        """Return the model restricted to some of its questions."""
         rows = spans(self.offsets, questions)
         return NominalResponseModel(self.loading[rows], self.base[rows], self.sizes[questions])
 
     def shares(self, trait: Array, target: Ints) -> Array:
-        """Shares (T,) of a person of given traits (K,).
+        """Predict the shares (T,) of a person with given traits.
 
         Args:
-            trait: as :meth:`mode` gives it.
+            trait: (K,) the person's traits, as returned by :meth:`mode`.
             target: numbers of the questions to predict.
         """
         asked = spans(self.offsets, target)
@@ -189,10 +193,11 @@ class NominalResponseModel:
 
 @dataclass(frozen=True)
 class _Answers:
-    """Some people's answers, each share on its own: most people answer few of many questions.
+    """The answers of P people as a sparse table, since most people answer only a few of many questions.
 
-    Of n shares, person by person: ``ends`` (P + 1,) where each person's begin, ``row`` (n,) of the response,
-    ``y`` (n,); ``sizes``, number of responses of each question that each person answered.
+    The n shares are stored person by person: ``ends`` (P + 1,) is the position of each person's first share,
+    followed by n; ``row`` (n,) is the number of the response, and ``y`` (n,) is the share. ``sizes`` is the
+    number of responses of each question that each person answered.
     """
 
     ends: Ints
@@ -202,7 +207,7 @@ class _Answers:
 
     @classmethod
     def of(cls, shares: Floats, sizes: Ints) -> _Answers:
-        """From shares (P, M), NaN where a question was not answered."""
+        """Make the sparse table from shares (P, M), which are NaN where a question was not answered."""
         answered = ~np.isnan(shares)
         person, row = np.nonzero(answered)
         ends = np.searchsorted(person, np.arange(len(shares) + 1))
@@ -210,7 +215,7 @@ class _Answers:
         return cls(ends, row, shares[person, row].astype(np.float32), sizes[question])
 
     def gradient(self, trait: Floats, loading: Floats, base: Floats) -> tuple[Floats, Floats, Floats]:
-        """Of the negative log-likelihood, by each of the arguments (P, K), (M, K) and (M,)."""
+        """Return the gradients of the negative log-likelihood by the arguments (P, K), (M, K) and (M,)."""
         own = np.repeat(trait, np.diff(self.ends), axis=0)
         expected = softmax(np.einsum("nk,nk->n", own, loading[self.row]) + base[self.row], self.sizes)
         error = csr_array((expected - self.y, self.row, self.ends), shape=(len(trait), len(base)))

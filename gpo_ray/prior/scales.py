@@ -1,4 +1,4 @@
-"""Hyperparameters of the prior."""
+"""Define the hyperparameters of the prior; ``calibration.py`` chooses their values."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ class PriorScales:
     outputscale: float = Field(default=0.02, ge=0)
     """Variance of that part of a group's deviations which only the embeddings explain."""
     unseen_noise: float | None = Field(default=None, gt=0)
-    """The noise for predicting unseen questions; None stands for the same noise."""
+    """The ``noise`` for predicting unseen questions; None means the same as for seen questions."""
     unseen_outputscale: float | None = Field(default=None, ge=0)
-    """The outputscale for predicting unseen questions; None stands for the same."""
+    """The ``outputscale`` for predicting unseen questions; None means the same as for seen questions."""
     soft_threshold: float = Field(default=0.0, ge=0)
-    """Standard errors by which covariances between responses are soft-thresholded. Where it is positive,
-    covariances are also taken over those who answered both questions, which suits many people who each
-    answer a few questions. 0 leaves covariances as they are."""
+    """Number of standard errors by which covariances between responses are shrunk towards 0. If it is
+    positive, covariances are moreover averages over only those who answered both questions, which suits many
+    people who each answer a few questions. 0 leaves covariances as they are."""
     pseudo_count: float = Field(default=0.0, ge=0)
-    """Number of answers that the extrapolated mean of a question counts as, beside those of the groups."""
+    """Number of answers that the extrapolated mean of a question counts as, in addition to the groups'
+    answers."""
     group_scale: float = Field(default=1.0, gt=0)
-    """Factor on the deviations of groups where the prior is of people too: groups differ in the same
+    """Factor on the deviations of groups where people are in the prior too: groups differ in the same
     directions as people do, but by less."""
     traits: float = Field(default=0.0, ge=0, le=1)
-    """Weight of the nominal response model in the shares of questions that were answered; 0 without one."""
+    """Weight of the nominal response model in the predicted shares of seen questions; 0 if there is no
+    model."""
     widths: tuple[NonNegativeFloat, NonNegativeFloat] = (1.645, 1.645)
     """Half width of a 90 % interval in standard deviations, for seen and for unseen questions."""
 
