@@ -104,8 +104,8 @@ class ValidationConfig(StrictConfig):
     least_gain: float = Field(default=0.0, ge=0)
     """Alignment by which a step must exceed the best earlier step to replace it."""
     prior_patience: int = Field(default=2, ge=1)
-    """The ``patience`` that applies until a step has been better than the prior (only with ``prior:
-    memory``)."""
+    """Patience that replaces ``patience`` until a step has been better than the prior (only with
+    ``prior: memory``)."""
     confidence: float = Field(default=0.95, ge=0, lt=1)
     """Confidence with which a step's gain over the prior must be more than chance before the step replaces
     the prior; 0 switches this test off."""
