@@ -46,8 +46,8 @@ class ModelConfig(StrictConfig):
     ] = "mean"
     """Which of the stored vectors embeds a response; poolings joined by ``+`` are concatenated."""
     prior: Literal["none", "memory"] = "none"
-    """What predictions start from: ``memory`` is a Gaussian process over the meta-train groups' answers;
-    ``none`` is no prior, as published."""
+    """The prior that predictions start from: ``memory`` is a Gaussian process over the meta-train groups'
+    answers; ``none`` is no prior, as published."""
 
     @field_validator("likelihood")
     @classmethod
@@ -112,7 +112,7 @@ class ValidationConfig(StrictConfig):
 
 
 class ObjectiveConfig(StrictConfig):
-    """What training optimises; in a file, ``objective: robust`` alone is enough."""
+    """The objective of training; in a file, ``objective: robust`` alone is enough."""
 
     kind: Literal["average", "robust"] = "average"
     """``average`` minimises the mean loss over the training groups; ``robust`` favours the groups that are

@@ -40,7 +40,10 @@ def volume_claim(profile: ClusterProfile) -> Object:
 
 
 def env_secrets(profile: ClusterProfile) -> list[str]:
-    """List the Secrets that kustomize makes of files ``secrets/NAME.env`` outside the repository."""
+    """List the Secrets that kustomize makes of files ``secrets/NAME.env``.
+
+    The repository does not contain these files.
+    """
     serve = profile.serve
     named = [profile.storage.secret, profile.embed.model_secret, serve.database_secret, serve.redis_secret]
     return list(dict.fromkeys(s for s in named if s is not None))

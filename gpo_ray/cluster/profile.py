@@ -273,7 +273,7 @@ class ClusterProfile(StrictConfig):
 
     def _unread(self) -> Iterator[tuple[str, str]]:
         if self.embed.readings or self.train.config not in presets():
-            return  # a file in the image cannot be read here
+            return  # the configuration is a file in the image, which cannot be read here
         pooling = load_train_config(self.train.config).model.pooling
         if needs_readings(pooling):
             yield "embed.readings", f"train.config {self.train.config} needs them ({pooling})"

@@ -235,7 +235,7 @@ def _serve(spec: dict[str, Any]) -> Any:
 
 
 def _places(documents: Sequence[Document]) -> Iterator[Problem]:
-    """Check that each stage reads only locations that another stage writes."""
+    """Check that each stage reads the locations that other stages of the documents write."""
     written: dict[str, set[str]] = {}
     for d in documents:
         for name, options in _all_calls(d):

@@ -27,7 +27,7 @@ from gpo_ray.prior.response_model import MAX_PEOPLE
 PRIOR_SECONDS = 4e-9
 """Seconds for each meta-train group and response when the prior of a task is made."""
 TRAIT_SECONDS = 5e-6
-"""Seconds for each response of a person's answer when traits are fitted, which happens twice."""
+"""Seconds for each response of a person's answer while traits are fitted, for both of the two fits."""
 TASK_SECONDS = 0.0025
 """Seconds of the prior of a task that do not depend on sizes."""
 PRIOR_TABLES = 5.0

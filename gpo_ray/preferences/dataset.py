@@ -72,7 +72,7 @@ class Group:
 
 @dataclass(frozen=True)
 class PreferenceDataset:
-    """What groups prefer: three Arrow tables, and a log of what was dropped.
+    """A data set of groups' preferences: three Arrow tables, and a log of the source rows left out.
 
     :mod:`gpo_ray.preferences.tables` says which columns the tables have. Construct a data set with
     :meth:`build` or :meth:`load`, which validate it; both raise :class:`DataError`, which names the table,
@@ -178,7 +178,7 @@ class PreferenceDataset:
         """Check ids, shares and references.
 
         Args:
-            where: what to call the data set in messages.
+            where: name of the data set in error messages.
             answers: whether to check the preferences too.
 
         Raises:

@@ -151,7 +151,7 @@ def _ended(
 
 
 def _read(folder: Folder, file: str) -> Final:
-    """Read a final from its file; raises ConfigError if it is damaged."""
+    """Read a final from its file; raise ConfigError if it is damaged."""
     where = folder.where(file)
     found = parse_json(folder.read(file), where, ConfigError, f"; {AGAIN}")
     try:
@@ -180,7 +180,7 @@ def _starter(
         if config.model.prior != "none":
             keys = [PriorKey.of(config, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
             memories = [priors.get(k) for k in keys]
-        # The memories are arguments of their own, so that Ray has them ready before it starts the task.
+        # The priors are separate arguments, so that Ray fetches them before it starts the task.
         return task.remote(name, config, [shared[config.model.pooling]], drawn, search, threads, *memories)
 
     return start
@@ -250,7 +250,7 @@ def _judge(results: Sequence[Final], names: Sequence[str], protocols: Sequence[s
                 "failed": len(runs) - len(ended),
             }
         )
-    # A candidate that diverges with some seed is not chosen over one that diverges with fewer.
+    # A candidate that failed more often is never chosen over one that failed less often.
     able = [t for t in table if t["name"] != AGAINST and t["validation_alignment"] is not None]
     if not able:
         why = next(r["reason"] for r in results if "reason" in r)

@@ -118,7 +118,7 @@ def _load(search: SearchConfig, space: Space, survey: str, embeddings: str) -> _
 
 
 def _claim(folder: Folder, search: SearchConfig, space: Space, sources: _Sources, restart: bool) -> None:
-    """Claim the folder for this search; raises GPOError if it holds another search or another result."""
+    """Claim the folder for this search; raise GPOError if it holds another search or another result."""
     identity = {
         "search": search.model_dump(mode="json", exclude=HOW),
         "base": space.base.model_dump(mode="json"),

@@ -59,7 +59,7 @@ def _evenly(lists: list[list[str]]) -> list[str]:
 
 
 def _topics(dataset: PreferenceDataset, people: set[str]) -> dict[str, str]:
-    """Return each person's topic, or nothing unless each person answered questions of one topic only."""
+    """Return each person's topic if each answered questions of exactly one topic, else an empty dict."""
     names = np.asarray([t or "" for t in dataset.questions["topic"].to_pylist()])
     ids = np.asarray(dataset.groups["group_id"].to_pylist())
     known, code = np.unique(names, return_inverse=True)
