@@ -17,7 +17,7 @@ C = TypeVar("C", bound=BaseModel)
 
 
 class StrictConfig(BaseModel):
-    """A base class of settings that cannot be changed and that reject unknown keys and numbers not finite."""
+    """A base class of settings that cannot change; it rejects unknown keys and numbers not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -64,7 +64,7 @@ class ModelConfig(StrictConfig):
 
 
 class EpisodeConfig(StrictConfig):
-    """How many groups and questions one meta-training step draws."""
+    """The numbers of groups and questions that one meta-training step draws."""
 
     groups: int = Field(default=32, ge=1)
     """Number of groups in a step, over all workers; if there are fewer training groups, all of them."""
@@ -73,7 +73,7 @@ class EpisodeConfig(StrictConfig):
     target_questions: tuple[int, int] = (10, 100)
     """Least and most target questions; each step draws the number anew."""
     hidden_prior: float = Field(default=0.5, ge=0, le=1)
-    """Share of the target questions that the prior treats as unseen, so that the model learns to answer
+    """Share of the target questions that are masked from the prior, so that the model learns to predict
     unseen questions too (only with ``prior: memory``)."""
 
     @model_validator(mode="after")
@@ -86,13 +86,13 @@ class EpisodeConfig(StrictConfig):
 
 
 class ValidationConfig(StrictConfig):
-    """How training stops early, by validation on groups taken out of the meta-train groups."""
+    """The settings of early stopping, by validation on groups taken out of the meta-train groups."""
 
     fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the meta-train groups that are for validation; at least one group is."""
     question_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the training questions that training steps do not use and on which validation groups are
-    scored without a prior; with 0, only questions that are trained on are scored."""
+    """Share of the training questions that training steps do not use; validation scores them too, masked
+    from the prior. With 0, validation scores only questions that are trained on."""
     context_questions: int = Field(default=20, ge=1)
     """Number of context questions of each validation group; its other questions are targets."""
     most_groups: int = Field(default=2000, ge=1)

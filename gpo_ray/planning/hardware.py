@@ -13,7 +13,7 @@ GIB = 2.0**30
 
 
 class Processor(StrictConfig):
-    """A GPU, or a CPU core."""
+    """A processor of a cluster: a GPU or a CPU core."""
 
     name: str
     tflops: Positive
@@ -46,5 +46,5 @@ GPUS = {
 CORE = Processor(
     name="cpu", tflops=0.08, memory=4, bandwidth=10, price=0.05, bytes_per_weight=4, efficiency=0.6
 )
-"""A core of a current server; its memory is its share of the node's."""
+"""A core of a current server; its memory is its share of the node's memory."""
 PROCESSORS = GPUS | {CORE.name: CORE}

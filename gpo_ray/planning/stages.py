@@ -27,30 +27,30 @@ from gpo_ray.serving.inference.caching import CACHED_BYTES
 from gpo_ray.serving.settings import ServeSettings
 
 MEMORY_SHARE = 0.9
-"""The share of a processor's memory that may be planned with."""
+"""Share of a processor's memory that a plan may use."""
 BANDWIDTH_SHARE = 0.6
-"""The share of a processor's bandwidth that is reached."""
+"""Share of a processor's bandwidth that is reached."""
 FACTOR_EFFICIENCY = 0.5
-"""The share of ``tflops`` that factorisations in float64 reach."""
+"""Share of ``tflops`` that factorisations in float64 reach."""
 START_SECONDS = 30.0
-"""The time that workers take to start and to import what they run."""
+"""Seconds that workers take to start and to import their modules."""
 READ_RATE, WRITE_RATE = 1e9, 1e8
 """Bytes a second at which a worker reads weights, and writes vectors to shared storage."""
 UNITS, UNIT_BATCHES = 8, 64
-"""The fewest units of work that a copy of the language model gets, and the most batches of a unit."""
+"""Least number of units of work for each copy of the language model, and most batches in a unit."""
 CACHED_QUESTIONS = int(ServeSettings.model_fields["cached_questions"].default)
-"""The number of questions whose embeddings each predictor of the service keeps."""
+"""Number of questions whose embeddings each predictor of the service keeps."""
 QUESTION_BYTES = 6_000.0
 """Bytes of a question in the driver's memory, as objects and as part of a unit of work."""
 TRAIN_EFFICIENCY, VALIDATION_EFFICIENCY = 0.6, 0.2
-"""The share of a core's ``tflops`` that the small transformer reaches in steps, and on the many targets of
-validation groups."""
+"""Shares of a core's ``tflops`` that the small transformer reaches in steps, and in validation with its many
+targets."""
 STEP_SECONDS = 0.012
-"""The part of a step's time that does not depend on the step's size."""
+"""Seconds of a step that do not depend on the step's size."""
 POINT_SECONDS = 2e-6
-"""The time that each point of an episode takes to build."""
+"""Seconds to build each context or target row of an episode."""
 SCAN_SECONDS = 2.5e-8
-"""The time that it takes to find out whether a group answered a question."""
+"""Seconds to find out whether a group answered a question."""
 
 
 class Stage(StrictConfig):
@@ -58,11 +58,11 @@ class Stage(StrictConfig):
 
     name: Literal["embed", "train", "serve"]
     tokens: float = 0
-    """Tokens that the language model reads."""
+    """Number of tokens that the language model reads."""
     flops: float = 0
-    """Floating-point operations."""
+    """Number of floating-point operations."""
     memory: float
-    """GiB that each worker takes on its processors, or in its pod where those are cores."""
+    """GiB that each worker takes on its processors, or in its pod if these are cores."""
     host_memory: float = 0
     """GiB that each worker takes in its pod beside ``memory``: vectors that are not written yet."""
     driver_memory: float = 0
@@ -70,7 +70,7 @@ class Stage(StrictConfig):
     stored: float = 0
     """GiB that the stage writes."""
     workers: int
-    """Workers that run at the same time."""
+    """Number of workers that run at the same time."""
     processors: int
     """Number of GPUs, or cores, of all workers together."""
     seconds: dict[str, float]

@@ -75,7 +75,7 @@ class Workload(StrictConfig):
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts of beginnings, each of which runs once, and endings, which run after their beginning."""
+    """The texts of one kind: beginnings, which run once each, and endings, which run after a beginning."""
 
     beginnings: int
     endings: int

@@ -24,7 +24,7 @@ RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 
 @dataclass
 class TrialRecord:
-    """The record of one trial, which is written from its start on."""
+    """The record of one trial, which is kept from the trial's start."""
 
     number: int
     sample: Sample

@@ -55,7 +55,7 @@ Codes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of R respondents to Q questions, A of them, coded by the numbers of both."""
+    """The A answers of R respondents to Q questions, coded by the numbers of respondents and questions."""
 
     respondents: Sequence[str]
     """R identifiers of the respondents."""

@@ -70,7 +70,7 @@ class Item:
 
 
 class Groups:
-    """The groups of a survey; it decides which levels of attributes are groups, and logs the others once."""
+    """The groups of a survey, which are levels of attributes; a level that is no group is logged once."""
 
     def __init__(self, options: ReadOptions, into: Collector) -> None:
         self._paper = options.groups == "paper"
