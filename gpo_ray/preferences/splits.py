@@ -181,7 +181,7 @@ def draw_split(
         protocol=rule.name,
         fraction=fraction,
         seed=seed,
-        # The other kinds' groups are drawn last, so that they do not change the draws before.
+        # Groups of other kinds are shuffled last, so that they do not change the draws before.
         train_groups=(*parts.train, *shuffled(rng, beside)),
         validation_groups=tuple(parts.validation),
         test_groups=tuple(test),

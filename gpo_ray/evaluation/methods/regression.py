@@ -41,7 +41,7 @@ class Gram:
 
     @classmethod
     def of_features(cls, features: Array) -> Gram:
-        """Decompose the covariance features' features, given a few features (K, C)."""
+        """Decompose the covariance F'F, given a small number of features F (K, C)."""
         _, singular, right = np.linalg.svd(features, full_matrices=False)
         return cls(singular**2, right.T)
 

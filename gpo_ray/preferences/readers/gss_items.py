@@ -75,7 +75,7 @@ def abortion_question(item: str) -> Question:
 
 @dataclass(frozen=True)
 class Level:
-    """A level of an attribute, which has the respondents whose ``column`` is from ``low`` to ``high``."""
+    """A level of an attribute: the respondents with a ``column`` from ``low`` to ``high``, both included."""
 
     attribute: str
     name: str
