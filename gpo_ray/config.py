@@ -1,4 +1,4 @@
-"""Configurations of the model and its training, and the presets that ship with the package."""
+"""Configurations of the model and of its training, and the presets that ship with the package."""
 
 from __future__ import annotations
 
@@ -17,34 +17,37 @@ C = TypeVar("C", bound=BaseModel)
 
 
 class StrictConfig(BaseModel):
-    """Settings that nothing changes, with no key that is not known and no number that is not finite."""
+    """A base class of settings that cannot change; it rejects unknown keys and numbers not finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ModelConfig(StrictConfig):
-    """The in-context transformer; the defaults are the published ones, the bounds only keep nonsense out."""
+    """The shape of the in-context transformer.
+
+    The defaults are the published values; the bounds only reject values that make no sense.
+    """
 
     width: int = Field(default=128, ge=1, le=2**24)
-    """D, width of the tokens."""
+    """Width D of the tokens."""
     layers: int = Field(default=6, ge=1, le=256)
-    """Encoder layers."""
+    """Number of encoder layers."""
     heads: int = Field(default=4, ge=1, le=1_024)
-    """Attention heads; must divide ``width``."""
+    """Number of attention heads, which must divide ``width``."""
     feedforward: int = Field(default=128, ge=1, le=2**24)
-    """Hidden width of the encoder's and the head's feed-forward parts."""
+    """Hidden width of the feed-forward parts of the encoder and of the head."""
     embedder_depth: int = Field(default=4, ge=2, le=64)
-    """Linear layers from (x, y) to a token."""
+    """Number of linear layers from (x, y), an embedding and a share, to a token."""
     likelihood: str = "gaussian"
-    """One of :data:`gpo_ray.likelihoods.LIKELIHOODS`: ``gaussian`` around the softmax of the means, as
-    published, or the shares' ``cross_entropy``."""
+    """Name of a likelihood in :data:`gpo_ray.likelihoods.LIKELIHOODS`: ``gaussian`` is a Gaussian around the
+    softmax of the means, as published; ``cross_entropy`` is the cross-entropy of the shares."""
     pooling: Literal[
         "mean", "answer_mean", "last", "opinion", "person", "last+mean", "last+mean+opinion+person"
     ] = "mean"
-    """Which of the stored vectors stands for a response; joined by ``+``: all of them, end to end."""
+    """Which of the stored vectors embeds a response; poolings joined by ``+`` are concatenated."""
     prior: Literal["none", "memory"] = "none"
-    """``memory``: start from a Gaussian process over the meta-train groups' answers; ``none``, as
-    published."""
+    """The prior that predictions start from: ``memory`` is a Gaussian process over the meta-train groups'
+    answers; ``none`` is no prior, as published."""
 
     @field_validator("likelihood")
     @classmethod
@@ -61,17 +64,17 @@ class ModelConfig(StrictConfig):
 
 
 class EpisodeConfig(StrictConfig):
-    """What one meta-training step draws."""
+    """The numbers of groups and questions that one meta-training step draws."""
 
     groups: int = Field(default=32, ge=1)
-    """Groups in a step, over all workers; all of them where there are fewer."""
+    """Number of groups in a step, over all workers; if there are fewer training groups, all of them."""
     context_questions: tuple[int, int] = (10, 100)
-    """Least and most context questions; the number is drawn anew each step."""
+    """Least and most context questions; each step draws the number anew."""
     target_questions: tuple[int, int] = (10, 100)
-    """Least and most target questions."""
+    """Least and most target questions; each step draws the number anew."""
     hidden_prior: float = Field(default=0.5, ge=0, le=1)
-    """Share of the target questions that the prior treats as new, so that the model learns to answer
-    those too (with ``prior: memory``)."""
+    """Share of the target questions that are masked from the prior, so that the model learns to predict
+    unseen questions too (only with ``prior: memory``)."""
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> EpisodeConfig:
@@ -83,38 +86,40 @@ class EpisodeConfig(StrictConfig):
 
 
 class ValidationConfig(StrictConfig):
-    """Early stopping on groups taken out of the meta-train groups."""
+    """The settings of early stopping, by validation on groups taken out of the meta-train groups."""
 
     fraction: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the meta-train groups; at least one group."""
+    """Share of the meta-train groups that are for validation; at least one group is."""
     question_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the training questions kept from training steps, on which validation groups are scored
-    without a prior; 0 scores only questions that are trained on."""
+    """Share of the training questions that training steps do not use; validation scores them too, masked
+    from the prior. With 0, validation scores only questions that are trained on."""
     context_questions: int = Field(default=20, ge=1)
-    """Context of each validation group; its other questions are targets."""
+    """Number of context questions of each validation group; its other questions are targets."""
     most_groups: int = Field(default=2000, ge=1)
-    """Validation groups that are scored: a random choice where there are more."""
+    """Most validation groups that are scored; if there are more, they are drawn at random."""
     every: int = Field(default=50, ge=1)
-    """Steps between validations; each also saves a checkpoint and reports."""
+    """Number of steps between validations; each validation also saves a checkpoint and reports progress."""
     patience: int = Field(default=10, ge=1)
-    """Validations without a better alignment after which training stops."""
+    """Number of validations without a better alignment after which training stops."""
     least_gain: float = Field(default=0.0, ge=0)
-    """Alignment by which a step must beat the best one before it to take its place."""
+    """Alignment by which a step must exceed the best earlier step to replace it."""
     prior_patience: int = Field(default=2, ge=1)
-    """Likewise ``patience``, as long as no step has taken the prior's place (with ``prior: memory``)."""
+    """Patience that replaces ``patience`` until a step has been better than the prior (only with
+    ``prior: memory``)."""
     confidence: float = Field(default=0.95, ge=0, lt=1)
-    """With which a step's gain over the prior must be more than chance for it to take the prior's place; 0
-    asks for no such thing."""
+    """Confidence with which a step's gain over the prior must be more than chance before the step replaces
+    the prior; 0 switches this test off."""
 
 
 class ObjectiveConfig(StrictConfig):
-    """What the fit is best at; in a file, ``objective: robust`` alone is enough."""
+    """The objective of training; in a file, ``objective: robust`` alone is enough."""
 
     kind: Literal["average", "robust"] = "average"
-    """``average``: the mean over the training groups; ``robust``: the groups that are served worst, by
-    weights on the groups' losses (Group Robust Preference Optimization, arXiv 2405.20304)."""
+    """``average`` minimises the mean loss over the training groups; ``robust`` favours the groups that are
+    predicted worst by weighting the groups' losses (Group Robust Preference Optimization, arXiv
+    2405.20304)."""
     step_size: float = Field(default=0.3, gt=0)
-    """Growth of the log of a group's weight per step and nat of its excess loss (with ``robust``)."""
+    """Growth of the log of a group's weight per step and nat of its excess loss (only with ``robust``)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -123,31 +128,35 @@ class ObjectiveConfig(StrictConfig):
 
 
 class TrainConfig(StrictConfig):
-    """Meta-training."""
+    """The configuration of one meta-training."""
 
     model: ModelConfig = ModelConfig()
     episodes: EpisodeConfig = EpisodeConfig()
     validation: ValidationConfig = ValidationConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     steps: int = Field(default=1000, ge=1)
-    """Optimiser steps at most (published: 200,000)."""
+    """Largest number of optimiser steps (published: 200,000)."""
     learning_rate: float = Field(default=3e-4, gt=0)
     """Highest learning rate; it falls to zero along a cosine over ``steps``."""
     weight_decay: float = Field(default=0.0, ge=0)
     """AdamW's decoupled weight decay."""
     warmup_steps: int = Field(default=0, ge=0)
-    """Steps over which the learning rate rises linearly."""
+    """Number of first steps over which the learning rate rises linearly."""
     clip_norm: float = Field(default=0.0, ge=0)
-    """Largest norm of the gradient; 0 leaves it as it is."""
+    """Norm to which longer gradients are clipped; 0 clips none."""
     standardize: bool = False
-    """Scale each embedding dimension to mean 0 and variance 1 over the training questions; it is
-    folded into the first layer afterwards."""
+    """Whether each embedding dimension is scaled to mean 0 and variance 1 over the training questions; after
+    training the scaling is folded into the first layer."""
     seed: int = Field(default=0, ge=0)
-    """Of initial weights and episodes."""
+    """Seed of the initial weights and the episodes."""
 
 
 def parse(model: type[C], values: Any, where: str) -> C:
-    """Validate ``values``; raises :class:`ConfigError` with ``where``, the first bad key and the reason."""
+    """Validate ``values`` as a ``model``.
+
+    Raises:
+        ConfigError: naming ``where``, the first bad key and the reason.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as e:
@@ -158,17 +167,19 @@ def parse(model: type[C], values: Any, where: str) -> C:
 
 
 def presets() -> list[str]:
-    """Names of the presets that ship with the package."""
+    """List the names of the presets that ship with the package."""
     return sorted(
         p.name.removesuffix(".yaml") for p in _preset_folder().iterdir() if p.name.endswith(".yaml")
     )
 
 
 def load_train_config(name: str | os.PathLike[str], **changes: Any) -> TrainConfig:
-    """A preset by name, or a YAML file, with some top-level fields changed.
+    """Load a preset by its name, or a YAML file, and change some top-level fields.
+
+    A change to None leaves the field as it is.
 
     Raises:
-        ConfigError: naming the file and key that is wrong.
+        ConfigError: naming the file and the key that is wrong.
     """
     if str(name) in presets():
         values, where = _mapping(_preset_folder() / f"{name}.yaml", f"preset {name}"), f"preset {name}"
@@ -180,10 +191,10 @@ def load_train_config(name: str | os.PathLike[str], **changes: Any) -> TrainConf
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The keys and values of a YAML file.
+    """Read the keys and values of a YAML file.
 
     Raises:
-        ConfigError: naming the file, if it is not there or holds something else.
+        ConfigError: naming the file, if it does not exist or does not hold keys and values.
     """
     if not Path(path).is_file():
         raise ConfigError(f"{path}: no such file")

@@ -1,4 +1,4 @@
-"""The whole pipeline on the embedded survey and language model: what ``gpo quickstart`` runs."""
+"""``gpo quickstart``: the whole pipeline on the survey and the language model that pip installs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CONTEXT = 10
 STEPS = 20
 MAX_WORKERS = 2
 HEAVY = ("torch", "scipy.linalg", "matplotlib.figure", "jinja2")
-"""Modules whose import takes as long as Ray takes to start."""
+"""Modules that are slow to import, and so are imported while Ray starts."""
 SAME = 0.001
-"""A difference in alignment up to which nothing can be said: with other splits its sign may be another."""
+"""Alignment difference below which methods count as equal: on other splits its sign may be the opposite."""
 METHODS = ("gpo", "uniform", "lm-base", "train-mean", "context-mean", "ridge-mix", "ridge")
 
 _NEXT = """
@@ -38,16 +38,18 @@ Next:
 def run(
     out: str, address: str | None = None, progress_bar: bool = False, quiet: bool = False
 ) -> dict[str, Any]:
-    """Import a survey, embed it, meta-train on it and evaluate; every stage is also a command of its own.
+    """Import a survey, embed it, meta-train on it and evaluate the result.
+
+    Each of these stages is also a command of ``gpo``.
 
     Args:
         out: folder for all results.
-        address: Ray cluster, by default a local one.
-        progress_bar: whether to show bars.
+        address: address of the Ray cluster; None starts a local one.
+        progress_bar: whether to show progress bars.
         quiet: whether to leave out the explanations.
 
     Returns:
-        ``survey, model, methods, report, bundle, seconds``.
+        A dictionary with ``survey, model, methods, report, bundle, seconds``.
     """
     started = time.monotonic()
     say: Callable[..., None] = (lambda *_: None) if quiet else _say
@@ -58,7 +60,7 @@ def run(
     ahead = in_background(partial(_prepare, folder.where("survey")))
     with ray_session(address):
         dataset = ahead.result()
-        # Libraries that were loaded while Ray started took as few threads as Ray's workers get.
+        # Libraries loaded while Ray was starting were limited to the few threads that Ray's workers get.
         use_threads(threads_each(1))
         scored = _embed_train_evaluate(dataset, folder, say, address, progress_bar)
     from gpo_ray.embedding.job import EmbedConfig
@@ -82,14 +84,14 @@ def _embed_train_evaluate(
     address: str | None,
     progress_bar: bool,
 ) -> dict[str, Any]:
-    """Run the stages that follow the import of the survey, and return what the evaluation found.
+    """Run the stages that follow the import of the survey, and return the evaluation's result.
 
     Args:
-        dataset: the survey, which is in ``folder`` too.
-        folder: where each stage leaves its results.
-        say: told the number of each stage, or nothing, and what is done.
-        address: Ray cluster, by default a local one.
-        progress_bar: whether to show bars.
+        dataset: the survey, which is also saved in ``folder``.
+        folder: where each stage writes its results.
+        say: called with the number of a stage (or an empty string) and a text about it.
+        address: address of the Ray cluster; None is a local one.
+        progress_bar: whether to show progress bars.
     """
     from gpo_ray.config import load_train_config
     from gpo_ray.embedding.job import EmbedConfig, embed
@@ -118,7 +120,7 @@ def _embed_train_evaluate(
 
 
 def _show(scored: dict[str, Any], bundle: str) -> None:
-    """Print the table of results, what was found, and what to do next."""
+    """Print the table of results, the finding in words, and what to do next."""
     from gpo_ray.evaluation.summary import text_table
 
     print("\n" + text_table(scored["cells"], scored))
@@ -128,7 +130,7 @@ def _show(scored: dict[str, Any], bundle: str) -> None:
 
 
 def _prepare(survey: str) -> PreferenceDataset:
-    """Do what can be done while Ray starts: read the survey, and import what takes long."""
+    """Read the survey, save it, and import slow modules; this runs while Ray starts."""
     from gpo_ray.preferences.dataset import PreferenceDataset
     from gpo_ray.preferences.readers import read_survey
 
@@ -140,12 +142,12 @@ def _prepare(survey: str) -> PreferenceDataset:
 
 
 def finding(cells: Sequence[dict[str, Any]], best: Sequence[dict[str, Any]], context: int) -> str:
-    """Say in one sentence what was found, whichever way it came out.
+    """Say in one sentence how ``gpo`` compares with the best plain baseline and with uniform shares.
 
     Args:
-        cells: of one fraction, ``gpo`` and ``uniform`` among the methods.
-        best: the best plain baseline, as :func:`gpo_ray.evaluation.statistics.statistics` gives it.
-        context: answers of each group.
+        cells: the cells of one fraction; ``gpo`` and ``uniform`` must be among the methods.
+        best: the best plain baseline, as :func:`gpo_ray.evaluation.statistics.statistics` returns it.
+        context: number of context answers of each group.
     """
     gpo, uniform = _mean(cells, "gpo"), _mean(cells, "uniform")
     text = (

@@ -1,1 +1,1 @@
-"""Files for clusters: one typed profile, the manifests written from it, and the check of every manifest."""
+"""Files for clusters: a typed profile, the manifests written from it, and a check of every manifest."""

@@ -1,4 +1,8 @@
-"""Checking every file of a cluster folder: by itself, and against the others."""
+"""The check of every file in a cluster folder, by itself and against the others.
+
+Kubernetes objects are checked in kubernetes.py, Ray's own files in ray_schemas.py, the Dockerfile in
+dockerfile.py, and references between files in references.py.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +28,15 @@ SECRET_FILES = "secrets"  # noqa: S105 - folders of files that are never shipped
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check came to."""
+    """The result of a check."""
 
     files: int
-    """How many were read."""
+    """Number of files that were read."""
     problems: list[Problem]
 
 
 class Prometheus(StrictConfig):
-    """The keys of Prometheus' configuration that we use."""
+    """A Prometheus configuration, with the keys that this project uses."""
 
     global_: dict[str, str] = Field(default_factory=dict, alias="global")
     rule_files: list[str] = Field(default_factory=list)
@@ -40,7 +44,7 @@ class Prometheus(StrictConfig):
 
 
 class AlertRule(StrictConfig):
-    """One alert."""
+    """One alert rule of Prometheus."""
 
     alert: str
     expr: str = Field(min_length=1)
@@ -50,7 +54,7 @@ class AlertRule(StrictConfig):
 
 
 class AlertGroup(StrictConfig):
-    """Alerts that are evaluated together."""
+    """A group of alert rules that Prometheus evaluates together."""
 
     name: str
     rules: list[AlertRule]
@@ -63,10 +67,10 @@ class AlertRules(StrictConfig):
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Refuses a key that occurs twice; YAML itself lets the last one win."""
+    """A YAML loader that rejects a key that occurs twice, of which PyYAML would take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As its parent's."""
+        """Construct a mapping like the parent class, after checking that no key occurs twice."""
         seen: set[Any] = set()
         for key, _ in node.value:
             if key.value in seen:
@@ -81,11 +85,11 @@ def check_folder(folder: Path, commands: Commands) -> Checked:
     """Check every file in a folder such as ``cluster``.
 
     Args:
-        folder: what to check.
+        folder: the folder to check.
         commands: options of every command that jobs may run.
 
     Raises:
-        ConfigError: if there is no such folder, or nothing in it to check.
+        ConfigError: if the folder does not exist or has no files to check.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder}: no such folder; give the one that `gpo cluster render` wrote (--path)")
@@ -102,13 +106,13 @@ def check_folder(folder: Path, commands: Commands) -> Checked:
         raise ConfigError(f"{folder}: no files to check")
     for members in _sets(documents, problems, folder):
         wrong = {p.file for p in problems}
-        if not any(d.file in wrong for d in members):  # what is wrong by itself need not be compared
+        if not any(d.file in wrong for d in members):  # files with problems of their own are not compared
             problems += check_set(members, commands)
     return Checked(len(files), list(dict.fromkeys(problems)))
 
 
 def _file(path: Path, file: str, folder: Path) -> Iterator[Problem | Document]:
-    """The Kubernetes objects of a file, and the problems of whatever it is."""
+    """Yield the Kubernetes objects of a file, and the problems of a file of any kind."""
     if path.name == "Dockerfile":
         yield from check_dockerfile(path, file, folder.resolve().parent)
     elif path.suffix == ".json":
@@ -204,7 +208,7 @@ def _dashboard(path: Path, file: str) -> Iterator[Problem]:
 def _sets(
     documents: dict[Path, list[Document]], problems: list[Problem], folder: Path
 ) -> Iterator[list[Document]]:
-    """Objects that belong together: those of a folder, and those that its kustomization takes in."""
+    """Yield the objects that belong together: a folder's, and those that its kustomization includes."""
     for place in sorted({p.parent for p, found in documents.items() if found}):
         members = [d for p, found in documents.items() if p.parent == place for d in found]
         kustomization = place / "kustomization.yaml"

@@ -1,4 +1,4 @@
-"""What we ask of the Dockerfile."""
+"""The check of the Dockerfile."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TARGETS = ("cpu", "cuda")
 
 
 def check_dockerfile(path: Path, file: str, context: Path) -> Iterator[Problem]:
-    """Mistakes in a Dockerfile that is built with ``context``."""
+    """Yield the mistakes in a Dockerfile that is built with the folder ``context``."""
     steps = list(instructions(path.read_text(encoding="utf-8")))
     stages: dict[str, str] = {}
     user: dict[str, str] = {}
@@ -84,7 +84,7 @@ def _base(file: str, line: int, base: str, stages: dict[str, str]) -> Iterator[P
 
 
 def instructions(text: str) -> Iterator[tuple[int, str, str]]:
-    """Line number, name and arguments of every instruction."""
+    """Yield the line number, name and arguments of every instruction."""
     pending, start = "", 0
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(r"\s*(#|$)", line):

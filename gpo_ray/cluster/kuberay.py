@@ -1,4 +1,7 @@
-"""The Kubernetes objects of a profile, as dictionaries with the field names of KubeRay's ``ray.io/v1``."""
+"""The Kubernetes objects of a profile, as dictionaries with the field names of KubeRay's ``ray.io/v1``.
+
+Pods are made in pods.py; render.py writes the files.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,17 @@ Object = dict[str, Any]
 
 
 def namespace(profile: ClusterProfile) -> Object:
-    """The namespace that holds everything."""
+    """Make the namespace that holds all objects."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": profile.namespace}}
 
 
 def service_account(profile: ClusterProfile) -> Object:
-    """What pods run as; a cloud's identity for the bucket is bound to it."""
+    """Make the service account that pods run as; a cloud's identity for the bucket is bound to it."""
     return _object(profile, "v1", "ServiceAccount", "gpo", "all")
 
 
 def volume_claim(profile: ClusterProfile) -> Object:
-    """The volume that pods share."""
+    """Make the claim of the volume that pods share."""
     volume = profile.storage.volume
     spec: Object = {
         "accessModes": [volume.access],
@@ -37,14 +40,17 @@ def volume_claim(profile: ClusterProfile) -> Object:
 
 
 def env_secrets(profile: ClusterProfile) -> list[str]:
-    """Secrets that kustomize makes of files ``secrets/NAME.env`` which are not in the repository."""
+    """List the Secrets that kustomize makes of files ``secrets/NAME.env``.
+
+    The repository does not contain these files.
+    """
     serve = profile.serve
     named = [profile.storage.secret, profile.embed.model_secret, serve.database_secret, serve.redis_secret]
     return list(dict.fromkeys(s for s in named if s is not None))
 
 
 def kustomization(profile: ClusterProfile, resources: list[str], secrets: list[str]) -> Object:
-    """What ``kubectl apply -k`` applies: everything that jobs and service presuppose."""
+    """Make the kustomization for ``kubectl apply -k``, with all objects that jobs and the service need."""
     made: Object = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
@@ -58,7 +64,7 @@ def kustomization(profile: ClusterProfile, resources: list[str], secrets: list[s
 
 
 def ray_cluster(profile: ClusterProfile) -> Object:
-    """The standing cluster, to which jobs are submitted."""
+    """Make the standing cluster, to which jobs are submitted."""
     made = [worker_group(profile, "cluster", g, g.min, g.max) for g in profile.cluster.groups]
     return _object(profile, "ray.io/v1", "RayCluster", "gpo-cluster", "cluster") | {
         "spec": cluster_spec(profile, "cluster", made, autoscale=True)
@@ -66,7 +72,7 @@ def ray_cluster(profile: ClusterProfile) -> Object:
 
 
 def embed_job(profile: ClusterProfile) -> Object:
-    """Imports the survey, if the profile names one, and embeds it."""
+    """Make the job that imports the survey, if the profile names one, and embeds it."""
     e = profile.embed
     group = profile.embed_group
     workers = [worker_group(profile, "embed", group, profile.embed_pods, profile.embed_pods)]
@@ -81,7 +87,7 @@ def embed_job(profile: ClusterProfile) -> Object:
 
 
 def train_job(profile: ClusterProfile) -> Object:
-    """Meta-trains a bundle."""
+    """Make the job that meta-trains a bundle."""
     t = profile.train
     command = [
         *("gpo", "train", *_data(profile), "--out", profile.at("bundle"), "--storage", profile.at("runs")),
@@ -92,7 +98,7 @@ def train_job(profile: ClusterProfile) -> Object:
 
 
 def tune_job(profile: ClusterProfile) -> Object:
-    """Searches hyperparameters."""
+    """Make the job that searches hyperparameters."""
     t = profile.train
     command = [
         *("gpo", "tune", *_data(profile), "--out", profile.at("tuning")),
@@ -102,14 +108,18 @@ def tune_job(profile: ClusterProfile) -> Object:
 
 
 def evaluate_job(profile: ClusterProfile) -> Object:
-    """Scores methods on held-out groups."""
+    """Make the job that scores methods on held-out groups."""
     t = profile.train
     command = ["gpo", "evaluate", *_data(profile), "--out", profile.at("evaluation"), "--seeds", str(t.seeds)]
     return _job(profile, "evaluate", [*command, "--json"], _cpu_workers(profile, "evaluate", t.concurrent))
 
 
 def ray_service(profile: ClusterProfile) -> Object:
-    """The service: a change of its cluster starts a second one, and moves over when that one is healthy."""
+    """Make the service.
+
+    When its cluster's configuration changes, KubeRay starts a second cluster, and moves the service to it as
+    soon as the second cluster is healthy.
+    """
     groups = [g for g in profile.cluster.groups if profile.serve.encoder.gpus or not g.gpus]
     made = [worker_group(profile, "serve", g, max(1, g.min), g.max, probes=True) for g in groups]
     cluster = cluster_spec(profile, "serve", made, autoscale=True)
@@ -130,7 +140,7 @@ def ray_service(profile: ClusterProfile) -> Object:
 
 
 def serve_config(profile: ClusterProfile) -> Object:
-    """What Ray Serve deploys; cluster/serve/config.yaml explains it."""
+    """Make the configuration that Ray Serve deploys; cluster/serve/config.yaml explains it."""
     serve = profile.serve
     replicas = {n: getattr(serve, n).model_dump(mode="json") for n in ("ingress", "predictor", "encoder")}
     bundle = profile.at("bundle")
@@ -156,7 +166,7 @@ def serve_config(profile: ClusterProfile) -> Object:
 
 
 def disruption_budget(profile: ClusterProfile) -> Object:
-    """Keeps drained nodes from taking all serving pods at once."""
+    """Make the disruption budget, which keeps drained nodes from ending all serving pods at once."""
     spec = {
         "minAvailable": profile.serve.available,
         "selector": {"matchLabels": labels("serve") | {"ray.io/node-type": "worker"}},
@@ -174,7 +184,10 @@ def _cpu_workers(profile: ClusterProfile, component: str, workers: int) -> list[
 
 
 def _entrypoint(first: Sequence[str], command: Sequence[str]) -> str:
-    """Two commands need a shell of their own: the one that submits would run the second one itself."""
+    """Join two commands to one entrypoint, or return the second if there is no first.
+
+    Two commands need a shell of their own, since the submitter's shell would run the second one itself.
+    """
     if not first:
         return shlex.join(command)
     return shlex.join(["bash", "-c", f"{shlex.join(first)} && {shlex.join(command)}"])
@@ -183,7 +196,7 @@ def _entrypoint(first: Sequence[str], command: Sequence[str]) -> str:
 def _job(
     profile: ClusterProfile, stage: str, command: list[str], groups: list[Object], first: Sequence[str] = ()
 ) -> Object:
-    # Pods are there from the start: a stage compares what it needs with what the cluster has at once.
+    # There is no autoscaling, since a stage compares at its start what it needs with what the cluster has.
     jobs = profile.jobs
     spec = {
         "entrypoint": _entrypoint(first, command),

@@ -1,4 +1,4 @@
-"""Kubernetes objects: their schemas, and what we ask of every pod."""
+"""The check of Kubernetes objects against their schemas, and of this project's rules for every pod."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gpo_ray.cluster.problems import Document, Problem, at, below, walk
 from gpo_ray.cluster.ray_crds import CRDS
 
 KUBERNETES = "1.33"
-"""The version whose schemas are used; objects this plain have not changed for long."""
+"""The Kubernetes version whose schemas are used; the schemas of such plain objects hardly change."""
 QUANTITY = re.compile(r"(\d+(?:\.\d+)?)(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi|)")
 UNITS = {"m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15} | {
     u: 1024.0**i for i, u in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi"), 1)
@@ -26,7 +26,7 @@ MAX_CPUS = 1024
 
 
 def check_object(document: Document) -> Iterator[Problem]:
-    """Mistakes that one object shows by itself."""
+    """Yield the mistakes in one object, without looking at other objects."""
     for key in ("kind", "apiVersion"):
         if not isinstance(document.values.get(key), str):
             yield document.problem(key, "missing")
@@ -41,14 +41,14 @@ def check_object(document: Document) -> Iterator[Problem]:
 
 
 def pod_templates(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All pod templates in an object, with their keys."""
+    """Yield all pod templates in an object, with their keys."""
     for path, value in walk(document.values):
         if path.rpartition(".")[2] == "template" and isinstance(value, dict):
             yield path, value
 
 
 def containers(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All containers in an object, with their keys."""
+    """Yield all containers in an object, with their keys."""
     for path, template in pod_templates(document):
         for kind in ("initContainers", "containers"):
             for i, container in enumerate(at(template, "spec", kind) or []):
@@ -57,7 +57,7 @@ def containers(document: Document) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def quantity(value: Any) -> float | None:
-    """A Kubernetes quantity as a number; None if it is not one."""
+    """Convert a Kubernetes quantity to a number, or return None if it is not a quantity."""
     found = QUANTITY.fullmatch(str(value))
     return float(found[1]) * UNITS[found[2]] if found else None
 
@@ -70,10 +70,10 @@ def _our_schema(document: Document) -> Iterator[Problem]:
 
 
 def _core_schema(document: Document, values: dict[str, Any]) -> Iterator[Problem]:
-    """The first mistake against the schema that Kubernetes publishes, unknown keys included."""
+    """Yield the first mistake against the schema that Kubernetes publishes; unknown keys are mistakes too."""
     try:
         text = json.dumps(values)
-    except TypeError as e:  # YAML has dates
+    except TypeError as e:  # YAML has dates, which JSON has not
         yield document.problem("(top level)", str(e))
         return
     found = _schema_error(text)
@@ -83,7 +83,10 @@ def _core_schema(document: Document, values: dict[str, Any]) -> Iterator[Problem
 
 @functools.cache
 def _schema_error(text: str) -> tuple[str, str] | None:
-    """Key and message of a mistake; many pods are alike, and reading the schemas takes the time."""
+    """Return the key and message of a mistake, or None.
+
+    The result is cached, since many pods are the same and reading the schemas is slow.
+    """
     values = json.loads(text)
     try:
         kubernetes_validate.validate(values, KUBERNETES, strict=True)
@@ -136,7 +139,7 @@ def _container(document: Document, container: dict[str, Any]) -> Iterator[Proble
 
 
 def _quantities(document: Document) -> Iterator[Problem]:
-    """Units that Kubernetes would refuse, or take for something else than was meant."""
+    """Yield the quantities that Kubernetes would refuse, or whose units are probably mistaken."""
     for path, value in walk(document.values):
         if path.rpartition(".")[2] not in {"requests", "limits"} or not isinstance(value, dict):
             continue

@@ -1,4 +1,4 @@
-"""Pod templates and worker groups: what RayCluster, RayJob and RayService have in common."""
+"""Pod templates and worker groups, which RayCluster, RayJob and RayService have in common."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from gpo_ray.cluster.profile import RAY_VERSION, ClusterProfile, Pods
 
 GPU = "nvidia.com/gpu"
 USER, GROUP = 1000, 100
-"""Of the user ``ray`` in the image."""
+"""Ids of the user ``ray`` in the image and of its group."""
 SERVE_PORT = 8000
 DATA = "data"
 
 
 def labels(component: str) -> dict[str, str]:
-    """Of everything that belongs to one part of the system."""
+    """Return the labels of all objects that belong to one component of the system."""
     return {"app.kubernetes.io/name": "gpo-ray", "app.kubernetes.io/component": component}
 
 
 def cluster_spec(
     profile: ClusterProfile, component: str, groups: list[dict[str, Any]], autoscale: bool
 ) -> dict[str, Any]:
-    """A RayClusterSpec."""
+    """Make a RayClusterSpec."""
     spec: dict[str, Any] = {"rayVersion": RAY_VERSION, "authOptions": {"mode": "token"}}
     if autoscale:
         spec |= {
@@ -47,7 +47,7 @@ WORKER_PORTS = {"metrics": 8080}
 def worker_group(
     profile: ClusterProfile, component: str, pods: Pods, least: int, most: int, probes: bool = False
 ) -> dict[str, Any]:
-    """A WorkerGroupSpec: of the CPU pods or of those with GPUs."""
+    """Make a WorkerGroupSpec of the CPU pods or of the pods with GPUs."""
     ports = WORKER_PORTS | ({"serve": SERVE_PORT} if probes else {})
     template = _template(profile, component, "ray-worker", pods, ports)
     if probes:
@@ -115,13 +115,16 @@ def _environment(profile: ClusterProfile, component: str) -> list[dict[str, Any]
 
 
 def _same(cpu: str, memory: str, gpus: int = 0) -> dict[str, Any]:
-    """Requests equal to limits: Ray counts on all that a pod says it has."""
+    """Make requests that equal the limits, since Ray counts on all resources in a pod's limits."""
     quantities = {"cpu": cpu, "memory": memory} | ({GPU: gpus} if gpus else {})
     return {"requests": quantities, "limits": quantities}
 
 
 def _serving_probes() -> dict[str, Any]:
-    """A pod gets requests while its proxy answers, and is started again only if Ray itself does not."""
+    """Make the probes of a serving pod.
+
+    The pod gets requests while its proxy answers, and is restarted only if Ray itself does not answer.
+    """
     raylet = "wget --timeout=2 -q -O- http://localhost:52365/api/local_raylet_healthz | grep success"
     alive = {"exec": {"command": ["bash", "-c", raylet]}, "timeoutSeconds": 5, "periodSeconds": 10}
     return {

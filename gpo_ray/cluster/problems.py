@@ -1,4 +1,4 @@
-"""What is wrong with a file, and where."""
+"""Problems found in cluster files, and the documents of these files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake."""
+    """One mistake in a file."""
 
     file: str
-    """Below the folder that was checked."""
+    """Path of the file within the folder that was checked."""
     key: str
     """Keys and list indices from the top of the document, joined by dots."""
     message: str
@@ -25,34 +25,34 @@ class Problem:
 
 @dataclass(frozen=True)
 class Document:
-    """One document of a file."""
+    """One YAML document of a file."""
 
     file: str
     values: dict[str, Any]
 
     @property
     def kind(self) -> str:
-        """Its Kubernetes kind."""
+        """The document's Kubernetes kind, empty if it has none."""
         return str(self.values.get("kind", ""))
 
     @property
     def name(self) -> str:
-        """Its Kubernetes name."""
+        """The document's Kubernetes name, empty if it has none."""
         return str(at(self.values, "metadata", "name") or "")
 
     def problem(self, key: str, message: str) -> Problem:
-        """A mistake in it."""
+        """Make a problem of this document."""
         return Problem(self.file, key, message)
 
     def invalid(self, error: ValidationError, whole: str = "") -> Iterator[Problem]:
-        """Mistakes that a schema found; ``whole`` is the key of those that concern no single one."""
+        """Yield the mistakes that a schema found; a mistake without a key gets the key ``whole``."""
         for e in error.errors():
             key = ".".join(str(k) for k in e["loc"]) or whole
             yield self.problem(key, e["msg"].removeprefix("Value error, "))
 
 
 def at(values: Any, *keys: str | int) -> Any:
-    """What is found by ``keys`` one after the other; None where there is nothing."""
+    """Return the value that is found by following ``keys``, or None if there is none."""
     for key in keys:
         if isinstance(values, dict):
             values = values.get(key)
@@ -64,7 +64,7 @@ def at(values: Any, *keys: str | int) -> Any:
 
 
 def walk(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value in ``values``, with its key."""
+    """Yield every value in ``values``, after its key."""
     yield path, values
     items: Iterable[tuple[Any, Any]] = ()
     if isinstance(values, dict):
@@ -76,6 +76,6 @@ def walk(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def below(prefix: str, problems: Iterable[Problem]) -> Iterator[Problem]:
-    """Problems of a part of a document, as problems of the document."""
+    """Turn the problems of a part of a document into problems of the document, by prefixing their keys."""
     for p in problems:
         yield replace(p, key=f"{prefix}.{p.key}" if p.key else prefix)

@@ -1,4 +1,4 @@
-"""The one configuration that all cluster files are written from."""
+"""The profile: the one configuration from which all cluster files are written."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from gpo_ray.runtime.documents import read_yaml_documents
 from gpo_ray.serving.settings import Replicas
 
 RAY_VERSION = "2.60.0"
-"""Ray in the image; the same as in constraints.txt."""
+"""Version of Ray in the image, the same as in constraints.txt."""
 _NAME = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 
 
 class Image(StrictConfig):
-    """The container image, built from cluster/docker/Dockerfile."""
+    """The container image, which is built from cluster/docker/Dockerfile."""
 
     repository: str = Field(pattern=r"^[a-z0-9][a-z0-9._:/-]*[a-z0-9]$")
-    """Registry and name, without a tag."""
+    """Registry and name of the image, without a tag."""
     version: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")
-    """Tag without its end: ``-cpu`` and ``-cuda`` are added for the two targets."""
+    """Tag without its ending; ``-cpu`` or ``-cuda`` is added for the two targets."""
     pull: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
-    """When nodes pull it; Never for an image that was loaded into them."""
+    """When nodes pull the image; Never is for an image that was loaded into them."""
     pull_secret: str | None = None
-    """Secret of the registry, made by ``kubectl create secret docker-registry``."""
+    """Name of the registry's Secret, made by ``kubectl create secret docker-registry``."""
 
     def tag(self, gpu: bool) -> str:
-        """The image of a pod with or without GPUs."""
+        """Return the image, with its tag, of a pod with or without GPUs."""
         return f"{self.repository}:{self.version}-{'cuda' if gpu else 'cpu'}"
 
 
 class Pods(StrictConfig):
-    """Pods of one kind."""
+    """The pods of one kind: their number and resources."""
 
     min: int = Field(default=0, ge=0)
-    """Pods of the standing cluster and of the service at least."""
+    """Least number of pods of the standing cluster and of the service."""
     max: int = Field(default=1, ge=1)
-    """Pods at most, of the standing cluster, the service, and any job."""
+    """Greatest number of pods of the standing cluster, of the service, and of any job."""
     cpus: int = Field(ge=1)
-    """CPU cores of each."""
+    """Number of CPU cores of each pod."""
     memory: int = Field(ge=1)
-    """GiB of each."""
+    """Memory of each pod in GiB."""
     gpus: int = Field(default=0, ge=0)
-    """GPUs of each."""
+    """Number of GPUs of each pod."""
     node_selector: dict[str, str] = Field(default_factory=dict)
-    """Labels that a node must have."""
+    """Labels that a node must have to run these pods."""
 
     @model_validator(mode="after")
     def _range_ascends(self) -> Pods:
@@ -66,88 +66,92 @@ class Volume(StrictConfig):
     """A volume that pods share."""
 
     path: str = Field(default="/data", pattern=r"^/[^\s]*[^\s/]$")
-    """Where it is mounted."""
+    """Path at which the volume is mounted."""
     size: int = Field(default=50, ge=1)
-    """GiB."""
+    """Size of the volume in GiB."""
     storage_class: str | None = None
-    """By default the Kubernetes cluster's."""
+    """Storage class; None is the Kubernetes cluster's default."""
     access: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteMany"
-    """ReadWriteOnce serves pods on a single node only."""
+    """Access mode; a ReadWriteOnce volume serves only pods on a single node."""
 
 
 class Storage(StrictConfig):
-    """Where surveys, embeddings, runs and bundles are; every pod reaches it."""
+    """The storage of surveys, embeddings, runs and bundles, which every pod can reach."""
 
     bucket: str | None = Field(default=None, pattern=r"^(s3|gs)://[^\s?#]*[^\s/?#]$")
-    """Bucket and prefix; by default everything is on the volume."""
+    """Bucket and prefix; without a bucket, all data are on the volume."""
     secret: str | None = None
-    """Secret whose entries become environment variables, such as AWS_ACCESS_KEY_ID; none where the service
+    """Secret whose entries become environment variables, such as AWS_ACCESS_KEY_ID; None if the service
     account is enough."""
     volume: Volume = Volume()
-    """Where there is no bucket; beside one there is none."""
+    """The volume, which is made only if there is no bucket."""
 
     @property
     def root(self) -> str:
-        """The bucket, or where the volume is mounted."""
+        """The bucket, or the path at which the volume is mounted."""
         return self.bucket or self.volume.path
 
 
 class Jobs(StrictConfig):
-    """What all jobs share."""
+    """The settings that all jobs share."""
 
     deadline_hours: float = Field(default=24, gt=0)
-    """After which a job is ended."""
+    """Hours after which a job is ended."""
     retries: int = Field(default=2, ge=0)
-    """New clusters for a job that failed; it goes on from what is complete."""
+    """How often a failed job runs again on a new cluster; it goes on from what is complete."""
     keep_minutes: int = Field(default=10, ge=0)
-    """How long the cluster of a finished job stays, for its logs."""
+    """Minutes for which the cluster of a finished job is kept, so that its logs can be read."""
 
 
 class Embed(StrictConfig):
-    """``gpo embed``; see its --help."""
+    """The settings of ``gpo embed``, which its --help explains."""
 
     survey: Literal["gss"] | None = None
-    """Survey to import first; none where one is in storage already, at ``survey``."""
+    """Survey to import first; None if one is already in storage, in the folder ``survey``."""
     model: str = "smollm2"
     """Language model: smollm2, a Hub id, or a folder in the image."""
     model_secret: str | None = None
-    """Secret whose entry HF_TOKEN opens a gated model."""
+    """Secret whose entry HF_TOKEN gives access to a gated model."""
 
     actors: int = Field(default=1, ge=1)
-    """Copies of the language model."""
+    """Number of copies of the language model."""
     gpus_per_actor: int = Field(default=0, ge=0)
-    """GPUs of each copy, all in one pod."""
+    """Number of GPUs of each copy, all in one pod."""
     cpus_per_actor: int = Field(default=1, ge=1)
-    """CPU cores of each copy."""
+    """Number of CPU cores of each copy."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the model computes in."""
+    """Number format in which the model computes."""
     batch_tokens: int = Field(default=4096, ge=64)
-    """Padded tokens of one forward pass on a GPU."""
+    """Number of padded tokens of one forward pass on a GPU."""
     readings: bool = True
-    """Whether everything is read again, as preset ``gpo`` needs and ``paper`` does not."""
+    """Whether the language model also reads the texts of the readings, which preset ``gpo`` needs and
+    ``paper`` does not."""
 
 
 class Train(StrictConfig):
-    """``gpo train``, ``gpo tune`` and ``gpo evaluate``, all on CPU pods; see their --help."""
+    """The settings of ``gpo train``, ``gpo tune`` and ``gpo evaluate``, which all run on CPU pods.
+
+    The --help of these commands explains the settings.
+    """
 
     config: str = "gpo"
     """Preset, or a file in the image."""
     fraction: float = Field(default=1.0, gt=0, le=1)
     """Share of the groups to learn from."""
     workers: int = Field(default=2, ge=1)
-    """Ray Train workers, of one core each."""
+    """Number of Ray Train workers, of one core each."""
     zero_stage: Literal[0, 1, 2, 3] = 1
     """DeepSpeed ZeRO stage."""
     search: str = "/opt/gpo_ray/tune_configs/default.yaml"
-    """What ``gpo tune`` searches: a file in the image."""
+    """Configuration file, in the image, of the search that ``gpo tune`` runs."""
     concurrent: int = Field(default=4, ge=1)
-    """Trials at a time, and splits of an evaluation, of one core each."""
+    """Number of trials, or of splits of an evaluation, at a time, of one core each."""
     seeds: int = Field(default=3, ge=1)
-    """Splits for each fraction of an evaluation."""
+    """Number of splits for each fraction of an evaluation."""
 
 
 class Serve(StrictConfig):
-    """The service; see docs/serving.md."""
+    """The settings of the service, which docs/serving.md explains."""
 
     ingress: Replicas = Replicas(min=2, max=4, queue=256)
     predictor: Replicas = Replicas(min=2, max=4)
@@ -155,13 +159,13 @@ class Serve(StrictConfig):
     database: str | None = None
     """SQLAlchemy URL without a password, such as SQLite's; several pods need ``database_secret``."""
     database_secret: str | None = None
-    """Secret whose entry GPO_DATABASE is the URL."""
+    """Secret whose entry GPO_DATABASE is the database's URL."""
     redis: str | None = None
-    """Address of a Redis that keeps the cluster's state, so that the service outlives its head pod."""
+    """Address of a Redis that keeps the cluster's state, so that the service survives its head pod."""
     redis_secret: str | None = None
-    """Secret whose entry ``password`` is that Redis's."""
+    """Secret whose entry ``password`` is the password of this Redis."""
     available: int = Field(default=1, ge=0)
-    """Serving pods that a voluntary disruption must leave."""
+    """Number of serving pods that must stay available in a voluntary disruption."""
 
     @model_validator(mode="after")
     def _one_database(self) -> Serve:
@@ -175,12 +179,12 @@ class Serve(StrictConfig):
 
 
 class Machines(StrictConfig):
-    """Virtual machines of one cloud, for ``ray up``."""
+    """The virtual machines of one cloud, for ``ray up``."""
 
     region: str
-    """Such as us-west-2 or us-central1."""
+    """Region of the cloud, such as us-west-2 or us-central1."""
     zone: str
-    """Such as us-west-2a or us-central1-a."""
+    """Zone within the region, such as us-west-2a or us-central1-a."""
     head: str
     """Machine type of the head."""
     cpu: str
@@ -188,43 +192,43 @@ class Machines(StrictConfig):
     gpu: str
     """Machine type of the workers with GPUs."""
     disk: int = Field(default=200, ge=50)
-    """GB of each machine; the CUDA image alone takes about 20."""
+    """Disk of each machine in GB; the CUDA image alone takes about 20."""
     project: str | None = None
-    """Project id (GCP)."""
+    """Project id, for GCP only."""
 
 
 class Clouds(StrictConfig):
-    """Files for ``ray up``, for each cloud that is given."""
+    """The clouds for which files for ``ray up`` are written."""
 
     aws: Machines | None = None
     gcp: Machines | None = None
 
 
 class Cluster(StrictConfig):
-    """The pods."""
+    """The pods of a cluster."""
 
     head: Pods
-    """The one head pod, which runs no tasks."""
+    """The single head pod, which runs no tasks."""
     cpu: Pods
-    """Workers for training, tuning, evaluation and serving."""
+    """Worker pods for training, tuning, evaluation and serving."""
     gpu: Pods | None = None
-    """Workers with GPUs for embedding; none embeds on ``cpu``."""
+    """Worker pods with GPUs for embedding; without them, ``cpu`` pods embed."""
     idle_seconds: int = Field(default=300, ge=10)
-    """After which the autoscaler removes an idle worker."""
+    """Seconds after which the autoscaler removes an idle worker."""
 
     @property
     def groups(self) -> list[Pods]:
-        """The groups of workers that there are."""
+        """The groups of worker pods: ``cpu``, and ``gpu`` if there is one."""
         return [g for g in (self.cpu, self.gpu) if g is not None]
 
 
 class ClusterProfile(StrictConfig):
-    """Everything that the cluster files say."""
+    """The profile, with all settings of the cluster files."""
 
     name: str = Field(pattern=f"^{_NAME}$", max_length=40)
-    """Of the overlay folder."""
+    """Name of the profile and of its overlay folder."""
     namespace: str = Field(default="gpo", pattern=f"^{_NAME}$", max_length=63)
-    """That all objects are in; another one needs a folder of its own (--out)."""
+    """Namespace of all objects; each namespace needs its own folder of files (--out)."""
     image: Image
     storage: Storage
     cluster: Cluster
@@ -269,7 +273,7 @@ class ClusterProfile(StrictConfig):
 
     def _unread(self) -> Iterator[tuple[str, str]]:
         if self.embed.readings or self.train.config not in presets():
-            return  # a file in the image is not here to be looked into
+            return  # the configuration is a file in the image, which cannot be read here
         pooling = load_train_config(self.train.config).model.pooling
         if needs_readings(pooling):
             yield "embed.readings", f"train.config {self.train.config} needs them ({pooling})"
@@ -282,7 +286,7 @@ class ClusterProfile(StrictConfig):
 
     @property
     def embed_pods(self) -> int:
-        """How many of them."""
+        """Number of pods that embedding needs."""
         e, group = self.embed, self.embed_group
         each = group.cpus // e.cpus_per_actor
         if e.gpus_per_actor:
@@ -290,24 +294,24 @@ class ClusterProfile(StrictConfig):
         return math.ceil(e.actors / each) if each else e.actors * group.max + 1
 
     def worker_pods(self, workers: int) -> int:
-        """CPU pods for workers of one core each, a core of each pod left to Ray's own tasks."""
+        """Return the number of CPU pods for workers of one core each; a core per pod is left to Ray."""
         return math.ceil(workers / max(1, self.cluster.cpu.cpus - 1))
 
     def at(self, *parts: str) -> str:
-        """A place in storage."""
+        """Return the location of a folder or file in storage."""
         return "/".join([self.storage.root, *parts])
 
 
 def profiles() -> list[str]:
-    """Names of the profiles that ship with the package."""
+    """List the names of the profiles that ship with the package."""
     return sorted(p.name.removesuffix(".yaml") for p in _folder().iterdir() if p.name.endswith(".yaml"))
 
 
 def load_profile(name: str | os.PathLike[str]) -> ClusterProfile:
-    """A shipped profile by name, or a YAML file.
+    """Load a shipped profile by its name, or a YAML file.
 
     Raises:
-        ConfigError: naming the file and key that is wrong.
+        ConfigError: naming the file and the key that is wrong.
     """
     if str(name) in profiles():
         shipped = read_yaml_documents(_folder() / f"{name}.yaml", f"profile {name}", ConfigError)

@@ -1,7 +1,8 @@
-"""The fields of KubeRay's ``ray.io/v1`` that we use, and no others; Kubernetes drops keys it does not know.
+"""The fields of KubeRay's ``ray.io/v1`` that this project uses.
 
-Taken from ray-operator/apis/ray/v1 of ray-project/kuberay (1.6). Pod templates and other Kubernetes types
-are checked by :mod:`gpo_ray.cluster.kubernetes`.
+Other keys are errors here, since Kubernetes silently drops keys that it does not know. The fields are taken
+from ray-operator/apis/ray/v1 of ray-project/kuberay (1.6). Pod templates and other Kubernetes types are
+checked by :mod:`gpo_ray.cluster.kubernetes`.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class Crd(BaseModel):
-    """Keys as KubeRay spells them; numbers are not taken for strings, nor strings for numbers."""
+    """A base class with keys as KubeRay spells them; numbers are not accepted as strings, nor vice versa."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Metadata(Crd):
-    """Of an object."""
+    """The metadata of an object."""
 
     name: str = Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=47)
     namespace: str | None = None
@@ -30,7 +31,7 @@ class Metadata(Crd):
 
 
 class AutoscalerOptions(Crd):
-    """Of the autoscaler beside the head."""
+    """The options of the autoscaler, which runs beside the head."""
 
     version: Literal["v1", "v2"] | None = None
     idleTimeoutSeconds: Count | None = None  # noqa: N815
@@ -42,27 +43,27 @@ class AutoscalerOptions(Crd):
 
 
 class AuthOptions(Crd):
-    """Who may talk to the cluster."""
+    """The rule of who may access the cluster."""
 
     mode: Literal["token", "disabled"]
     secretName: str | None = None  # noqa: N815
 
 
 class RedisCredential(Crd):
-    """A password, by reference."""
+    """A reference to a password."""
 
     valueFrom: Template  # noqa: N815
 
 
 class GcsFaultToleranceOptions(Crd):
-    """Where the cluster's state outlives its head."""
+    """The Redis in which the cluster's state survives the head."""
 
     redisAddress: str  # noqa: N815
     redisPassword: RedisCredential | None = None  # noqa: N815
 
 
 class HeadGroup(Crd):
-    """The head pod."""
+    """The group of the head pod."""
 
     rayStartParams: dict[str, str]  # noqa: N815
     template: Template
@@ -70,7 +71,7 @@ class HeadGroup(Crd):
 
 
 class WorkerGroup(Crd):
-    """Pods of one kind."""
+    """A group of worker pods of one kind."""
 
     groupName: str = Field(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$")  # noqa: N815
     replicas: Count
@@ -91,7 +92,7 @@ class WorkerGroup(Crd):
 
 
 class RayClusterSpec(Crd):
-    """A Ray cluster."""
+    """The specification of a Ray cluster."""
 
     rayVersion: str = Field(pattern=r"^\d+\.\d+\.\d+$")  # noqa: N815
     authOptions: AuthOptions  # noqa: N815
@@ -118,13 +119,13 @@ class RayClusterSpec(Crd):
 
 
 class SubmitterConfig(Crd):
-    """Of the Kubernetes job that submits."""
+    """The settings of the Kubernetes job that submits a Ray job."""
 
     backoffLimit: Count  # noqa: N815
 
 
 class RayJobSpec(Crd):
-    """A job with a cluster of its own."""
+    """The specification of a job with its own cluster."""
 
     entrypoint: str = Field(min_length=1)
     rayClusterSpec: RayClusterSpec  # noqa: N815
@@ -145,13 +146,13 @@ class RayJobSpec(Crd):
 
 
 class UpgradeStrategy(Crd):
-    """How a changed cluster takes over."""
+    """The way in which a changed cluster replaces the running one."""
 
     type: Literal["NewCluster", "NewClusterWithIncrementalUpgrade", "None"]
 
 
 class RayServiceSpec(Crd):
-    """Serve applications with a cluster of their own."""
+    """The specification of Serve applications with their own cluster."""
 
     serveConfigV2: str = Field(min_length=1)  # noqa: N815
     rayClusterConfig: RayClusterSpec  # noqa: N815
@@ -167,7 +168,7 @@ class RayServiceSpec(Crd):
 
 
 class RayCluster(Crd):
-    """``kind: RayCluster``."""
+    """An object of ``kind: RayCluster``."""
 
     apiVersion: Literal["ray.io/v1"]  # noqa: N815
     kind: Literal["RayCluster"]
@@ -176,7 +177,7 @@ class RayCluster(Crd):
 
 
 class RayJob(Crd):
-    """``kind: RayJob``."""
+    """An object of ``kind: RayJob``."""
 
     apiVersion: Literal["ray.io/v1"]  # noqa: N815
     kind: Literal["RayJob"]
@@ -185,7 +186,7 @@ class RayJob(Crd):
 
 
 class RayService(Crd):
-    """``kind: RayService``."""
+    """An object of ``kind: RayService``."""
 
     apiVersion: Literal["ray.io/v1"]  # noqa: N815
     kind: Literal["RayService"]
@@ -194,7 +195,7 @@ class RayService(Crd):
 
 
 class SecretGenerator(Crd):
-    """A Secret made of files."""
+    """A Secret that kustomize makes of files."""
 
     name: str
     envs: list[str] = Field(default=[])
@@ -202,13 +203,13 @@ class SecretGenerator(Crd):
 
 
 class GeneratorOptions(Crd):
-    """Of what kustomize makes."""
+    """The options of the objects that kustomize makes."""
 
     disableNameSuffixHash: Literal[True]  # noqa: N815
 
 
 class Kustomization(Crd):
-    """``kind: Kustomization``, as far as we use it."""
+    """An object of ``kind: Kustomization``, with the fields that this project uses."""
 
     apiVersion: Literal["kustomize.config.k8s.io/v1beta1"]  # noqa: N815
     kind: Literal["Kustomization"]

@@ -1,4 +1,4 @@
-"""Ray's own schemas: of Serve config files, of cluster files for ``ray up``, and of jobs' environments."""
+"""The check of Ray's own files: Serve configs, cluster files for ``ray up``, and jobs' environments."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ NEEDED = {"aws": "InstanceType", "gcp": "machineType"}
 
 
 def check_serve(document: Document) -> Iterator[Problem]:
-    """Mistakes in a Serve config, among them keys that Serve would silently ignore."""
+    """Yield the mistakes in a Serve config, including keys that Serve would silently ignore."""
     for key in unknown_keys(ServeDeploySchema, document.values):
         yield document.problem(key, "Serve knows no such key, and would ignore it")
     try:
         deployed = ServeDeploySchema.model_validate(document.values)
-    except (AttributeError, TypeError) as e:  # of Ray's validators, on what is no mapping at all
+    except (AttributeError, TypeError) as e:  # Ray's validators raise these for values that are no mappings
         yield document.problem("applications", str(e))
         return
     except ValidationError as e:
@@ -67,7 +67,7 @@ def _application(document: Document, key: str, application: dict[str, Any], host
 
 
 def unknown_keys(model: type[BaseModel], values: dict[str, Any], where: str = "") -> Iterator[str]:
-    """Keys that a pydantic model, or one below it, does not have."""
+    """Yield the keys that a pydantic model, or a model nested in it, does not have."""
     fields = {f.alias or name: f for name, f in model.model_fields.items()}
     for key, value in values.items():
         if key not in fields:
@@ -87,7 +87,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def check_launcher(document: Document) -> Iterator[Problem]:
-    """Mistakes in a cluster file for ``ray up``."""
+    """Yield the mistakes in a cluster file for ``ray up``."""
     schema = json.loads((resources.files("ray.autoscaler") / "ray-schema.json").read_text())
     values = document.values
     errors = list(jsonschema.Draft7Validator(schema).iter_errors(values))
@@ -123,7 +123,7 @@ def check_launcher(document: Document) -> Iterator[Problem]:
 
 
 def check_runtime_env(document: Document) -> Iterator[Problem]:
-    """Mistakes in a file for ``ray job submit --runtime-env``, among them keys that Ray would ignore."""
+    """Yield the mistakes in a file for ``ray job submit --runtime-env``, including keys that Ray ignores."""
     unknown = set(document.values) - RuntimeEnv.known_fields
     for key in sorted(map(str, unknown)):
         yield document.problem(key, "Ray knows no such key")

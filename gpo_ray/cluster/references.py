@@ -1,4 +1,7 @@
-"""What files say of one another: Secrets, volumes, images, places in storage, resources that jobs ask for."""
+"""The check of references between files.
+
+They concern Secrets, volumes, images, locations in storage, and the resources that jobs ask for.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,11 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.runtime.documents import parse_yaml
 
 Commands = Mapping[str, AbstractSet[str]]
-"""Options of every command, such as ``{"survey import": {"--out", ...}}``."""
+"""The options of every command, such as ``{"survey import": {"--out", ...}}``."""
 
 
 def check_set(documents: Sequence[Document], commands: Commands) -> Iterator[Problem]:
-    """Mistakes between the objects that are applied together."""
+    """Yield the contradictions between objects that are applied together."""
     yield from _named(documents)
     yield from _namespaces(documents)
     yield from _images(documents)
@@ -31,7 +34,7 @@ def check_set(documents: Sequence[Document], commands: Commands) -> Iterator[Pro
 
 
 def secrets(documents: Sequence[Document]) -> set[str]:
-    """Names of the Secrets that there will be."""
+    """Return the names of the Secrets that the documents make."""
     found = {d.name for d in documents if d.kind == "Secret"}
     for d in documents:
         if d.kind == "Kustomization":
@@ -40,7 +43,7 @@ def secrets(documents: Sequence[Document]) -> set[str]:
 
 
 def _named(documents: Sequence[Document]) -> Iterator[Problem]:
-    """References to objects that nobody makes."""
+    """Yield the references to objects that no document makes."""
     made = {
         "Secret": secrets(documents),
         "ConfigMap": {d.name for d in documents if d.kind == "ConfigMap"},
@@ -89,7 +92,7 @@ def _namespaces(documents: Sequence[Document]) -> Iterator[Problem]:
 
 
 def _images(documents: Sequence[Document]) -> Iterator[Problem]:
-    """One image in its two targets everywhere, and one Ray."""
+    """Check that all containers use the two targets of one image, and all clusters one version of Ray."""
     first: tuple[str, str] | None = None
     ray: tuple[str, str] | None = None
     for d in documents:
@@ -116,13 +119,13 @@ def _budgets(documents: Sequence[Document]) -> Iterator[Problem]:
     for d in documents:
         if d.kind == "PodDisruptionBudget":
             wanted = at(d.values, "spec", "selector", "matchLabels") or {}
-            ours = {k: v for k, v in wanted.items() if not k.startswith("ray.io/")}  # those KubeRay adds
+            ours = {k: v for k, v in wanted.items() if not k.startswith("ray.io/")}  # KubeRay adds ray.io/
             if not any(ours.items() <= have.items() for have in labelled):
                 yield d.problem("spec.selector.matchLabels", f"no pod has the labels {ours}")
 
 
 def calls(entrypoint: str) -> list[list[str]]:
-    """The commands of an entrypoint, as lists of words.
+    """Split an entrypoint into its commands, each a list of words.
 
     Raises:
         ValueError: if quotes are open, or the shell of KubeRay's submitter would cut the entrypoint.
@@ -137,7 +140,7 @@ def calls(entrypoint: str) -> list[list[str]]:
 
 
 def split_call(words: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """``gpo survey import gss --out DIR`` as the command's name and its options."""
+    """Split a call such as ``gpo survey import gss --out DIR`` into the command's name and its options."""
     options = [i for i, w in enumerate(words) if w.startswith("--")]
     plain = list(words[1 : options[0] if options else None])
     name = " ".join(plain[:2]) if plain[:1] == ["survey"] else " ".join(plain[:1])
@@ -149,7 +152,7 @@ def split_call(words: Sequence[str]) -> tuple[str, dict[str, str]]:
 
 
 def _entrypoint(document: Document, commands: Commands) -> Iterator[Problem]:
-    """What a job runs must exist, and must fit into its cluster."""
+    """Check that the commands and options of a job exist, and that they fit into its cluster."""
     if document.kind != "RayJob":
         return
     key = "spec.entrypoint"
@@ -193,12 +196,12 @@ def _of(group: dict[str, Any], resource: str) -> float:
 
 
 def _each(group: dict[str, Any], resource: str) -> float:
-    """What a pod of a worker group has of a resource."""
+    """Return how much of a resource a pod of a worker group has."""
     return quantity(at(group, "template", "spec", "containers", 0, "resources", "limits", resource)) or 0
 
 
 def _mounted(document: Document, key: str, options: dict[str, str]) -> Iterator[Problem]:
-    """Local paths must be on a volume of every pod, the image's own apart."""
+    """Check that the local paths of a job's data are on a volume that every pod mounts."""
     mounts = [{m.get("mountPath") for m in c.get("volumeMounts") or []} for _, c in containers(document)]
     for option in ("--survey", "--embeddings", "--out", "--storage"):
         place = options.get(option, "")
@@ -207,7 +210,7 @@ def _mounted(document: Document, key: str, options: dict[str, str]) -> Iterator[
 
 
 def _service(document: Document) -> Iterator[Problem]:
-    """What the service's replicas need, some pod must have."""
+    """Check that a worker pod has as many GPUs as a replica of the service needs."""
     if document.kind != "RayService":
         return
     spec = document.values.get("spec") or {}
@@ -227,12 +230,12 @@ def _serve(spec: dict[str, Any]) -> Any:
     try:
         found = parse_yaml(str(spec.get("serveConfigV2", "")), "spec.serveConfigV2", ConfigError)
     except ConfigError:
-        return None  # another check says so
+        return None  # another check reports this
     return found[0] if found else None
 
 
 def _places(documents: Sequence[Document]) -> Iterator[Problem]:
-    """What a stage reads, another must have written."""
+    """Check that each stage reads the locations that other stages of the documents write."""
     written: dict[str, set[str]] = {}
     for d in documents:
         for name, options in _all_calls(d):
@@ -269,5 +272,5 @@ def _read(
 
 def _all_calls(document: Document) -> Iterator[tuple[str, dict[str, str]]]:
     if document.kind == "RayJob":
-        with contextlib.suppress(ValueError):  # another check says so
+        with contextlib.suppress(ValueError):  # another check reports this
             yield from map(split_call, calls(str(at(document.values, "spec", "entrypoint"))))

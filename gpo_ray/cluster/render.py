@@ -1,4 +1,4 @@
-"""All files of a profile, as texts by their place under ``cluster/``."""
+"""Rendering all files of a profile as texts; the objects are made in kuberay.py and virtual_machines.py."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Documents = list[dict[str, Any]]
 
 
 def render(profile: ClusterProfile) -> dict[str, str]:
-    """The files of a profile.
+    """Render the files of a profile.
 
     Returns:
-        Texts by path, such as ``kuberay/overlays/gpu/rayjob-embed.yaml``.
+        The texts by path under ``cluster/``, such as ``kuberay/overlays/gpu/rayjob-embed.yaml``.
     """
     overlay = f"kuberay/overlays/{profile.name}"
     volume = {} if profile.storage.bucket else {"storage.yaml": [kuberay.volume_claim(profile)]}
@@ -45,21 +45,21 @@ def render(profile: ClusterProfile) -> dict[str, str]:
 
 
 def _text(profile: ClusterProfile, place: str, documents: Documents) -> str:
-    # the base is the same for all profiles of a namespace
+    # The base is the same for all profiles of a namespace, so its head names no profile.
     of = "" if place.startswith("kuberay/base/") else f" --profile {profile.name}"
     head = f"# Written by `gpo cluster render{of}`: change the profile, not this file.\n"
     return head + "---\n".join(_dump(d) for d in documents)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Blocks for texts of several lines, and lists indented below their key."""
+    """A YAML dumper that writes texts of several lines as blocks, and indents lists below their key."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
-        """Never without indent."""
+        """Increase the indent also for lists."""
         super().increase_indent(flow, False)
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        """What occurs twice is written twice."""
+        """Return True, so that a value that occurs twice is written twice instead of as an alias."""
         return True
 
 

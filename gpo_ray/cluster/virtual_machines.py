@@ -1,4 +1,4 @@
-"""Files for ``ray up``: virtual machines of AWS or GCP that run the image."""
+"""The files for ``ray up``, which starts virtual machines of AWS or GCP that run the image."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Object = dict[str, Any]
 TOKEN = "/home/ray/.ray/auth_token"  # noqa: S105 - a path
 IMAGE_FAMILY = "projects/deeplearning-platform-release/global/images/family/common-cu121"
 CLIENTS = {"aws": "boto3", "gcp": "google-api-python-client"}
-"""What the autoscaler on the head starts machines with."""
+"""Python package of each cloud with which the autoscaler on the head starts machines."""
 START = "ulimit -n 65536; RAY_AUTH_MODE=token ray start"
 
 
 def launcher(profile: ClusterProfile, cloud: str, machines: Machines) -> Object:
-    """What ``ray up`` reads."""
+    """Make the cluster file that ``ray up`` reads."""
     cluster = profile.cluster
     head = Pods(cpus=cluster.head.cpus, memory=cluster.head.memory)
     types = {

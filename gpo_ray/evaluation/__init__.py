@@ -1,1 +1,1 @@
-"""Protocols, baselines, metrics' tables and the report."""
+"""Evaluation: protocols, the methods compared, their scores with statistics and tables, and the report."""

@@ -1,4 +1,4 @@
-"""What is evaluated: which methods with what context, and on which splits."""
+"""The plan of an evaluation: which methods are evaluated with what context, and on which splits."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gpo_ray.evaluation.protocols import protocol_named
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What is the same for all splits."""
+    """The part of an evaluation's plan that is the same for all splits."""
 
     methods: tuple[str, ...]
-    """Names in :data:`gpo_ray.evaluation.methods.METHODS`."""
+    """Names of the methods, in :data:`gpo_ray.evaluation.methods.METHODS`."""
     context: int
-    """Context questions of each test group."""
+    """Number of context questions of each test group."""
     steps: int | None = None
-    """Meta-training steps, if not the preset's."""
+    """Number of meta-training steps; None keeps the preset's."""
     context_sizes: tuple[int, ...] | None = None
-    """Context sizes of the curve in place of :data:`gpo_ray.evaluation.tasks.CURVE`, as far as they leave
-    a typical test group an answer to predict; empty for no curve."""
+    """Context sizes of the curve, in place of :data:`gpo_ray.evaluation.tasks.CURVE`; sizes that leave a
+    typical test group no answer to predict are skipped. Empty means no curve."""
     objective: str | None = None
-    """``average`` or ``robust`` for the methods whose name does not say, if not the preset's."""
+    """``average`` or ``robust``, for the methods that do not fix it themselves; None keeps the preset's."""
 
     def __post_init__(self) -> None:
         unknown = [m for m in self.methods if m not in METHODS]
@@ -38,11 +38,11 @@ class EvaluationPlan:
 
     @property
     def settings(self) -> FitSettings:
-        """What the plan changes in the methods' own configurations."""
+        """The settings that the plan changes in the methods' own configurations."""
         return FitSettings(self.steps, self.objective)
 
     def needs(self) -> Needs:
-        """What the methods need together, the published embeddings in any case."""
+        """Combine the needs of all methods; the published embeddings are always among them."""
         each = [METHODS[m].needs(self.settings) for m in self.methods]
         return Needs(
             poolings=frozenset({PUBLISHED}).union(*(n.poolings for n in each)),
@@ -53,16 +53,16 @@ class EvaluationPlan:
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """Which splits an evaluation draws: one for each fraction and seed."""
+    """The splits that an evaluation draws: one for each fraction and seed."""
 
     protocol: str
-    """How they are drawn: a name in :data:`gpo_ray.evaluation.protocols.PROTOCOLS`."""
+    """Name of the protocol that draws them, in :data:`gpo_ray.evaluation.protocols.PROTOCOLS`."""
     fractions: Sequence[float]
-    """Shares of the groups for meta-training."""
+    """Shares of the groups that are for meta-training."""
     seeds: int
-    """Splits for each fraction."""
+    """Number of splits for each fraction."""
     max_test_groups: int | None = None
-    """Most test groups of a split."""
+    """Most test groups of a split; None sets no limit."""
 
     def __post_init__(self) -> None:
         protocol_named(self.protocol)

@@ -26,12 +26,13 @@ _PAGE = jinja2.Environment(
 
 
 def render_report(title: dict[str, Any], rows: list[Row], statistics: dict[str, Any]) -> str:
-    """The report as one HTML page.
+    """Render the report as one HTML page.
 
     Args:
         title: ``survey, embeddings, protocol, context``, shown at the top.
-        rows: what :func:`gpo_ray.evaluation.scoring.evaluate_split` returned for all splits.
-        statistics: what :func:`gpo_ray.evaluation.statistics.statistics` makes of the rows, and a ``note``.
+        rows: the rows that :func:`gpo_ray.evaluation.scoring.evaluate_split` returned for all splits.
+        statistics: the result of :func:`gpo_ray.evaluation.statistics.statistics` for these rows, and a
+            ``note``.
     """
     results = table(cells(rows))
     fractions = sorted({r["fraction"] for r in results})
@@ -58,7 +59,7 @@ def render_report(title: dict[str, Any], rows: list[Row], statistics: dict[str, 
 
 
 def _pairs(comparisons: list[Row]) -> list[Row]:
-    """Comparisons with a pair's metrics side by side: ``fraction, method, against, rows, <metric>...``."""
+    """Put a pair's comparisons by metric in one row: ``fraction, method, against, rows, <metric>...``."""
     pairs: dict[tuple[Any, ...], Row] = {}
     for c in comparisons:
         key = (c["fraction"], c["method"], c["against"])
@@ -72,7 +73,7 @@ def _mean(values: Any) -> float:
 
 
 def inline_svg(draw: Any, *args: Any, height: float = 3.6) -> Any:
-    """A figure drawn by ``draw(axes, *args)`` as inline SVG, ``height`` inches high."""
+    """Draw a figure with ``draw(axes, *args)``, and return it as inline SVG, ``height`` inches high."""
     figure = Figure(figsize=(9, height), layout="constrained")
     draw(figure.subplots(), *args)
     out = io.BytesIO()

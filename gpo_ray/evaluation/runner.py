@@ -1,4 +1,8 @@
-"""Evaluating methods over many splits, as parallel Ray tasks."""
+"""Evaluating methods over many splits, as parallel Ray tasks.
+
+What is evaluated is in plan.py, one split's scores are computed in scoring.py, statistics over splits in
+statistics.py, and the report in report.py.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +43,11 @@ from gpo_ray.runtime.threads import physical_cores, use_threads
 
 IDENTITY = "evaluation.json"
 TELL_EVERY = 1.0
-"""Seconds between two words of a split's task on how far it is."""
+"""Seconds between two progress reports of a split's task."""
 
 
 class _Row(TypedDict):
-    """What every row of a scored split has, among other values."""
+    """The values that every row of a scored split has, among others."""
 
     method: str
     protocol: str
@@ -60,15 +64,15 @@ _ROWS = TypeAdapter(list[_Row])
 
 @dataclass(frozen=True)
 class _Data:
-    """What all splits' tasks share, and the splits."""
+    """The splits, and the data that the tasks of all splits share."""
 
     arrays: dict[str, PreferenceArrays]
-    """By pooling."""
+    """The survey's answers with embeddings, by pooling."""
     texts: tuple[Question, ...]
-    """All questions, if a method needs them."""
+    """All questions if a method needs their texts, else empty."""
     splits: list[Split]
     fingerprints: dict[str, str]
-    """Of the survey and the embeddings."""
+    """Hashes of the survey and of the embeddings."""
 
 
 def evaluate(
@@ -83,26 +87,26 @@ def evaluate(
 ) -> dict[str, Any]:
     """Meta-train and score every method on every split.
 
-    Writes ``splits.json`` (before anything is scored), ``results.parquet`` (a row for each group),
-    ``results.json`` (the cells and statistics) and ``report.html``. Until then ``scored`` holds the splits
-    that are done: the same evaluation, interrupted, goes on from them.
+    It writes ``splits.json`` (before anything is scored), ``results.parquet`` (a row for each group),
+    ``results.json`` (the cells and statistics) and ``report.html``. Until the end the folder ``scored`` holds
+    the splits that are done; if the evaluation is interrupted, the same call goes on from them.
 
     Args:
         survey: folder of the survey to meta-train on, and to test on if ``test_survey`` is None.
-        embeddings: folder of an embedding store with all their questions.
+        embeddings: folder of an embedding store with the questions of both surveys.
         out: folder to write.
         plan: methods and context sizes.
         split_plan: which splits to draw.
-        address: of the Ray cluster.
-        progress_bar: whether to show one.
-        test_survey: folder of the survey to test on, if the protocol tests on another, and only then.
+        address: address of the Ray cluster.
+        progress_bar: whether to show a progress bar.
+        test_survey: folder of the survey to test on, only for protocols that test on another survey.
 
     Returns:
         ``cells``: a list of ``{method, protocol, fraction, seed, alignment, worst_group, ...}``;
         ``best_baseline``, ``skills``, ``comparisons``: see :mod:`gpo_ray.evaluation.statistics`;
-        ``cannot_answer``: methods that can say nothing under this protocol; ``context_sizes``: those of
-        the curve, as far as the test groups' answers allowed; ``note``, where too little was scored,
-        what to do about it, else None; ``out``; ``report``; ``seconds``.
+        ``cannot_answer``: methods that cannot predict under this protocol; ``context_sizes``: the sizes of
+        the curve that the test groups' answers allowed; ``note``: advice if too little was scored, else
+        None; ``out``; ``report``; ``seconds``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.
@@ -124,8 +128,8 @@ def evaluate(
 
 
 def _write(folder: Folder, title: dict[str, Any], rows: list[dict[str, Any]], result: dict[str, Any]) -> None:
-    """The tables and the report, ``results.json`` last."""
-    from gpo_ray.evaluation.report import render_report  # imports what draws, which the workers do not need
+    """Write the tables and the report, and ``results.json`` last."""
+    from gpo_ray.evaluation.report import render_report  # loads Matplotlib, which the workers do not need
 
     folder.write("results.parquet", parquet_bytes(pa.Table.from_pylist(rows)))
     folder.write("report.html", render_report(title, rows, result).encode())
@@ -135,7 +139,7 @@ def _write(folder: Folder, title: dict[str, Any], rows: list[dict[str, Any]], re
 def _load(
     survey: str, embeddings: str, test_survey: str | None, plan: EvaluationPlan, split_plan: SplitPlan
 ) -> _Data:
-    """Read what the methods need, and draw the splits."""
+    """Read the data that the methods need, and draw the splits."""
     protocol, needs = protocol_named(split_plan.protocol), plan.needs()
     dataset, other = _surveys(survey, test_survey, protocol)
     splits = _draw(dataset, protocol, split_plan, other)
@@ -147,7 +151,7 @@ def _load(
 def _surveys(
     survey: str, test_survey: str | None, protocol: Protocol
 ) -> tuple[PreferenceDataset, OtherSurvey | None]:
-    """The survey, joined with the one to test on if there is one."""
+    """Load the survey, joined with the survey to test on if there is one."""
     if protocol.another_survey and test_survey is None:
         raise ConfigError(f"protocol {protocol.name!r} tests on another survey; name it with --test-survey")
     if not protocol.another_survey and test_survey is not None:
@@ -162,7 +166,7 @@ def _surveys(
 def _draw(
     dataset: PreferenceDataset, protocol: Protocol, plan: SplitPlan, other: OtherSurvey | None
 ) -> list[Split]:
-    """The splits of all distinct fractions and seeds, each with somebody to test on."""
+    """Draw the splits of all distinct fractions and seeds, and check that each has test groups."""
     drawn = [
         draw_split(dataset, fraction, seed, protocol, other=other, max_test_groups=plan.max_test_groups)
         for fraction in dict.fromkeys(plan.fractions)
@@ -177,7 +181,7 @@ def _draw(
 
 
 def _begin(folder: Folder, plan: EvaluationPlan, data: _Data) -> Folder:
-    """The folder of scored splits, empty unless this same evaluation was interrupted."""
+    """Prepare the folder of scored splits, which stays empty unless this same evaluation was interrupted."""
     if folder.exists(MANIFEST):
         raise ConfigError(f"{folder}: holds another stage's result; give another folder")
     drawn = [s.model_dump(mode="json") for s in data.splits]
@@ -194,7 +198,7 @@ def _begin(folder: Folder, plan: EvaluationPlan, data: _Data) -> Folder:
 
 
 def _run(plan: EvaluationPlan, data: _Data, scored: Folder, steps: Steps) -> list[dict[str, Any]]:
-    """Rows of all splits, in the splits' order; what was scored before is not scored again."""
+    """Score the splits that are not scored yet, and return the rows of all splits in the splits' order."""
     cpus, gpus, splits = _cpus_per_task(), plan.needs().gpus, data.splits
     require(evaluate_need(cpus, gpus))
     shared = ray.put(data.arrays), ray.put(data.texts)
@@ -254,11 +258,15 @@ def _split_task(
     split: Split,
     threads: int,
 ) -> Iterator[list[dict[str, Any]] | tuple[float, str]]:
-    """Yields, once a second or so, how many methods are done and what goes on; and at the end the rows."""
+    """Score one split, as a Ray task.
+
+    Yields:
+        About once a second, how many methods are done and which one is at work; at the end, the rows.
+    """
     told: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
 
     def score() -> list[dict[str, Any]]:
-        use_threads(threads)  # some libraries have a number for each thread
+        use_threads(threads)  # set here as well, since some libraries keep the number for each thread
         return evaluate_split(plan, arrays, split, lambda *values: told.put(values), texts)
 
     with ThreadPoolExecutor(1) as pool:
@@ -286,7 +294,10 @@ def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]
 
 
 def _note(context: int, rows: list[dict[str, Any]]) -> str | None:
-    """What to do where the context leaves little to score, for those who took the default's word for it."""
+    """Return advice on a smaller context if the context leaves few answers to score, else None.
+
+    Only protocols whose ``advises_context`` is true give advice.
+    """
     told = [r for r in rows if not r["curve"] and PROTOCOLS[r["protocol"]].advises_context]
     scored = int(np.median([r["questions"] for r in told])) if told else context
     if scored >= context:
@@ -298,7 +309,7 @@ def _note(context: int, rows: list[dict[str, Any]]) -> str | None:
 
 
 def _cpus_per_task() -> float:
-    """One core: on a local cluster, which claims more CPUs than there are, that is more than one CPU."""
+    """Return how many of Ray's CPUs are one core; on a local cluster, Ray may count more CPUs than cores."""
     if len([n for n in ray.nodes() if n["Alive"]]) > 1:
         return 1.0
     return max(1.0, ray.cluster_resources().get("CPU", 1.0) // physical_cores())

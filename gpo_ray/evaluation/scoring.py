@@ -1,4 +1,7 @@
-"""Scoring methods on one split: each is fitted to it, and predicts the test groups' tasks."""
+"""Scoring methods on one split: each method is fitted to it, and predicts the test groups' tasks.
+
+The tasks are drawn in tasks.py; runner.py scores many splits in parallel.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from gpo_ray.preferences.splits import Split
 
 Row = dict[str, Any]
 Tell = Callable[[str, float], object]
-"""Told a method and the share of its work on a split that is done, from 0 to 1."""
+"""A function called with a method's name and the share of its work on a split that is done, from 0 to 1."""
 
 
 def evaluate_split(
@@ -40,18 +43,18 @@ def evaluate_split(
         plan: methods and context size.
         arrays: the data by pooling.
         split: the division shared by all methods.
-        tell: called as the work goes on.
+        tell: called with the progress.
         texts: the data's questions, if a method needs them.
 
     Returns:
         A row for each method, test group and context size: ``method, protocol, fraction, seed,
         group_id, topic, context, curve, coverage, alignment, accuracy, questions``. Rows with
         ``curve`` false are the evaluation proper; in the others every context size is scored on the same
-        questions. ``topic`` is None where the split names none, ``coverage`` (share of responses within
-        their 90 % intervals) where the method has no intervals.
+        questions. ``topic`` is None if the split names no topics. ``coverage``, the share of responses whose
+        true share is within the 90 % interval, is None if the method has no intervals.
 
     Raises:
-        ConfigError: if no test group answered what is to be predicted, or training diverges.
+        ConfigError: if no test group answered any target question, or training diverges.
     """
     cross_survey = protocol_of(split).another_survey
     data = SplitData(arrays, split, cross_survey, plan.settings, tuple(texts))
@@ -79,19 +82,19 @@ def evaluate_config(
     """Meta-train with a configuration and score it on a split's test groups.
 
     Args:
-        name: stands in the rows as the method.
+        name: name of the method in the rows.
         config: how to meta-train.
-        arrays: the data, with the pooling that ``config`` asks for.
+        arrays: the data, with the pooling that ``config`` names.
         split: the division.
-        context: context questions of each test group.
+        context: number of context questions of each test group.
         priors: see :data:`~gpo_ray.evaluation.methods.meta_trained.Priors`.
-        device: where the model is meta-trained and asked.
+        device: PyTorch device on which the model is trained and predicts.
 
     Returns:
-        Rows like those of :func:`evaluate_split`, without a curve; the validation groups' alignment.
+        Rows as :func:`evaluate_split` returns them, without a curve; and the validation groups' alignment.
 
     Raises:
-        ConfigError: if no test group answered what is to be predicted, or training diverges.
+        ConfigError: if no test group answered any target question, or training diverges.
     """
     tasks, _ = split_tasks(arrays, split, context, sizes=())
     cross_survey = protocol_of(split).another_survey
@@ -107,7 +110,10 @@ def _rows(
     tasks: Sequence[Task],
     predictions: Sequence[Prediction] | None,
 ) -> list[Row]:
-    """A row for each task, with what is ``told`` of all; none for a method that cannot answer."""
+    """Make a row for each task, with the values ``told``, which all rows share.
+
+    There are no rows if ``predictions`` is None, that is if the method cannot predict these tasks.
+    """
     if predictions is None:
         return []
     topics = dict(zip(split.test_groups, split.test_topics, strict=False))

@@ -1,4 +1,8 @@
-"""How sure the difference of two methods is, and how much of the room left by plain ones a method takes."""
+"""Statistics over all splits: confidence intervals of the difference of two methods, and skill.
+
+A method's skill over a baseline is the part of the baseline's distance to the best alignment, 1, that the
+method makes up. Means over groups and seeds are in summary.py.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +24,26 @@ LEVEL = 0.95
 METRICS = ("alignment", "accuracy")
 REFERENCE = "train-mean"
 PLAIN = {name for name, method in METHODS.items() if method.plain}
-"""The plain baselines, the best of which the others are compared with."""
+"""Names of the plain baselines; the other methods are compared with the best of them."""
 
 
 def statistics(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """What the scores of all splits say beside their means.
+    """Compute the best baselines, the skills and the comparisons of methods from the scores of all splits.
 
     Args:
-        rows: what :func:`gpo_ray.evaluation.scoring.evaluate_split` returned for all splits.
+        rows: the rows that :func:`gpo_ray.evaluation.scoring.evaluate_split` returned for all splits.
 
     Returns:
         ``best_baseline``: a row for each fraction, ``fraction, method, alignment``: the plain baseline with
         the highest mean alignment. It is chosen on the test groups themselves, which favours baselines.
 
         ``skills``: a row for each fraction and method, ``fraction, method, over_best_baseline,
-        over_train_mean``: the part of the other's distance to 1 that the method makes good; None
-        where the other cannot answer or is perfect.
+        over_train_mean``: the part of the baseline's distance to 1 that the method makes up; None if the
+        baseline cannot answer or is perfect.
 
         ``comparisons``: rows ``fraction, method, against, metric, difference, low, high, rows``, of
         ``gpo`` against every other method and of ``paper`` against the best baseline; ``low`` and
-        ``high`` as :func:`interval` gives them, ``rows`` the number of pairs.
+        ``high`` are the ends of the :func:`interval`, and ``rows`` is the number of pairs.
     """
     means = table(cells(rows))
     best = [_best(fraction, means) for fraction in sorted({r["fraction"] for r in means})]
@@ -52,18 +56,18 @@ def statistics(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def interval(differences: Sequence[Array], resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
-    """Ends of the 95 % bootstrap interval of the mean over seeds of the mean over groups.
+    """Return the ends of the 95 % bootstrap interval of the mean over seeds of the mean over groups.
 
     Rows of one seed share a split and a trained model, so they are not independent draws: seeds are
-    resampled first and then, within each, its groups (a two-stage cluster bootstrap: Davison and Hinkley,
-    Bootstrap Methods and their Application, 3.8). A group held out under several seeds counts anew in
-    each; the groups of a survey are few, and the interval speaks of groups like them. With a single
-    seed only groups are resampled, and what other seeds would give is not in the interval.
+    resampled first and then, within each seed, its groups (a two-stage cluster bootstrap: Davison and
+    Hinkley, Bootstrap Methods and their Application, 3.8). A group that is held out under several seeds
+    counts as a new group in each; a survey has few groups, and the interval is about groups like them. With
+    a single seed only groups are resampled, and the interval leaves out the variation between seeds.
 
     Args:
         differences: for each seed the differences (groups,) between two methods on the same groups.
-        resamples: how many times.
-        seed: of the resampling; the same seed gives the same interval.
+        resamples: number of resamples.
+        seed: seed of the resampling; the same seed gives the same interval.
     """
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(differences), size=(resamples, len(differences)))
@@ -76,12 +80,12 @@ def interval(differences: Sequence[Array], resamples: int = RESAMPLES, seed: int
 
 
 def compare(rows: Sequence[Row], method: str, against: str, metric: str) -> Row | None:
-    """Difference of two methods on the groups and seeds that both have; None if there are none.
+    """Compare two methods on the groups and seeds that both have; return None if there are none.
 
     Args:
         rows: scores of one fraction.
-        method: the one.
-        against: the other.
+        method: name of the first method.
+        against: name of the second method, whose score is subtracted.
         metric: ``alignment`` or ``accuracy``.
     """
     values: dict[str, dict[tuple[int, str], float]] = {method: {}, against: {}}

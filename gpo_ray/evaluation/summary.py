@@ -1,4 +1,7 @@
-"""From scores of groups to cells and tables."""
+"""Summaries of the scores of groups: cells (one for each method and split), means, curves and tables.
+
+Intervals and skills are computed in statistics.py.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,17 @@ from typing import Any
 import numpy as np
 
 COLUMNS = 80
-"""Of a terminal, at least."""
+"""Number of columns that a terminal is assumed to have."""
 Row = dict[str, Any]
 
 
 def cells(rows: Iterable[Row]) -> list[Row]:
-    """One cell for each method and split: ``alignment`` (mean over test groups), ``worst_group``.
+    """Summarise the rows of each method and split in one cell.
 
-    Also ``accuracy`` (of the most probable response), ``topic_accuracy`` (the mean over topics of the
-    mean over their groups), ``worst_group_id``, ``group_spread`` (standard deviation over test groups),
-    ``coverage`` (share of responses within their 90 % intervals, None without intervals), ``groups``,
-    ``questions``.
+    A cell has ``alignment`` (mean over test groups), ``worst_group`` (the lowest alignment of a test group),
+    ``worst_group_id``, ``group_spread`` (standard deviation over test groups), ``accuracy`` (of the most
+    probable response), ``topic_accuracy`` (the mean over topics of the mean over their groups), ``coverage``
+    (share of responses within their 90 % intervals, None without intervals), ``groups`` and ``questions``.
     """
     split: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -55,7 +58,7 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def table(results: list[Row]) -> list[Row]:
-    """One row for each method and fraction over all seeds: means, spread over seeds and over groups."""
+    """Summarise the cells of each method and fraction in a row: means, spread over seeds and over groups."""
     by: dict[tuple[str, float], list[Row]] = defaultdict(list)
     for cell in results:
         by[cell["method"], cell["fraction"]].append(cell)
@@ -75,7 +78,7 @@ def table(results: list[Row]) -> list[Row]:
 
 
 def curve(rows: Iterable[Row]) -> dict[str, list[tuple[int, float]]]:
-    """Mean alignment by context size for each method, over all splits and test groups."""
+    """Return each method's mean alignment by context size, over all splits and test groups."""
     by: dict[tuple[str, int], list[float]] = defaultdict(list)
     for row in rows:
         if row["curve"] and row["alignment"] is not None:
@@ -87,7 +90,7 @@ def curve(rows: Iterable[Row]) -> dict[str, list[tuple[int, float]]]:
 
 
 def by_group(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
-    """Mean alignment of each test group by method, over the splits in which it was held out."""
+    """Return the mean alignment of each test group by method, over the splits in which it was held out."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if not row["curve"] and row["alignment"] is not None:
@@ -96,12 +99,12 @@ def by_group(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
 
 
 def text_table(results: list[Row], statistics: Row | None = None) -> str:
-    """The table for a terminal: a line for each method, a column for each fraction.
+    """Format the results for a terminal, with a line for each method and a column for each fraction.
 
     Args:
         results: the cells.
-        statistics: what :func:`gpo_ray.evaluation.statistics.statistics` returned (more keys are free);
-            if given, lines on gpo against the best baseline follow the table.
+        statistics: the result of :func:`gpo_ray.evaluation.statistics.statistics`, which may have more keys;
+            if given, lines that compare gpo with the best baseline follow the table.
     """
     rows = table(results)
     methods = list(dict.fromkeys(r["method"] for r in rows))
@@ -123,14 +126,14 @@ def blocks_of(
     found: Mapping[tuple[str, float], str],
     width: int,
 ) -> str:
-    """A table for a terminal, in as many blocks beneath one another as it takes to fit 80 columns.
+    """Format a table for a terminal, in blocks beneath one another that fit 80 columns.
 
     Args:
-        methods: its lines.
-        fractions: its columns.
-        heads: of each column.
-        found: of each line and column, the cell; none is blank.
-        width: of the methods' column.
+        methods: the methods, one a line.
+        fractions: the fractions, one a column.
+        heads: the head of each column.
+        found: the text for each method and fraction; where it is missing, the table is blank.
+        width: width of the methods' column, in characters.
     """
     column = 1 + max(len(text) for text in (*heads.values(), *found.values()))
     most = max(1, (COLUMNS - width) // column)
@@ -164,7 +167,7 @@ def _against_best(statistics: Row) -> list[str]:
 
 
 def topic_accuracy(rows: Iterable[dict[str, Any]]) -> float:
-    """Mean over topics of the mean ``accuracy`` over their groups; groups of no topic are one topic."""
+    """Return the mean over topics of the mean ``accuracy`` of their groups; no topic counts as a topic."""
     topics: dict[str | None, list[float]] = defaultdict(list)
     for row in rows:
         topics[row["topic"]].append(row["accuracy"])
@@ -172,10 +175,10 @@ def topic_accuracy(rows: Iterable[dict[str, Any]]) -> float:
 
 
 def accuracy_table(cells: Iterable[dict[str, Any]]) -> str:
-    """For a terminal: a line for each method with its accuracy, and the alignment beside it.
+    """Format for a terminal a line for each method with its accuracy and, beside it, its alignment.
 
     Args:
-        cells: what :func:`cells` returned.
+        cells: the result of :func:`cells`.
     """
     by: dict[tuple[str, float], list[dict[str, Any]]] = defaultdict(list)
     for cell in cells:

@@ -1,4 +1,4 @@
-"""What test groups are asked: their tasks at the evaluation's context size, and at those of a curve."""
+"""The test groups' tasks, at the evaluation's context size and at the sizes of a context-size curve."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from gpo_ray.preferences.slates import Ints
 from gpo_ray.preferences.splits import Split
 
 CURVE = (1, 2, 5, 10, 20, 50, 100, 200)
-"""Context sizes of the context-size curve, as far as half of the test groups' answers allow."""
+"""Context sizes of the context-size curve, up to half of the answers of a typical test group."""
 
 
 def split_tasks(
     arrays: PreferenceArrays, split: Split, context: int, sizes: Sequence[int] | None = None
 ) -> tuple[list[Task], list[tuple[int, list[Task]]]]:
-    """The test groups' tasks.
+    """Make the test groups' tasks.
 
     Args:
         arrays: the data.
         split: the division.
-        context: context questions of each test group.
-        sizes: of the curve, in place of :data:`CURVE`.
+        context: number of context questions of each test group.
+        sizes: context sizes of the curve, in place of :data:`CURVE`.
 
     Returns:
         The tasks at the given context size; and each size of the curve with its tasks.
 
     Raises:
-        ConfigError: if no test group answered what is to be predicted.
+        ConfigError: if no test group answered any target question.
     """
     groups = arrays.group_numbers(split.test_groups)
     order = arrays.question_numbers(split.context_order)
@@ -50,11 +50,11 @@ def _curve(
     new: Ints | None,
     sizes: Sequence[int] | None,
 ) -> list[tuple[int, list[Task]]]:
-    """Tasks at each context size that the answers of a typical (median) group allow.
+    """Make the tasks at each context size that the answers of a typical (median) group allow.
 
-    A group's contexts are the first answers it gave along ``order``; its targets are ``new``, or what
-    it answered after the largest context. Groups with too few answers for that are left out at every
-    size, so that a step of the curve is more context and never other groups.
+    A group's contexts are the first questions of ``order`` that it answered; its targets are ``new``, or, if
+    that is None, the questions that it answered after the largest context. Groups with too few answers are
+    left out at every size, so that along the curve only the context grows and the groups stay the same.
     """
     answers = [order[np.isin(order, arrays.answered[g])] for g in groups]
     typical = float(np.median([len(a) for a in answers]))

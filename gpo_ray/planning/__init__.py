@@ -1,1 +1,1 @@
-"""What a job will take: tokens, operations, memory, time and cost of every stage, before anything runs."""
+"""Planning a job before it runs: tokens, operations, memory, time and cost of every stage."""

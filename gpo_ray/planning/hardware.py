@@ -1,4 +1,4 @@
-"""Processors: what they compute, hold and cost."""
+"""Processors: their speed, memory and price."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ GIB = 2.0**30
 
 
 class Processor(StrictConfig):
-    """A GPU, or a CPU core."""
+    """A processor of a cluster: a GPU or a CPU core."""
 
     name: str
     tflops: Positive
-    """10^12 floating-point operations a second at most, dense, in the number format that the model computes
-    in: bfloat16 on GPUs, float32 on CPU cores."""
+    """Peak speed in 10^12 dense floating-point operations a second, in the number format that the model
+    computes in: bfloat16 on GPUs, float32 on CPU cores."""
     memory: Positive
-    """GiB."""
+    """Memory in GiB."""
     bandwidth: Positive
-    """GB a second between the processor and its memory."""
+    """Bandwidth between the processor and its memory, in GB a second."""
     price: float = Field(ge=0)
-    """US dollars an hour, on demand; rough, and different everywhere."""
+    """Price in US dollars an hour, on demand; a rough figure, since prices differ between providers."""
     bytes_per_weight: int = Field(default=2, ge=1)
-    """4 for float32, 2 for bfloat16."""
+    """Bytes of a weight of the model: 4 for float32, 2 for bfloat16."""
     efficiency: float = Field(default=0.35, gt=0, le=1)
     """Share of ``tflops`` that the encoder reaches; assumed for GPUs, measured for cores."""
 
@@ -34,7 +34,7 @@ class Processor(StrictConfig):
 GPUS = {
     p.name: p
     for p in (
-        # figures of NVIDIA's data sheets: bfloat16 (T4: float16) without sparsity
+        # The figures are from NVIDIA's data sheets: bfloat16 (T4: float16) without sparsity.
         Processor(name="h200", tflops=989, memory=141, bandwidth=4800, price=5.0),
         Processor(name="h100", tflops=989, memory=80, bandwidth=3350, price=4.0),
         Processor(name="a100", tflops=312, memory=80, bandwidth=2039, price=2.5),
@@ -46,5 +46,5 @@ GPUS = {
 CORE = Processor(
     name="cpu", tflops=0.08, memory=4, bandwidth=10, price=0.05, bytes_per_weight=4, efficiency=0.6
 )
-"""A core of a current server; its memory is its share of the node's."""
+"""A core of a current server; its memory is its share of the node's memory."""
 PROCESSORS = GPUS | {CORE.name: CORE}

@@ -1,4 +1,4 @@
-"""The shape of a language model of some size."""
+"""The shape of a language model of a given size."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from gpo_ray.config import StrictConfig
 
 
 class Shape(StrictConfig):
-    """What the cost of a causal language model depends on."""
+    """The sizes of a causal language model on which its cost depends."""
 
     parameters: float = Field(gt=0)
-    """All of them."""
+    """Number of all parameters."""
     body: float = Field(gt=0)
-    """Those that every token is multiplied with: all but the embeddings."""
+    """Number of parameters that every token is multiplied with, which are all but the embeddings."""
     width: int = Field(ge=1)
-    """E, of the hidden layers."""
+    """Width E of the hidden layers."""
     layers: int = Field(ge=1)
     """Number of layers."""
     key_width: int = Field(ge=1)
     """Width of the keys, and of the values, of a layer."""
 
 
-# published configurations: SmolLM2 135M, 360M, 1.7B, Llama 3.2 3B, 3.1 8B, Qwen 2.5 14B, 32B, Llama 3.1 70B
+# Published models: SmolLM2 135M, 360M, 1.7B, Llama 3.2 3B, 3.1 8B, Qwen 2.5 14B, 32B, Llama 3.1 70B.
 KNOWN = (
     Shape(parameters=0.135e9, body=0.106e9, width=576, layers=30, key_width=192),
     Shape(parameters=0.362e9, body=0.315e9, width=960, layers=32, key_width=320),
@@ -37,7 +37,7 @@ KNOWN = (
 
 
 def shape_of(parameters: float) -> Shape:
-    """A usual shape of a model of this size, between those of published ones."""
+    """Return a usual shape of a model of this size, interpolated between published models."""
     known = np.log([s.parameters for s in KNOWN])
 
     def between(field: str) -> float:

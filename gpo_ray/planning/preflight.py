@@ -1,4 +1,4 @@
-"""``gpo preflight``: what a cluster has, and which stages fit on it."""
+"""``gpo preflight``: check the resources of a cluster, and which stages fit on it."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ OPTIONS = {
 def examine(
     needs: list[Callable[[Capacity], ResourceRequest]], storage: str | None = None, address: str | None = None
 ) -> dict[str, Any]:
-    """Look at a cluster, or at this machine if there is none to join.
+    """Examine a cluster, or this machine if there is no cluster to join.
 
     Args:
-        needs: what each stage needs, given what there is.
+        needs: functions that return what each stage needs, given the cluster's capacity.
         storage: folder or URI that must be writable.
-        address: of the cluster.
+        address: address of the cluster.
 
     Returns:
-        ``where``; ``nodes``: of each ``name, alive, cpus, gpus, memory, object_store`` (bytes) and
-        ``versions``; ``unused`` CPUs and GPUs; ``versions`` and ``cuda`` of this process;
-        ``versions_match``: None where there is no cluster to compare with; ``storage``; ``stages``: of
-        each ``stage, needs, fits, problem``; ``problems``: everything that is in the way.
+        ``where``; ``nodes``: ``name, alive, cpus, gpus, memory, object_store`` (bytes) and ``versions`` of
+        each node; ``unused`` CPUs and GPUs; ``versions`` and ``cuda`` of this process; ``versions_match``:
+        None if there is no cluster to compare with; ``storage``; ``stages``: ``stage, needs, fits, problem``
+        of each stage; ``problems``: all problems found.
 
     Raises:
         GPOError: if no cluster answers, or ``storage`` is not a location.
@@ -72,7 +72,11 @@ def examine(
 
 
 def stage_needs(stage: str | None, options: Options) -> list[Callable[[Capacity], ResourceRequest]]:
-    """What the chosen stages, or all of them, need with these options."""
+    """Return functions that return what the chosen stage, or each stage, needs with these options.
+
+    Raises:
+        ConfigError: if the stage is unknown or has no such option.
+    """
     if stage is not None and stage not in OPTIONS:
         raise ConfigError(f"stage {stage!r} is not one of {', '.join(OPTIONS)}")
     for name in options:
@@ -115,7 +119,7 @@ def _serve(options: Options) -> Callable[[Capacity], ResourceRequest]:
     from gpo_ray.serving.settings import load_settings
 
     path = Path(options["config"]) if "config" in options else None
-    need = load_settings(path, {"bundle": "none"}).need()  # which bundle makes no difference
+    need = load_settings(path, {"bundle": "none"}).need()  # the needs do not depend on the bundle
     return lambda _: need
 
 
@@ -129,7 +133,7 @@ def _described(node: Node) -> dict[str, Any]:
 
 
 def _strange(capacity: Capacity, found: dict[str, Versions | None], mine: Versions) -> list[str]:
-    """In what the nodes differ from this process."""
+    """Return problems about nodes whose versions of packages differ from this process."""
     problems = []
     for node in (n for n in capacity.nodes if n.key in found):
         theirs = found[node.key]
@@ -145,12 +149,15 @@ def _strange(capacity: Capacity, found: dict[str, Versions | None], mine: Versio
 
 
 def _release(version: str | None) -> str | None:
-    """Without the build: torch for CPUs here and for GPUs there is what one wants."""
+    """Strip the build from a version, since PyTorch may be a CPU build here and a GPU build on the nodes."""
     return version and version.partition("+")[0]
 
 
 def _storage(folder: Folder) -> dict[str, Any]:
-    """Whether a folder, or the nearest above one yet to be made, can be written; free bytes if local."""
+    """Check whether a folder can be written, and find its free bytes if it is local.
+
+    For a folder that does not exist yet, the nearest existing folder above it is checked.
+    """
     from gpo_ray.runtime.storage import Folder
 
     path = folder.local_path

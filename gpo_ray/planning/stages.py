@@ -1,9 +1,10 @@
-"""The cost model: what each stage computes, holds, reads and writes, from the sizes of data and model.
+"""The cost model: what each stage computes, holds, reads and writes, given the sizes of data and model.
 
-Counts follow the code that runs: the encoder runs what all prompts begin with once, the rest of each prompt
-once and its responses on top, and so again for the readings; training holds all embeddings in every worker;
-the prior of preset ``gpo`` factorises a matrix over the responses, up to some thousands. Rates that no data
-sheet gives were fitted on CPU cores by benchmarks/plan.py.
+Counts follow the code that runs. The encoder runs the beginning that all prompts share once, then the rest of
+each prompt once, followed by its responses; the same holds for the readings. Training holds all embeddings in
+every worker. The prior of preset ``gpo`` factorises a matrix over the responses, up to some thousands of
+them. Rates that no data sheet states were fitted on CPU cores by benchmarks/plan.py. Training is in
+training.py, the sizes of the data in workload.py.
 
 Symbols: Q questions, R responses of all of them, G groups, p and a tokens of a prompt and a response,
 E width of the language model, D model width, L layers of the language model.
@@ -26,58 +27,58 @@ from gpo_ray.serving.inference.caching import CACHED_BYTES
 from gpo_ray.serving.settings import ServeSettings
 
 MEMORY_SHARE = 0.9
-"""The share of a processor's memory that may be planned with."""
+"""Share of a processor's memory that a plan may use."""
 BANDWIDTH_SHARE = 0.6
-"""The share of a processor's bandwidth that is reached."""
+"""Share of a processor's bandwidth that is reached."""
 FACTOR_EFFICIENCY = 0.5
-"""The share of ``tflops`` that factorisations in float64 reach."""
+"""Share of ``tflops`` that factorisations in float64 reach."""
 START_SECONDS = 30.0
-"""The time that workers take to start and to import what they run."""
+"""Seconds that workers take to start and to import their modules."""
 READ_RATE, WRITE_RATE = 1e9, 1e8
 """Bytes a second at which a worker reads weights, and writes vectors to shared storage."""
 UNITS, UNIT_BATCHES = 8, 64
-"""The fewest units of work that a copy of the language model gets, and the most batches of a unit."""
+"""Least number of units of work for each copy of the language model, and most batches in a unit."""
 CACHED_QUESTIONS = int(ServeSettings.model_fields["cached_questions"].default)
-"""The number of questions whose embeddings each predictor of the service keeps."""
+"""Number of questions whose embeddings each predictor of the service keeps."""
 QUESTION_BYTES = 6_000.0
-"""What a question takes in the driver's memory, as objects and as part of a unit of work."""
+"""Bytes of a question in the driver's memory, as objects and as part of a unit of work."""
 TRAIN_EFFICIENCY, VALIDATION_EFFICIENCY = 0.6, 0.2
-"""The share of a core's ``tflops`` that the small transformer reaches in steps, and on the many targets of
-validation groups."""
+"""Shares of a core's ``tflops`` that the small transformer reaches in steps, and in validation with its many
+targets."""
 STEP_SECONDS = 0.012
-"""The part of a step's time that does not depend on the step's size."""
+"""Seconds of a step that do not depend on the step's size."""
 POINT_SECONDS = 2e-6
-"""The time that each point of an episode takes to build."""
+"""Seconds to build each context or target row of an episode."""
 SCAN_SECONDS = 2.5e-8
-"""The time that it takes to find out whether a group answered a question."""
+"""Seconds to find out whether a group answered a question."""
 
 
 class Stage(StrictConfig):
-    """What one stage takes."""
+    """The estimated resources, time and cost of one stage."""
 
     name: Literal["embed", "train", "serve"]
     tokens: float = 0
-    """Tokens that the language model reads."""
+    """Number of tokens that the language model reads."""
     flops: float = 0
-    """Floating-point operations."""
+    """Number of floating-point operations."""
     memory: float
-    """GiB that each worker takes on its processors, or in its pod where those are cores."""
+    """GiB that each worker takes on its processors, or in its pod if these are cores."""
     host_memory: float = 0
     """GiB that each worker takes in its pod beside ``memory``: vectors that are not written yet."""
     driver_memory: float = 0
-    """GiB that the process that leads the stage takes."""
+    """GiB that the stage's driver process takes."""
     stored: float = 0
     """GiB that the stage writes."""
     workers: int
-    """Workers that run at the same time."""
+    """Number of workers that run at the same time."""
     processors: int
-    """GPUs, or cores, of all workers together."""
+    """Number of GPUs, or cores, of all workers together."""
     seconds: dict[str, float]
-    """The time that the stage takes, by what takes it."""
+    """Seconds of each part of the stage's time, by the name of the part."""
     price: float
-    """What a processor costs, in US dollars an hour."""
+    """Price of a processor in US dollars an hour."""
     problems: tuple[str, ...] = ()
-    """Why the stage cannot be done in this way."""
+    """Reasons why the stage cannot run in this way."""
 
     @property
     def hours(self) -> float:
@@ -86,12 +87,12 @@ class Stage(StrictConfig):
 
     @property
     def cost(self) -> float:
-        """What the stage costs, in US dollars."""
+        """The cost of the stage in US dollars."""
         return self.hours * self.processors * self.price
 
     @property
     def bottleneck(self) -> str:
-        """What takes the longest part of the time."""
+        """Name of the part that takes the longest time."""
         return max(self.seconds, key=self.seconds.__getitem__) if self.seconds else "none"
 
 
@@ -111,8 +112,8 @@ def embed_stage(
         work: the survey.
         model: the language model.
         processor: a GPU, or a core.
-        count: how many processors there are.
-        batch_tokens: tokens of a batch, as ``--batch-tokens`` says.
+        count: number of processors.
+        batch_tokens: tokens of a batch, the value of ``--batch-tokens``.
         store_bytes: bytes of a number in the store.
         node_memory: GiB of a worker's pod, and of the driver's.
         readings: whether the texts of :data:`~gpo_ray.embedding.template.READINGS` are read too.
@@ -121,7 +122,7 @@ def embed_stage(
     memory = _copy_bytes(model, weight, max(t.batch(batch_tokens) for t in texts))
     each = math.ceil(memory / GIB / (processor.memory * MEMORY_SHARE))
     copies = max(1, count // each)
-    vectors = model.width * (len(POOLINGS) - (0 if readings else len(READINGS)))  # numbers of a response
+    vectors = model.width * (len(POOLINGS) - (0 if readings else len(READINGS)))  # numbers for a response
     stored = work.responses * vectors * store_bytes
     # The vectors of a unit are held as computed, as a table, and as the bytes of a file.
     unit = _unit_share(texts[0].tokens, copies, batch_tokens)
@@ -162,10 +163,11 @@ def _copy_bytes(model: Shape, weight: float, batch: float) -> float:
 def _reading_seconds(
     texts: Sequence[Texts], model: Shape, processor: Processor, copies: int, batch_tokens: int
 ) -> dict[str, float]:
-    """Estimate how long the copies of the language model read all texts, by what holds them up.
+    """Estimate how long the copies of the language model take to read all texts, by their bottleneck.
 
-    A copy computes, and reads its weights from memory once for each batch; the slower of the two counts.
-    Layers that are spread over several GPUs take turns, so that such a copy is as fast as one GPU.
+    A copy computes, and reads its weights from memory once for each batch; the slower of the two determines
+    the time. If a copy's layers are spread over several GPUs, these work in turn, so that the copy is as fast
+    as one GPU.
     """
     passes = sum(max(copies, math.ceil(t.tokens / t.batch(batch_tokens))) for t in texts)
     traffic = passes * model.body * processor.bytes_per_weight
@@ -178,12 +180,12 @@ def _reading_seconds(
 def _embed_problems(
     processor: Processor, each: int, count: int, host: float, driver: float, node_memory: float
 ) -> tuple[str, ...]:
-    """Say what of ``gpo embed`` does not fit: a copy of the language model, or a process in its pod.
+    """List what of ``gpo embed`` does not fit: a copy of the language model, or a process in its pod.
 
     Args:
         processor: a GPU, or a core.
-        each: how many processors a copy takes.
-        count: how many processors there are.
+        each: number of processors that a copy takes.
+        count: number of all processors.
         host: GiB of vectors that a worker holds.
         driver: GiB that the driver holds.
         node_memory: GiB of a worker's pod, and of the driver's.
@@ -199,9 +201,9 @@ def _embed_problems(
 
 
 def _unit_share(tokens: float, copies: int, batch_tokens: int) -> float:
-    """Return the share of all work in a unit, which is written at once.
+    """Return the share of all work that is in one unit, whose results are written at once.
 
-    Units are cut by the tokens of the prompts and responses alone, before those of the readings.
+    Units are divided by the tokens of prompts and responses only, without those of the readings.
     """
     unit = max(tokens / (UNITS * copies), batch_tokens / 4)
     return min(unit, UNIT_BATCHES * batch_tokens, tokens) / tokens
@@ -217,7 +219,7 @@ def train_stage(
     node_memory: float = 64,
     readings: bool = True,
 ) -> Stage:
-    """Estimate ``gpo train`` on cores, to its last step; validation often ends it earlier."""
+    """Estimate ``gpo train`` on cores up to its last step; early stopping often ends it earlier."""
     config = load_train_config(preset, steps=steps)
     shape = Training.of(work, width, config)
     rate = core.tflops * 1e12
@@ -257,7 +259,7 @@ def train_stage(
 
 
 def serve_stage(work: Workload, model: Shape, processor: Processor, preset: str = "gpo") -> Stage:
-    """Estimate what a replica of the service holds; as it has no end, its cost is that of an hour."""
+    """Estimate the memory of a replica of the service; as a service has no end, its cost is for one hour."""
     config = load_train_config(preset)
     shape = Training.of(work, model.width, config)
     encoder = model.parameters * processor.bytes_per_weight

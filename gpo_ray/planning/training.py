@@ -1,4 +1,4 @@
-"""What meta-training computes and holds; of the cost model (:mod:`gpo_ray.planning.stages`)."""
+"""The operations and memory of meta-training, a part of the cost model (:mod:`gpo_ray.planning.stages`)."""
 
 from __future__ import annotations
 
@@ -25,48 +25,48 @@ from gpo_ray.prior.group_prior import MAX_RESPONSES, precision
 from gpo_ray.prior.response_model import MAX_PEOPLE
 
 PRIOR_SECONDS = 4e-9
-"""Of a meta-train group and a response when the prior of a task is made."""
+"""Seconds for each meta-train group and response when the prior of a task is made."""
 TRAIT_SECONDS = 5e-6
-"""Of a person's answer, for each of its responses, when traits are fitted twice."""
+"""Seconds for each response of a person's answer while traits are fitted, for both of the two fits."""
 TASK_SECONDS = 0.0025
-"""Of the prior of a task that does not depend on sizes."""
+"""Seconds of the prior of a task that do not depend on sizes."""
 PRIOR_TABLES = 5.0
-"""Tables of groups by responses while a prior is fitted at the end of training."""
+"""Number of tables of groups by responses in memory while a prior is fitted at the end of training."""
 GROUP_ON_DISK = 200.0
-"""Bytes of a group whose answers stay on disk (`benchmarks/out_of_core.py`)."""
+"""Bytes of memory of a group whose answers stay on disk (`benchmarks/out_of_core.py`)."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """Sizes of meta-training that follow from data and configuration."""
+    """The sizes of a meta-training, which follow from data and configuration."""
 
     config: TrainConfig
     width: int
-    """Of what the transformer reads: E for each pooling."""
+    """Width of the embeddings that the transformer reads: E for each pooling."""
     responses: int
     slate: float
     training: float
-    """Groups learnt from."""
+    """Number of training groups."""
     validating: float
-    """Groups that a validation scores."""
+    """Number of groups that a validation scores."""
     remembered: float
-    """Groups in the prior's memory while training."""
+    """Number of groups in the prior during training."""
     context: float
-    """Context rows of a task in a step."""
+    """Number of context rows of a task in a step."""
     target: float
-    """Target rows."""
+    """Number of target rows of a task in a step."""
     shared: bool
     """Whether all groups answered the same questions."""
     checked: float
-    """Context rows of a validation group."""
+    """Number of context rows of a validation group."""
     left: float
-    """Its target rows."""
+    """Number of target rows of a validation group."""
     groups: int
     answered: int
 
     @classmethod
     def of(cls, work: Workload, width: int, config: TrainConfig) -> Training:
-        """Those of a survey, a language model's width E, and how to meta-train."""
+        """Compute the sizes from a survey's sizes, a language model's width E and a configuration."""
         low, high = (
             sum(r) / 2 for r in (config.episodes.context_questions, config.episodes.target_questions)
         )
@@ -92,40 +92,40 @@ class Training:
 
     @property
     def step_groups(self) -> float:
-        """Groups of a step."""
+        """Number of groups in a step."""
         return min(self.config.episodes.groups, self.training)
 
     @property
     def step_points(self) -> float:
-        """Context and target rows of all groups of a step."""
+        """Number of context and target rows of all groups in a step."""
         return self.step_groups * (self.context + self.target)
 
     @property
     def step_flops(self) -> float:
-        """Forward and backward; the embeddings themselves get no gradient."""
+        """Operations of a step, forward and backward; the embeddings themselves get no gradient."""
         rows = (self.context + self.target) * (1 if self.shared else self.step_groups)
         first = 4.0 * min(rows, self.responses) * self.width * self.config.model.width
         return first + 3 * self._points(self.step_groups, self.context, self.target)
 
     @property
     def validations(self) -> int:
-        """Validations until the last step, with that of the prior."""
+        """Number of validations until the last step, including the one of the prior alone."""
         return math.ceil(self.config.steps / self.config.validation.every) + 1
 
     @property
     def validation_points(self) -> float:
-        """Context and target rows of all groups of a validation."""
+        """Number of context and target rows of all groups in a validation."""
         return self.validating * (self.left + self.checked)
 
     @property
     def validation_flops(self) -> float:
-        """Forward alone."""
+        """Operations of a validation, which runs only forward."""
         rows = min(self.validation_points, float(self.responses) * max(1.0, self.validating / 64))
         first = 2.0 * rows * self.width * self.config.model.width
         return first + self._points(self.validating, self.checked, self.left)
 
     def _points(self, groups: float, context: float, target: float) -> float:
-        """Operations of groups' context and target rows, forward; targets need no keys and values."""
+        """Return the forward operations of groups' rows; target rows need no keys and values."""
         m = self.config.model
         square, attended = m.width**2, 2 * context * m.width
         ends = (m.embedder_depth - 1) * square + m.width * m.feedforward
@@ -135,8 +135,8 @@ class Training:
 
     @property
     def array_bytes(self) -> float:
-        """Embeddings (twice if standardised), and shares that do not stay on disk, in every process."""
-        copies = 1 + self.config.standardize + 1  # and what is read from the store
+        """Bytes in every process of embeddings (twice if standardised), and of shares not left on disk."""
+        copies = 1 + self.config.standardize + 1  # the last 1 is for what is read from the store
         vectors = 4.0 * self.responses * self.width * copies
         large = self.groups * self.answered >= LARGE
         each = GROUP_ON_DISK if large else self.answered * (8 + 8 * self.slate) + 500
@@ -144,14 +144,15 @@ class Training:
 
     @property
     def everyone(self) -> float:
-        """Groups in the memory of the bundle."""
+        """Number of groups in the bundle's prior."""
         return float(min(self.groups, MAX_GROUPS))
 
     @property
     def fits(self) -> list[tuple[float, float]]:
-        """Groups and embeddings' width of each fit of the prior.
+        """Number of groups and width of the embeddings of each fit of the prior.
 
-        To the training groups, and at the end to all; with readings, once more without them.
+        The prior is fitted to the training groups, and at the end to all groups; if the model uses the
+        readings, it is then fitted once more without them.
         """
         twice = [(self.remembered, float(self.width)), (self.everyone, float(self.width))]
         if needs_readings(self.config.model.pooling):
@@ -159,7 +160,10 @@ class Training:
         return twice
 
     def prior_flops(self, groups: float, width: float) -> float:
-        """Two factorisations, kernels and estimates for each of five folds that leave a fifth out."""
+        """Return the operations of a fit of the prior.
+
+        They are two factorisations, kernels, and estimates for each of five folds that leave a fifth out.
+        """
         r = float(self.responses)
         m = min(0.8 * r, MAX_RESPONSES)
         solved = groups if groups < SOLVED_BY_GROUP_BELOW else min(groups, r / 5)
@@ -167,7 +171,7 @@ class Training:
         return 3.6 * m**3 + m**2 * r / 2 + 2 * m * (r + 5 * m) * width + deviations
 
     def prior_seconds(self, rate: float, workers: int) -> dict[str, float]:
-        """Of fitting the prior and of using it."""
+        """Return the seconds of fitting the prior and of using it, given a rate of operations a second."""
         fit = 0.0
         for groups, width in self.fits:
             trials = 12 * MORE_TRIALS if groups >= MORE_TRIALS_GROUPS else 8 * TRIALS
@@ -187,29 +191,29 @@ class Training:
 
     @property
     def regressed(self) -> int:
-        """Responses from which those to new questions are estimated."""
+        """Number of responses from which the responses of unseen questions are predicted."""
         return min(self.responses, MAX_RESPONSES)
 
     @property
     def prior_bytes(self) -> float:
-        """What fitting the prior takes at most."""
+        """Most bytes that fitting the prior takes."""
         return 24.0 * self.regressed**2 + PRIOR_TABLES * self.share_bytes * self.everyone * self.responses
 
     @property
     def share_bytes(self) -> int:
-        """Of a number in the prior's tables."""
+        """Bytes of a number in the prior's tables."""
         return np.dtype(precision(int(self.everyone))).itemsize
 
     @property
     def bundle_bytes(self) -> float:
-        """Shares and embeddings of the prior, as a bundle and each predictor hold them."""
+        """Bytes of the prior's shares and embeddings in a bundle and in each predictor."""
         if self.config.model.prior == "none":
             return 0.0
         return self.responses * (self.share_bytes * self.everyone + 4.0 * self.width)
 
     @property
     def predictor_bytes(self) -> float:
-        """What a predictor holds of the prior: the bundle, and what it derives for new questions."""
+        """Bytes of the prior in a predictor: the bundle's, and those of matrices for unseen questions."""
         if self.config.model.prior == "none":
             return 0.0
         derived = self.regressed * (self.share_bytes * self.everyone + 12.0 * self.regressed)

@@ -1,4 +1,4 @@
-"""Who prefers what: the data set, readers of real sources, splits."""
+"""Survey data: the data set of groups' preferences, readers of published sources, and splits."""
 
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question, question_key
 

@@ -1,4 +1,8 @@
-"""PreferenceDataset: questions, groups and the groups' preferences as three Arrow tables."""
+"""The data set of a survey: questions, groups and the groups' preferences as three Arrow tables.
+
+The columns of the tables are in tables.py. A survey too large for memory is in large.py, joining two surveys
+in join.py, and splits for training and test in splits.py.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,7 @@ def question_key(prompt: str, responses: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """Whose preference is known: a demographic group, a country, one person or a community."""
+    """Somebody whose preferences are known: a demographic group, a country, one person or a community."""
 
     group_id: str
     kind: str
@@ -68,7 +72,7 @@ class Group:
 
 @dataclass(frozen=True)
 class PreferenceDataset:
-    """What groups prefer: three Arrow tables, and a log of what was dropped.
+    """A data set of groups' preferences: three Arrow tables, and a log of the source rows left out.
 
     :mod:`gpo_ray.preferences.tables` says which columns the tables have. Construct a data set with
     :meth:`build` or :meth:`load`, which validate it; both raise :class:`DataError`, which names the table,
@@ -94,14 +98,15 @@ class PreferenceDataset:
         preferences: Mapping[str, Sequence[Any]] | pa.Table | None,
         dropped: Iterable[tuple[str, str]] = (),
     ) -> PreferenceDataset:
-        """Assemble and validate.
+        """Assemble a data set and validate it.
 
         Args:
-            questions: distinct ``question_id``.
-            groups: distinct ``group_id``.
+            questions: questions with distinct ``question_id``.
+            groups: groups with distinct ``group_id``.
             preferences: columns ``group_id, question_id`` and ``share`` and/or ``choice`` and
-                optionally ``n`` (respondents behind it). None: as :meth:`load` without answers.
-            dropped: ``(where, reason)`` of every source row left out.
+                optionally ``n`` (number of respondents behind it). None makes a data set without
+                preferences, like :meth:`load` without answers.
+            dropped: ``(where, reason)`` of every source row that was left out.
         """
         question_rows = [
             {
@@ -158,7 +163,7 @@ class PreferenceDataset:
         return dataset
 
     def save(self, uri: str | os.PathLike[str]) -> None:
-        """Write the folder, manifest last."""
+        """Write the data set to a folder, the manifest last."""
         folder = Folder(uri, DataError)
         folder.publish(
             KIND,
@@ -173,7 +178,7 @@ class PreferenceDataset:
         """Check ids, shares and references.
 
         Args:
-            where: what to call the data set in messages.
+            where: name of the data set in error messages.
             answers: whether to check the preferences too.
 
         Raises:
@@ -193,10 +198,10 @@ class PreferenceDataset:
             self.check_answers(where)
 
     def check_answers(self, where: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Check the preferences alone; errors as in :meth:`validate`.
+        """Check only the preferences; errors are raised as in :meth:`validate`.
 
         Returns:
-            What :meth:`group_codes` and :meth:`question_codes` give, found on the way.
+            The results of :meth:`group_codes` and :meth:`question_codes`, which the check needs anyway.
         """
         p = self.preferences
         group, question = self.group_codes(), self.question_codes()
@@ -264,7 +269,7 @@ class PreferenceDataset:
         """Lay the shares of all preferences end to end, with single choices as one-hot shares.
 
         Returns:
-            ``values`` and ``offsets`` (one more than preferences): those of row ``i`` are
+            ``values`` and ``offsets`` (one more than preferences): the shares of row ``i`` are
             ``values[offsets[i]:offsets[i + 1]]``.
         """
         sizes = self.slate_sizes()[self.question_codes()]
@@ -278,7 +283,7 @@ class PreferenceDataset:
         given = pc.is_valid(self.preferences["share"]).to_numpy(zero_copy_only=False)
         flat = self.preferences["share"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         place = np.repeat(given, sizes)
-        if place.sum() == len(flat):  # otherwise a length is wrong, which validation names
+        if place.sum() == len(flat):  # otherwise some share has a wrong length, which validation reports
             values[place] = flat
         return values, offsets
 
@@ -309,7 +314,7 @@ class PreferenceDataset:
         return {c["reason"]: c["where_count"] for c in sorted(counts, key=lambda c: str(c["reason"]))}
 
     def fingerprint(self) -> str:
-        """Return the hash of the contents, as recorded in the provenance of what is trained on them."""
+        """Return the hash of the contents, which a model trained on them records as its provenance."""
         digest = hashlib.sha256()
         for name, schema in SCHEMAS.items():
             table = without_nulls(getattr(self, name).select(schema.names))

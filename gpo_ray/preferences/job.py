@@ -24,32 +24,33 @@ from gpo_ray.runtime.ray_session import quiet_ray_data, stalled, user_error
 from gpo_ray.runtime.storage import Folder
 
 BATCH = 500_000
-"""Answers checked at a time, some 300 MB; a block of Ray Data may hold many more."""
+"""Number of answers checked at a time, some 300 MB; a block of Ray Data may hold many more."""
 SORTED = ["group", "question"]
+"""Columns by which the answers are sorted."""
 
 
 def sort_answers(survey: str, out: Folder) -> None:
-    """Sort a survey's answers for :meth:`~gpo_ray.preferences.large.SortedAnswers.open`, manifest last.
+    """Sort a survey's answers and write them for :meth:`~gpo_ray.preferences.large.SortedAnswers.open`.
 
-    Runs on the cluster that this process is connected to, which must be able to read the survey; Ray Data
-    spills to disk what its object store does not hold.
+    The job runs on the cluster that this process is connected to, which must be able to read the survey; Ray
+    Data spills to disk what its object store cannot hold. The manifest is written last.
 
     Args:
-        survey: its folder.
-        out: where the sorted answers go.
+        survey: folder of the survey.
+        out: folder for the sorted answers.
 
     Raises:
-        DataError: if the survey is not complete or cannot be read, or naming the first answer found to be
-            wrong.
+        DataError: if the survey is not complete or cannot be read, or an answer is wrong; the message names
+            the first wrong answer found.
         ConfigError: if ``out`` cannot be written.
-        ResourceError: if the cluster could not do it.
+        ResourceError: if the cluster failed or is too small.
     """
     out.probe()
     folder = Folder(survey, DataError)
     manifest = folder.read_manifest(SURVEY, fields={"preferences": int})
     files = answer_files(manifest)
     dataset = PreferenceDataset.load(survey, answers=False)
-    # on the disk that they are for, where they are moved without a copy
+    # The temporary folder is on the disk of ``out``, so that files are moved and not copied.
     with (
         tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=out.local_path) as made,
         temporary_held(Path(made)),
@@ -67,10 +68,10 @@ def sort_answers(survey: str, out: Folder) -> None:
 
 
 def _in_order(folder: Folder, files: Sequence[str], dataset: PreferenceDataset) -> Iterator[pa.Table]:
-    """Batches of coded answers, sorted."""
+    """Yield batches of coded answers, sorted by group and question."""
     filesystem, path = folder.location
     quiet_ray_data()
-    # by default the class of what a task raises is lost on the way
+    # By default Ray Data replaces the class of an error that a task raises.
     ray.data.DataContext.get_current().raise_original_map_exception = True
     tables = ray.put((dataset.questions, dataset.groups))
     try:
@@ -92,7 +93,7 @@ def _last(error: Exception) -> str:
 
 
 def _coded(batch: pa.Table, tables: ray.ObjectRef, survey: str) -> pa.Table:
-    """Answers checked, with numbers for ids."""
+    """Check a batch of answers, and replace the ids of groups and questions by their row numbers."""
     questions, groups = ray.get(tables)
     part = PreferenceDataset(questions, groups, batch.cast(PREFERENCES), pa.table({}))
     group, question = part.check_answers(f"{survey}: in a batch of {batch.num_rows} answers")
@@ -107,7 +108,7 @@ def _coded(batch: pa.Table, tables: ray.ObjectRef, survey: str) -> pa.Table:
 
 
 def _write(batches: Iterable[pa.Table], dataset: PreferenceDataset, folder: Path, survey: str) -> int:
-    """The files of sorted answers, from batches of them in order; returns how many there are."""
+    """Write the files of sorted answers from sorted batches, and return the number of answers."""
     groups, questions = dataset.groups.num_rows, dataset.questions.num_rows
     starts, share_starts = np.zeros(groups + 1, np.int64), np.zeros(groups + 1, np.int64)
     last = -1

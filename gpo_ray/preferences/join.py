@@ -1,4 +1,8 @@
-"""Two surveys as one data set: joined, to learn from one and be tested on the other, or merged."""
+"""Combining two surveys into one data set.
+
+Surveys are joined in order to learn from one and be tested on the other, and merged in order to learn from
+both.
+"""
 
 from __future__ import annotations
 
@@ -14,28 +18,28 @@ from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.tables import SCHEMAS
 
 PREFIX = "other:"
-"""Set before an id of the second survey that the first one has too."""
+"""Prefix of an id of the second survey that the first survey has too."""
 ANSWERED_BEFORE = "group answered the question before under another id; the first answer is used"
 
 
 @dataclass(frozen=True)
 class OtherSurvey:
-    """The second survey's part of a joined data set, by the ids that it has there."""
+    """The second survey's part of a joined data set, by its ids in that data set."""
 
     groups: tuple[str, ...]
     questions: tuple[str, ...]
     new_questions: tuple[str, ...]
-    """Those that the first survey does not ask in the same words with the same responses."""
+    """Questions that the first survey does not ask in the same words with the same responses."""
 
 
 def join_surveys(
     first: PreferenceDataset, second: PreferenceDataset
 ) -> tuple[PreferenceDataset, OtherSurvey]:
-    """The union of two surveys' questions, groups and preferences.
+    """Return the union of two surveys' questions, groups and preferences.
 
-    Nothing is merged: groups of the same id stay two groups, since they answered other questions to
-    other interviewers, and so do questions. Ids of ``first`` stay as they are; an id of ``second``
-    that ``first`` has too gets :data:`PREFIX`.
+    Nothing is merged: two groups of the same id stay two groups, since they answered different questions to
+    different interviewers, and two questions of the same id stay two questions. Ids of ``first`` stay as
+    they are; an id of ``second`` that ``first`` has too gets :data:`PREFIX`.
 
     Returns:
         The joined data set, and which part of it is ``second``.
@@ -63,14 +67,14 @@ def join_surveys(
 
 
 def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> PreferenceDataset:
-    """The union of two surveys in which a question that both ask is one, to learn from both.
+    """Return the union of two surveys, in which a question that both ask occurs once.
 
-    The same question has the same prompt and the same responses in the same order. ``first`` stays as it
-    is, with its topics, sources and scales; a question of ``second`` that it asks too becomes its
-    question, and where it asks that under several ids the one of the same id, else the earliest. Groups
-    of the same id stay two. An id of ``second`` that ``first`` has for something else gets
-    :data:`PREFIX`. Where two questions of ``second`` become one, each group's first answer is kept and
-    the other is in ``dropped``.
+    Two questions are the same if they have the same prompt and the same responses in the same order.
+    ``first`` stays as it is, with its topics, sources and scales. A question of ``second`` that ``first``
+    asks too gets its id in ``first``; if ``first`` asks it under several ids, the equal id among them, else
+    the earliest. Two groups of the same id stay two groups. An id of ``second`` that ``first`` has for
+    something else gets :data:`PREFIX`. Where two questions of ``second`` become one, each group's first
+    answer is kept and the other is logged in ``dropped``.
 
     Returns:
         The merged data set: the rows of ``first``, then what ``second`` adds.
@@ -78,7 +82,7 @@ def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> Prefer
     Raises:
         DataError: if one of them is not valid.
     """
-    # an unknown id could become known by the other survey, and a pair that occurs twice be dropped
+    # Merging would hide two errors: ids known only to the other survey, and pairs that occur twice.
     first.validate("first survey")
     second.validate("second survey")
     groups = _distinct(first.groups["group_id"].to_pylist(), second.groups["group_id"].to_pylist())
@@ -105,7 +109,7 @@ def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> Prefer
 
 
 def _same_or_distinct(first: PreferenceDataset, second: PreferenceDataset) -> dict[str, str]:
-    """For each question id of ``second`` the same question's in ``first``, else one that neither has."""
+    """Map each question id of ``second`` to the same question's id in ``first``, else to a new id."""
     asked: dict[str, list[str]] = defaultdict(list)
     for q in first.iter_questions():
         asked[q.key].append(q.question_id)
@@ -117,14 +121,14 @@ def _same_or_distinct(first: PreferenceDataset, second: PreferenceDataset) -> di
 
 
 def _occurred_before(table: pa.Table) -> pa.Array:
-    """For each row whether an earlier one is equal."""
+    """Return for each row whether an earlier row is equal."""
     row = np.arange(table.num_rows)
     rows = table.append_column("row", pa.array(row)).group_by(table.column_names)
     return pa.array(~np.isin(row, rows.aggregate([("row", "min")])["row_min"].to_numpy()))
 
 
 def _distinct(first: Iterable[str], second: Iterable[str]) -> dict[str, str]:
-    """For each id of ``second`` one that neither survey has, itself if ``first`` has it not."""
+    """Map each id of ``second`` to itself, or, if ``first`` has it too, to an id that neither survey has."""
     ids = list(second)
     taken = set(first)
     theirs = set(ids) - taken

@@ -1,10 +1,10 @@
 """Surveys whose answers do not fit in memory: written in batches, and read through memory maps.
 
-Meta-training touches a few groups in each step. Their answers are found where they lie on disk, sorted by
-group and question, so that memory does not grow with the number of answers; :mod:`gpo_ray.preferences.job`
-sorts them.
+Meta-training needs a few groups in each step. Their answers are read from disk, where they are sorted by
+group and question, so that memory does not grow with the number of answers. job.py sorts them; a survey that
+fits in memory is in dataset.py.
 
-Shapes: G groups, N answers, S shares of those answers that are not a single choice.
+Shapes: G groups, N answers, S shares of all answers that are shares and not a single choice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from gpo_ray.runtime.storage import Folder, parquet_bytes
 
 KIND = "sorted answers"
 LARGE = 10_000_000
-"""Answers from which on a survey is trained on from disk; in memory they would take some 5 GB."""
+"""Number of answers from which a survey is trained on from disk; in memory they would take some 5 GB."""
 COLUMNS = {
     "starts": np.int64,
     "question": np.int32,
@@ -37,7 +37,7 @@ COLUMNS = {
     "share_starts": np.int64,
     "share": np.float64,
 }
-"""The files of sorted answers, named as in :class:`SortedAnswers`."""
+"""The files of sorted answers and their types, named like the fields of :class:`SortedAnswers`."""
 Ints = NDArray[np.int64]
 
 
@@ -49,13 +49,13 @@ def write_survey(
 ) -> None:
     """Write a survey batch by batch; :meth:`PreferenceDataset.save` writes one that fits in memory.
 
-    The answers are checked when they are read.
+    The answers are not checked here but when they are read.
 
     Args:
         uri: folder, local or remote.
-        questions: distinct ``question_id``.
-        groups: distinct ``group_id``.
-        answers: tables with the columns of :data:`~gpo_ray.preferences.tables.PREFERENCES`.
+        questions: questions with distinct ``question_id``.
+        groups: groups with distinct ``group_id``.
+        answers: batches as tables with the columns of :data:`~gpo_ray.preferences.tables.PREFERENCES`.
 
     Raises:
         DataError: naming the table, row and key of the first problem with questions or groups, or the batch
@@ -84,10 +84,10 @@ def _write_survey(folder: Folder, survey: PreferenceDataset, answers: Iterable[p
 
 
 def is_large(survey: str) -> bool:
-    """Whether a survey has so many answers that they are better left on disk.
+    """Return whether a survey has so many answers that they are better left on disk.
 
     Raises:
-        DataError: if no complete survey is there.
+        DataError: if the folder holds no complete survey.
     """
     manifest = Folder(survey, DataError).read_manifest(
         SURVEY, hint="make it with: gpo survey import", fields={"preferences": int}
@@ -96,9 +96,9 @@ def is_large(survey: str) -> bool:
 
 
 def contents_id(survey: str) -> str:
-    """Hash of a survey's files.
+    """Return a hash of a survey's files, taken from its manifest.
 
-    It stands for :meth:`PreferenceDataset.fingerprint` where that would have to read them all.
+    It replaces :meth:`PreferenceDataset.fingerprint`, which would have to read all the answers.
     """
     files = Folder(survey, DataError).read_manifest(SURVEY)["files"]
     hashes = json.dumps(sorted((name, entry["sha256"]) for name, entry in files.items()))
@@ -109,9 +109,10 @@ def contents_id(survey: str) -> str:
 class SortedAnswers:
     """All answers of a survey, sorted by group and then question, in memory maps.
 
-    ``starts`` (G + 1,) of each group's answers; ``question`` (N,) their numbers; ``choice`` (N,), -1 where
-    shares were given; ``share_starts`` (G + 1,) of each group's shares; ``share`` (S,), end to end;
-    ``sizes``, the number of responses of each question.
+    ``starts`` (G + 1,) is where each group's answers start, ``question`` (N,) the number of each answer's
+    question, and ``choice`` (N,) the chosen response, -1 where shares were given. ``share_starts`` (G + 1,)
+    is where each group's shares start in ``share`` (S,), which holds them end to end. ``sizes`` is the
+    number of responses of each question.
     """
 
     starts: Ints
@@ -123,15 +124,17 @@ class SortedAnswers:
 
     @classmethod
     def open(cls, folder: Folder, sizes: Ints) -> SortedAnswers:
-        """Map what :func:`gpo_ray.preferences.job.sort_answers` wrote; of a URI a copy is made first.
+        """Map the files that :func:`gpo_ray.preferences.job.sort_answers` wrote.
+
+        Files at a URI are copied to a local disk first.
 
         Raises:
-            DataError: if it is not complete, or a file was cut.
+            DataError: if the folder is not complete, or a file was cut.
         """
         manifest = folder.read_manifest(KIND, hint="train again")
         found: dict[str, NDArray[Any]] = {}
         try:
-            with local_copy(folder.absolute) as path:  # what is mapped stays when a copy's name is removed
+            with local_copy(folder.absolute) as path:  # a mapped file stays readable after its removal
                 for name, dtype in COLUMNS.items():
                     file, entry = path / name, manifest["files"].get(name, {})
                     if not file.exists() or file.stat().st_size != entry.get("bytes"):
@@ -145,11 +148,14 @@ class SortedAnswers:
         return cls(**found, sizes=sizes)
 
     def questions_of(self, group: int) -> Ints:
-        """The questions that a group answered, ascending."""
+        """Return the numbers of the questions that a group answered, ascending."""
         return self.question[self.starts[group] : self.starts[group + 1]].astype(np.int64)
 
     def shares_of(self, group: int) -> NDArray[np.float64]:
-        """A group's shares over the responses of those questions, end to end; a choice is one-hot."""
+        """Return a group's shares over the responses of its :meth:`questions_of`, end to end.
+
+        A single choice becomes one-hot shares.
+        """
         sizes = self.sizes[self.questions_of(group)]
         choice = self.choice[self.starts[group] : self.starts[group + 1]]
         values, first, chosen = np.zeros(sizes.sum()), np.cumsum(sizes) - sizes, choice >= 0

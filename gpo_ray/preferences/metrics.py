@@ -1,4 +1,4 @@
-"""Alignment: how close predicted shares are to the human ones, question by question.
+"""Metrics of how close predicted shares are to the human ones, question by question.
 
 Shapes: N responses of all Q questions, end to end.
 """
@@ -12,17 +12,18 @@ Array = NDArray[np.float64]
 
 
 def alignment(predicted: Array, human: Array, offsets: NDArray[np.int64], ordinal: Array) -> Array:
-    """Alignment of each question.
+    """Return the alignment of each question.
 
-    Ordinal questions: 1 - W1(predicted, human) / W1max on the scale values, W1max being the distance
-    between point masses at the ends of the scale. Nominal questions: 1 - Jensen-Shannon distance
-    with natural logarithm, as published (Zhao et al., section 4.1; its floor is 0.167).
+    For ordinal questions it is 1 - W1(predicted, human) / W1max on the scale values, where W1 is the
+    1-Wasserstein distance and W1max the distance between point masses at the ends of the scale. For nominal
+    questions it is 1 - the Jensen-Shannon distance with natural logarithm, as published (Zhao et al.,
+    section 4.1; its floor is 0.167).
 
     Args:
-        predicted: (N,) shares that sum to 1 within each question.
-        human: (N,) likewise.
-        offsets: (Q + 1,) where each question's responses start, last entry N.
-        ordinal: (N,) scale values; NaN throughout a nominal question.
+        predicted: (N,) predicted shares, which sum to 1 within each question.
+        human: (N,) human shares, which sum to 1 within each question.
+        offsets: (Q + 1,) where each question's responses start; the last entry is N.
+        ordinal: (N,) scale values; NaN at all responses of a nominal question.
 
     Returns:
         (Q,) alignments; NaN where the scale has no extent, so that no distance is defined.
@@ -40,7 +41,7 @@ def alignment(predicted: Array, human: Array, offsets: NDArray[np.int64], ordina
 
 
 def accuracy(predicted: Array, human: Array, offsets: NDArray[np.int64]) -> Array:
-    """(Q,) 1 where the most probable response is the most given one, else 0."""
+    """Return (Q,) 1 where the response predicted as most probable is the one given most often, else 0."""
     sections = offsets[1:-1]
     best = [np.argmax(p) for p in np.split(predicted, sections)]
     true = [np.argmax(h) for h in np.split(human, sections)]
@@ -48,14 +49,14 @@ def accuracy(predicted: Array, human: Array, offsets: NDArray[np.int64]) -> Arra
 
 
 def _wasserstein(p: Array, h: Array, offsets: NDArray[np.int64], scale: Array) -> tuple[Array, Array]:
-    """(Q,) 1-Wasserstein distances on the real line, and (Q,) extents of the scales."""
+    """Return (Q,) the 1-Wasserstein distances on the real line, and (Q,) the extents of the scales."""
     sizes = np.diff(offsets)
     question = np.repeat(np.arange(len(sizes)), sizes)
     order = np.lexsort((scale, question))
     scale = scale[order]
     difference = np.cumsum((p - h)[order])
     before = np.concatenate([[0.0], difference])[offsets[:-1]]
-    cdf = difference - np.repeat(before, sizes)  # difference of the cumulative shares
+    cdf = difference - np.repeat(before, sizes)  # the difference of the cumulative shares
     gap = np.append(np.diff(scale), 0.0)
     gap[offsets[1:] - 1] = 0.0
     distance = np.add.reduceat(np.abs(cdf) * gap, offsets[:-1])
@@ -63,7 +64,7 @@ def _wasserstein(p: Array, h: Array, offsets: NDArray[np.int64], scale: Array) -
 
 
 def _jensen_shannon(p: Array, h: Array, starts: NDArray[np.int64]) -> Array:
-    """(Q,) Jensen-Shannon distances (square root of the divergence, natural logarithm)."""
+    """Return (Q,) the Jensen-Shannon distances (square root of the divergence, natural logarithm)."""
     middle = (p + h) / 2
 
     def divergence(a: Array) -> Array:

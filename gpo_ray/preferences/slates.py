@@ -1,4 +1,4 @@
-"""Arithmetic on the responses of several questions, end to end, each question's slate by itself.
+"""Arithmetic within each question's slate, on arrays that hold the responses of several questions end to end.
 
 Shapes: N responses of all questions; ``sizes`` is the number of responses of each question, summing to N.
 """
@@ -19,34 +19,37 @@ MIN_SHARE = 1e-4
 
 
 def spans(offsets: Ints, which: Ints) -> Ints:
-    """Indices ``offsets[i]:offsets[i + 1]`` for every ``i`` of ``which``, end to end."""
+    """Return the indices ``offsets[i]:offsets[i + 1]`` for every ``i`` of ``which``, end to end."""
     sizes = offsets[which + 1] - offsets[which]
     starts = np.repeat(offsets[which] - (np.cumsum(sizes) - sizes), sizes)
     return np.asarray(starts + np.arange(sizes.sum()), np.int64)
 
 
 def centred(values: Array, sizes: NDArray[np.int64]) -> Array:
-    """Values less their question's mean along axis 0."""
+    """Subtract from the values their question's mean along axis 0."""
     return values - slate_totals(values, sizes) / np.repeat(sizes, sizes)[:, None]
 
 
 def slate_totals(values: Array, sizes: NDArray[np.int64]) -> Array:
-    """The sum over each question's responses along axis 0, repeated for each of them; shape of ``values``."""
+    """Sum over each question's responses along axis 0, and repeat the sum for each of these responses.
+
+    The result has the shape of ``values``.
+    """
     return np.repeat(np.add.reduceat(values, np.cumsum(sizes) - sizes, axis=0), sizes, axis=0)
 
 
 def softmax(scores: Array, sizes: NDArray[np.int64]) -> Array:
-    """Softmax within each question."""
+    """Return the softmax of the scores within each question."""
     starts = np.cumsum(sizes) - sizes
     shifted = np.exp(scores - np.repeat(np.maximum.reduceat(scores, starts), sizes))
     return np.asarray(shifted / np.repeat(np.add.reduceat(shifted, starts), sizes))
 
 
 def normalized(scores: Array, sizes: NDArray[np.int64]) -> Array:
-    """Scores clipped from below and scaled to sum to 1 within each question; NaN stays.
+    """Clip scores below at :data:`MIN_SHARE`, and scale them to sum to 1 within each question.
 
     Args:
-        scores: (N,).
+        scores: (N,) scores; NaN stays NaN.
         sizes: number of responses of each question, summing to N.
     """
     clipped = np.maximum(scores, MIN_SHARE)

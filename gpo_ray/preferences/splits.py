@@ -1,7 +1,7 @@
-"""Splits: which groups and questions are for training, validation and test; drawn once and saved.
+"""Splits, which say which groups and questions are for training, validation and test.
 
-A protocol is a rule of drawing them. The rule here holds groups out; the protocols of
-:mod:`gpo_ray.evaluation.protocols` extend it.
+A split is drawn once and saved. A protocol is a rule by which splits are drawn: the rule in this module holds
+groups out, and the protocols of :mod:`gpo_ray.evaluation.protocols` extend it.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ class Split(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     protocol: str
-    """Name of the protocol that drew it (:data:`gpo_ray.evaluation.protocols.PROTOCOLS`)."""
+    """Name of the protocol that drew the split, from :data:`gpo_ray.evaluation.protocols.PROTOCOLS`."""
     fraction: float
-    """Share of what the protocol divides, groups as a rule, that is for meta-training."""
+    """Share, usually of the groups, that is for meta-training; the protocol says what is divided."""
     seed: int
     train_groups: tuple[str, ...]
-    """Groups to meta-train on, the validation groups not among them."""
+    """Groups to meta-train on, without the validation groups."""
     validation_groups: tuple[str, ...]
-    """Taken out of the meta-train groups, for early stopping."""
+    """Groups taken out of the meta-train groups for early stopping."""
     test_groups: tuple[str, ...]
-    """Never looked at before evaluation."""
+    """Groups to evaluate on, whose answers nothing uses before the evaluation."""
     question_order: tuple[str, ...]
-    """The training questions, shuffled: a group's context is the first ones it has answered."""
+    """The training questions, shuffled; a group's context is the first of them that it has answered."""
     new_questions: tuple[str, ...] = ()
-    """Questions kept from meta-training, if there are any: they alone are scored."""
+    """Questions kept from meta-training; if there are any, only they are scored."""
     test_order: tuple[str, ...] = ()
-    """The other survey's questions, shuffled, which take the place of ``question_order`` for test
-    groups; only where these are another survey's."""
+    """Questions of another survey, shuffled, which replace ``question_order`` for the test groups; empty
+    unless the test groups are another survey's."""
     test_topics: tuple[str, ...] = ()
-    """Topic of each test group, where the protocol divides people within topics."""
+    """Topic of each test group, if the protocol divides people within topics."""
 
     @model_validator(mode="after")
     def _training_and_test_are_apart(self) -> Split:
@@ -61,68 +61,68 @@ class Split(BaseModel):
 
     @property
     def meta_train_groups(self) -> tuple[str, ...]:
-        """Training and validation groups: all that a method may learn from."""
+        """The training and validation groups, which are all that a method may learn from."""
         return self.train_groups + self.validation_groups
 
     @property
     def context_order(self) -> tuple[str, ...]:
-        """Questions from which test groups' contexts are taken, in this order."""
+        """The questions from which test groups' contexts are taken, in this order."""
         return self.test_order or self.question_order
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The groups of one survey, divided."""
+    """The groups of one survey, divided into training, validation and test groups."""
 
     train: list[str]
     validation: list[str]
     test: list[str]
     topics: dict[str, str] = field(default_factory=dict)
-    """Topic of each group, where each answers questions of one topic and that matters."""
+    """Topic of each group, if the protocol divides within topics and each group answers one topic only."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What a rule is given to divide the groups of a survey."""
+    """The data that a :class:`SplitRule` is given to divide the groups of a survey."""
 
     dataset: PreferenceDataset
     groups: list[str]
-    """Ids of those that are to be divided, shuffled."""
+    """Ids of the groups to divide, shuffled."""
     fraction: float
-    """Share for meta-training."""
+    """Share of the groups that is for meta-training."""
     validation_fraction: float
-    """Share of the meta-train groups for validation."""
+    """Share of the meta-train groups that is for validation."""
     rng: np.random.Generator
-    """For further draws."""
+    """Random numbers for further draws of the rule."""
 
     def meta_train_size(self, count: int) -> int:
-        """``fraction`` of ``count`` rounded down, whole numbers that floats fall short of excepted."""
+        """Return ``fraction`` of ``count``, rounded down except where only float error makes it less."""
         return int(self.fraction * count + 1e-9)
 
     def validation_size(self, meta_train: int) -> int:
-        """How many of the meta-train groups are for validation, at least one."""
+        """Return how many of the meta-train groups are for validation, at least one."""
         return max(1, round(self.validation_fraction * meta_train))
 
 
 class SplitRule:
-    """How groups and questions are divided: test groups answer the questions that training groups answered.
+    """A rule of dividing groups and questions, by which test groups answer the training questions.
 
-    Protocols override what is different for them, so that :func:`draw_split` draws all of them alike.
+    Protocols override what differs, so that :func:`draw_split` can draw the splits of all of them.
     """
 
     name: str = "paper"
     kind: str | None = None
-    """Kind of the groups that are divided; groups of other kinds are all for meta-training. None: any."""
+    """Kind of the groups that are divided, None for all kinds; all other groups are for meta-training."""
     new_question_fraction: float = 0.0
-    """Share of the questions that is kept from meta-training, and alone scored."""
+    """Share of the questions that is kept from meta-training; if above 0, only these are scored."""
     another_survey: bool = False
-    """Whether test groups, and the questions that they are asked, are another survey's."""
+    """Whether the test groups and the questions that they are asked come from another survey."""
 
     def divide(self, draw: Draw) -> Parts:
-        """Divide the groups: the first are for validation, then training, then test.
+        """Divide the groups: the first are for validation, the next for training, the last for test.
 
         Raises:
-            ConfigError: if there are too few.
+            ConfigError: if there are too few groups.
         """
         groups = draw.groups
         meta_train = draw.meta_train_size(len(groups))
@@ -135,7 +135,7 @@ class SplitRule:
         return Parts(groups[validation:meta_train], groups[:validation], groups[meta_train:])
 
     def new_questions(self, count: int) -> int:
-        """How many of ``count`` questions are kept from meta-training."""
+        """Return how many of ``count`` questions are kept from meta-training."""
         return int(self.new_question_fraction * count)
 
 
@@ -154,17 +154,17 @@ def draw_split(
     """Draw a split; the same arguments give the same split everywhere.
 
     Args:
-        dataset: whose groups and questions to divide.
+        dataset: the data set whose groups and questions to divide.
         fraction: share for meta-training (see :class:`Split`), rounded down as published; 1 keeps all.
-        seed: of the random draw.
-        rule: what is divided, and how.
+        seed: seed of the random draw.
+        rule: the rule that says what is divided, and how.
         validation_fraction: share of the meta-train groups for validation, at least one; a rule may round it.
-        other: the part of ``dataset`` to test on, if the rule tests on another survey, and only then.
-        max_test_groups: most groups to test on, drawn from those there would be.
+        other: the part of ``dataset`` to test on; must be given if, and only if, the rule tests on another
+            survey.
+        max_test_groups: most groups to test on; if there are more, they are drawn at random.
 
     Raises:
-        ConfigError: if there are too few groups or questions to divide, or groups are not of the kind that
-            the rule is about.
+        ConfigError: if there are too few groups or questions to divide, or no groups of the rule's kind.
     """
     _check_request(rule, fraction, other, max_test_groups)
     rng = np.random.default_rng([seed, *hashlib.sha256(b"split").digest()[:4]])
@@ -181,7 +181,8 @@ def draw_split(
         protocol=rule.name,
         fraction=fraction,
         seed=seed,
-        train_groups=(*parts.train, *shuffled(rng, beside)),  # last: the others are drawn as without them
+        # Groups of other kinds are shuffled last, so that they do not change the draws before.
+        train_groups=(*parts.train, *shuffled(rng, beside)),
         validation_groups=tuple(parts.validation),
         test_groups=tuple(test),
         question_order=tuple(questions[new:]),
@@ -192,12 +193,16 @@ def draw_split(
 
 
 def shuffled(rng: np.random.Generator, ids: Iterable[str], without: Iterable[str] = ()) -> list[str]:
-    """The ids in an order that does not depend on the one given."""
+    """Shuffle the ids, less those in ``without``; the result does not depend on the order given."""
     return list(rng.permutation(sorted(set(ids) - set(without))).tolist())
 
 
 def _groups_beside(dataset: PreferenceDataset, rule: SplitRule) -> list[str]:
-    """Groups of other kinds than the rule divides."""
+    """Return the groups of other kinds than the rule divides.
+
+    Raises:
+        ConfigError: if the survey has no groups of the rule's kind.
+    """
     if rule.kind is None:
         return []
     kinds = zip(*(dataset.groups[c].to_pylist() for c in ("group_id", "kind")), strict=True)

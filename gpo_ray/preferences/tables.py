@@ -1,4 +1,4 @@
-"""The tables of a survey as Arrow and Parquet hold them: their columns, types and file names.
+"""The columns, types and file names of a survey's tables in Arrow and Parquet.
 
 :class:`~gpo_ray.preferences.dataset.PreferenceDataset` has one table of each kind.
 """
@@ -86,15 +86,15 @@ def preference_table(columns: Mapping[str, Sequence[Any]] | pa.Table) -> pa.Tabl
 
 
 def answer_files(manifest: Mapping[str, Any]) -> list[str]:
-    """List the files that hold a survey's preferences, in order: a single one, or several with numbers."""
+    """List the files that hold a survey's preferences, in order: one file, or several that are numbered."""
     one = f"{PREFERENCE_FILE}.parquet"
     return [n for n in sorted(manifest["files"]) if n.startswith(f"{PREFERENCE_FILE}-")] or [one]
 
 
 def without_nulls(table: pa.Table) -> pa.Table:
-    """Replace nulls by zeros, and add a column beside each that says which values were there.
+    """Replace nulls by zeros, and add to each column another one that says which values were not null.
 
-    What Arrow keeps behind a null is undefined, so that a table with nulls has no hash of its own.
+    The bytes that Arrow keeps behind a null are undefined, so the hash of a table with nulls would be too.
     """
     columns = {}
     for name in table.column_names:

@@ -1,1 +1,1 @@
-"""Hyperparameter search with HyperOpt on Ray Tune."""
+"""Hyperparameter search with HyperOpt on Ray Tune; job.py runs a whole search."""

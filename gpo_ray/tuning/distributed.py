@@ -1,7 +1,7 @@
 """A trial on several workers: Ray Train with DeepSpeed, started by a light driver that Tune runs.
 
-The driver takes no CPU or GPU, so that drivers cannot keep each other's workers waiting; how many run at
-a time follows from what their workers take.
+The driver takes no CPU or GPU, so that drivers cannot block each other's workers; the number of trials that
+run at a time follows from the resources of their workers. trial.py runs a trial in a single process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ZERO_STAGE = 1
 
 
 def trials_at_a_time(search: SearchConfig) -> int:
-    """Return how many trials' workers the cluster holds: at least one, and at most as many as asked for."""
+    """Return for how many trials at a time the cluster has room, from 1 to the number asked for."""
     most = search.concurrent * search.workers
     worker = PlacementBundle("trial worker", most, search.cpus, search.gpus)
     return max(1, cluster_capacity().room(worker, most) // search.workers)
@@ -54,16 +54,16 @@ def run_distributed_trial(
     threads: int,
     storage: str,
 ) -> None:
-    """Meta-train with what a sample stands for, and have every validation reported to Tune.
+    """Meta-train with a sample's configuration on several workers, and report every validation to Tune.
 
     Args:
-        sample: of the space.
-        search: workers of a trial, and what each takes.
-        space: what is varied.
+        sample: a sample of ``space``.
+        search: the search, which says how many workers a trial has and which resources each takes.
+        space: the space of hyperparameters.
         shared: the data.
-        priors: those that some sample needs.
-        split: whose validation groups are scored.
-        threads: of each worker.
+        priors: all priors that samples may need.
+        split: the split whose validation groups are scored.
+        threads: number of threads of each worker.
         storage: folder for Ray Train's logs.
 
     Raises:
@@ -86,8 +86,8 @@ def _trainer(settings: dict[str, Any], search: SearchConfig, storage: str) -> ra
     """Set up Ray Train for the workers of one trial, whose reports go to Tune.
 
     Args:
-        settings: of :func:`_worker`.
-        search: workers of the trial, and what each takes.
+        settings: the argument of :func:`_worker`.
+        search: the search, which says how many workers a trial has and which resources each takes.
         storage: folder for Ray Train's logs.
     """
     filesystem, place = Folder(storage).location
@@ -115,8 +115,8 @@ def _worker(settings: dict[str, Any]) -> None:
     """Meta-train in one worker of a trial.
 
     Args:
-        settings: ``config`` of the training, ``shared`` data, fitted ``priors``, ``split``, and ``threads``
-            of this worker.
+        settings: ``config`` of the training, ``shared`` data, fitted ``priors``, ``split``, and the number
+            of ``threads`` of this worker.
     """
     use_threads(settings["threads"])
     config = settings["config"]
@@ -132,8 +132,8 @@ def _worker(settings: dict[str, Any]) -> None:
 
 
 def release(placement_group: str) -> None:
-    """Free what the workers of a trial hold, once the trial ended, was stopped or lost its driver.
+    """Free the resources of a trial's workers, once the trial ended, was stopped or lost its driver.
 
-    A driver that is stopped dies with Ray Train's controller, and the placement group would outlive both.
+    When a driver is stopped, Ray Train's controller ends too, but the placement group would stay.
     """
     remove_placement_group(PlacementGroup(PlacementGroupID.from_hex(placement_group)))

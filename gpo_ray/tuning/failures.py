@@ -1,4 +1,4 @@
-"""Why a trial or a final failed, in one line."""
+"""The reason why a trial or a final failed, in one line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MEMORY = ("MemoryError", "OutOfMemoryError", "out of memory", "can't allocate m
 
 
 def reason(error: BaseException) -> str:
-    """What lies behind an error of Ray's, as far as anyone can tell."""
+    """Return the most likely cause of one of Ray's errors."""
     known = user_error(error)
     if known is not None:
         return one_line(str(known))
@@ -27,13 +27,13 @@ def reason(error: BaseException) -> str:
 
 
 def was_lost(error: BaseException) -> bool:
-    """Whether a process went away, with its host or alone, rather than come to an end of its own."""
+    """Return whether the error means that a process was killed, alone or with its host."""
     if isinstance(error, ray.exceptions.RayTaskError):
         error = error.cause
-    failures = getattr(error, "worker_failures", {}).values()  # of a trial on several workers
+    failures = getattr(error, "worker_failures", {}).values()  # present for a trial on several workers
     return any(isinstance(e, _LOST) for e in (error, *failures))
 
 
 def one_line(text: str) -> str:
-    """The text without line breaks, and not too long."""
+    """Remove line breaks from a text, and cut it to :data:`MAX_LETTERS`."""
     return " ".join(text.split())[:MAX_LETTERS]

@@ -1,10 +1,10 @@
-"""The finals: the best trials meta-trained anew, several times, and scored on groups the search never saw.
+"""The finals: the best trials are meta-trained anew several times, and scored on groups the search never saw.
 
-Every final keeps the search's test groups, so that none of them had a say in any choice. Validation
-groups, the order of the questions, and with it the contexts, are drawn anew for each seed, and so are
-weights and episodes. In protocol ``paper`` all questions are training questions. In ``new-questions`` those
-that the search kept are asked, so that groups and questions are new to it; where it kept none, others are
-held out for each seed, which the search has seen.
+Every final has the search's test groups, so that test groups influence no choice. For each seed, validation
+groups, the order of the questions (and with it the contexts), initial weights and episodes are drawn anew. In
+protocol ``paper`` all questions are training questions. In protocol ``new-questions`` the target questions
+are those that the search held out, so that groups and questions are new to the search; if it held out none,
+each seed holds out other questions, which the search has seen.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors, shared_arrays
 from gpo_ray.tuning.space import SearchConfig
 
 AGAINST = "against"
-"""The name, among the finalists, of the configuration that the winner is compared with."""
+"""Name, among the candidates, of the configuration that the winner is compared with."""
 
 Final = dict[str, Any]
-"""``name, protocol, rows, validation_alignment``, and ``reason`` if the final failed."""
+"""The result of a final: ``name, protocol, rows, validation_alignment``, and ``reason`` if it failed."""
 
 AGAIN = "delete it, and that final is made again"
-"""What to do about a damaged file of a final."""
+"""Advice in the error message about a damaged file of a final."""
 
 
 class _Final(TypedDict):
@@ -68,18 +68,18 @@ def run_finals(
 
     Args:
         candidates: configurations by name, :data:`AGAINST` among them.
-        search: protocols, seeds, context questions of each test group, resources.
+        search: the search, which has protocols, seeds, context questions of each test group, and resources.
         shared: the data.
-        split: the search's.
-        folder: where each of them leaves its scores.
-        steps: told the finals as one step; by default the finals are silent.
+        split: the split of the search.
+        folder: folder to which each final writes its scores.
+        steps: progress display, in which the finals are one step; None shows nothing.
 
     Returns:
-        ``winner``: the candidate, other than :data:`AGAINST`, with the best mean validation alignment;
-        ``candidates``: ``name, validation_alignment, test_alignment`` (by protocol) and ``failed`` of each;
-        ``gains``: by protocol, the winner's over :data:`AGAINST` on test groups, paired, as
-        :func:`gpo_ray.evaluation.statistics.compare` gives it; ``questions_seen``: whether the search has
-        seen the questions of ``new-questions``.
+        ``winner``: the candidate, other than :data:`AGAINST`, with the best mean validation alignment among
+        those that failed least often; ``candidates``: ``name, validation_alignment, test_alignment`` (by
+        protocol) and ``failed`` of each; ``gains``: by protocol, the winner's paired gain over
+        :data:`AGAINST` on test groups, from :func:`gpo_ray.evaluation.statistics.compare`;
+        ``questions_seen``: whether the search has seen the questions of ``new-questions``.
 
     Raises:
         ConfigError: if training diverges with every seed of all candidates.
@@ -103,13 +103,13 @@ def _made(
     concurrent: int,
     folder: Folder,
 ) -> Iterator[Final]:
-    """Make finals, some at a time, and yield each when it has ended and its scores are written.
+    """Run finals, some at a time, and yield each when it has ended and its scores are written.
 
     Args:
-        start: starts a final, given candidate, protocol and seed.
-        left: candidate, protocol and seed of each.
+        start: function that starts a final, given candidate, protocol and seed.
+        left: candidate, protocol and seed of each final to run.
         concurrent: the most finals at the same time.
-        folder: where the scores are written.
+        folder: folder to which the scores are written.
     """
     waiting = list(left)
     pending: dict[ray.ObjectRef, tuple[str, str, int]] = {}
@@ -133,8 +133,9 @@ def _ended(
 ) -> tuple[list[Final], list[tuple[str, str, int]]]:
     """Return the results of earlier calls, and (name, protocol, seed) of each final that is left.
 
-    Candidates run side by side, so that a prior which they share is needed for a short while. What they are
-    compared with comes first: it may well take longest, and the others then fill the last CPUs.
+    The candidates of one protocol and seed are next to each other, so that a prior which they share is needed
+    only for a short time. :data:`AGAINST` comes first, since it may take longest and the others can use the
+    CPUs that are free meanwhile.
     """
     results: list[Final] = []
     left: list[tuple[str, str, int]] = []
@@ -150,7 +151,7 @@ def _ended(
 
 
 def _read(folder: Folder, file: str) -> Final:
-    """Read a final from its file; raises ConfigError if it is damaged."""
+    """Read a final from its file; raise ConfigError if it is damaged."""
     where = folder.where(file)
     found = parse_json(folder.read(file), where, ConfigError, f"; {AGAIN}")
     try:
@@ -179,14 +180,14 @@ def _starter(
         if config.model.prior != "none":
             keys = [PriorKey.of(config, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
             memories = [priors.get(k) for k in keys]
-        # The memories are arguments of their own, so that Ray has them ready before it starts the task.
+        # The priors are separate arguments, so that Ray fetches them before it starts the task.
         return task.remote(name, config, [shared[config.model.pooling]], drawn, search, threads, *memories)
 
     return start
 
 
 def final_split(split: Split, protocol: str, seed: int) -> Split:
-    """Draw a division for the finals, with the search's test groups; the module says what is drawn anew."""
+    """Draw a split for the finals with the search's test groups; the module says what is drawn anew."""
     rng = np.random.default_rng([split.seed, seed])
     groups = rng.permutation(split.meta_train_groups).tolist()
     questions = rng.permutation(sorted(split.question_order + split.new_questions)).tolist()
@@ -206,7 +207,7 @@ def final_split(split: Split, protocol: str, seed: int) -> Split:
 
 
 def everything(split: Split) -> Split:
-    """Return a split of the same groups with all questions to train on."""
+    """Return the split with all questions as training questions; the groups stay the same."""
     questions = split.question_order + split.new_questions
     return split.model_copy(update={"protocol": "paper", "question_order": questions, "new_questions": ()})
 
@@ -232,7 +233,11 @@ def _final_task(
 
 
 def _judge(results: Sequence[Final], names: Sequence[str], protocols: Sequence[str]) -> dict[str, Any]:
-    """Choose the winner and compare it; returns as :func:`run_finals`, without ``questions_seen``."""
+    """Choose the winner and compare it.
+
+    Returns:
+        The result of :func:`run_finals`, without ``questions_seen``.
+    """
     table: list[dict[str, Any]] = []
     for name in names:
         runs = [r for r in results if r["name"] == name]
@@ -245,7 +250,7 @@ def _judge(results: Sequence[Final], names: Sequence[str], protocols: Sequence[s
                 "failed": len(runs) - len(ended),
             }
         )
-    # A candidate that diverges with some seed is not chosen over one that diverges with fewer.
+    # A candidate that failed more often is never chosen over one that failed less often.
     able = [t for t in table if t["name"] != AGAINST and t["validation_alignment"] is not None]
     if not able:
         why = next(r["reason"] for r in results if "reason" in r)

@@ -1,4 +1,7 @@
-"""A whole tuning job: search, finals, the winner's bundle; goes on where it was interrupted."""
+"""A whole tuning job: search, finals and the winner's bundle.
+
+An interrupted job is resumed when it is called again. The search is in search.py, the finals in finals.py.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +39,12 @@ from gpo_ray.tuning.trial import METRIC
 
 KIND, SEARCH = "tuning", "search.json"
 HOW = {"trials", "concurrent", "workers", "cpus", "gpus", "mlflow"}
-"""The settings that a later call may change, so that more trials go on from those there are."""
+"""The settings that a later call may change, for example to add more trials to a search."""
 
 
 @dataclass(frozen=True)
 class _Sources:
-    """The data that a search learns from, and where they are."""
+    """The data that a search learns from, with their folders."""
 
     survey: str
     embeddings: str
@@ -60,26 +63,26 @@ def run_search(
     progress_bar: bool = False,
     restart: bool = False,
 ) -> dict[str, Any]:
-    """Find better hyperparameters and leave a bundle; the same ``out`` goes on where it was interrupted.
+    """Search better hyperparameters and write a bundle; an interrupted search in ``out`` is resumed.
 
-    Writes ``trials.parquet``, ``best.yaml`` (a configuration for ``gpo train``), ``bundle`` (the winner's),
-    ``report.html`` and ``result.json``.
+    It writes ``trials.parquet``, ``best.yaml`` (a configuration for ``gpo train``), ``bundle`` (the
+    winner's), ``report.html`` and ``result.json``.
 
     Args:
         search: how to search.
-        space: what is varied.
-        survey: PreferenceDataset folder.
-        embeddings: embedding store folder.
+        space: the space of hyperparameters.
+        survey: folder of a PreferenceDataset.
+        embeddings: folder of an embedding store.
         out: folder to write.
-        address: of the Ray cluster.
+        address: address of the Ray cluster.
         progress_bar: whether to show progress.
-        restart: whether to forget an earlier search in ``out``.
+        restart: whether to discard an earlier search in ``out``.
 
     Returns:
-        ``trials`` that ended, ``failed`` among them, ``stopped`` early; ``best``: the winner's ``number,
-        values, validation_alignment``; ``finals``: see :func:`~gpo_ray.tuning.finals.run_finals`;
-        ``steps`` taken by all trials, and ``share`` of what they would have been to the end;
-        ``trial_seconds``; ``bundle``; ``out``; ``seconds``.
+        ``trials``: how many ended; ``failed`` and ``stopped``: how many of these failed or were stopped
+        early; ``best``: the winner's ``number, values, validation_alignment``; ``finals``: see
+        :func:`~gpo_ray.tuning.finals.run_finals`; ``steps``: steps of all trials; ``share``: the share that
+        trials with a score took of their full steps; ``trial_seconds``; ``bundle``; ``out``; ``seconds``.
 
     Raises:
         GPOError: if data or settings are wrong, the cluster is too small, or no trial succeeded.
@@ -115,7 +118,7 @@ def _load(search: SearchConfig, space: Space, survey: str, embeddings: str) -> _
 
 
 def _claim(folder: Folder, search: SearchConfig, space: Space, sources: _Sources, restart: bool) -> None:
-    """Claim the folder for this search; raises GPOError if it holds another search or another result."""
+    """Claim the folder for this search; raise GPOError if it holds another search or another result."""
     identity = {
         "search": search.model_dump(mode="json", exclude=HOW),
         "base": space.base.model_dump(mode="json"),
@@ -141,10 +144,10 @@ def _search(
     address: str | None,
     progress_bar: bool,
 ) -> tuple[TrainConfig, dict[str, Any]]:
-    """Run the search and the finals on Ray, and leave the winner's bundle.
+    """Run the search and the finals on Ray, and write the winner's bundle.
 
     Returns:
-        The winner's configuration, and what :func:`run_search` returns, without ``out`` and ``seconds``.
+        The winner's configuration, and the result of :func:`run_search` without ``out`` and ``seconds``.
     """
     name = f"gpo tune {folder.absolute}"
     log = None if search.mlflow is None else MlflowLog(search.mlflow, name, space)
@@ -167,7 +170,7 @@ def _run(
     log: MlflowLog | None,
     steps: Steps,
 ) -> tuple[dict[str, TrainConfig], dict[str, Any]]:
-    """Run the trials that are left, and the finals; return the finalists and what came of them."""
+    """Run the remaining trials and the finals; return the finals' candidates and the finals' result."""
     shared = share(sources.arrays)
     run_trials(search, space, shared, sources.split, ledger, folder.child("tune"), log, steps)
     if not ledger.ranked():
@@ -185,7 +188,7 @@ def _read_result(folder: Folder) -> dict[str, Any]:
 
 
 def _candidates(search: SearchConfig, space: Space, ledger: Ledger) -> dict[str, TrainConfig]:
-    """Return the configurations of the best trials, each once, and of what they are compared with."""
+    """Return the configurations of the best trials, without repetitions, and :data:`AGAINST`'s."""
     found: dict[str, TrainConfig] = {}
     for record in ledger.ranked():
         config = space.train_config(record.sample)
@@ -210,7 +213,7 @@ def _write_bundle(folder: Folder, sources: _Sources, best: TrainConfig, name: st
 
 
 def _result(ledger: Ledger, space: Space, finals: dict[str, Any]) -> dict[str, Any]:
-    """Sum up the trials and the finals, as :func:`run_search` returns it."""
+    """Summarise the trials and the finals for the result of :func:`run_search`."""
     ended = ledger.ended()
     number = int(finals["winner"].removeprefix("trial-"))
     winner = ledger.records[number]
@@ -233,7 +236,7 @@ def _result(ledger: Ledger, space: Space, finals: dict[str, Any]) -> dict[str, A
 
 
 def _publish(folder: Folder, ledger: Ledger, space: Space, best: TrainConfig, result: dict[str, Any]) -> None:
-    """Write the tables, the report and the result, and with the manifest declare them complete."""
+    """Write the tables, the report and the result, and then the manifest, which marks them as complete."""
     rows = [
         {
             "number": r.number,

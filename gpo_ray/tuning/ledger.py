@@ -1,4 +1,7 @@
-"""The record of a search's trials, from which it resumes: one small file each, written atomically."""
+"""The ledger of a search's trials, from which the search resumes.
+
+Each trial has a small file, which is written atomically.
+"""
 
 from __future__ import annotations
 
@@ -21,41 +24,42 @@ RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 
 @dataclass
 class TrialRecord:
-    """One trial, from its start on."""
+    """The record of one trial, which is kept from the trial's start."""
 
     number: int
     sample: Sample
     status: str = RUNNING
-    """``running`` (or interrupted), ``finished``, ``stopped`` by the scheduler, or ``failed``."""
+    """``running`` (also if interrupted), ``finished``, ``stopped`` by the scheduler, or ``failed``."""
     reason: str = ""
-    """Why it failed."""
+    """The reason why the trial failed, empty if it did not."""
     lost: int = 0
-    """How often it lost its process, or its host."""
+    """How often the trial lost its process or its host."""
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
-    """What was reported: :data:`gpo_ray.tuning.trial.REPORTED`."""
+    """The reports of the trial's validations, each with the keys :data:`gpo_ray.tuning.trial.REPORTED`."""
 
     @property
     def file(self) -> str:
-        """Its name in the ledger."""
+        """Name of the record's file in the ledger."""
         return f"{self.number:05d}.json"
 
     @property
     def steps(self) -> int:
-        """Optimiser steps taken, as far as they were reported."""
+        """Number of optimiser steps that the trial reported last."""
         return int(self.history[-1]["step"]) if self.history else 0
 
     @property
     def alignment(self) -> float | None:
-        """Validation alignment with a bundle's weights; None for a trial that failed or reported nothing.
+        """Validation alignment with the weights that a bundle would get.
 
-        Those may be the weights before the first step, which leave a prior as it is.
+        These may be the weights before the first step, which leave a prior unchanged. None for a trial that
+        failed or reported nothing.
         """
         return self._last("best_alignment")
 
     @property
     def score(self) -> float | None:
-        """What the search raises; None likewise."""
+        """The value that the search maximises; None for a trial that failed or reported nothing."""
         return self._last("trained_alignment")
 
     def _last(self, key: str) -> float | None:
@@ -65,7 +69,7 @@ class TrialRecord:
 
 
 class _Report(TypedDict):
-    """What is read of a report, among other values."""
+    """The values of a report that are read, among others."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -75,7 +79,7 @@ class _Report(TypedDict):
 
 
 class _Record(TypedDict):
-    """A record as it is written."""
+    """A record in the form in which it is written."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
 
@@ -92,12 +96,12 @@ _RECORD = TypeAdapter(_Record)
 
 
 class Ledger:
-    """The trials of one search, by number.
+    """The records of one search's trials, by number.
 
     Args:
-        folder: with a file for each.
-        values: of the search's parameters in a sample; raises LookupError, ArithmeticError or ValueError for
-            one that is none of its own.
+        folder: folder with a file for each trial.
+        values: function that decodes a sample of the search; it raises LookupError, ArithmeticError or
+            ValueError for a sample that the search cannot have drawn.
 
     Raises:
         ConfigError: if a record is damaged.
@@ -123,26 +127,26 @@ class Ledger:
         return iter(sorted(self.records.values(), key=lambda r: r.number))
 
     def ended(self) -> list[TrialRecord]:
-        """Trials that are not to be run again."""
+        """Return the trials that have ended and are not run again."""
         return [r for r in self if r.status != RUNNING]
 
     def interrupted(self) -> list[TrialRecord]:
-        """Trials that were started and did not end."""
+        """Return the trials that were started and did not end."""
         return [r for r in self if r.status == RUNNING]
 
     def ranked(self) -> list[TrialRecord]:
-        """Trials with an alignment, best first; among equals, those whose training did best."""
+        """Return the trials with an alignment, best first; ties are ordered by their score, best first."""
         found = [(r.alignment, r.score, r) for r in self.ended()]
         scored = [(a, s, r) for a, s, r in found if a is not None and s is not None]
         return [r for _, _, r in sorted(scored, key=lambda f: (-f[0], -f[1]))]
 
     def start(self, sample: Sample) -> TrialRecord:
-        """A record for a new trial, with the next number."""
+        """Make and write the record of a new trial, with the next number."""
         record = TrialRecord(max(self.records, default=-1) + 1, sample)
         self.records[record.number] = record
         self.write(record)
         return record
 
     def write(self, record: TrialRecord) -> None:
-        """Keep what a record says now."""
+        """Write the present state of a record to its file."""
         self._folder.write(record.file, json.dumps(asdict(record)).encode())

@@ -26,12 +26,12 @@ _PAGE = jinja2.Environment(loader=jinja2.PackageLoader("gpo_ray.tuning", "."), a
 
 
 def render_report(ledger: Ledger, space: Space, result: dict[str, Any]) -> str:
-    """The report as one HTML page.
+    """Render the report as one HTML page.
 
     Args:
         ledger: the trials.
-        space: what was varied.
-        result: what :func:`gpo_ray.tuning.job.run_search` returns.
+        space: the space of hyperparameters.
+        result: the result of :func:`gpo_ray.tuning.job.run_search`.
     """
     ranked = ledger.ranked()
     return _PAGE.render(
@@ -48,9 +48,10 @@ def render_report(ledger: Ledger, space: Space, result: dict[str, Any]) -> str:
 
 
 def importance(records: Sequence[TrialRecord], space: Space) -> dict[str, float]:
-    """The part of the variance of the trials' ranks that each hyperparameter explains by itself.
+    """Return the part of the variance of the trials' ranks that each hyperparameter explains by itself.
 
-    The correlation ratio, of numbers in :data:`CLASSES` classes of equal count; 0 where nothing varied.
+    It is the correlation ratio, for which numbers are put in :data:`CLASSES` classes of equal count; it is 0
+    if all trials have the same rank.
     """
     ranks = np.asarray(rankdata([r.score for r in records]), np.float64)
     total = float(((ranks - ranks.mean()) ** 2).sum())
@@ -85,7 +86,7 @@ def _history(axes: Axes, records: list[TrialRecord]) -> None:
 
 def _coordinates(axes: Axes, ranked: list[TrialRecord], space: Space) -> None:
     places = {d.key: _places(d, [r.sample[d.key] for r in ranked]) for d in space.dimensions}
-    for i, _ in reversed(list(enumerate(ranked))):  # the best on top
+    for i, _ in reversed(list(enumerate(ranked))):  # drawn last, the best trial is on top
         colour = colormaps["viridis_r"](i / max(1, len(ranked) - 1))
         axes.plot([places[d.key][i] for d in space.dimensions], color=colour, alpha=0.7)
     axes.set_xticks(range(len(space.dimensions)), [d.key for d in space.dimensions], rotation=60, ha="right")
@@ -94,7 +95,7 @@ def _coordinates(axes: Axes, ranked: list[TrialRecord], space: Space) -> None:
 
 
 def _places(dimension: Dimension, sampled: Sequence[float]) -> NDArray[np.float64]:
-    """Where values lie between the ends of a dimension, 0 to 1."""
+    """Return the positions of values between the ends of a dimension, from 0 to 1."""
     values = np.asarray(sampled, np.float64)
     if dimension.kind == "choice":
         return values / max(1, len(dimension.arguments) - 1)

@@ -1,9 +1,9 @@
-"""The search itself: HyperOpt proposes, Ray Tune runs, ASHA stops, the ledger remembers.
+"""The search itself: HyperOpt proposes trials, Ray Tune runs them, ASHA stops some, the ledger records all.
 
-A search resumes from its ledger rather than from Tune's own snapshots: those are taken every few seconds,
-so that a trial that ended in between would be run again. HyperOpt and ASHA are told of all trials that
-ended before; a trial that was interrupted is the first to run. So is one that lost its process or its host,
-once the others have ended.
+A search resumes from its ledger (ledger.py) rather than from Tune's own snapshots: Tune takes these every few
+seconds, so that a trial that ended in between would be run again. HyperOpt and ASHA are given the results of
+all trials that ended before. Interrupted trials run first; a trial that lost its process or its host runs
+again once the others have ended.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from gpo_ray.tuning.tracking import MlflowLog
 from gpo_ray.tuning.trial import METRIC, PLACEMENT_GROUP, REPORTED, run_trial
 
 RANDOM_TRIALS = 20
-"""Most trials drawn at random before TPE models them."""
+"""Most trials that are drawn at random before TPE models the results."""
 MAX_LOST = 2
-"""How often a trial may lose its process and run again; one that runs out of memory will each time."""
+"""How often a trial that lost its process runs again; one that runs out of memory would lose it each time."""
 
 
 def run_trials(
@@ -52,24 +52,24 @@ def run_trials(
     log: MlflowLog | None = None,
     steps: Steps | None = None,
 ) -> None:
-    """Run the trials that are left; every one ends in the ledger, failed ones with their reason.
+    """Run the remaining trials, and record each of them in the ledger, failed ones with their reason.
 
     Args:
-        search: how many trials, how many at a time.
-        space: what they are drawn from.
+        search: the search, which says how many trials run, and how many at a time.
+        space: the space that trials are drawn from.
         shared: the data.
-        split: whose validation groups are scored.
+        split: the split whose validation groups are scored.
         ledger: the trials so far.
-        logs: where Tune keeps its logs, and TensorBoard events.
-        log: where trials are tracked besides.
-        steps: where the trials are told as one, if not in silence.
+        logs: folder for Tune's logs and TensorBoard events.
+        log: MLflow log, if trials are tracked there too.
+        steps: progress display, in which the trials are one step; None shows nothing.
     """
     if log is not None:
         log.write(ledger)
     if not is_verbose():
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told from the ledger
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the ledger reports failures
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the older reporter is quiet at verbose=0
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # it would go on to the finals with what there is
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # an interrupt would end the trials and start the finals
     ended = len(ledger.ended())
     there = f"; {ended} had ended before" if ended else ""
     with (steps or Steps("tune", 1, shown=False)).step("try", search.trials, "trials", ended) as step:
@@ -81,21 +81,21 @@ def run_trials(
                     scheduler=_scheduler(search, space, ledger),
                     num_samples=left,
                     max_concurrent_trials=_at_a_time(search),
-                    reuse_actors=search.workers == 1,  # the next trial finds everything imported
+                    reuse_actors=search.workers == 1,  # the next trial need not import modules again
                 ),
                 run_config=_run_config(logs, _Recorder(ledger, log, step)),
             )
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of Tune's: what a user can mend is in the ledger
+                warnings.simplefilter("ignore")  # Tune's; the ledger has all that a user can act on
                 interruptibly(tuner.fit)
-            if not any(r.lost for r in ledger.interrupted()):  # those run again until each ends or fails
+            if not any(r.lost for r in ledger.interrupted()):  # trials that were lost run again
                 break
         failed = sum(r.status == FAILED for r in ledger.ended())
         step.outcome = f"{len(ledger.ended())} trials, {failed} failed{there}"
 
 
 def _run_config(logs: Folder, recorder: _Recorder) -> tune.RunConfig:
-    """Where Tune keeps its logs, and who is told."""
+    """Configure where Tune keeps its logs, and that ``recorder`` follows the trials."""
     filesystem, place = logs.location
     return tune.RunConfig(
         name=f"tune-{uuid.uuid4().hex[:8]}",
@@ -116,7 +116,7 @@ def _at_a_time(search: SearchConfig) -> int:
 
 
 def _trainable(search: SearchConfig, space: Space, shared: Shared, split: Split, logs: Folder) -> Any:
-    """What Tune runs for each trial, and what that takes."""
+    """Return the function that Tune runs for each trial, with the resources that it takes."""
     known: dict[str, Any] = {
         "space": space,
         "shared": dict(shared),
@@ -140,10 +140,10 @@ def _trainable(search: SearchConfig, space: Space, shared: Shared, split: Split,
 def _priors(
     search: SearchConfig, space: Space, shared: Shared, split: Split
 ) -> dict[PriorKey, ray.ObjectRef]:
-    """All priors that some sample needs, fitted before the trials, which hold the CPUs that it takes.
+    """Fit all priors that some sample needs, before the trials start and take the CPUs.
 
     Raises:
-        GPOError: as fitting them does.
+        GPOError: if a prior cannot be fitted.
     """
     if "memory" not in space.possible("model.prior"):
         return {}
@@ -162,7 +162,7 @@ def _priors(
 
 
 def _searcher(search: SearchConfig, space: Space, ledger: Ledger) -> HyperOptSearch:
-    """HyperOpt, told of all trials that ended, and of the points to try next."""
+    """Make HyperOpt's searcher, with the results of all trials that ended and the points to try next."""
     ended = ledger.ended()
     tried = [r.sample for r in ledger]
     points = [r.sample for r in (*ended, *ledger.interrupted())]
@@ -174,7 +174,7 @@ def _searcher(search: SearchConfig, space: Space, ledger: Ledger) -> HyperOptSea
         mode="max",
         points_to_evaluate=points or None,
         n_initial_points=random if search.algorithm == "tpe" else len(points) + search.trials,
-        # a resumed search that began the same stream again would propose what it has tried
+        # The number of trials is in the seed, since the same seed would propose the same trials again.
         random_state_seed=int(np.random.default_rng([search.seed, len(tried)]).integers(2**31)),
     )
     for record in ended:
@@ -186,7 +186,7 @@ def _searcher(search: SearchConfig, space: Space, ledger: Ledger) -> HyperOptSea
 
 
 def _scheduler(search: SearchConfig, space: Space, ledger: Ledger) -> TrialScheduler:
-    """ASHA, with the rungs as the trials that ended left them."""
+    """Make the ASHA scheduler, and fill its rungs with the results of the trials that ended."""
     if search.scheduler.kind == "none":
         return FIFOScheduler()
     most = max(space.most_steps(), 2)
@@ -208,7 +208,7 @@ def _scheduler(search: SearchConfig, space: Space, ledger: Ledger) -> TrialSched
 
 
 class _Recorder(tune.Callback):  # type: ignore[misc]
-    """Enters every trial into the ledger, as it starts and as it ends."""
+    """A callback that records every trial in the ledger when it starts and when it ends."""
 
     def __init__(self, ledger: Ledger, log: MlflowLog | None = None, step: Step | None = None) -> None:
         self._ledger, self._log, self._step = ledger, log, step
@@ -219,7 +219,7 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
         self._record(trial)
 
     def _record(self, trial: Any) -> TrialRecord:
-        """The trial's record: that of the interrupted one that it repeats, or a new one."""
+        """Return the trial's record: a new one, or that of the interrupted trial that it repeats."""
         if trial.trial_id not in self._records:
             sample = {k: getattr(v, "item", lambda v=v: v)() for k, v in trial.config.items()}
             again = next((r for r in self._waiting if r.sample == sample), None)
@@ -272,8 +272,8 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
 
 
 def _why(trial: Any) -> tuple[str, bool]:
-    """Why a trial failed, in one line, and whether that was the loss of its process."""
-    # Tune writes these on this machine at once, and into the search's folder, where it would read them, later
+    """Return why a trial failed, in one line, and whether the reason is that it lost its process."""
+    # These are Tune's files on this machine; it copies them into the search's folder only later.
     if trial.pickled_error_file is not None:
         error = pickle.loads(Path(trial.pickled_error_file).read_bytes())  # noqa: S301 - Tune wrote it
         return reason(error), was_lost(error)

@@ -1,4 +1,4 @@
-"""What processes share through the object store: a survey's arrays, and priors, each fitted once."""
+"""The data that processes share through Ray's object store: a survey's arrays, and priors fitted once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from gpo_ray.runtime.ray_session import worker_threads
 from gpo_ray.runtime.threads import use_threads
 
 KEPT = 8
-"""Priors in the object store that nobody may be using."""
+"""Number of priors that are kept in the object store, whether or not they are in use."""
 Shared = Mapping[str, ray.ObjectRef]
-"""References to the arrays of each pooling."""
+"""References to the arrays of each pooling, by the pooling's name."""
 
 
 def share(arrays: Mapping[str, PreferenceArrays]) -> dict[str, ray.ObjectRef]:
-    """Put the data of each pooling into the object store, from where processes map it."""
-    # numpy arrays are mapped into every process that reads them, tensors are copied
+    """Put the data of each pooling into the object store, from which processes map them into memory."""
+    # NumPy arrays are mapped into every process that reads them, whereas tensors would be copied.
     return {
         pooling: ray.put(dataclasses.replace(a, x=a.x.numpy()))  # type: ignore[arg-type]
         for pooling, a in arrays.items()
@@ -34,40 +34,41 @@ def share(arrays: Mapping[str, PreferenceArrays]) -> dict[str, ray.ObjectRef]:
 
 
 def shared_arrays(reference: ray.ObjectRef) -> PreferenceArrays:
-    """The data behind one reference, without a copy."""
+    """Return the data of a reference without copying them."""
     stored = ray.get(reference)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it is read-only: nobody writes to it
+        warnings.simplefilter("ignore", UserWarning)  # PyTorch warns that the array is read-only
         return dataclasses.replace(stored, x=torch.from_numpy(stored.x))
 
 
 class PriorKey(NamedTuple):
-    """All that a prior depends on, besides the survey."""
+    """The key of a prior: everything that it depends on besides the survey."""
 
     pooling: str
     standardize: bool
     context: int
     groups: tuple[str, ...]
-    """Whose answers it rests on."""
+    """Groups to whose answers the prior is fitted."""
     questions: tuple[str, ...]
-    """To which questions, in the split's order."""
+    """Questions whose answers the prior is fitted to, in the split's order."""
 
     @classmethod
     def of(cls, config: TrainConfig, split: Split, groups: Sequence[str]) -> PriorKey:
-        """Of a model that takes a prior."""
+        """Return the key of the prior that a configuration needs on a split, fitted to ``groups``."""
         context = config.validation.context_questions
         return cls(config.model.pooling, config.standardize, context, tuple(groups), split.question_order)
 
 
 class SharedPriors:
-    """Priors, each fitted once, by a Ray task that starts when it is first asked for.
+    """Priors that are fitted once each, by a Ray task that starts when a prior is first needed.
 
-    The last :data:`KEPT` are kept; a longer series, such as that of the finals, asks for equal ones together.
+    The last :data:`KEPT` priors are kept; a caller that needs more of them, such as the finals, should ask
+    for equal priors in a row.
 
     Args:
         shared: the data.
-        cpus: of each task.
-        tasks: of this or another kind that run at a time.
+        cpus: CPUs of each task.
+        tasks: number of tasks, of this or another kind, that run at a time.
     """
 
     def __init__(self, shared: Shared, cpus: float, tasks: int) -> None:
@@ -77,9 +78,9 @@ class SharedPriors:
         self._found: dict[PriorKey, ray.ObjectRef] = {}
 
     def get(self, key: PriorKey) -> ray.ObjectRef:
-        """A reference to the :class:`~gpo_ray.prior.at_questions.PriorAtQuestions`."""
+        """Return a reference to the :class:`~gpo_ray.prior.at_questions.PriorAtQuestions` of a key."""
         if key not in self._found:
-            # in a list, Ray hands over the reference itself
+            # Ray passes a reference that is in a list as it is, without fetching its value.
             self._found[key] = self._task.remote([self._shared[key.pooling]], key, self._threads)
             if len(self._found) > KEPT:
                 del self._found[next(iter(self._found))]

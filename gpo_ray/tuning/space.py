@@ -1,7 +1,8 @@
-"""What a search varies: ``tune_configs/NAME.yaml``, read strictly, as HyperOpt expressions.
+"""The configuration of a search, read from ``tune_configs/NAME.yaml``, and its space of hyperparameters.
 
-A sample is a flat dict ``{key: number}``; a choice is sampled as its index. Flat, because HyperOpt's
-warm start loses nested keys; indices, because it turns lists among a choice's values into graph nodes.
+A sample is a flat dict ``{key: number}``; a choice is sampled as its index. The dict is flat because
+HyperOpt's warm start loses nested keys, and choices are indices because HyperOpt turns lists among a choice's
+values into graph nodes.
 """
 
 from __future__ import annotations
@@ -21,24 +22,25 @@ from gpo_ray.errors import ConfigError
 Sample = dict[str, float]
 Number = int | float
 FIXED = ("seed", "validation")
-"""Fields and sections that no search may vary: they change what is measured, not what is achieved."""
+"""Fields and sections that no search may vary, since they would change how trials are measured."""
 
 
 class ParameterDistribution(StrictConfig):
-    """The distribution that one hyperparameter is sampled from: exactly one of these fields is given."""
+    """The distribution of one hyperparameter; exactly one of these fields is given."""
 
     choice: tuple[Any, ...] | None = Field(default=None, min_length=1)
-    """The values, each as likely as the others."""
+    """The values, which are equally likely."""
     uniform: tuple[Number, Number] | None = None
-    """The least and the most value; those between are equally likely."""
+    """The least and the greatest value; the values between them are equally likely."""
     loguniform: tuple[Number, Number] | None = None
-    """The least and the most value; the logarithm is uniform between them."""
+    """The least and the greatest value; the logarithm is uniform between them."""
     quniform: tuple[Number, Number, Number] | None = None
-    """The least value, the most and a step: multiples of the step, whole numbers if all three are."""
+    """The least value, the greatest value and a step; the values are multiples of the step, and whole numbers
+    if all three are whole."""
     qloguniform: tuple[Number, Number, Number] | None = None
-    """As ``quniform``, but uniform in the logarithm."""
+    """The same as ``quniform``, but uniform in the logarithm."""
     randint: tuple[int, int] | None = None
-    """The least and the most whole number, both included."""
+    """The least and the greatest whole number, both included."""
 
     @model_validator(mode="after")
     def _one_with_sound_bounds(self) -> ParameterDistribution:
@@ -71,88 +73,90 @@ class ParameterDistribution(StrictConfig):
 
 
 class SchedulerConfig(StrictConfig):
-    """Which trials are stopped early."""
+    """The rule by which trials are stopped early."""
 
     kind: Literal["asha", "none"] = "asha"
-    """``asha``: asynchronous successive halving on the validation groups' alignment."""
+    """``asha`` is asynchronous successive halving on the validation groups' alignment; ``none`` stops no
+    trial early."""
     grace: int = Field(default=40, ge=1)
-    """Steps that every trial may take."""
+    """Number of steps before a trial may be stopped."""
     reduction: float = Field(default=3, gt=1)
-    """One in so many trials goes on at each rung."""
+    """Factor by which each rung reduces the number of trials: with 3, one in three goes on."""
 
 
 class SearchConfig(StrictConfig):
-    """A search: what is varied, from where, for how long, and how its winner is found."""
+    """The configuration of a search: the space, the trials and their resources, and the finals."""
 
     base: str = "gpo"
-    """Preset or file with all that the space does not vary."""
+    """Preset or file with all values that the space does not vary."""
     steps: int | None = Field(default=None, ge=1)
-    """Steps of each trial, if not the base's."""
+    """Number of steps of each trial; None keeps the base's."""
     space: dict[str, ParameterDistribution] = Field(min_length=1)
     """Distributions by path in a training configuration, such as ``model.width``."""
     start: tuple[str | dict[str, Any], ...] = ()
-    """Points tried first: what is varied as in a preset or file, or values by path over the base's."""
+    """Points that are tried first: a preset or file, whose values of the varied hyperparameters are taken, or
+    values by path that replace the base's."""
     algorithm: Literal["tpe", "random"] = "tpe"
-    """``random`` is there to compare with."""
+    """``tpe`` models the results of earlier trials; ``random`` does not, and serves for comparison."""
     trials: int = Field(default=32, ge=1)
     concurrent: int = Field(default=2, ge=1)
-    """Trials, and finals, at the same time."""
+    """Number of trials, and of finals, that run at the same time."""
     workers: int = Field(default=1, ge=1)
-    """Processes of each trial; two or more share its steps by Ray Train and DeepSpeed. As many trials run at
-    the same time as their workers find room."""
+    """Number of processes of each trial; two or more share its steps by Ray Train and DeepSpeed. Fewer trials
+    than ``concurrent`` run at the same time if the cluster has no room for their workers."""
     cpus: float = Field(default=1, gt=0, le=10_000)
-    """Logical CPUs of each worker."""
+    """Number of logical CPUs of each worker."""
     gpus: float = Field(default=0, ge=0, le=1_000)
-    """GPUs of each worker."""
+    """Number of GPUs of each worker."""
     mlflow: str | None = None
-    """Where trials are tracked besides: an MLflow server or database, such as ``http://host:5000``."""
+    """MLflow server or database in which trials are tracked too, such as ``http://host:5000``."""
     scheduler: SchedulerConfig = SchedulerConfig()
     protocol: Literal["paper", "new-questions"] = "new-questions"
-    """``new-questions`` keeps 30 % of the questions, besides the test groups, from the search; ``paper``
-    keeps only the groups."""
+    """``new-questions`` holds 30 % of the questions and the test groups out of the search; ``paper`` holds
+    out only the test groups."""
     fraction: float = Field(default=0.6, gt=0, lt=1)
-    """Share of the groups that the search may see."""
+    """Share of the groups that the search may use."""
     context: int = Field(default=20, ge=1)
-    """Context questions of each test group."""
+    """Number of context questions of each test group."""
     finalists: int = Field(default=3, ge=1)
-    """Best trials that are meta-trained anew; the winner is the best of them on validation groups."""
+    """Number of best trials that are meta-trained anew; the best of them on validation groups wins."""
     seeds: int = Field(default=5, ge=1)
-    """Meta-trainings of each finalist in each protocol, each with other weights, episodes, validation groups
-    and contexts."""
+    """Number of meta-trainings of each finalist in each protocol; each has other initial weights, episodes,
+    validation groups and contexts."""
     finals_protocols: tuple[Literal["paper", "new-questions"], ...] = Field(
         default=("paper", "new-questions"), min_length=1
     )
-    """How the groups that the search never saw are asked; see ``gpo evaluate``. In ``new-questions`` the
-    questions are those kept from the search, with ``protocol: paper`` others for each seed, which the search
-    has seen."""
+    """Protocols by which the groups that the search never saw are scored; see ``gpo evaluate``. In
+    ``new-questions`` the target questions are those held out of the search; after a search with
+    ``protocol: paper`` they differ between seeds, and the search has seen them."""
     against: str = "paper"
-    """Preset or file over which the winner's gain is reported."""
+    """Preset or file with which the winner is compared."""
     seed: int = Field(default=0, ge=0)
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One hyperparameter: its path and its distribution, whose choices are as a configuration holds them."""
+    """One hyperparameter: its path and its distribution; choices are as a configuration holds them."""
 
     key: str
     kind: str
     arguments: tuple[Any, ...]
 
     def expression(self) -> Any:
-        """HyperOpt's."""
+        """Return the hyperparameter's HyperOpt expression."""
         from hyperopt import hp
 
         if self.kind == "choice":
             return hp.choice(self.key, list(range(len(self.arguments))))
         low, high, *step = self.arguments
-        if self.kind == "randint":  # hp.randint is a choice to TPE: it would not know that 3 is next to 4
+        if self.kind == "randint":  # TPE treats hp.randint as a choice and ignores the order of numbers
             return hp.uniformint(self.key, low, high)
         if "log" in self.kind:
             low, high = math.log(low), math.log(high)
         return getattr(hp, self.kind)(self.key, low, high, *step)
 
     def decode(self, sampled: float) -> Any:
-        """The value that a sampled number stands for."""
+        """Return the value that a sampled number stands for."""
         if self.kind == "choice":
             return self.arguments[int(sampled)]
         low, high, *step = self.arguments
@@ -166,7 +170,11 @@ class Dimension:
         return float(value)
 
     def encode(self, value: Any) -> float:
-        """The inverse of :meth:`decode`; raises ``ValueError`` for a value that is never sampled."""
+        """Return the number that :meth:`decode` turns into a value.
+
+        Raises:
+            ValueError: if the value is never sampled.
+        """
         if self.kind == "choice":
             if value not in self.arguments:
                 raise ValueError(f"{value} is not one of {', '.join(map(str, self.arguments))}")
@@ -178,7 +186,7 @@ class Dimension:
         return value
 
     def probes(self) -> list[Any]:
-        """All choices; or both ends and a value between them, as fractional as any."""
+        """Return all choices; or both ends and a fractional value between them."""
         if self.kind == "choice":
             return list(self.arguments)
         low, high, *_ = self.arguments
@@ -187,7 +195,7 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """All hyperparameters of a search, and the configuration around them."""
+    """All hyperparameters of a search, and the configuration whose values they replace."""
 
     base: TrainConfig
     dimensions: tuple[Dimension, ...]
@@ -195,39 +203,49 @@ class Space:
     """The points to try first."""
 
     def expressions(self) -> dict[str, Any]:
-        """HyperOpt's expressions by path."""
+        """Return the HyperOpt expressions of all hyperparameters by path."""
         return {d.key: d.expression() for d in self.dimensions}
 
     def values(self, sample: Sample) -> dict[str, Any]:
-        """What a sample stands for, by path."""
+        """Return the values that a sample stands for, by path."""
         return {d.key: d.decode(sample[d.key]) for d in self.dimensions}
 
     def train_config(self, sample: Sample) -> TrainConfig:
-        """The training configuration that a sample stands for; raises ConfigError if it is not valid."""
+        """Return the training configuration that a sample stands for.
+
+        Raises:
+            ConfigError: if the configuration is not valid.
+        """
         return _changed(self.base, self.values(sample), "trial")
 
     def possible(self, key: str) -> list[Any]:
-        """All choices of a value, or its ends and one between them; the base's alone if it is not varied."""
+        """Return the :meth:`~Dimension.probes` of a value, or only the base's value if it is not varied."""
         found = [d.probes() for d in self.dimensions if d.key == key]
         return found[0] if found else [_get(self.base, key)]
 
     def most_steps(self) -> int:
-        """Steps of the longest trial."""
+        """Return the number of steps of the longest possible trial."""
         return max(self.possible("steps"))
 
 
 def load_search(path: str | os.PathLike[str], **changes: Any) -> tuple[SearchConfig, Space]:
-    """Read a search from its file, with some top-level fields changed.
+    """Read a search from its file, and change some top-level fields.
+
+    A change to None leaves the field as it is.
 
     Raises:
-        ConfigError: naming the file and key that is wrong.
+        ConfigError: naming the file and the key that is wrong.
     """
     values = read_yaml(path) | {k: v for k, v in changes.items() if v is not None}
     return compile_search(values, str(path))
 
 
 def compile_search(values: dict[str, Any], where: str) -> tuple[SearchConfig, Space]:
-    """A search from plain values; raises ConfigError with ``where`` and the key that is wrong."""
+    """Make a search from plain values.
+
+    Raises:
+        ConfigError: naming ``where`` and the key that is wrong.
+    """
     config = parse(SearchConfig, values, where)
     try:
         base = load_train_config(config.base, steps=config.steps)
@@ -242,7 +260,7 @@ def compile_search(values: dict[str, Any], where: str) -> tuple[SearchConfig, Sp
 
 
 def _dimension(base: TrainConfig, key: str, distribution: ParameterDistribution, where: str) -> Dimension:
-    """Check that a training configuration takes what is varied; raises ConfigError if it does not."""
+    """Make a dimension; raise ConfigError if a training configuration does not accept its path or values."""
     place = f"{where}: space.{key}"
     if key.split(".")[0] in FIXED:
         raise ConfigError(f"{place}: not for searching: it would change what is measured")
@@ -273,7 +291,7 @@ def _start(base: TrainConfig, dimensions: tuple[Dimension, ...], point: Any, whe
 
 
 def _paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Paths of all values in a configuration, sections not among them."""
+    """Yield the paths of all values in a configuration, without those of its sections."""
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):

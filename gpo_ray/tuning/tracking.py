@@ -1,4 +1,4 @@
-"""Trials in MLflow, if a search asks for it."""
+"""Tracking of a search's trials in MLflow, if the search asks for it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from gpo_ray.tuning.ledger import FAILED, Ledger, TrialRecord
 from gpo_ray.tuning.space import Space
 
 TRIAL = "gpo_ray.trial"
-"""Tag with a trial's number, by which it is found again."""
+"""Tag of an MLflow run that holds the trial's number, by which the run is found again."""
 
 
 class MlflowLog:
-    """A search's trials as the runs of one experiment.
+    """A log of a search's trials as the runs of one MLflow experiment.
 
-    A trial is written when it ended, with its values, metrics by step, and, if it failed, the reason. What an
-    interrupted search left out is made up for.
+    A trial is written when it has ended, with its values, metrics by step, and, if it failed, the reason. A
+    resumed search also writes the trials that an interrupted search did not write.
 
     Args:
-        uri: of an MLflow server or database, such as ``http://host:5000`` or ``sqlite:///mlflow.db``.
-        experiment: its name.
-        space: what is varied.
+        uri: URI of an MLflow server or database, such as ``http://host:5000`` or ``sqlite:///mlflow.db``.
+        experiment: name of the experiment.
+        space: the space of hyperparameters.
 
     Raises:
         ConfigError: if MLflow is not installed, or nothing answers at the URI.
@@ -37,7 +37,7 @@ class MlflowLog:
         self._space, self._error = space, MlflowException
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of its own database code
+                warnings.simplefilter("ignore")  # MLflow's database code warns
                 self._client = MlflowClient(tracking_uri=uri)
                 found = self._client.get_experiment_by_name(experiment)
                 made = found.experiment_id if found else self._client.create_experiment(experiment)
@@ -58,14 +58,14 @@ class MlflowLog:
         return found
 
     def write(self, ledger: Ledger) -> None:
-        """Write the trials that ended since; what MLflow does not take now, it is given the next time."""
+        """Write the trials that are not written yet; if MLflow fails, the next call tries again."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for record in ledger.ended():
                 if str(record.number) not in self._written:
                     try:
                         self._write(record)
-                    except self._error:  # tracking is no reason to end a search
+                    except self._error:  # a search does not end because tracking fails
                         return
                     self._written.add(str(record.number))
 

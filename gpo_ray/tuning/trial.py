@@ -1,4 +1,7 @@
-"""One trial: meta-training in one process, on data that all trials share."""
+"""One trial: meta-training in one process, on data that all trials share.
+
+distributed.py runs a trial on several workers.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ from gpo_ray.tuning.shared import PriorKey, Shared, shared_arrays
 from gpo_ray.tuning.space import Sample, Space
 
 METRIC = "trained_alignment"
-"""What a search raises: the validation groups' alignment after the best of the validated steps. That of the
-prior alone is not among them: all trials that start from it would tie."""
+"""The value that a search maximises: the validation groups' alignment after the best of the validated steps.
+The alignment of the prior alone does not count, since all trials that start from it would be equal."""
 REPORTED = ("step", "loss", "validation_alignment", METRIC, "best_alignment", "seconds", "ended")
 
 PLACEMENT_GROUP = "placement_group"
-"""In a report of a trial on several workers, the id of what they hold."""
+"""Key, in a report of a trial on several workers, of the id of their placement group."""
 
 
 def run_trial(
@@ -38,7 +41,7 @@ def run_trial(
     device: str,
     threads: int,
 ) -> None:
-    """Meta-train with what a sample stands for and report every validation to Tune.
+    """Meta-train with a sample's configuration, and report every validation to Tune.
 
     Raises:
         ConfigError: if the sample is not a valid configuration, or training diverges.
@@ -56,10 +59,10 @@ def run_trial(
 
 
 def trial_config(sample: Sample, space: Space) -> TrainConfig:
-    """What a sample stands for, but that only the scheduler stops a trial early.
+    """Return the configuration of a sample without patience, so that only the scheduler stops a trial early.
 
-    Patience would end those that start from a good prior before they could show whether they improve on it;
-    the finals and the bundle keep it.
+    Patience would end trials that start from a good prior before they could show whether they improve on it.
+    The finals and the bundle are trained with patience.
     """
     config = space.train_config(sample)
     validation = config.validation.model_copy(
@@ -71,7 +74,7 @@ def trial_config(sample: Sample, space: Space) -> TrainConfig:
 def trial_data(
     config: TrainConfig, shared: Shared, priors: Mapping[PriorKey, ray.ObjectRef], split: Split
 ) -> MetaTrainingData:
-    """What a trial learns from; a prior that is not among ``priors`` is fitted here."""
+    """Build the data that a trial learns from; a prior that is not among ``priors`` is fitted here."""
     arrays = shared_arrays(shared[config.model.pooling])
     if config.standardize:
         arrays = arrays.standardized(arrays.question_numbers(split.question_order))[0]
@@ -82,10 +85,10 @@ def trial_data(
 
 
 def trial_metrics(metrics: dict[str, Any], progress: Progress, config: TrainConfig) -> dict[str, Any]:
-    """What a trial reports of a validation.
+    """Return what a trial reports about a validation.
 
     Raises:
-        ConfigError: if it is not finite.
+        ConfigError: if a value is not finite.
     """
     best = max(m["validation_alignment"] for m in progress.history)
     found = metrics | {METRIC: best, "ended": progress.step == config.steps}

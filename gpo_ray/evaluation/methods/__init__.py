@@ -1,7 +1,8 @@
 """The methods that are compared with each other, in one registry.
 
 A method (:class:`~gpo_ray.evaluation.methods.method.Method`) says what it needs, is fitted on a split and
-predicts test groups' tasks. Plain baselines are functions of one task, a few lines each.
+predicts test groups' tasks. Plain baselines are short functions of one task. ``gpo``, ``gpo-robust`` and
+``paper`` are meta-trained (meta_trained.py).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ METHODS: dict[str, Method] = {
         Baseline("item-response", item_response),
     )
 }
-"""All methods by name, in the order in which they are told."""
+"""All methods by name, in the order in which they are listed to users."""
 
 __all__ = [
     "METHODS",

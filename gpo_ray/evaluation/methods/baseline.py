@@ -1,6 +1,8 @@
 """Plain baselines as methods: a baseline is a function of one test group's task.
 
-Shapes: C responses of the context, M of the targets.
+The functions are in plain.py, regression.py, gaussian.py and individuals.py.
+
+Shapes: C responses of the context questions, M responses of the target questions.
 """
 
 from __future__ import annotations
@@ -29,20 +31,20 @@ from gpo_ray.preferences.slates import Array, Ints, normalized
 
 @dataclass(frozen=True)
 class BaselineTask:
-    """One test group's task."""
+    """One test group's task, as a baseline is given it."""
 
     train: MetaTrain
     task: Task
 
     @cached_property
     def context(self) -> Ints:
-        """Context questions that some meta-train group answered."""
+        """The context questions that some meta-train group answered."""
         known = np.asarray(self.train.answered.any(0))
         return self.task.context[known[self.task.context]]
 
     @cached_property
     def context_rows(self) -> Ints:
-        """(C,) rows of the responses of ``context``."""
+        """(C,) rows of the responses of ``context`` in the data's arrays."""
         return self.train.arrays.rows(self.context)
 
     @cached_property
@@ -52,7 +54,7 @@ class BaselineTask:
 
     @cached_property
     def target_rows(self) -> Ints:
-        """(M,) rows of the targets' responses."""
+        """(M,) rows of the targets' responses in the data's arrays."""
         return self.train.arrays.rows(self.task.target)
 
     @cached_property
@@ -62,31 +64,34 @@ class BaselineTask:
 
     @property
     def uniform(self) -> Array:
-        """(M,) the same share for every response of a target question."""
+        """(M,) uniform shares: the same for every response of a target question."""
         return np.repeat(1 / self.sizes, self.sizes)
 
     @property
     def context_deviation(self) -> Array:
-        """The group's shares on the whole context, known to meta-training or not, less uniform ones."""
+        """The group's shares on the whole context less uniform shares.
+
+        Unlike ``context``, this includes questions that no meta-train group answered.
+        """
         sizes = self.train.sizes[self.task.context]
         y = self.train.arrays.shares_of(self.task.group, self.task.context)
         return y - np.repeat(1 / sizes, sizes)
 
     def normalized(self, scores: Array) -> Array:
-        """Scores clipped from below and scaled to sum to 1 within each question; NaN stays."""
+        """Clip scores (M,) from below, and scale them to sum to 1 within each question; NaN stays NaN."""
         return normalized(scores, self.sizes)
 
 
 Answer = Callable[[BaselineTask], Array]
-"""Shares (M,) over the targets' responses, NaN where it cannot answer."""
+"""A function that returns shares (M,) over the targets' responses, NaN where it cannot answer."""
 
 
 @dataclass(frozen=True)
 class Baseline(Method):
-    """A plain baseline, which is a few lines.
+    """A plain baseline, which is one short function.
 
     ``answer`` sees the meta-train groups' answers, the responses' embeddings and one test group's context.
-    What it learns, it learns by :meth:`MetaTrain.fitted`.
+    It learns from the meta-train groups through :meth:`MetaTrain.fitted`.
     """
 
     name: str
@@ -94,25 +99,29 @@ class Baseline(Method):
     plain: ClassVar[bool] = True
 
     def needs(self, settings: FitSettings) -> Needs:
-        """The published embeddings."""
+        """Return that it needs the published embeddings only."""
         del settings
         return Needs(poolings=frozenset({PUBLISHED}))
 
     def fit(self, data: SplitData, tell: Tell = lambda _: None) -> FittedBaseline:
-        """Nothing yet: it learns what it needs at its first task."""
+        """Return the baseline with its data; it only learns at its first task."""
         del tell
         return FittedBaseline(self.answer, data.meta_train)
 
 
 @dataclass(frozen=True)
 class FittedBaseline(Fitted):
-    """A baseline and what it learns from."""
+    """A baseline and the data that it learns from."""
 
     answer: Answer
     train: MetaTrain
 
     def predict(self, tasks: Sequence[Task]) -> list[Prediction] | None:
-        """Predict the tasks: the same share for every response where the baseline cannot answer."""
+        """Predict the tasks, with uniform shares where the baseline cannot answer.
+
+        Returns:
+            The predictions; None if the baseline cannot answer anything.
+        """
         asked = [BaselineTask(self.train, task) for task in tasks]
         shares = [self.answer(q) for q in asked]
         if all(np.isnan(s).all() for s in shares):

@@ -1,9 +1,11 @@
-"""A Gaussian process over responses' embeddings and groups.
+"""The baseline ``gaussian-process``: a Gaussian process over responses' embeddings and groups.
 
-A group's shares, less uniform ones, are f(x) + h(x) + noise: f is shared by all groups, h is the group's
-own and independent of other groups'. Both have the centred RBF covariance of their embeddings; f also has
-a part peculiar to each response, which all groups share but embeddings do not tell. Groups being alike a
-priori, the meta-train groups tell about f through their mean alone.
+A group's shares less uniform shares are f(x) + h(x) + noise: f is shared by all groups, and h is the group's
+own and independent of other groups'. Both have the centred RBF covariance of the embeddings (kernels.py); f
+also has a part peculiar to each response, which all groups share but which embeddings do not determine. Since
+all groups have the same distribution a priori, only the mean of the meta-train groups informs about f.
+
+Shapes: N responses of all questions; A, B responses of two lists of questions.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from gpo_ray.evaluation.methods.meta_train import MetaTrain
 from gpo_ray.preferences.slates import Array, Ints
 
 MAX_ROWS = 2500
-"""Responses that f is conditioned on jointly."""
+"""Most responses that f is conditioned on jointly; others are corrected only by their own answers."""
 SAMPLE_ROWS = 500
 SAMPLE_GROUPS = 30
 NOISE_RATIOS = np.logspace(-2, 3, 11)
@@ -29,24 +31,27 @@ LEAST = 1e-8
 
 @dataclass(frozen=True)
 class Own:
-    """The groups' own functions: their covariance's shape, its variance, and that of the noise."""
+    """The distribution of the groups' own functions h and of the noise."""
 
     rbf: CentredKernel
     variance: float
     noise: float
 
     def __call__(self, train: MetaTrain, a: Ints, b: Ints) -> Array:
-        """Covariance (A, B) of one group's deviations at the responses of two lists of questions."""
+        """Return the covariance (A, B) of one group's deviations at the responses of ``a`` and ``b``."""
         return self.variance * self.rbf(a, b) + self.noise * _same(train, a, b)
 
     @classmethod
     def fit(cls, train: MetaTrain) -> Own:
-        """By marginal likelihood of meta-train groups' deviations from the mean on some questions."""
+        """Fit by the marginal likelihood of some meta-train groups' deviations from the mean.
+
+        Only some questions are used, those of :data:`SAMPLE_ROWS` responses.
+        """
         count = train.answered.sum(0)
         sample = _first(train, train.questions[count[train.questions] > 1], SAMPLE_ROWS)
         groups = np.flatnonzero(train.answered[:, sample].any(1))[:SAMPLE_GROUPS]
         if len(groups) == 0:
-            return cls(train.fitted(CentredKernel.fit)[0], 0.01, 0.01)  # no two groups to compare
+            return cls(train.fitted(CentredKernel.fit)[0], 0.01, 0.01)  # no question has two groups' answers
         candidates = []
         for rbf in train.fitted(CentredKernel.fit):
             values, projected = _spectrum(train, rbf, sample, groups, count)
@@ -60,7 +65,10 @@ class Own:
 def _spectrum(
     train: MetaTrain, rbf: CentredKernel, sample: Ints, groups: Ints, count: Ints
 ) -> tuple[Array, Array]:
-    """Eigenvalues of each group's covariance, and its deviations along the eigenvectors, end to end."""
+    """Return the eigenvalues of each group's covariance, and its deviations along the eigenvectors.
+
+    Both hold the groups end to end.
+    """
     values, projected = [], []
     known: dict[bytes, tuple[Array, Array]] = {}
     for g in groups:
@@ -68,7 +76,7 @@ def _spectrum(
         if mine.tobytes() not in known:
             known[mine.tobytes()] = _eigen(train, rbf, mine)
         value, vectors = known[mine.tobytes()]
-        # a deviation from a mean that the group is part of is smaller than from the true one
+        # The mean includes the group, so that the group deviates less from it than from the true mean.
         widen = 1 / np.sqrt(1 - 1 / np.repeat(count[mine], train.sizes[mine]))
         values.append(value)
         projected.append(vectors.T @ (widen * train.residuals[g, train.arrays.rows(mine)]))
@@ -76,7 +84,7 @@ def _spectrum(
 
 
 def _eigen(train: MetaTrain, rbf: CentredKernel, questions: Ints) -> tuple[Array, Array]:
-    """Eigenpairs of the covariance, without those of questions' means, along which nothing can vary."""
+    """Return the eigenpairs of the covariance, except those of the questions' means, which cannot vary."""
     sizes = train.sizes[questions]
     question = np.repeat(np.arange(len(sizes)), sizes)
     means = (question[:, None] == question) / sizes[question]
@@ -88,32 +96,33 @@ def _eigen(train: MetaTrain, rbf: CentredKernel, questions: Ints) -> tuple[Array
 
 @dataclass(frozen=True)
 class Shared:
-    """The function that all groups share, given the meta-train groups' answers."""
+    """The distribution of the function f that all groups share, given the meta-train groups' answers."""
 
     own: Own
     rbf: CentredKernel
     variance: float
     peculiar: float
     mean: Array
-    """(N,) posterior mean."""
+    """(N,) posterior mean of f."""
     explained: Array
-    """(T, N): posterior covariance is the prior one less explained' explained ..."""
+    """(T, N) factor of the explained covariance: the posterior covariance is the prior one less its product
+    explained' explained, damped as below."""
     damped: Array
-    """(N,) ... times this for either response."""
+    """(N,) factors of the posterior covariance of two responses, one for each."""
 
     def prior(self, train: MetaTrain, a: Ints, b: Ints) -> Array:
-        """Covariance (A, B) before any answer."""
+        """Return the covariance (A, B) of f before any answer."""
         return self.variance * self.rbf(a, b) + self.peculiar * _same(train, a, b)
 
     def posterior(self, train: MetaTrain, a: Ints, b: Ints) -> Array:
-        """Covariance (A, B) given the meta-train groups' answers."""
+        """Return the covariance (A, B) of f given the meta-train groups' answers."""
         near, far = train.arrays.rows(a), train.arrays.rows(b)
         covariance = self.prior(train, a, b) - self.explained[:, near].T @ self.explained[:, far]
         return self.damped[near, None] * covariance * self.damped[far]
 
     @classmethod
     def fit(cls, train: MetaTrain) -> Shared:
-        """Hyperparameters by marginal likelihood of the groups' mean, then its posterior everywhere."""
+        """Fit hyperparameters by marginal likelihood of the groups' mean, and f's posterior everywhere."""
         own = train.fitted(Own.fit)
         known = train.questions[train.answered[:, train.questions].any(0)]
         chosen = _first(train, known, MAX_ROWS)
@@ -131,7 +140,7 @@ class Shared:
         explained, weights = solved[:, :-1], solved[:, -1]
         mean, damped = explained.T @ weights, np.ones(len(train.mean))
         rest = train.arrays.rows(np.setdiff1d(known, chosen))
-        if len(rest):  # each of these is corrected by its own answers alone
+        if len(rest):  # each of these responses is corrected only by its own answers
             left = np.maximum(variance + peculiar - (explained[:, rest] ** 2).sum(0), LEAST)
             spread = (own.variance + own.noise) / np.repeat(train.answered.sum(0), train.sizes)[rest]
             damped[rest] = spread / (left + spread)
@@ -146,7 +155,7 @@ def _shared_parameters(train: MetaTrain, own: Own, sample: Ints) -> tuple[Centre
         k = rbf(sample, sample)
         for variance in VARIANCES:
             for peculiar in VARIANCES:
-                # the means of questions add the same to every candidate but for ``peculiar``
+                # The means of questions add the same to every candidate, except through ``peculiar``.
                 root = np.linalg.cholesky(variance * k + peculiar * np.eye(len(k)) + noise)
                 likelihood = -0.5 * (np.linalg.solve(root, y) ** 2).sum() - np.log(np.diag(root)).sum()
                 if likelihood > best:
@@ -155,7 +164,10 @@ def _shared_parameters(train: MetaTrain, own: Own, sample: Ints) -> tuple[Centre
 
 
 def _noise_of_mean(train: MetaTrain, own: Own, questions: Ints) -> Array:
-    """Covariance of the mean of the groups' own deviations, whichever groups answered which question."""
+    """Return the covariance of the mean of the groups' own deviations.
+
+    It takes into account which groups answered which question.
+    """
     answered = train.answered[:, questions].astype(np.float64)
     count = answered.sum(0)
     both = np.repeat(answered.T @ answered / np.outer(count, count), train.sizes[questions], axis=0)
@@ -164,7 +176,7 @@ def _noise_of_mean(train: MetaTrain, own: Own, questions: Ints) -> Array:
 
 
 def _deviation(train: MetaTrain, questions: Ints) -> Array:
-    """The groups' mean less uniform shares at the questions' responses."""
+    """Return the groups' mean less uniform shares at the questions' responses."""
     sizes = train.sizes[questions]
     return train.mean[train.arrays.rows(questions)] - np.repeat(1 / sizes, sizes)
 
@@ -174,12 +186,12 @@ def _same(train: MetaTrain, a: Ints, b: Ints) -> Array:
 
 
 def _first(train: MetaTrain, questions: Ints, rows: int) -> Ints:
-    """The first questions, as many as have no more than ``rows`` responses; one at least."""
+    """Return the first questions that together have at most ``rows`` responses, but at least one question."""
     return questions[: max(1, int(np.searchsorted(np.cumsum(train.sizes[questions]), rows, side="right")))]
 
 
 def gaussian_process(q: BaselineTask) -> Array:
-    """Posterior mean of a Gaussian process given the meta-train groups' answers and the context."""
+    """Predict the posterior mean given the meta-train groups' answers and the context."""
     train, context, target = q.train, q.task.context, q.task.target
     shared = train.fitted(Shared.fit)
     near = shared.posterior(train, context, context) + shared.own(train, context, context)

@@ -16,23 +16,24 @@ from gpo_ray.preferences.slates import Array, slate_totals
 from gpo_ray.prior.response_model import SMOOTHING, NominalResponseModel
 
 STANDARD_ERRORS = 2.0
-"""By which a correlation is drawn towards 0: much where few people answered both questions."""
+"""Number of standard errors by which a correlation is shrunk towards 0; these are large where few people
+answered both questions."""
 MIN_EVIDENCE = 0.5
-"""Added to the sum of correlations, so that a context unlike the target moves it little."""
+"""Number added to the sum of correlations, so that a context with small correlations changes little."""
 
 
 @dataclass(frozen=True)
 class Items:
-    """Responses as items: who gave both of two."""
+    """The responses as items of collaborative filtering: counts of people and standard deviations."""
 
     both: Array
-    """(Q, Q) meta-train people who answered both questions."""
+    """(Q, Q) number of meta-train people who answered both of two questions."""
     deviation: Array
-    """(N,) standard deviation of each response's residuals, at least a small number."""
+    """(N,) standard deviation of each response's residuals, at least 0.001."""
 
     @classmethod
     def fit(cls, train: MetaTrain) -> Items:
-        """Counts and deviations."""
+        """Compute the counts and the deviations from the meta-train people's answers."""
         answered = train.answered.astype(np.float64)
         count = np.repeat(np.maximum(answered.sum(0), 1), train.sizes)
         deviation = np.sqrt((train.residuals**2).sum(0) / count)
@@ -40,12 +41,12 @@ class Items:
 
 
 def item_item(q: BaselineTask) -> Array:
-    """Meta-train shares moved by each context response, in the measure of its correlation with the target's.
+    """Predict the meta-train mean, changed by each context response by its correlation with the target.
 
-    Every context response predicts a target response by simple regression; the predictions are averaged
-    with the size of the correlation as weight. Correlations are over the people who answered both
-    questions, less two standard errors (1 over the root of how many these are), so that the many that
-    are chance alone do not add up.
+    Every context response predicts a target response by simple regression; the predictions are averaged with
+    the absolute correlation as weight. Correlations are over the people who answered both questions, and are
+    shrunk by two standard errors (1 over the root of the number of these people), so that the many
+    correlations due to chance do not add up.
     """
     train, items = q.train, q.train.fitted(Items.fit)
     sizes = train.sizes[q.context]
@@ -61,7 +62,7 @@ def item_item(q: BaselineTask) -> Array:
 
 
 def one_trait(train: MetaTrain) -> NominalResponseModel:
-    """The nominal response model with one trait, which starts on the first principal component."""
+    """Fit the nominal response model with one trait, starting at the first principal component."""
     share = np.nan_to_num(train.shares).sum(0) + SMOOTHING
     probability = share / slate_totals(share, train.sizes)
     start = train.fitted(Components.fit).loadings[0] / np.maximum(probability, 0.05)
@@ -69,6 +70,6 @@ def one_trait(train: MetaTrain) -> NominalResponseModel:
 
 
 def item_response(q: BaselineTask) -> Array:
-    """Bock's nominal response model: shares over the trait's distribution given the context's answers."""
+    """Predict by Bock's nominal response model, averaged over the trait's distribution given the context."""
     shares = q.train.fitted(one_trait).marginal_shares(q.context, q.context_y, q.task.target)
     return np.where(np.isnan(q.train.mean[q.target_rows]), np.nan, shares)

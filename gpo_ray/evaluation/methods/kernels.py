@@ -1,4 +1,4 @@
-"""The covariance of responses' embeddings that kernel and gaussian-process share."""
+"""The covariance of responses' embeddings that the baselines ``kernel`` and ``gaussian-process`` share."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from gpo_ray.preferences.slates import Array, Ints, centred, spans
 from gpo_ray.prior.kernel import RBFKernel, squared_distances
 
 LENGTHS = (0.5, 1.0, 2.0)
-"""Candidate lengths, as multiples of the median distance between responses."""
+"""Candidate length scales, as multiples of the median distance between responses."""
 SAMPLE_QUESTIONS = 150
 
 
 @dataclass(frozen=True)
 class CentredKernel:
-    """A kernel of responses, centred within questions, by numbers of questions.
+    """A kernel of responses that is centred within questions and is called with numbers of questions.
 
-    Shares only compare a question's own responses, so each question's mean is taken out of the
-    function: what is left relates a difference between two responses to alike differences in alike
-    questions.
+    Shares only compare the responses of one question, so each question's mean is removed from the function.
+    The rest relates a difference between two responses to similar differences in similar questions.
+
+    Shapes: N responses of all Q questions, E width of an embedding.
     """
 
     x: Array
     """(N, E) standardised embeddings."""
     offsets: Ints
-    """(Q + 1,) rows of each question."""
+    """(Q + 1,) where each question's rows start; the last entry is N."""
     kernel: RBFKernel
     scale: float = 1.0
-    """By which to multiply, so that a response's variance is 1 on average."""
+    """Factor by which the kernel is multiplied, so that a response's variance is 1 on average."""
 
     @classmethod
     def fit(cls, train: MetaTrain) -> list[CentredKernel]:
-        """One for each of ``LENGTHS``, from the distances in a sample of training questions."""
+        """Make one kernel for each of ``LENGTHS``, from the distances in a sample of training questions."""
         sample = train.questions[:SAMPLE_QUESTIONS]
         x = train.embeddings[train.arrays.rows(sample)]
         apart = squared_distances(x, x)[np.triu_indices(len(x), 1)]
@@ -44,7 +45,7 @@ class CentredKernel:
         return [replace(k, scale=1 / max(float(np.diag(k(sample, sample)).mean()), 1e-12)) for k in made]
 
     def __call__(self, a: Ints, b: Ints) -> Array:
-        """Covariance (A, B) between the responses of questions ``a`` and those of questions ``b``."""
+        """Return the covariance (A, B) between the responses of questions ``a`` and of questions ``b``."""
         near, far = self.x[spans(self.offsets, a)], self.x[spans(self.offsets, b)]
         k = self.kernel(near, far)
         sizes = np.diff(self.offsets)

@@ -1,4 +1,4 @@
-"""What baselines learn from: the meta-train groups' answers to the training questions.
+"""The data that baselines learn from: the meta-train groups' answers to the training questions.
 
 Shapes: G meta-train groups, Q questions, N responses of all questions, E embedding width.
 """
@@ -23,9 +23,9 @@ Fit = TypeVar("Fit")
 
 @dataclass(frozen=True)
 class MetaTrain:
-    """What a baseline may learn from: the answers of the meta-train groups to the training questions.
+    """The data that a baseline may learn from: the meta-train groups' answers to the training questions.
 
-    Made once for each split and shared by all baselines, so that nothing is learnt twice.
+    It is made once for each split and shared by all baselines, so that nothing is learnt twice.
     """
 
     arrays: PreferenceArrays
@@ -36,7 +36,7 @@ class MetaTrain:
     )
 
     def fitted(self, fit: Callable[[MetaTrain], Fit]) -> Fit:
-        """What ``fit`` learns from the meta-train groups; learnt at the first call and kept."""
+        """Return the result of ``fit`` for these groups, which is computed at the first call and kept."""
         if fit not in self._fits:
             self._fits[fit] = fit(self)
         return self._fits[fit]
@@ -54,7 +54,7 @@ class MetaTrain:
 
     @property
     def mean(self) -> Array:
-        """(N,) mean of the groups that answered, NaN where none did."""
+        """(N,) mean share of the groups that answered, NaN where no group did."""
         return self._parts.mean
 
     @property
@@ -64,7 +64,7 @@ class MetaTrain:
 
     @cached_property
     def answered(self) -> NDArray[np.bool_]:
-        """(G, Q) which questions each group answered in meta-training."""
+        """(G, Q) whether each group answered each question, among the training questions."""
         return ~np.isnan(self.shares[:, self.arrays.offsets[:-1]])
 
     @cached_property

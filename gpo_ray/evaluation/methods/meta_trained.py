@@ -1,4 +1,4 @@
-"""Methods that are meta-trained: the transformer, with the prior or without."""
+"""The methods that are meta-trained: the transformer, with or without the prior."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.calibration import fit_prior
 
 Priors = tuple[PriorAtQuestions | None, PriorAtQuestions | None]
-"""The prior from the training groups' answers to a split's training questions, and from those of all
-meta-train groups: for meta-training and for test groups. None is fitted where it is needed."""
+"""Two priors, fitted to the answers to a split's training questions. The first is fitted to the training
+groups' answers, for meta-training; the second to all meta-train groups' answers, for test groups. None means
+that the prior is fitted when it is needed."""
 
 
 @dataclass(frozen=True)
 class MetaTrained(Method):
-    """A preset, meta-trained on the split."""
+    """A method that meta-trains the transformer of a preset on the split."""
 
     name: str
     preset: str
     objective: str | None = None
-    """Of its training, whatever the evaluation's settings say."""
+    """Objective of its training, which overrides the evaluation's settings; None leaves these in force."""
 
     def config(self, settings: FitSettings, seed: int) -> TrainConfig:
-        """How it is meta-trained.
+        """Return the configuration with which it is meta-trained.
 
         Raises:
             ConfigError: if the settings do not make a configuration.
@@ -51,18 +52,18 @@ class MetaTrained(Method):
         return load_train_config(self.preset, seed=seed, steps=settings.steps, objective=objective)
 
     def needs(self, settings: FitSettings) -> Needs:
-        """The pooling that its configuration names."""
+        """Return that it needs the pooling that its configuration names."""
         return Needs(poolings=frozenset({self.config(settings, 0).model.pooling}))
 
     def configuration(self, settings: FitSettings) -> dict[str, Any]:
-        """Of its training, but for the seed, which is the split's."""
+        """Return the training configuration as plain values; its seed is always 0, since the split has it."""
         return self.config(settings, 0).model_dump(mode="json")
 
     def fit(self, data: SplitData, tell: Tell = lambda _: None) -> FittedTransformer:
-        """Meta-train it."""
+        """Meta-train the transformer on a split."""
         config = self.config(data.settings, data.split.seed)
         arrays = data.arrays[config.model.pooling]
-        work = config.steps + 1  # predicting is the last part of it
+        work = config.steps + 1  # predicting counts as one more step
         return fit_transformer(
             arrays,
             data.split,
@@ -74,17 +75,20 @@ class MetaTrained(Method):
 
 @dataclass(frozen=True)
 class FittedTransformer(Fitted):
-    """A meta-trained transformer, and the prior of all meta-train groups if it takes one."""
+    """A meta-trained transformer, with the prior of all meta-train groups if it uses one."""
 
     model: GPOTransformer
     arrays: PreferenceArrays
-    """The data, with embeddings as the model takes them."""
+    """The data, with embeddings scaled as the model expects them."""
     prior: PriorAtQuestions | None
     validation_alignment: float
     device: str = "cpu"
 
     def predict(self, tasks: Sequence[Task]) -> list[Prediction]:
-        """Predict the tasks, with the prior's intervals; the prior is conditioned once on each context."""
+        """Predict the tasks; with a prior, predictions have its intervals.
+
+        The prior is conditioned once on each task's context.
+        """
         if self.prior is None:
             return [Prediction(s) for s in predict_tasks(self.model, self.arrays, tasks, self.device)]
         found = {task: task_posterior(self.prior, self.arrays, task) for task in tasks}
@@ -106,13 +110,13 @@ def fit_transformer(
     """Meta-train a transformer on a split, in this process.
 
     Args:
-        arrays: the data, with the pooling that ``config`` asks for.
+        arrays: the data, with the pooling that ``config`` names.
         split: the division.
         config: how to meta-train.
         priors: see :data:`Priors`.
         cross_survey: as in :func:`gpo_ray.prior.calibration.fit_prior`, for the test groups' prior.
-        device: where the model is meta-trained and asked.
-        tick: called with the number of steps done after each step.
+        device: PyTorch device on which the model is trained and predicts.
+        tick: called after each step with the number of steps done.
 
     Raises:
         ConfigError: if training diverges.

@@ -1,6 +1,6 @@
-"""What every method is: it says what it needs, is fitted on a split, and then predicts tasks of test groups.
+"""The interface of a method: it says what it needs, is fitted on a split, and predicts tasks of test groups.
 
-Nothing here is about a model: one that prompts or fine-tunes a language model fits in as a baseline does.
+The interface assumes nothing about a model: a method may also prompt or fine-tune a language model.
 """
 
 from __future__ import annotations
@@ -19,54 +19,54 @@ from gpo_ray.preferences.slates import Array
 from gpo_ray.preferences.splits import Split
 
 PUBLISHED = "mean"
-"""The published pooling. It is always there: tasks are drawn and scored with its arrays."""
+"""The published pooling. Its arrays are always loaded, since tasks are drawn and scored with them."""
 
 Tell = Callable[[float], object]
-"""Told the share of the fit that is done, from 0 to 1."""
+"""A function called with the share of the fit that is done, from 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What must be there before a method can be fitted."""
+    """The data and resources that a method needs."""
 
     poolings: frozenset[str] = frozenset()
-    """Embeddings that it reads, by their pooling."""
+    """Poolings of the embeddings that it reads."""
     texts: bool = False
-    """Whether it reads prompts and responses."""
+    """Whether it reads the texts of prompts and responses."""
     gpus: float = 0.0
-    """GPUs of the task that fits it and predicts with it; less than 1 is a share of one GPU."""
+    """Number of GPUs of the task that fits it and predicts with it; less than 1 is a share of one GPU."""
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """What an evaluation changes in the methods' own configurations."""
+    """The settings that an evaluation changes in the methods' own configurations."""
 
     steps: int | None = None
-    """Meta-training steps, if not the preset's."""
+    """Number of meta-training steps; None keeps the preset's."""
     objective: str | None = None
-    """``average`` or ``robust`` where the method does not say, if not the preset's."""
+    """``average`` or ``robust``, for methods that do not fix it themselves; None keeps the preset's."""
 
 
 @dataclass(frozen=True)
 class SplitData:
     """A data set and its division, shared by all methods that are fitted on it.
 
-    A method may learn from the meta-train groups' answers to the training questions alone, and is given
-    the test groups' contexts later, in their tasks.
+    A method may learn only from the meta-train groups' answers to the training questions; it is given the
+    test groups' contexts later, in their tasks.
     """
 
     arrays: Mapping[str, PreferenceArrays]
-    """The data by pooling, :data:`PUBLISHED` among them."""
+    """The data by pooling, which include :data:`PUBLISHED`."""
     split: Split
     cross_survey: bool = False
-    """Whether test groups answer another survey's questions, none of which is seen."""
+    """Whether test groups answer another survey's questions, all of which are unseen."""
     settings: FitSettings = FitSettings()
     texts: tuple[Question, ...] = ()
-    """The questions, by their number in the arrays; empty if no method needs them."""
+    """The questions in the order of the arrays; empty if no method needs their texts."""
 
     @cached_property
     def meta_train(self) -> MetaTrain:
-        """The answers to learn from, with what several methods learn from them alike."""
+        """The answers to learn from, with the results that several methods share."""
         arrays = self.arrays[PUBLISHED]
         return MetaTrain(
             arrays,
@@ -77,37 +77,37 @@ class SplitData:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a method says of one task, whose targets have T responses."""
+    """A method's prediction of one task, whose targets have T responses."""
 
     shares: Array
-    """(T,), summing to 1 within each question."""
+    """(T,) shares, which sum to 1 within each question."""
     half_width: Array | None = None
-    """(T,) of the shares' 90 % intervals, None for a method without them."""
+    """(T,) half the widths of the shares' 90 % intervals; None for a method without intervals."""
 
 
 class Fitted(ABC):
-    """A method that has learnt what it may."""
+    """A method that is fitted on a split."""
 
     @abstractmethod
     def predict(self, tasks: Sequence[Task]) -> list[Prediction] | None:
-        """Predict the tasks' targets from their contexts; None if it can say nothing about any of them."""
+        """Predict the tasks' targets from their contexts; return None if it can predict none of them."""
 
 
 class Method(ABC):
-    """A way of predicting a group from a few of its answers."""
+    """A method of predicting a group's answers from a few of its other answers."""
 
     name: str
     plain: ClassVar[bool] = False
-    """Whether it is a plain baseline, the best of which the others are compared with."""
+    """Whether it is a plain baseline; the other methods are compared with the best of these."""
 
     @abstractmethod
     def needs(self, settings: FitSettings) -> Needs:
-        """What it needs."""
+        """Return the data and resources that it needs."""
 
     def configuration(self, settings: FitSettings) -> dict[str, Any]:
-        """All that decides its scores besides the data, as plain values; empty if it has no configuration.
+        """Return, as plain values, all that decides its scores besides the data; empty if it has no settings.
 
-        An evaluation goes on where it was interrupted only if this has not changed.
+        An interrupted evaluation is resumed only if this has not changed.
         """
         del settings
         return {}
@@ -117,8 +117,8 @@ class Method(ABC):
         """Learn from a split.
 
         Args:
-            data: what to learn from.
-            tell: called as the work goes on.
+            data: the data to learn from.
+            tell: called with the progress.
 
         Raises:
             ConfigError: if training diverges.

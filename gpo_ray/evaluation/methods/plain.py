@@ -1,4 +1,4 @@
-"""Baselines without a model: means, neighbours, the language model's own letters."""
+"""Baselines without a model: uniform shares, means, neighbours, the language model's own probabilities."""
 
 from __future__ import annotations
 
@@ -12,52 +12,55 @@ from gpo_ray.preferences.slates import Array
 
 
 def uniform(q: BaselineTask) -> Array:
-    """The same share for every response."""
+    """Predict the same share for every response."""
     return q.uniform
 
 
 def lm_base(q: BaselineTask) -> Array:
-    """The language model's own probabilities of the option letters."""
+    """Predict the language model's own probabilities of the option letters."""
     return q.normalized(np.exp(q.train.arrays.letter_logprob[q.target_rows].astype(np.float64)))
 
 
 def train_mean(q: BaselineTask) -> Array:
-    """Mean of the meta-train groups."""
+    """Predict the mean of the meta-train groups."""
     return q.train.mean[q.target_rows]
 
 
 def majority(q: BaselineTask) -> Array:
-    """Shares of the meta-train people, whose largest is their most common answer.
+    """Predict the shares of the meta-train people, the largest of which is their most common answer.
 
-    The same numbers as ``train-mean``, by the name under which one looks for them among individuals:
-    what counts there is the accuracy of the most probable response.
+    The numbers are those of ``train-mean``. This is their usual name where people are predicted, since the
+    accuracy of the most probable response is what counts then.
     """
     return train_mean(q)
 
 
 def context_mean(q: BaselineTask) -> Array:
-    """Mean of the meta-train groups, weighted by how closely they agree with the context."""
+    """Predict the mean of the meta-train groups, weighted by how closely they agree with the context."""
     weight = 1 / np.maximum(_distance(q), 1e-9) ** 2
     return q.train.mean[q.target_rows] + (weight / weight.sum()) @ q.train.residuals[:, q.target_rows]
 
 
 def nearest_group(q: BaselineTask) -> Array:
-    """The meta-train group that agrees best with the context."""
+    """Predict the answers of the meta-train group that agrees best with the context."""
     return q.train.mean[q.target_rows] + q.train.residuals[int(_distance(q).argmin()), q.target_rows]
 
 
 def _distance(q: BaselineTask) -> Array:
-    """(G,) squared distance of each meta-train group, its missing answers taken as the mean."""
+    """Return (G,) the squared distance of each meta-train group from the context's answers.
+
+    A missing answer of a meta-train group counts as the mean.
+    """
     deviation = q.context_y - q.train.mean[q.context_rows]
     return np.asarray(((q.train.residuals[:, q.context_rows] - deviation) ** 2).sum(1))
 
 
 def nearest_question(q: BaselineTask) -> Array:
-    """The group's answer to the context question whose embedding is nearest.
+    """Predict the group's answer to the context question whose embedding is nearest.
 
-    A question's embedding is the mean of its responses'. Only questions with as many responses count;
-    their shares are taken over by position, on ordinal questions by position on the scale. Where the
-    context has none, the shares are uniform.
+    A question's embedding is the mean of its responses' embeddings. Only context questions with the same
+    number of responses count; their shares are taken over by position, on ordinal questions by position on
+    the scale. If the context has no such question, the shares are uniform.
     """
     arrays, context = q.train.arrays, q.task.context
     points = q.train.fitted(_question_embeddings)
@@ -77,13 +80,16 @@ def nearest_question(q: BaselineTask) -> Array:
 
 
 def _question_embeddings(train: MetaTrain) -> Array:
-    """(Q, E) mean standardised embedding of each question's responses."""
+    """Return (Q, E) the mean standardised embedding of each question's responses."""
     return np.asarray(
         np.add.reduceat(train.embeddings, train.arrays.offsets[:-1]) / train.sizes[:, None], np.float64
     )
 
 
 def _scale_order(train: MetaTrain) -> list[np.ndarray]:
-    """For each question its responses from the low end of the scale to the high; as they stand if nominal."""
+    """Return each question's responses ordered from the low to the high end of its scale.
+
+    The responses of a nominal question keep their order.
+    """
     scales = np.split(np.nan_to_num(train.arrays.ordinal), train.arrays.offsets[1:-1])
     return [np.argsort(s, kind="stable") for s in scales]

@@ -1,7 +1,9 @@
-"""Baselines by ridge regression on the context: on groups, on principal components, on embeddings.
+"""Baselines that are ridge regressions fitted to the context: on groups, principal components or embeddings.
 
 All are written in their dual form: with a covariance K between responses, the prediction at the targets
 is K_tc (K_cc + penalty I)^-1 y_c (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2.25).
+
+Shapes: C responses of the context, N responses of all questions, K features or components, R eigenvalues.
 """
 
 from __future__ import annotations
@@ -24,38 +26,39 @@ MIN_NOISE = 1e-6
 
 @dataclass(frozen=True)
 class Gram:
-    """The context responses' covariance K_cc = vectors diag(values) vectors'."""
+    """The eigendecomposition of the context responses' covariance, K_cc = vectors diag(values) vectors'."""
 
     values: Array
-    """(R,) eigenvalues, those that are 0 or not."""
+    """(R,) eigenvalues; those that are 0 may be left out."""
     vectors: Array
-    """(C, R)."""
+    """(C, R) eigenvectors."""
 
     @classmethod
     def of(cls, covariance: Array) -> Gram:
-        """By its entries (C, C)."""
+        """Decompose a covariance (C, C)."""
         values, vectors = np.linalg.eigh(covariance)
         return cls(np.maximum(values, 0), vectors)
 
     @classmethod
     def of_features(cls, features: Array) -> Gram:
-        """By features (K, C), few of them, of which it is the product."""
+        """Decompose the covariance F'F, given a small number of features F (K, C)."""
         _, singular, right = np.linalg.svd(features, full_matrices=False)
         return cls(singular**2, right.T)
 
     def solve(self, y: Array, penalty: float) -> Array:
-        """(C,) weights of the context's responses: (K_cc + penalty I)^-1 y."""
+        """Return (C,) the weights of the context's responses, (K_cc + penalty I)^-1 y."""
         return y / penalty + self.vectors @ (self._change(penalty) * (self.vectors.T @ y))
 
     def left_out_error(self, y: Array, sizes: Ints, penalty: float) -> float:
-        """Squared error on each context question when it is predicted from the others.
+        """Return the sum of squared errors when each context question is predicted from the others.
 
-        In closed form, from blocks of the inverse (Rasmussen and Williams, 5.12, with a block for a case).
+        It is computed in closed form from blocks of the inverse (Rasmussen and Williams, 5.12, with a
+        question's block in place of a single case).
 
         Args:
             y: (C,) deviations of the context's responses.
             sizes: number of responses of each context question, summing to C.
-            penalty: of the ridge, above 0.
+            penalty: ridge penalty, above 0.
         """
         weights, change = self.solve(y, penalty), self._change(penalty)
         starts = np.cumsum(sizes) - sizes
@@ -68,12 +71,12 @@ class Gram:
         return error
 
     def _change(self, penalty: float) -> Array:
-        """What (K_cc + penalty I)^-1 has beside I / penalty, along the eigenvectors."""
+        """Return the eigenvalues of (K_cc + penalty I)^-1 - I / penalty."""
         return 1 / (self.values + penalty) - 1 / penalty
 
 
 def ridge_mix(q: BaselineTask) -> Array:
-    """Meta-train mean plus a ridge-weighted mix of the groups' residuals, fitted to the context."""
+    """Predict the meta-train mean plus a mix of the groups' residuals, fitted to the context by ridge."""
     near, far = q.train.residuals[:, q.context_rows], q.train.residuals[:, q.target_rows]
     covariance = near.T @ near + RIDGE_MIX_PENALTY * np.eye(near.shape[1])
     dual = np.linalg.solve(covariance, q.context_y - q.train.mean[q.context_rows])
@@ -82,16 +85,16 @@ def ridge_mix(q: BaselineTask) -> Array:
 
 @dataclass(frozen=True)
 class Components:
-    """Principal components of the meta-train groups' residuals."""
+    """The principal components of the meta-train groups' residuals."""
 
     loadings: Array
-    """(K, N), each scaled so that the groups' scores on it have variance 1."""
+    """(K, N) components, each scaled so that the groups' scores on it have variance 1."""
     noise: Array
-    """(K + 1,) variance of a response that the first k components leave, for k = 0 to K."""
+    """(K + 1,) variance of a response that the first k components leave unexplained, for k = 0 to K."""
 
     @classmethod
     def fit(cls, train: MetaTrain) -> Components:
-        """Components of the residuals; an answer that is missing counts as the mean."""
+        """Compute the components of the residuals; a missing answer counts as the mean."""
         groups, rows = train.residuals.shape
         _, singular, directions = np.linalg.svd(train.residuals, full_matrices=False)
         variance = singular**2 / max(groups - 1, 1)
@@ -100,11 +103,11 @@ class Components:
 
 
 def low_rank(q: BaselineTask) -> Array:
-    """Meta-train mean plus leading principal components, the group's scores fitted to the context.
+    """Predict the meta-train mean plus leading principal components, with scores fitted to the context.
 
-    Scores have the variance that meta-train groups show, and what further components leave is noise
-    (probabilistic PCA, Tipping and Bishop 1999). As many components as predict each context question
-    best from the others.
+    Scores have the variance that they have in the meta-train groups, and the variance of the components left
+    out is noise (probabilistic PCA, Tipping and Bishop 1999). The number of components is the one that
+    predicts each context question best from the others.
     """
     fit = q.train.fitted(Components.fit)
     deviation = q.context_y - q.train.mean[q.context_rows]
@@ -120,11 +123,10 @@ def low_rank(q: BaselineTask) -> Array:
 
 
 def ridge(q: BaselineTask) -> Array:
-    """Ridge regression from embeddings to shares, fitted to the context alone.
+    """Predict by ridge regression from embeddings to shares, fitted only to the context.
 
-    Embeddings are standardised and centred within each question, since shares only compare a
-    question's own responses. The penalty is the one that predicts each context question best from the
-    others.
+    Embeddings are standardised and centred within each question, since shares only compare the responses of
+    one question. The penalty is the one that predicts each context question best from the others.
     """
     x = q.train.centred_embeddings
     near, y = x[q.train.arrays.rows(q.task.context)], q.context_deviation
@@ -134,7 +136,7 @@ def ridge(q: BaselineTask) -> Array:
 
 
 def kernel(q: BaselineTask) -> Array:
-    """The same with an RBF kernel instead of a linear one; its length is chosen with the penalty."""
+    """Predict like :func:`ridge`, with an RBF kernel whose length scale is chosen with the penalty."""
     kernels = q.train.fitted(CentredKernel.fit)
     context, target = q.task.context, q.task.target
     y, sizes = q.context_deviation, q.train.sizes[context]

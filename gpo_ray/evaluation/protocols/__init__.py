@@ -1,4 +1,4 @@
-"""Protocols: each in a file of its own, that says which groups and questions methods are evaluated on."""
+"""The protocols, which say on which groups and questions methods are evaluated; each has its own file."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ __all__ = ["PROTOCOLS", "Protocol", "protocol_named", "protocol_of"]
 
 
 def protocol_named(name: str) -> Protocol:
-    """The protocol of a name.
+    """Return the protocol of a name.
 
     Raises:
-        ConfigError: if there is none.
+        ConfigError: if there is no protocol of that name.
     """
     if name not in PROTOCOLS:
         raise ConfigError(f"protocol {name!r} is not one of {', '.join(PROTOCOLS)}")
@@ -38,10 +38,11 @@ def protocol_named(name: str) -> Protocol:
 
 
 def protocol_of(split: Split) -> Protocol:
-    """The protocol by which a split was drawn.
+    """Return the protocol by which a split was drawn.
 
     Raises:
-        ConfigError: if there is none of that name, or only one of the two tests on another survey.
+        ConfigError: if there is no protocol of that name, or only one of protocol and split tests on another
+            survey.
     """
     protocol = protocol_named(split.protocol)
     if bool(split.test_order) != protocol.another_survey:

@@ -16,7 +16,7 @@ from gpo_ray.preferences.splits import Draw, Parts
 
 
 class Individuals(Protocol):
-    """People are divided within topics; groups of other kinds are all learnt from.
+    """A protocol that divides people within topics; groups of other kinds are all for meta-training.
 
     ``fraction`` is the share of each topic's people that is for meta-training.
     """
@@ -25,10 +25,10 @@ class Individuals(Protocol):
     kind = "individual"
 
     def divide(self, draw: Draw) -> Parts:
-        """The same share of each topic's people; every part runs evenly through the topics.
+        """Take the same share of each topic's people; the order of every part mixes the topics evenly.
 
         Raises:
-            ConfigError: if people are too few.
+            ConfigError: if there are too few people.
         """
         people = draw.groups
         topics = _topics(draw.dataset, set(people))
@@ -48,18 +48,18 @@ class Individuals(Protocol):
         return Parts(meta_train[validation:], meta_train[:validation], test, topics)
 
     def table(self, result: Mapping[str, Any]) -> str:
-        """Accuracy within topics, and the alignment beside it; the argument as in the base class."""
+        """Format the accuracy within topics, with the alignment beside it, from an evaluation's result."""
         return accuracy_table(result["cells"])
 
 
 def _evenly(lists: list[list[str]]) -> list[str]:
-    """All lists' items in one, so that its first part holds about the same share of each of them."""
+    """Merge lists into one, so that any first part of it holds about the same share of each list."""
     placed = [((i + 0.5) / len(items), item) for items in lists for i, item in enumerate(items)]
     return [item for _, item in sorted(placed, key=lambda p: p[0])]
 
 
 def _topics(dataset: PreferenceDataset, people: set[str]) -> dict[str, str]:
-    """Each person's topic; empty unless each answered questions of one topic only."""
+    """Return each person's topic if each answered questions of exactly one topic, else an empty dict."""
     names = np.asarray([t or "" for t in dataset.questions["topic"].to_pylist()])
     ids = np.asarray(dataset.groups["group_id"].to_pylist())
     known, code = np.unique(names, return_inverse=True)

@@ -10,21 +10,23 @@ from gpo_ray.preferences.splits import Draw, Parts, shuffled
 
 
 class NewAttribute(Protocol):
-    """No test group shares an attribute with a meta-train group.
+    """A protocol in which no test group shares an attribute with a meta-train group.
 
-    Groups of one attribute (sex, age, ...) are the same people divided; those of another attribute are
-    these people once more. ``fraction`` is the share of the attributes that is for meta-training.
+    The groups of one attribute (sex, age, ...) divide the survey's people; the groups of another attribute
+    divide the same people in another way. ``fraction`` is the share of the attributes that is for
+    meta-training.
     """
 
     name = "new-attribute"
 
     def divide(self, draw: Draw) -> Parts:
-        """Whole attributes; where two or more are for meta-training, one of them is for validation.
+        """Divide whole attributes; if two or more are for meta-training, one of them is for validation.
 
-        So early stopping measures what the test does.
+        Validation groups then share no attribute with training groups, as test groups do not.
 
         Raises:
-            ConfigError: if a group's id has no attribute, such as ``SEX=Female``, or attributes are too few.
+            ConfigError: if a group's id does not name an attribute, as ``SEX=Female`` does, or there are too
+                few attributes.
         """
         members = _members(draw.groups)
         drawn = shuffled(draw.rng, members)
@@ -37,7 +39,7 @@ class NewAttribute(Protocol):
             )
         if count == 1:
             validation = meta_train[: draw.validation_size(len(meta_train))]
-        else:  # the smallest attribute always leaves half of the groups to train on
+        else:  # there is always such an attribute: the smallest one leaves half of the groups to train on
             validation = next(members[a] for a in drawn[:count] if 2 * len(members[a]) <= len(meta_train))
         return Parts(
             train=[g for g in meta_train if g not in validation],
@@ -47,7 +49,7 @@ class NewAttribute(Protocol):
 
 
 def _members(groups: list[str]) -> dict[str, list[str]]:
-    """The groups of each attribute."""
+    """Return the groups of each attribute; raise ConfigError if a group's id does not name an attribute."""
     members: dict[str, list[str]] = defaultdict(list)
     for g in groups:
         attribute, equals, _ = g.partition("=")

@@ -1,4 +1,4 @@
-"""Protocol ``new-questions``: held-out groups, scored on questions that nobody answered in training."""
+"""Protocol ``new-questions``: held-out groups are scored on questions that training does not use."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from gpo_ray.evaluation.protocols.protocol import Protocol
 
 
 class NewQuestions(Protocol):
-    """Test groups answer some training questions as context, and are scored on the new questions alone."""
+    """A protocol in which test groups' contexts are training questions and their targets new questions."""
 
     name = "new-questions"
     new_question_fraction = 0.3

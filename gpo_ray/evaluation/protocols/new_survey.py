@@ -1,4 +1,4 @@
-"""Protocol ``new-survey``: trained on one survey, adapted and scored on another."""
+"""Protocol ``new-survey``: methods are meta-trained on one survey, and scored on the groups of another."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from gpo_ray.evaluation.protocols.protocol import Protocol
 
 
 class NewSurvey(Protocol):
-    """Test groups, their contexts and their target questions are another survey's.
+    """A protocol in which test groups, their contexts and their target questions come from another survey.
 
-    ``fraction`` is the share of the first survey's groups that is for meta-training. No question of a
-    context is seen, so that the prior is fitted for that (``cross_survey`` of
+    ``fraction`` is the share of the first survey's groups that is for meta-training. All questions of a
+    context are unseen, and the prior is fitted for such contexts (``cross_survey`` of
     :func:`gpo_ray.prior.calibration.fit_prior`).
     """
 

@@ -6,6 +6,6 @@ from gpo_ray.evaluation.protocols.protocol import Protocol
 
 
 class Paper(Protocol):
-    """As published: test groups are new, the questions are those that the meta-train groups answered."""
+    """The published protocol: test groups are new, and their questions are the training questions."""
 
     name = "paper"

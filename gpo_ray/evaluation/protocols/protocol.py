@@ -1,4 +1,4 @@
-"""What a protocol says of an evaluation: how the survey is divided, and how the scores are told."""
+"""The base class of protocols, which decide how a survey is divided and how the scores are shown."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from gpo_ray.preferences.splits import SplitRule
 
 
 class Protocol(SplitRule):
-    """Which groups and questions methods are evaluated on; a subclass overrides what differs."""
+    """A rule of which groups and questions methods are evaluated on; a subclass overrides what differs."""
 
     advises_context: bool = True
     """Whether an evaluation that scores few answers advises a smaller context."""
 
     def table(self, result: Mapping[str, Any]) -> str:
-        """The scores for a terminal: by default alignment, and ``gpo`` against the best plain baseline.
+        """Format the scores for a terminal: by default alignment, and ``gpo`` against the best baseline.
 
         Args:
-            result: ``cells``, and what :func:`gpo_ray.evaluation.statistics.statistics` returned.
+            result: ``cells``, and the result of :func:`gpo_ray.evaluation.statistics.statistics`.
         """
         return text_table(result["cells"], dict(result))

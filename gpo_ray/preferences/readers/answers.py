@@ -1,4 +1,7 @@
-"""Single people's answers, and what is made of them: shares of groups, or choices of individuals."""
+"""Single people's answers, and the data sets made of them: shares of groups, or choices of individuals.
+
+Several readers of this package share these functions.
+"""
 
 from __future__ import annotations
 
@@ -45,39 +48,40 @@ BAD_CHOICE = "choice is not the index of an option"
 REPEATED_ANSWER = "person answered the question before; the first answer is used"
 
 MIN_QUESTIONS = 10
-"""Fewest questions of a group, or answers of a person, that leave a context and targets to predict."""
+"""Fewest answered questions of a group or person, so that there is a context and there are targets."""
 
 Codes = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """A answers of R respondents to Q questions, coded as rows of ``respondents`` and ``questions``."""
+    """The A answers of R respondents to Q questions, coded by the numbers of respondents and questions."""
 
     respondents: Sequence[str]
-    """R identifiers."""
+    """R identifiers of the respondents."""
     questions: Sequence[Question]
-    """Q questions."""
+    """The Q questions."""
     respondent: Codes
-    """(A,)"""
+    """(A,) index into ``respondents``."""
     question: Codes
-    """(A,)"""
+    """(A,) index into ``questions``."""
     choice: Codes
     """(A,) index into the question's responses."""
     weight: NDArray[np.float64]
-    """(R,) survey weights, all 1 where there are none."""
+    """(R,) survey weights, all 1 if the survey has none."""
 
 
 def tally(answers: Answers, members: NDArray[np.bool_]) -> tuple[NDArray[np.float64], Codes, Codes]:
     """Count the answers of groups of respondents.
 
     Args:
-        answers: of R respondents.
-        members: (G, R), who belongs to which group.
+        answers: the answers of R respondents.
+        members: (G, R) whether each respondent belongs to each group.
 
     Returns:
-        ``totals`` (G, S): sums of weights over all S responses of all questions end to end; ``n``
-        (G, Q): respondents, unweighted; ``start`` (Q + 1,): where a question's responses start in S.
+        ``totals`` (G, S): the sum of weights of each of the S responses of all questions, end to end; ``n``
+        (G, Q): the number of respondents, unweighted; ``start`` (Q + 1,): where each question's responses
+        start in S.
     """
     sizes = [len(q.responses) for q in answers.questions]
     start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -100,15 +104,15 @@ def collect_groups(
     min_respondents: float = 1,
     min_questions: int = 1,
 ) -> None:
-    """Add the (weighted) shares of groups of respondents; what is left out is logged.
+    """Add the weighted shares of groups of respondents, and log those that are left out.
 
     Args:
-        answers: of R respondents.
-        groups: each with its members, (R,).
-        into: receives preferences and drops.
-        where: file or table for the log.
-        min_respondents: fewest respondents behind a share.
-        min_questions: fewest such shares of a group that is kept.
+        answers: the answers of R respondents.
+        groups: each group with its members, (R,).
+        into: the collector of preferences and drops.
+        where: name of the file or table, for the log.
+        min_respondents: fewest respondents of a group, and fewest behind its shares on a question.
+        min_questions: fewest questions with shares; a group with fewer is left out.
 
     Raises:
         DataError: if the weights are too large to add up.
@@ -151,15 +155,15 @@ def individual_dataset(
     source: Path | str,
     min_answers: int = 1,
 ) -> PreferenceDataset:
-    """One group per respondent (``groups`` in their order), one choice per answer.
+    """Build a data set with one group per respondent and one choice per answer.
 
     Args:
-        answers: of R respondents.
-        groups: R groups.
-        drops: what is left out already.
-        where: file or table for the log.
-        source: names the source in errors.
-        min_answers: fewest answers of a respondent that is kept.
+        answers: the answers of R respondents.
+        groups: R groups, in the order of the respondents.
+        drops: the log of the rows left out so far.
+        where: name of the file or table, for the log.
+        source: name of the source, for error messages.
+        min_answers: fewest answers; a respondent with fewer is left out.
     """
     answered = np.bincount(answers.respondent, minlength=len(groups))
     enough = answered >= min_answers
@@ -193,9 +197,10 @@ def individual_dataset(
 
 
 def read_questions(path: Path, source: str, drops: Drops) -> list[Question]:
-    """Questions of a Parquet file: question_id, question, options and perhaps topic, ordinal.
+    """Read the questions of a Parquet file.
 
-    A question may be listed once per wave if its text and options are the same each time.
+    Its columns are ``question_id, question, options`` and perhaps ``topic, ordinal, wave``. A question may be
+    listed once per wave if its text and options are the same each time.
 
     Raises:
         DataError: if the file cannot be used or a question is listed with two texts.
@@ -228,7 +233,7 @@ def read_questions(path: Path, source: str, drops: Drops) -> list[Question]:
 
 
 def _ordinal(row: Mapping[str, Any], where: str) -> tuple[float, ...] | None:
-    """The scale values of a row's options, if it has any."""
+    """Return the scale values of a row's options, or None if it has none."""
     values = row.get("ordinal")
     if values is None:
         return None
@@ -240,9 +245,10 @@ def _ordinal(row: Mapping[str, Any], where: str) -> tuple[float, ...] | None:
 
 
 def read_answers(folder: Path, respondent_column: str, source: str, drops: Drops) -> Answers:
-    """``questions.parquet`` and ``answers.parquet`` (respondent, question_id, choice), weights all 1.
+    """Read ``questions.parquet`` and ``answers.parquet`` of a folder, with all weights 1.
 
-    Answers to unlisted questions, with an impossible choice, or repeated are logged and left out.
+    The columns of ``answers.parquet`` are ``respondent_column, question_id, choice``. Answers to unlisted
+    questions, answers with an impossible choice and repeated answers are logged and left out.
 
     Raises:
         DataError: if a file is missing, empty or malformed.

@@ -1,4 +1,4 @@
-"""What the readers share: opening files with clear errors, Python literals, collecting preferences."""
+"""Functions that all readers share: checking files, parsing Python literals, collecting preferences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gpo_ray.errors import DataError
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 
 Drops = list[tuple[str, str]]
-"""``(where, reason)`` of each source row left out."""
+"""``(where, reason)`` of each source row that is left out."""
 
 EMPTY_PAIR = "no answers of this group to this question"
 NO_PREFERENCE_LEFT = "no group's answers to this question are left"
@@ -30,33 +30,36 @@ NOT_A_GROUP = "level is not a group (refusal, unknown or other)"
 NOT_IN_PAPER = "not a group of the paper"
 
 NOT_GROUPS = frozenset({"refused", "nan", "other", ""})
-"""Levels, in lower case, that name no one in particular."""
+"""Levels of an attribute, in lower case, that do not name a group of people."""
 
 MAX_FREQUENT = 3
-"""How many reasons a message names when nothing is left."""
+"""Number of reasons that the error message names when no preferences are left."""
 
 ADVICE = "correct it in the source"
 
 UNREADABLE = (ValueError, SyntaxError, RecursionError, MemoryError, OverflowError)
-"""What parsers of literals and JSON raise for texts that are wrong, too deep or too long."""
+"""Exceptions that parsers of literals and JSON raise for texts that are wrong, too deep or too long."""
 
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.I)
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"'})
 
 
 def is_group_level(level: str | None) -> bool:
-    """Whether a level of an attribute names a group of people."""
+    """Return whether a level of an attribute names a group of people."""
     return level is not None and level.strip().casefold() not in NOT_GROUPS
 
 
 def normal_text(text: str) -> str:
-    """A text without the differences that mean nothing: case, white space, kind of quotes, outer quotes."""
+    """Normalise a text by removing differences of case, white space, kind of quotes and outer quotes."""
     plain = re.sub(r"\s+", " ", text.translate(_QUOTES)).strip()
     return plain.strip("\"'").strip().casefold()
 
 
 class _NamedFloats(ast.NodeTransformer):
-    """Bare ``nan`` and ``inf``, which ``repr`` writes and ``ast.literal_eval`` refuses, as constants."""
+    """A transformer of bare ``nan`` and ``inf`` into constants.
+
+    ``repr`` writes these names, but ``ast.literal_eval`` rejects them.
+    """
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in ("nan", "inf"):
@@ -65,10 +68,12 @@ class _NamedFloats(ast.NodeTransformer):
 
 
 def parse_literal(text: Any, expected: type, where: str) -> Any:
-    """A Python literal, as publishers that wrote ``str(list)`` into a CSV ship it.
+    """Parse a Python literal, as in CSV files into which a publisher wrote ``str(list)``.
+
+    Nothing in the text is executed.
 
     Raises:
-        DataError: if the text is not a literal of the expected type. Nothing is ever executed.
+        DataError: if the text is not a literal of the expected type.
     """
     shown = shorten(text)
     try:
@@ -83,20 +88,20 @@ def parse_literal(text: Any, expected: type, where: str) -> Any:
 
 
 def parse_numbers(text: str, where: str) -> list[float]:
-    """A literal list of finite numbers.
+    """Parse a literal list of finite numbers.
 
     Raises:
-        DataError: if it is anything else.
+        DataError: if the text is anything else.
     """
     values = parse_literal(text, list, where)
     return [finite_number(v, f"{where}: value {i}") for i, v in enumerate(values)]
 
 
 def parse_texts(text: str, where: str) -> list[str]:
-    """A literal list of texts, some of which may be written as numbers.
+    """Parse a literal list of texts, some of which may be written as numbers.
 
     Raises:
-        DataError: if it is anything else.
+        DataError: if the text is anything else.
     """
     values = parse_literal(text, list, where)
     for i, value in enumerate(values):
@@ -106,15 +111,15 @@ def parse_texts(text: str, where: str) -> list[str]:
 
 
 def as_number(value: Any, where: str, advice: str = ADVICE) -> float:
-    """A number, which may be nan or infinite, as a float.
+    """Convert a number, which may be nan or infinite, to a float.
 
     Args:
-        value: int or float; a truth value is no number, nor is a text.
-        where: file, row and name of the value.
-        advice: what to do, for the message.
+        value: an int or float; neither a bool nor a text counts as a number.
+        where: file, row and name of the value, for the error message.
+        advice: what the user can do, for the error message.
 
     Raises:
-        DataError: if it is no number or too large for a float.
+        DataError: if the value is not a number or too large for a float.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(f"{where} {shorten(value)} is not a number; {advice}")
@@ -125,10 +130,10 @@ def as_number(value: Any, where: str, advice: str = ADVICE) -> float:
 
 
 def finite_number(value: Any, where: str, advice: str = ADVICE) -> float:
-    """As :func:`as_number`, and finite.
+    """Convert a finite number to a float; the arguments are those of :func:`as_number`.
 
     Raises:
-        DataError: if it is not.
+        DataError: if the value is not a finite number.
     """
     number = as_number(value, where, advice)
     if not math.isfinite(number):
@@ -137,10 +142,10 @@ def finite_number(value: Any, where: str, advice: str = ADVICE) -> float:
 
 
 def text_number(text: str, where: str, advice: str = ADVICE) -> float:
-    """A finite number out of a cell of a CSV file, in plain decimal notation.
+    """Parse a finite number in plain decimal notation from a cell of a CSV file.
 
     Raises:
-        DataError: if it is none; ``1_000``, which Python reads, is none.
+        DataError: if the text is not such a number; ``1_000``, which Python accepts, is not.
     """
     if not _DECIMAL.fullmatch(text.strip()):
         raise DataError(f"{where} {shorten(text)} is not a number; {advice}")
@@ -148,7 +153,7 @@ def text_number(text: str, where: str, advice: str = ADVICE) -> float:
 
 
 def shorten(value: Any) -> str:
-    """A value for a message, of bounded length."""
+    """Format a value for an error message, with bounded length."""
     if isinstance(value, str):
         return repr(value[:80])
     return (
@@ -157,10 +162,10 @@ def shorten(value: Any) -> str:
 
 
 def require_folder(path: Path, advice: str) -> None:
-    """Check that a folder is there.
+    """Check that a folder exists.
 
     Raises:
-        DataError: if not.
+        DataError: if it does not.
     """
     if not path.exists():
         raise DataError(f"{path}: no such folder; {advice}")
@@ -169,10 +174,10 @@ def require_folder(path: Path, advice: str) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Check that a file is there and holds something.
+    """Check that a file exists and is not empty.
 
     Raises:
-        DataError: if not.
+        DataError: if it does not exist, is a folder or is empty.
     """
     if path.is_dir():
         raise DataError(f"{path}: a folder where a file is expected; give the path of the file")
@@ -183,10 +188,10 @@ def require_file(path: Path) -> None:
 
 
 def require_text(path: Path) -> None:
-    """Check that a file is there and holds text.
+    """Check that a file exists, is not empty, and holds text.
 
     Raises:
-        DataError: if not, or if it holds a NUL byte.
+        DataError: if it does not exist or is empty, or if it holds a NUL byte.
     """
     require_file(path)
     with path.open("rb") as stream:
@@ -198,10 +203,10 @@ def require_text(path: Path) -> None:
 
 
 def require_columns(path: Path, found: Iterable[str], expected: Iterable[str]) -> None:
-    """Check the columns of a file: the expected ones are there and no name is there twice.
+    """Check that a file has the expected columns and no name occurs twice.
 
     Raises:
-        DataError: with the columns found and expected.
+        DataError: naming the column that is missing or occurs twice.
     """
     present = list(found)
     absent = [c for c in expected if c not in present]
@@ -215,7 +220,7 @@ def require_columns(path: Path, found: Iterable[str], expected: Iterable[str]) -
 
 
 def read_csv_rows(path: Path, expected: Sequence[str]) -> list[dict[str, str]]:
-    """All rows of a UTF-8 CSV file with a header.
+    """Read all rows of a UTF-8 CSV file with a header.
 
     Raises:
         DataError: if the file is missing, empty, not a UTF-8 CSV, or a column or cell is missing.
@@ -250,14 +255,14 @@ def build_dataset(
     preferences: Mapping[str, Sequence[Any]] | pa.Table,
     drops: Drops,
 ) -> PreferenceDataset:
-    """As :meth:`PreferenceDataset.build`, with errors that name the source.
+    """Build a data set with :meth:`PreferenceDataset.build`; error messages name the source.
 
     Raises:
-        DataError: if nothing is left, with the most frequent reasons, or what is left is inconsistent.
+        DataError: if no preferences are left, naming the most frequent reasons, or the data is inconsistent.
     """
     kept = list(questions)
     if not kept or not len(preferences["group_id"]):
-        # that a question lost all its answers follows from the other reasons
+        # NO_PREFERENCE_LEFT is not counted: it only follows from the other reasons.
         reasons = Counter(r for _, r in drops if r != NO_PREFERENCE_LEFT).most_common(MAX_FREQUENT)
         why = "; ".join(f"{reason} ({n})" for reason, n in reasons)
         raise DataError(
@@ -274,7 +279,7 @@ def build_dataset(
 
 
 class Collector:
-    """Gathers preferences, their groups and what is left out while a source is read."""
+    """A collector of preferences, their groups and the rows left out, while a source is read."""
 
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
@@ -286,13 +291,13 @@ class Collector:
         self.drops.append((where, reason))
 
     def add(self, group: Group, question_id: str, counts: ArrayLike, n: float | None) -> None:
-        """Take a preference.
+        """Add a group's preference on one question.
 
         Args:
-            group: whose it is.
-            question_id: of which question.
-            counts: non-negative, not all zero, one per response; any scale.
-            n: respondents or votes behind them, if known.
+            group: the group.
+            question_id: the question's id.
+            counts: non-negative numbers, not all zero, one per response; they are scaled to sum to 1.
+            n: number of respondents or votes behind them, if known.
         """
         values = np.asarray(counts, np.float64)
         self.groups.setdefault(group.group_id, group)
@@ -302,12 +307,12 @@ class Collector:
         self._columns["n"].append(n)
 
     def dataset(self, questions: Iterable[Question], where: str, source: Path | str) -> PreferenceDataset:
-        """The data set of all that was taken; questions without a preference are logged and left out.
+        """Build the data set of all preferences added; questions without one are logged and left out.
 
         Args:
-            questions: those of the source.
-            where: file or table for the log.
-            source: names the source in errors.
+            questions: all questions of the source.
+            where: name of the file or table, for the log.
+            source: name of the source, for error messages.
         """
         answered = set(self._columns["question_id"])
         kept = []

@@ -1,4 +1,4 @@
-"""GlobalOpinionQA (Durmus et al. 2023, arXiv 2306.16388): answer shares of countries."""
+"""The reader of GlobalOpinionQA (Durmus et al. 2023, arXiv 2306.16388): answer shares of countries."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ _WRAPPER = re.compile(r"defaultdict\(<class 'list'>,\s*(.*)\)", re.DOTALL)
 def read_globalopinionqa(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     """Read the publisher's CSV, or the same data set from the Hugging Face Hub by its id.
 
-    Columns ``question``, ``selections`` (the text of a defaultdict, country -> list of shares),
-    ``options`` (the text of a list, some of them numbers) and perhaps ``source``, which becomes the
-    topic. Shares are rounded at the source and are normalised here to sum to 1; options that are the
-    same text are merged. Options have no order: ``ordinal`` is null, so is ``n``. ``question_id`` is
-    ``goqa-<row>`` with rows counted from 0, as in the publisher's data frame. Each (question, country)
-    pair that is left out is logged, and each question that no country answered.
+    The columns are ``question``, ``selections`` (the text of a defaultdict, country -> list of shares),
+    ``options`` (the text of a list, some of whose items are numbers) and perhaps ``source``, which becomes
+    the topic. Shares are rounded at the source and are normalised here to sum to 1; options with the same
+    text are merged. Options have no order, so ``ordinal`` is null; ``n`` is null too. ``question_id`` is
+    ``goqa-<row>`` with rows counted from 0, as in the publisher's data frame. The log names each (question,
+    country) pair that is left out, and each question that no country answered.
 
     Raises:
         DataError: if the file is missing or malformed, or the Hub cannot be used.
@@ -104,7 +104,7 @@ def read_globalopinionqa(source: Path | None, options: ReadOptions) -> Preferenc
 
 
 def _hub_rows(name: str) -> Any:
-    """Rows of a data set on the Hugging Face Hub."""
+    """Load the rows of a data set on the Hugging Face Hub."""
     try:
         datasets: Any = importlib.import_module("datasets")
     except ImportError as e:
@@ -120,7 +120,7 @@ def _hub_rows(name: str) -> Any:
 
 
 def _shares(text: str, where: str) -> Mapping[str, list[float]]:
-    """Shares by country out of the text of a defaultdict, or of a plain dict."""
+    """Parse the shares by country from the text of a defaultdict or of a plain dict."""
     wrapped = _WRAPPER.fullmatch(text.strip())
     value = parse_literal(wrapped.group(1) if wrapped else text, dict, f"{where}: selections")
     for country, shares in value.items():
@@ -151,7 +151,7 @@ def _take(
     into: Collector,
     where: str,
 ) -> None:
-    """Add a country's shares, or log why not."""
+    """Add a country's shares, or log why they are left out."""
     pair = f"{where}, {country}"
     if not country.strip():
         into.drop(pair, NO_NAME)

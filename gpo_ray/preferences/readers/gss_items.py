@@ -1,4 +1,7 @@
-"""The GSS items in this project's own words, and the attributes of the respondents."""
+"""The items of the 2018 GSS extracts in this project's own words, and the attributes of the respondents.
+
+gss.py reads the extracts.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from gpo_ray.preferences.dataset import Question
 
 SPENDING_RESPONSES = ("Too little", "About right", "Too much")
 SPENDING_CODES = {1.0: 0, 0.0: 1, -1.0: 2}
-"""The extract codes support for more spending: 1 is "too little"."""
+"""Response of each code of the extract, in which 1 means "too little" and so support for more spending."""
 
 ABORTION_RESPONSES = ("Yes", "No")
 ABORTION_CODES = {1.0: 0, 0.0: 1}
@@ -46,7 +49,7 @@ ABORTION = {
 
 
 def spending_question(item: str) -> Question:
-    """Whether the country spends too little or too much on something."""
+    """Make the question whether the country spends too little or too much on something."""
     return Question(
         question_id=f"gss-{item}",
         source="gss",
@@ -59,7 +62,7 @@ def spending_question(item: str) -> Question:
 
 
 def abortion_question(item: str) -> Question:
-    """Whether abortion should be legal in a circumstance."""
+    """Make the question whether abortion should be legal in a circumstance."""
     return Question(
         question_id=f"gss-{item}",
         source="gss",
@@ -72,7 +75,7 @@ def abortion_question(item: str) -> Question:
 
 @dataclass(frozen=True)
 class Level:
-    """A level of an attribute: the respondents whose ``column`` lies in ``low`` to ``high``, inclusive."""
+    """A level of an attribute: the respondents with a ``column`` from ``low`` to ``high``, both included."""
 
     attribute: str
     name: str
@@ -81,11 +84,11 @@ class Level:
     low: float
     high: float
     crossed: bool = True
-    """Whether to cross it with other attributes; the rest would multiply small, similar groups."""
+    """Whether it is crossed with other attributes; crossing all would give many small, similar groups."""
 
     @property
     def key(self) -> str:
-        """``attribute=name``."""
+        """The group id of the level, ``attribute=name``."""
         return f"{self.attribute}={self.name}"
 
 
@@ -137,4 +140,4 @@ NOT_LEVELS = {
     "party=other": ("partyid", 7.0),
     "work=other": ("wrkstat", 8.0),
 }
-"""Codes that name no group in particular."""
+"""Codes that do not name a particular group of people, by the id that such a group would have."""

@@ -1,4 +1,4 @@
-"""General Social Survey, base waves of the 2020 panel: answers, questions and respondents."""
+"""The reader of the General Social Survey's 2020 panel, base waves: answers, questions and respondents."""
 
 from __future__ import annotations
 
@@ -35,20 +35,21 @@ PHRASES = {
     "region": "who live in the {}",
     "income": "with a household income of {}",
 }
-"""The attributes and how a description names a level of each.
+"""The attributes, each with the phrase by which a group's description names a level.
 
-``party_detail``, ``ideology_detail`` and ``division`` of the source are finer cuts of three of these.
+``party_detail``, ``ideology_detail`` and ``division`` of the source are left out, since they only divide
+three of these more finely.
 """
 
 
 def read_gss_panel(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     """Read a folder of ``answers.parquet``, ``questions.parquet`` and ``respondents.parquet``.
 
-    Columns: ``respondent_id, question_id, choice``; ``question_id, wave, question, options`` (the same
-    text and options in each wave; perhaps ``ordinal``, else the questions are nominal);
-    ``respondent_id, weight`` and attributes. With ``units="groups"`` both waves are pooled, shares are
-    weighted and ``n`` counts people; with ``units="individuals"`` each person that answered at least
-    ten questions is a group and weights play no part.
+    Their columns are ``respondent_id, question_id, choice``; ``question_id, wave, question, options``, with
+    the same text and options in each wave, and perhaps ``ordinal``, without which the questions are nominal;
+    and ``respondent_id, weight`` with attributes. With ``units="groups"`` both waves are pooled, shares are
+    weighted and ``n`` counts people; with ``units="individuals"`` each person who answered at least ten
+    questions is a group and weights are not used.
 
     Raises:
         DataError: if a file is missing, empty or malformed.
@@ -75,9 +76,12 @@ def read_gss_panel(source: Path | None, options: ReadOptions) -> PreferenceDatas
 def _respondents(
     path: Path, answers: Answers, into: Collector
 ) -> tuple[Answers, dict[str, NDArray[np.object_]]]:
-    """Weights, and the level of each attribute, in the order of ``answers.respondents``.
+    """Read the weights and the level of each attribute, in the order of ``answers.respondents``.
 
     People without a positive weight are logged; they get weight 0 and belong to no group.
+
+    Returns:
+        ``answers`` with weights, and for each attribute the level of each respondent, None if unknown.
     """
     table = read_parquet(
         path, {"respondent_id": TEXT_OR_INTEGER, "weight": NUMBER}, dict.fromkeys(PHRASES, TEXT)

@@ -1,4 +1,7 @@
-"""OpinionQA (Santurkar et al. 2023, arXiv 2303.17548): Pew American Trends Panel, US groups."""
+"""The reader of OpinionQA (Santurkar et al. 2023, arXiv 2303.17548): Pew American Trends Panel, US groups.
+
+Questions and groups are in opinionqa_items.py, and respondents' rows in opinionqa_responses.py.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +43,15 @@ NOT_CONTENTIOUS = "not one of the contentious questions"
 def read_opinionqa(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     """Read the publisher's ``human_resp`` folder, or the folder that holds it.
 
-    Each wave is a folder ``American_Trends_Panel_W<number>`` with ``info.csv`` (``key``, ``question``,
-    ``references``: all options, ``option_ordinal``: scale values of the first of them) and the answers
-    as ``responses.csv`` (a row per respondent, see :mod:`.opinionqa_responses`) or, where that is
-    absent, as counts: ``<ATTRIBUTE>_data.json``, ``{key: {level: {option text: count}}}``.
+    Each wave is a folder ``American_Trends_Panel_W<number>`` with ``info.csv`` and the answers. The columns
+    of ``info.csv`` are ``key``, ``question``, ``references`` (all options) and ``option_ordinal`` (scale
+    values of the first options). The answers are in ``responses.csv`` (a row per respondent, see
+    :mod:`.opinionqa_responses`) or, if that is absent, as counts in ``<ATTRIBUTE>_data.json``, ``{key:
+    {level: {option text: count}}}``.
 
-    Responses are the references without refusals, as far as they have a scale value. Refusals and
-    other answers without one are logged by question and text. A key listed again, with the wording
-    for another group of respondents, is logged; its first wording is used. ``n`` counts respondents.
+    Responses are the references that are not refusals and have a scale value. Refusals and other answers
+    without a scale value are logged by question and text. A key that is listed again, with the wording for
+    another group of respondents, is logged; its first wording is used. ``n`` counts respondents.
 
     Raises:
         DataError: if a folder or file is missing, empty or malformed.
@@ -86,7 +90,7 @@ def _human_resp(folder: Path) -> Path:
 
 
 def _read_info(wave: Path, wanted: set[str] | None, seen: set[str], into: Collector) -> dict[str, Item]:
-    """The usable questions of a wave by key; the others are logged. All keys go into ``seen``."""
+    """Read the usable questions of a wave by key, log the others, and add all keys to ``seen``."""
     path = wave / "info.csv"
     items: dict[str, Item] = {}
     for i, row in enumerate(read_csv_rows(path, ["key", "question", "references", "option_ordinal"])):
@@ -111,7 +115,7 @@ def _read_info(wave: Path, wanted: set[str] | None, seen: set[str], into: Collec
 
 
 def _item(key: str, prompt: str, references: Sequence[str], scale: Sequence[float], wave: str) -> Item | None:
-    """A question, or None where its options do not make a slate."""
+    """Make a question, or return None if its options do not make a slate."""
     options = [r for r in references if normal_text(r) != "refused"]
     responses = options[: len(scale)]
     texts = [normal_text(r) for r in responses]
@@ -126,7 +130,7 @@ def _item(key: str, prompt: str, references: Sequence[str], scale: Sequence[floa
 def _read_answers(
     wave: Path, items: Mapping[str, Item], listed: set[str], groups: Groups, into: Collector
 ) -> set[str]:
-    """Add the preferences of a wave; returns the keys that have answers."""
+    """Add the preferences of a wave, and return the keys that have answers."""
     if (wave / "responses.csv").exists():
         return collect_responses(wave, items, groups, into)
     answered: set[str] = set()
@@ -138,13 +142,13 @@ def _read_answers(
 def _collect_counts(
     path: Path, items: Mapping[str, Item], listed: set[str], groups: Groups, into: Collector
 ) -> set[str]:
-    """Add the counts of one attribute; returns the keys found."""
+    """Add the counts of one attribute, and return the keys found."""
     attribute = path.name.removesuffix("_data.json")
     name = f"{path.parent.name}/{path.name}"
     answered = set()
     for key, levels in _load_counts(path).items():
         if key not in items:
-            # one that info.csv lists is in the log already, as a question
+            # A question that info.csv lists and that is left out is in the log already.
             if key not in listed:
                 into.drop(f"{name}: {key}", UNKNOWN_QUESTION)
             continue
@@ -171,7 +175,7 @@ def _collect_counts(
 
 
 def _load_counts(path: Path) -> dict[str, list[tuple[str, dict[str, float]]]]:
-    """Levels and their counts by question key, checked."""
+    """Read the levels and their counts by question key, and check them."""
     require_file(path)
     content = read_json(path, str(path), DataError, "; restore the publisher's file")
     if not isinstance(content, dict):
@@ -186,7 +190,7 @@ def _load_counts(path: Path) -> dict[str, list[tuple[str, dict[str, float]]]]:
 
 
 def _counts(counts: Any, where: str) -> dict[str, float]:
-    """The counts of a level, checked."""
+    """Check the counts of a level and convert them to numbers."""
     if not isinstance(counts, dict):
         raise DataError(f"{where}: expected an object of {{option: count}}")
     numbers = {text: finite_number(v, f"{where}: count of {text!r}") for text, v in counts.items()}

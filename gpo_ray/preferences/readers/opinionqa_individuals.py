@@ -1,4 +1,4 @@
-"""OpinionQA, single people's answers (Hwang et al. 2023, arXiv 2305.14929)."""
+"""The reader of single people's answers to OpinionQA (Hwang et al. 2023, arXiv 2305.14929)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gpo_ray.preferences.readers.parquet import TEXT, TEXT_OR_INTEGER, read_parq
 def read_opinionqa_individuals(source: Path | None, options: ReadOptions) -> PreferenceDataset:  # noqa: ARG001
     """Read a folder of ``answers.parquet`` and ``questions.parquet``.
 
-    Columns: ``user_id, topic, question_id, choice`` (index into the options) and ``question_id,
-    topic, question, options`` (without refusals; perhaps ``ordinal``). Question ids are OpinionQA's
-    keys; a group is a user, ``user=<id>``.
+    Their columns are ``user_id, topic, question_id, choice`` (an index into the options) and ``question_id,
+    topic, question, options`` (without refusals), perhaps with ``ordinal``. Question ids are OpinionQA's
+    keys. Each group is a user, with the id ``user=<id>``.
 
     Raises:
         DataError: if a file is missing, empty or malformed.

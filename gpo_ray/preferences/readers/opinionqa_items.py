@@ -1,4 +1,4 @@
-"""OpinionQA's questions with the texts that answer them, and its groups."""
+"""OpinionQA's questions with the texts of their possible answers, and its groups; opinionqa.py reads them."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ PAPER_GROUPS = frozenset(
 
 @dataclass(frozen=True)
 class Item:
-    """A question and the index of each text that an answer to it may have."""
+    """A question with the response that each possible text of an answer stands for."""
 
     question: Question
     index: Mapping[str, int]
-    """Normal form of an option to its response; -1 for an option that is no response."""
+    """Index of the response of each option, by the option's normalised text; -1 if it is not a response."""
 
     def match(self, answer: str) -> tuple[int, str | None]:
-        """The response, or -1 and why the answer is left out."""
+        """Return the response's index and None, or -1 and the reason why the answer is left out."""
         text = normal_text(answer)
         if text == "refused":
             return -1, REFUSED
@@ -70,7 +70,7 @@ class Item:
 
 
 class Groups:
-    """Decides which levels of which attributes are groups, and logs once each one that is not."""
+    """The groups of a survey, which are levels of attributes; a level that is no group is logged once."""
 
     def __init__(self, options: ReadOptions, into: Collector) -> None:
         self._paper = options.groups == "paper"
@@ -78,7 +78,7 @@ class Groups:
         self._seen: dict[tuple[str, str], Group | None] = {}
 
     def find(self, attribute: str, level: str, where: str) -> Group | None:
-        """The group of a level, or None."""
+        """Return the group of a level, or None if the level is not a group."""
         key = (where, f"{attribute}={level}")
         if key not in self._seen:
             self._seen[key] = self._make(attribute, level, where)

@@ -1,4 +1,4 @@
-"""OpinionQA in the publisher's own layout: ``responses.csv`` with a row per respondent."""
+"""Reading OpinionQA's ``responses.csv``, the publisher's own layout with a row per respondent."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ NO_COLUMN = "attribute has no column in responses.csv"
 def collect_responses(wave: Path, items: Mapping[str, Item], groups: Groups, into: Collector) -> set[str]:
     """Add the weighted shares of a wave's groups.
 
-    ``responses.csv`` has a column per question key that holds the text of the chosen option (empty
-    where the question was not asked, which is no row and is not logged), a column per attribute that
-    ``metadata.csv`` names (``key``), and the survey weight, ``WEIGHT_W<number>``. Shares are weighted,
-    ``n`` counts respondents.
+    ``responses.csv`` has a column per question key with the text of the chosen option, a column per
+    attribute that ``metadata.csv`` names in its column ``key``, and a column ``WEIGHT_W<number>`` with the
+    survey weight. A cell is empty if the question was not asked; that is not logged. Shares are weighted,
+    and ``n`` counts respondents.
 
     Returns:
         The keys that have a column.
 
     Raises:
-        DataError: if a file or the weight column is missing, or a weight is negative or no number.
+        DataError: if a file or the weight column is missing, or a weight is negative or not a number.
     """
     path = wave / "responses.csv"
     name = f"{wave.name}/{path.name}"
@@ -70,7 +70,7 @@ def collect_responses(wave: Path, items: Mapping[str, Item], groups: Groups, int
 
 
 def _read(path: Path, wanted: set[str], weight_column: str) -> pa.Table:
-    """The wanted columns that the file has, all as text."""
+    """Read, as text, those of the wanted columns that the file has."""
     parse = pa.csv.ParseOptions(newlines_in_values=True)
     try:
         require_text(path)
@@ -92,7 +92,7 @@ def _read(path: Path, wanted: set[str], weight_column: str) -> pa.Table:
 
 
 def _weights(table: pa.Table, column: str, path: Path, into: Collector) -> NDArray[np.float64]:
-    """Survey weights; respondents without one are logged and get 0."""
+    """Read the survey weights; respondents without one are logged and get weight 0."""
     texts = table[column].to_pylist()
     weight = np.zeros(len(texts))
     for i, text in enumerate(texts):
@@ -106,7 +106,7 @@ def _weights(table: pa.Table, column: str, path: Path, into: Collector) -> NDArr
 
 
 def _column(column: pa.ChunkedArray, item: Item, where: str, into: Collector) -> tuple[Codes, Codes]:
-    """Respondents that answered a question, and the responses they chose."""
+    """Return the respondents who answered a question, and the responses that they chose."""
     coded = column.combine_chunks().dictionary_encode()
     codes = coded.indices.to_numpy().astype(np.int64)
     response = np.full(len(coded.dictionary), -1, np.int64)

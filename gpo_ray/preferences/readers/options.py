@@ -1,4 +1,4 @@
-"""Options of the readers."""
+"""The options of the readers of surveys."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ReadOptions(BaseModel):
-    """What to take from a survey; each kind accepts only the options that mean something to it."""
+    """The choice of what is read from a survey; each kind of survey accepts only the options it can use."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     units: Literal["groups", "individuals"] = "groups"
-    """gss, gss-panel: shares of demographic groups, or one choice per person and question."""
+    """For gss and gss-panel: read shares of demographic groups, or one choice per person and question."""
 
     groups: Literal["all", "paper"] = "all"
-    """opinionqa, globalopinionqa: all groups, or the 22 US groups / 14 countries of the GPO paper."""
+    """For opinionqa and globalopinionqa: read all groups, or the 22 US groups or 14 countries of the GPO
+    paper."""
 
     min_respondents: float = Field(default=50, ge=1, allow_inf_nan=False)
-    """gss, gss-panel, units=groups: fewest respondents behind a group's share of a question."""
+    """For gss and gss-panel with units=groups: fewest respondents behind a group's shares of a question."""
 
     min_questions: int = Field(default=1, ge=1)
-    """All kinds: fewest questions that a group must have answered."""
+    """For all kinds: fewest questions that a group must have answered."""
 
     contentious: bool = False
-    """opinionqa: only the questions on which the publisher found groups to disagree most."""
+    """For opinionqa: read only the questions on which the publisher found groups to disagree most."""

@@ -1,4 +1,4 @@
-"""Reading Parquet files whose columns have the types that a reader expects."""
+"""Reading Parquet files, with a check that their columns have the types that a reader expects."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Accepts = Callable[[pa.DataType], bool]
 
 @dataclass(frozen=True)
 class ColumnType:
-    """What a column may hold and what it is read as; a column of nulls only is any type."""
+    """The types that a column may have and the type that it is read as; a column of only nulls fits any."""
 
     name: str
-    """As messages name it."""
+    """Name of the type in error messages."""
     accepts: tuple[Accepts, ...]
-    """Tests of a type, one of which must hold; of the type of the elements for a list."""
+    """Tests of a type, one of which must hold; for a list they test the type of its elements."""
     read_as: pa.DataType
 
     def fits(self, found: pa.DataType) -> bool:
-        """Whether a column of the type may be read."""
+        """Return whether a column of the type ``found`` may be read."""
         if types.is_null(found):
             return True
         if types.is_list(self.read_as):
@@ -56,13 +56,13 @@ Columns = Mapping[str, ColumnType]
 
 
 def read_parquet(path: Path, expected: Columns, optional: Columns | None = None) -> pa.Table:
-    """The expected columns of a Parquet file and those of the optional ones that are there.
+    """Read the expected columns of a Parquet file, and the optional ones that it has.
 
-    Each column has the type that its :class:`ColumnType` is read as.
+    Each column is converted to the type that its :class:`ColumnType` is read as.
 
     Raises:
-        DataError: if the file is missing, empty or not Parquet, a column is missing, there twice, or
-            of another type, or a value does not fit into the type it is read as.
+        DataError: if the file is missing, empty or not Parquet, a column is missing, occurs twice, or has
+            another type, or a value does not fit into the type that it is read as.
     """
     require_file(path)
     file = ParquetSource(path, str(path), DataError)
@@ -86,7 +86,7 @@ def _require_types(path: Path, schema: pa.Schema, wanted: Columns) -> None:
 
 
 def _cast(column: pa.ChunkedArray, kind: ColumnType, where: str) -> pa.ChunkedArray:
-    # to a float, rounding is all that can happen; to an integer, a value could turn into another
+    # Conversion to a float can only round a value; conversion to an integer could change it: it is checked.
     rounds = types.is_floating(kind.read_as) or kind is NUMBERS
     try:
         return column.cast(kind.read_as, safe=not rounds)
@@ -95,10 +95,10 @@ def _cast(column: pa.ChunkedArray, kind: ColumnType, where: str) -> pa.ChunkedAr
 
 
 def require_values(path: Path, table: pa.Table, columns: Iterable[str]) -> None:
-    """Check that no value of some columns is missing.
+    """Check that the columns have no missing values.
 
     Raises:
-        DataError: naming the first row and the column.
+        DataError: naming the column and the first row without a value.
     """
     for name in columns:
         if table[name].null_count:

@@ -1,4 +1,4 @@
-"""A user's own counts: a long CSV or Parquet file."""
+"""The reader of a user's own counts from a long CSV or Parquet file."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ ONE_RESPONSE = "question has only one response"
 
 @dataclass
 class _Counts:
-    """A question as its rows are read."""
+    """The counts of one question, as far as its rows have been read."""
 
     prompt: str
     topic: str | None
     responses: dict[str, int] = field(default_factory=dict)
-    """Response to index, in order of first appearance."""
+    """Index of each response, in the order in which they first appear."""
     by_group: dict[str, dict[str, float]] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
-    """Sum of a group's counts so far."""
+    """Sum of each group's counts so far."""
 
 
 def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:  # noqa: ARG001
-    """Read a long CSV or Parquet file: a row per group, prompt and response.
+    """Read a long CSV or Parquet file, which has a row per group, prompt and response.
 
-    Columns ``group``, ``prompt``, ``response``, ``count`` (of people or votes, not negative, may be
-    weighted); optional ``kind`` of the group (default ``community``), ``topic``, and ``question_id``
-    where one prompt is asked with several slates. Responses are in the order in which they first
-    appear; one that a group has no row for counts 0. ``n`` is the sum of the counts. Rows in messages
-    are numbered as a spreadsheet shows them: the header of a CSV is row 1.
+    The columns are ``group``, ``prompt``, ``response`` and ``count`` (of people or votes, not negative,
+    perhaps weighted); optional are ``kind`` of the group (default ``community``), ``topic``, and
+    ``question_id``, for a prompt that is asked with several slates. Responses are in the order in which they
+    first appear; a response for which a group has no row counts 0. ``n`` is the sum of the counts. Error
+    messages number rows as a spreadsheet does: the header of a CSV is row 1.
 
     Raises:
-        DataError: if the file is missing or empty, a column or value is missing, a count is not a
-            number of at least 0, a row is there twice, or a group or question contradicts itself.
+        DataError: if the file is missing or empty, a column or value is missing, a count is not a number of
+            at least 0, a row occurs twice, or rows contradict each other about a group or question.
     """
     path = Path(source or "")
     questions: dict[str, _Counts] = {}
@@ -77,7 +77,7 @@ def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset: 
 
 
 def _rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Each row with the words that locate it."""
+    """Yield each row after the words that locate it in error messages."""
     rows: list[dict[str, Any]]
     if path.suffix.lower() in (".parquet", ".pq"):
         first, rows = 1, read_parquet(path, PARQUET, PARQUET_OPTIONAL).to_pylist()
@@ -103,7 +103,7 @@ def _count(value: Any, where: str) -> float:
 
 
 def _take(row: dict[str, Any], where: str, questions: dict[str, _Counts], kinds: dict[str, str]) -> None:
-    """Enter a row, checking it against those before."""
+    """Enter a row, after checking it against the rows before it."""
     group, prompt, response = (_text(row, c, where) for c in ("group", "prompt", "response"))
     count = _count(row["count"], where)
     kind = str(row.get("kind") or DEFAULT_KIND).strip()
