@@ -143,7 +143,7 @@ class NominalResponseModel:
         return {"trait_loading": (rows, COUNT), "trait_base": (rows,)}
 
     def to_state(self) -> dict[str, Array]:
-        """Return the arrays that are stored, by name; ``sizes`` is stored elsewhere."""
+        """Return the arrays that are stored, by name; ``sizes`` is stored apart from them."""
         return {"trait_loading": self.loading, "trait_base": self.base}
 
     @classmethod
