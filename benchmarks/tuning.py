@@ -136,11 +136,11 @@ def _loop(configs: list[TrainConfig], arrays: PreferenceArrays, split: Split) ->
     questions = arrays.question_numbers(split.question_order)
     scaled = arrays.standardized(questions)[0]
     groups, context = scaled.group_numbers(split.train_groups), configs[0].validation.context_questions
-    memory = fit_prior(scaled, groups, questions, context)
+    fitted = fit_prior(scaled, groups, questions, context)
     for config in configs:
         own = arrays.standardized(questions)[0]
         engine = LocalEngine(new_model(own.x.shape[1], config), config)
-        data = MetaTrainingData.build(own, split, config, memory)
+        data = MetaTrainingData.build(own, split, config, fitted)
         meta_train(engine, data, config, lambda *_: None)
 
 

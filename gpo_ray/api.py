@@ -146,16 +146,16 @@ class TextGroup:
         keys = [_key(s) for s in slates]
         vectors = [by_key[k] for k in keys]
         estimator = self._model.estimator
-        shares = self.group.predict(vectors, keys)
+        predicted = self.group.ask(vectors, keys)
         intervals: Sequence[Any] = [None] * len(slates)
-        if estimator.config.model.prior != "none":
-            intervals = [tuple(map(tuple, e.tolist())) for e in self.group.intervals(vectors, keys)]
+        if predicted.intervals is not None:
+            intervals = [tuple(map(tuple, ends.tolist())) for ends in predicted.intervals]
         seen: Sequence[bool | None] = estimator.seen(keys, [len(s.responses) for s in slates]) or (
             [None] * len(slates)
         )
         return [
             Prediction(s.prompt, s.responses, tuple(share.tolist()), interval, known)
-            for s, share, interval, known in zip(slates, shares, intervals, seen, strict=True)
+            for s, share, interval, known in zip(slates, predicted.shares, intervals, seen, strict=True)
         ]
 
 

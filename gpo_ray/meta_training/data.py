@@ -36,7 +36,7 @@ class MetaTrainingData:
         arrays: PreferenceArrays,
         split: Split,
         config: TrainConfig,
-        memory: PriorAtQuestions | None = None,
+        fitted: PriorAtQuestions | None = None,
     ) -> MetaTrainingData:
         """Look up a split's groups and questions.
 
@@ -44,7 +44,7 @@ class MetaTrainingData:
             arrays: the data, standardised if ``config`` says so.
             split: the division of groups and questions.
             config: configuration of meta-training.
-            memory: the prior at all questions, if it was fitted before; only a model with a prior needs it.
+            fitted: the prior at all questions, if it was fitted before; only a model with a prior needs it.
         """
         questions = arrays.question_numbers(split.question_order)
         groups = arrays.group_numbers(split.train_groups)
@@ -52,7 +52,7 @@ class MetaTrainingData:
         prior = None
         if config.model.prior != "none":
             context = config.validation.context_questions
-            prior = task_prior(memory or fit_prior(arrays, groups, questions, context), arrays)
+            prior = task_prior(fitted or fit_prior(arrays, groups, questions, context), arrays)
         return cls(
             arrays=arrays,
             train_groups=groups,
@@ -62,6 +62,6 @@ class MetaTrainingData:
             prior=prior,
         )
 
-    def remembering(self) -> MetaTrainingData:
+    def with_cached_prior(self) -> MetaTrainingData:
         """Return the same data with a prior that is computed only once for each task."""
         return self if self.prior is None else replace(self, prior=cache(self.prior))

@@ -91,7 +91,7 @@ def meta_train(
         The progress at the end, with the best weights.
     """
     progress = progress or Progress()
-    validation = Validation(data.remembering(), config)
+    validation = Validation(data.with_cached_prior(), config)
     objective = (data.arrays, data.train_groups, data.questions, config.objective)
     weights = GroupWeights(*objective, progress.log_weights)
     losses: list[float] = []

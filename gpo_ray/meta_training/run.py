@@ -121,7 +121,7 @@ class Prepared:
     data: MetaTrainingData
     survey_fingerprint: str
     bundle_config: BundleConfig
-    memory: Callable[[], KeyedGroupPrior | None]
+    bundle_prior: Callable[[], KeyedGroupPrior | None]
     """Function that makes the bundle's prior from all meta-train groups' answers; None for a model without
     one."""
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]]
@@ -178,7 +178,7 @@ def prepare(job: TrainJob) -> Prepared:
     return Prepared(
         data=MetaTrainingData.build(arrays, job.split, job.config),
         survey_fingerprint=contents_id(job.survey) if job.on_disk else dataset.fingerprint(),
-        memory=lambda: None if job.config.model.prior == "none" else _memory(dataset, raw, job),
+        bundle_prior=lambda: None if job.config.model.prior == "none" else _bundle_prior(dataset, raw, job),
         bundle_config=BundleConfig(
             embedding_width=embeddings.width,
             embedding_fingerprint=embeddings.fingerprint,
@@ -191,14 +191,14 @@ def prepare(job: TrainJob) -> Prepared:
     )
 
 
-def _memory(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob) -> KeyedGroupPrior:
+def _bundle_prior(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob) -> KeyedGroupPrior:
     """Make the bundle's prior from the meta-train groups' answers to the training questions only."""
     questions = arrays.question_numbers(job.split.question_order)
     groups = arrays.group_numbers(job.split.meta_train_groups)
     context = job.config.validation.context_questions
-    memory, question_index = collect_prior(arrays, groups, questions, context)
+    prior, question_index = collect_prior(arrays, groups, questions, context)
     keys = [q.key for q in dataset.iter_questions()]
-    return KeyedGroupPrior.keyed(memory, [keys[i] for i in np.flatnonzero(question_index >= 0)])
+    return KeyedGroupPrior.keyed(prior, [keys[i] for i in np.flatnonzero(question_index >= 0)])
 
 
 def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, Any]:
@@ -216,7 +216,11 @@ def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, A
         | {p: metadata.version(p) for p in ("gpo-ray", "torch", "numpy", "pyarrow")},
     }
     write_bundle(
-        job.out, prepared.fold(progress.best_weights), prepared.bundle_config, provenance, prepared.memory()
+        job.out,
+        prepared.fold(progress.best_weights),
+        prepared.bundle_config,
+        provenance,
+        prepared.bundle_prior(),
     )
     figure = learning_curve(progress.history)
     if figure:

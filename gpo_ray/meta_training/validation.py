@@ -96,7 +96,7 @@ class Validation:
 
     Args:
         data: the data of meta-training; the prior should be one that keeps its results
-            (:meth:`MetaTrainingData.remembering`), because every score needs the prior of all tasks.
+            (:meth:`MetaTrainingData.with_cached_prior`), because every score needs the prior of all tasks.
         config: configuration of meta-training.
 
     Raises:

@@ -311,7 +311,7 @@ class AdaptedGroup:
         """
         if not questions:
             return []
-        return self._ask(questions, keys).shares
+        return self.ask(questions, keys).shares
 
     def intervals(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
@@ -334,10 +334,19 @@ class AdaptedGroup:
         """
         if not questions:
             return []
-        ends = self._ask(questions, keys).intervals
+        ends = self.ask(questions, keys).intervals
         if ends is None:
             raise DataError("this model has no prior and gives no intervals; train one with prior: memory")
         return ends
 
-    def _ask(self, questions: Sequence[Floats], keys: Sequence[str | None] | None) -> Predicted:
+    def ask(self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None) -> Predicted:
+        """Predict the group's preferences with their intervals, in one pass.
+
+        Args:
+            questions: at least one, as in :meth:`predict`.
+            keys: as in :meth:`predict`.
+
+        Raises:
+            DataError: if a shape is wrong or a value not finite.
+        """
         return self._model.predict_prepared([(self, self._model.prepare(questions, keys))])[0]

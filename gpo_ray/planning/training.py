@@ -49,7 +49,7 @@ class Training:
     """Number of training groups."""
     validating: float
     """Number of groups that a validation scores."""
-    remembered: float
+    prior_groups: float
     """Number of groups in the prior during training."""
     context: float
     """Number of context rows of a task in a step."""
@@ -80,7 +80,7 @@ class Training:
             slate=work.slate,
             training=work.groups - validating,
             validating=min(validating, config.validation.most_groups),
-            remembered=min(work.groups - validating, MAX_GROUPS),
+            prior_groups=min(work.groups - validating, MAX_GROUPS),
             context=low * scale * work.slate,
             target=high * scale * work.slate,
             shared=work.answered == work.questions,
@@ -154,7 +154,7 @@ class Training:
         The prior is fitted to the training groups, and at the end to all groups; if the model uses the
         readings, it is then fitted once more without them.
         """
-        twice = [(self.remembered, float(self.width)), (self.everyone, float(self.width))]
+        twice = [(self.prior_groups, float(self.width)), (self.everyone, float(self.width))]
         if needs_readings(self.config.model.pooling):
             twice.append((self.everyone, self.width / 2))
         return twice
@@ -180,8 +180,8 @@ class Training:
             fit += self.prior_flops(groups, width) / rate + trials * tried
             if groups >= TRAIT_GROUPS:
                 fit += min(groups, MAX_PEOPLE) * self.answered * self.slate * TRAIT_SECONDS
-        step = self._task(rate, self.remembered, self.context, self.target)
-        check = self._task(rate, self.remembered, self.checked, self.left)
+        step = self._task(rate, self.prior_groups, self.context, self.target)
+        check = self._task(rate, self.prior_groups, self.checked, self.left)
         used = self.config.steps * self.step_groups / workers * step + self.validating * check
         return {"fitting the prior": fit, "the prior of episodes": used}
 

@@ -111,8 +111,8 @@ class _Trial:
         """Compute the trial's covariances with the hyperparameters of a view's prior."""
         context, target = view.joint_inputs(self.context, self.target, self.group, self.masked)
         given = view.prior.condition_on(context, self.y)
-        common = CrossCovariance.of(target, context, view.prior.scales, view.prior.kernel)
-        return _Ready(replace(given, context=context.bare), target.bare, common, self.truth)
+        cross_covariance = CrossCovariance.of(target, context, view.prior.scales, view.prior.kernel)
+        return _Ready(replace(given, context=context.bare), target.bare, cross_covariance, self.truth)
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,12 @@ class _Ready:
 
     given: ConditionedPrior
     target: PriorInputs
-    common: CrossCovariance
+    cross_covariance: CrossCovariance
     truth: Array
 
     def posterior(self, scales: PriorScales) -> Posterior:
         """Predict the trial's targets with other hyperparameters."""
-        return replace(self.given, scales=scales).posterior(self.target, self.common)
+        return replace(self.given, scales=scales).posterior(self.target, self.cross_covariance)
 
 
 def calibrated(

@@ -81,7 +81,7 @@ class Posterior:
 class ConditionedPrior:
     """The prior conditioned on a group's answers, ready for any targets; made by :meth:`of`.
 
-    ``context`` is the prior at the questions answered, and ``common`` is the covariance between them.
+    ``context`` is the prior at the questions answered, and ``own_covariance`` is the covariance between them.
     ``residual`` (C,) is the answers less the prior mean. ``trait`` (K,) are the group's traits in the nominal
     response model, None where that model has no weight.
     """
@@ -90,7 +90,7 @@ class ConditionedPrior:
     traits: NominalResponseModel | None
     kernel: RBFKernel
     context: PriorInputs
-    common: CrossCovariance
+    own_covariance: CrossCovariance
     residual: Array
     trait: Array | None
     cross_survey: bool = False
@@ -118,8 +118,8 @@ class ConditionedPrior:
         if scales.traits and traits is not None:
             inside = context.question_index >= 0
             trait = traits.mode(context.question_index[inside], y[np.repeat(inside, context.sizes)])
-        common = CrossCovariance.of(context, context, scales, kernel)
-        return cls(scales, traits, kernel, context, common, y - context.mean, trait)
+        own_covariance = CrossCovariance.of(context, context, scales, kernel)
+        return cls(scales, traits, kernel, context, own_covariance, y - context.mean, trait)
 
     @property
     def log_marginal_likelihood(self) -> float:
@@ -135,18 +135,20 @@ class ConditionedPrior:
     @property
     def nbytes(self) -> int:
         """Approximate memory in bytes after both seen and unseen questions have been predicted."""
-        squares = 4 if self.scales.alike else 5  # the three parts of ``common`` and one or two factors
+        squares = (
+            4 if self.scales.alike else 5
+        )  # the three parts of ``own_covariance`` and one or two factors
         return squares * self.residual.nbytes * len(self.residual) + self.context.nbytes
 
-    def posterior(self, target: PriorInputs, common: CrossCovariance | None = None) -> Posterior:
+    def posterior(self, target: PriorInputs, cross_covariance: CrossCovariance | None = None) -> Posterior:
         """Predict the group's shares of the targets.
 
         Args:
             target: the prior at the targets, from any view of the same prior.
-            common: covariance between targets and context, if it was computed before.
+            cross_covariance: covariance between targets and context, if it was computed before.
         """
         t = target
-        cross = common or CrossCovariance.of(t, self.context, self.scales, self.kernel)
+        cross = cross_covariance or CrossCovariance.of(t, self.context, self.scales, self.kernel)
         if self.scales.alike or t.seen.all():
             mean, sd = self._predicted(t, cross, self.scales, self._seen_factor)
         else:
@@ -177,17 +179,17 @@ class ConditionedPrior:
     def _factor(self, scales: PriorScales) -> Array:
         """Return the lower Cholesky factor (C, C) of the answers' covariance for some hyperparameters."""
         c = self.context
-        covariance = self.common.covariance(c, c, scales)
+        covariance = self.own_covariance.covariance(c, c, scales)
         if scales.soft_threshold:
             covariance = nearest_covariance(covariance)
         factor, _ = cho_factor(covariance + c.own_covariance() + np.diag(c.noise(scales)), lower=True)
         return np.asarray(factor)
 
     def _predicted(
-        self, t: PriorInputs, common: CrossCovariance, scales: PriorScales, factor: Array
+        self, t: PriorInputs, cross_covariance: CrossCovariance, scales: PriorScales, factor: Array
     ) -> tuple[Array, Array]:
         """Return the means and the standard deviations (T,) of the shares."""
-        cross = common.covariance(t, self.context, scales)
+        cross = cross_covariance.covariance(t, self.context, scales)
         gain = cho_solve((factor, True), cross.T).T
         variance = t.variance(scales) - (gain * cross).sum(1)
         return t.mean + gain @ self.residual, np.sqrt(np.maximum(variance, t.own(scales)))

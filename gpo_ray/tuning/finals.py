@@ -176,12 +176,12 @@ def _starter(
     def start(name: str, protocol: str, seed: int) -> ray.ObjectRef:
         config = candidates[name].model_copy(update={"seed": seed})
         drawn = final_split(split, protocol, seed)
-        memories: list[ray.ObjectRef | None] = [None, None]
+        priors_at: list[ray.ObjectRef | None] = [None, None]
         if config.model.prior != "none":
             keys = [PriorKey.of(config, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
-            memories = [priors.get(k) for k in keys]
+            priors_at = [priors.get(k) for k in keys]
         # The priors are separate arguments, so that Ray fetches them before it starts the task.
-        return task.remote(name, config, [shared[config.model.pooling]], drawn, search, threads, *memories)
+        return task.remote(name, config, [shared[config.model.pooling]], drawn, search, threads, *priors_at)
 
     return start
 
@@ -219,11 +219,11 @@ def _final_task(
     split: Split,
     search: SearchConfig,
     threads: int,
-    *memories: PriorAtQuestions | None,
+    *priors: PriorAtQuestions | None,
 ) -> dict[str, Any]:
     """Meta-train and evaluate one candidate, as a Ray task."""
     use_threads(threads)
-    train, meta_train = memories
+    train, meta_train = priors
     arrays = shared_arrays(data[0])
     device = "cuda" if search.gpus else "cpu"
     rows, validation = evaluate_config(
