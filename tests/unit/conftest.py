@@ -13,6 +13,7 @@ def gpo(monkeypatch, capsys):
 
     def run(*arguments):
         monkeypatch.setattr("sys.argv", ["gpo", *map(str, arguments)])
+        capsys.readouterr()  # what was printed before, as by a fixture that was made just now, is not its
         with pytest.raises(SystemExit) as stop:
             cli.main()
         out, err = capsys.readouterr()
