@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.methods import METHODS, FitSettings, Needs
-from gpo_ray.evaluation.methods.method import PUBLISHED
+from gpo_ray.evaluation.methods.method import PUBLISHED_POOLING
 from gpo_ray.evaluation.protocols import protocol_named
 
 
@@ -45,7 +45,7 @@ class EvaluationPlan:
         """Combine the needs of all methods; the published embeddings are always among them."""
         each = [METHODS[m].needs(self.settings) for m in self.methods]
         return Needs(
-            poolings=frozenset({PUBLISHED}).union(*(n.poolings for n in each)),
+            poolings=frozenset({PUBLISHED_POOLING}).union(*(n.poolings for n in each)),
             texts=any(n.texts for n in each),
             gpus=max(n.gpus for n in each),
         )

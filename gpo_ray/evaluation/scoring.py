@@ -15,7 +15,7 @@ from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.evaluation.methods import METHODS, Prediction, SplitData
 from gpo_ray.evaluation.methods.meta_trained import Priors, fit_transformer
-from gpo_ray.evaluation.methods.method import PUBLISHED
+from gpo_ray.evaluation.methods.method import PUBLISHED_POOLING
 from gpo_ray.evaluation.plan import EvaluationPlan
 from gpo_ray.evaluation.protocols import protocol_of
 from gpo_ray.evaluation.tasks import split_tasks
@@ -58,14 +58,14 @@ def evaluate_split(
     """
     cross_survey = protocol_of(split).another_survey
     data = SplitData(arrays, split, cross_survey, plan.settings, tuple(texts))
-    main, curve = split_tasks(arrays[PUBLISHED], split, plan.context, plan.context_sizes)
+    main, curve = split_tasks(arrays[PUBLISHED_POOLING], split, plan.context, plan.context_sizes)
     rows: list[Row] = []
     for name in plan.methods:
         tell(name, 0.0)
         fitted = METHODS[name].fit(data, partial(tell, name))
         for size, tasks, is_curve in [(plan.context, main, False), *((n, t, True) for n, t in curve)]:
             told = {"method": name, "context": size, "curve": is_curve}
-            rows += _rows(told, arrays[PUBLISHED], split, tasks, fitted.predict(tasks))
+            rows += _rows(told, arrays[PUBLISHED_POOLING], split, tasks, fitted.predict(tasks))
         tell(name, 1.0)
     return rows
 

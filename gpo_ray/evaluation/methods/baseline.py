@@ -16,7 +16,7 @@ import numpy as np
 
 from gpo_ray.evaluation.methods.meta_train import MetaTrain
 from gpo_ray.evaluation.methods.method import (
-    PUBLISHED,
+    PUBLISHED_POOLING,
     FitSettings,
     Fitted,
     Method,
@@ -101,7 +101,7 @@ class Baseline(Method):
     def needs(self, settings: FitSettings) -> Needs:
         """Return that it needs the published embeddings only."""
         del settings
-        return Needs(poolings=frozenset({PUBLISHED}))
+        return Needs(poolings=frozenset({PUBLISHED_POOLING}))
 
     def fit(self, data: SplitData, tell: Tell = lambda _: None) -> FittedBaseline:
         """Return the baseline with its data; it only learns at its first task."""

@@ -18,7 +18,7 @@ from gpo_ray.preferences.dataset import Question
 from gpo_ray.preferences.slates import Array
 from gpo_ray.preferences.splits import Split
 
-PUBLISHED = "mean"
+PUBLISHED_POOLING = "mean"
 """The published pooling. Its arrays are always loaded, since tasks are drawn and scored with them."""
 
 Tell = Callable[[float], object]
@@ -56,7 +56,7 @@ class SplitData:
     """
 
     arrays: Mapping[str, PreferenceArrays]
-    """The data by pooling, which include :data:`PUBLISHED`."""
+    """The data by pooling, which include :data:`PUBLISHED_POOLING`."""
     split: Split
     cross_survey: bool = False
     """Whether test groups answer another survey's questions, all of which are unseen."""
@@ -67,7 +67,7 @@ class SplitData:
     @cached_property
     def meta_train(self) -> MetaTrain:
         """The answers to learn from, with the results that several methods share."""
-        arrays = self.arrays[PUBLISHED]
+        arrays = self.arrays[PUBLISHED_POOLING]
         return MetaTrain(
             arrays,
             arrays.group_numbers(self.split.meta_train_groups),
