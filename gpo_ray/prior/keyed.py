@@ -29,7 +29,9 @@ class _CrossSurveyState(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: Size
-    """Number of columns of the embeddings that this prior reads, from the first one on."""
+    """Column of the embeddings before which the block ends that this prior reads."""
+    start: int = Field(default=0, ge=0)
+    """Column at which the block begins."""
     scales: PriorScales
 
 
@@ -111,7 +113,8 @@ class KeyedGroupPrior:
             "scales": asdict(prior.scales),
         }
         if across is not None:
-            values["cross_survey"] = {"columns": across.block.stop, "scales": asdict(across.prior.scales)}
+            block, scales = across.block, asdict(across.prior.scales)
+            values["cross_survey"] = {"columns": block.stop, "start": block.start, "scales": scales}
             if across.prior.expected is not None:
                 arrays["expected_cross_survey"] = across.prior.expected
         return values, {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}
@@ -141,7 +144,7 @@ class KeyedGroupPrior:
         traits = NominalResponseModel.from_state(arrays, sizes) if state.scales.traits else None
         across = None
         if state.cross_survey is not None:
-            block = FeatureBlock(PUBLISHED, 0, state.cross_survey.columns)
+            block = FeatureBlock(PUBLISHED, state.cross_survey.start, state.cross_survey.columns)
             x, scales = block.of(arrays["x"]), state.cross_survey.scales
             across = CrossSurveyPrior(GroupPrior(shares, x, sizes, expected_there, scales=scales), block)
         prior = GroupPrior(
@@ -165,7 +168,8 @@ def _check_shapes(state: PriorState, arrays: Arrays, rows: int, width: int) -> N
     for name in ("expected", *(["expected_cross_survey"] if state.cross_survey else [])):
         if name in shapes:
             wanted[name] = (rows,)
-    if shapes != wanted or (state.cross_survey and state.cross_survey.columns > width):
+    there = state.cross_survey
+    if shapes != wanted or (there is not None and not there.start < there.columns <= width):
         raise ValueError(f"shapes {shapes} do not fit the questions and scales of the prior")
 
 

@@ -16,7 +16,7 @@ from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, read_bundle, write_bundle
 from gpo_ray.prior import calibration
 from gpo_ray.prior.calibration import collect_prior, fit_prior
-from gpo_ray.prior.keyed import KeyedGroupPrior
+from gpo_ray.prior.keyed import KeyedGroupPrior, PriorState
 from gpo_ray.prior.response_model import NominalResponseModel
 
 SURVEY = survey(groups=8, count=16)
@@ -117,6 +117,8 @@ def test_a_question_asked_twice_is_kept_once_in_both():
     ("change", "message"),
     [
         (lambda e: e.update(columns=7), "do not fit"),
+        (lambda e: e.update(start=3), "do not fit"),
+        (lambda e: e.update(start=-1), "start"),
         (lambda e: e.update(columns=0), "columns"),
         (lambda e: e.update(colums=3), "colums"),
         (lambda e: e.pop("scales"), "scales"),
@@ -140,3 +142,13 @@ def test_means_of_another_length_are_refused(tmp_path, name):
     rewrite(folder, "memory.safetensors", (tmp_path / "memory").read_bytes())
     with pytest.raises(BundleError, match="do not fit"):
         read_bundle(folder)
+
+
+def test_a_block_in_the_middle_is_kept_as_it_is():
+    middle = FeatureBlock("published prompt", 2, 5)
+    data = replace(DATA, published=middle)
+    prior, _ = collect_prior(data, GROUPS, TRAINING, 4)
+    values, stored = KeyedGroupPrior.keyed(prior, KEYS[:10]).to_state()
+    again = KeyedGroupPrior.from_state(PriorState(**values), stored, 6).prior
+    assert again.cross_survey.block == middle
+    np.testing.assert_array_equal(again.cross_survey.prior.x, again.x[:, 2:5])
