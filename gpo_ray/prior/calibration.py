@@ -19,7 +19,7 @@ from gpo_ray.embedding.features import FeatureBlock
 from gpo_ray.preferences.slates import Array, Ints
 from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.covariance import CrossCovariance, PriorInputs
-from gpo_ray.prior.group_prior import CrossSurveyPrior, GroupPrior
+from gpo_ray.prior.group_prior import GroupPrior
 from gpo_ray.prior.posterior import ConditionedPrior, Posterior
 from gpo_ray.prior.response_model import NominalResponseModel
 from gpo_ray.prior.scales import PriorScales
@@ -82,8 +82,8 @@ def fit_prior(
     if cross_survey and arrays.published is not None:
         there = _fit_cross_survey(arrays, arrays.published, groups, questions, context)
         here = fit_prior(arrays, groups, questions, context)
-        across = CrossSurveyPrior(there.prior, arrays.published).sharing(here.prior.shares)
-        return replace(here, prior=replace(here.prior, cross_survey=across), cross_survey=there)
+        both = here.prior.with_cross_survey(there.prior, arrays.published)
+        return replace(here, prior=both, cross_survey=there)
     if len(groups) > MAX_GROUPS:
         groups = sorted(np.random.default_rng(0).choice(groups, MAX_GROUPS, replace=False).tolist())
     prior, question_index = GroupPrior.from_groups(arrays, groups, questions)
@@ -211,14 +211,13 @@ def collect_prior(
     Raises:
         ConfigError: if the groups answered none of the questions.
     """
-    across = None
+    there = None
     if arrays.published is not None:  # only the prior is kept, not its evaluation at all questions
         there = _fit_cross_survey(arrays, arrays.published, groups, questions, context).prior
-        across = CrossSurveyPrior(there, arrays.published)
     here = fit_prior(arrays, groups, questions, context)
-    if across is not None:
-        across = across.sharing(here.prior.shares)
-    return replace(here.prior, cross_survey=across), here.question_index
+    if there is None or arrays.published is None:
+        return here.prior, here.question_index
+    return here.prior.with_cross_survey(there, arrays.published), here.question_index
 
 
 def _fit_cross_survey(

@@ -107,8 +107,9 @@ class EmbeddedResponses:
         whitened: Floats | None = None
         if factors:
             seen = len(factors[0])
-            blank = [np.zeros((seen, len(p.rows))) for p in parts]
-            each = [b if p.whitened is None else p.whitened for p, b in zip(parts, blank, strict=True)]
+            each: list[Floats] = []
+            for p in parts:
+                each.append(np.zeros((seen, len(p.rows))) if p.whitened is None else p.whitened)
             whitened = np.concatenate(each, 1)
         x = Standardized.joined([p.x for p in parts])
         return cls(x, whitened, np.arange(sum(len(p.rows) for p in parts)))

@@ -145,6 +145,16 @@ class GroupPrior:
         shares, sizes = columns(self.shares, rows), self.sizes[questions]
         return KernelRidgeExtrapolator(self.kernel, self.x[rows], shares, sizes, self.leaves_out)
 
+    def with_cross_survey(self, there: GroupPrior, block: FeatureBlock) -> GroupPrior:
+        """Return this prior with one for contexts of another survey.
+
+        Args:
+            there: the other prior, fitted to ``block`` and to the same answers, whose table is shared.
+            block: the features that it reads.
+        """
+        across = CrossSurveyPrior(replace(there, shares=self.shares), block)
+        return replace(self, cross_survey=across)
+
     def condition_on(self, context: PriorInputs, y: Array) -> ConditionedPrior:
         """Condition the prior on a group's answers.
 
@@ -170,10 +180,6 @@ class CrossSurveyPrior:
     def only(self, questions: Ints) -> CrossSurveyPrior:
         """Return the prior restricted to some of its questions."""
         return replace(self, prior=self.prior.only(questions))
-
-    def sharing(self, shares: Floats) -> CrossSurveyPrior:
-        """Return the same prior with an equal table ``shares`` that is in memory anyway."""
-        return replace(self, prior=replace(self.prior, shares=shares))
 
 
 def _within(questions: Ints, sizes: Ints, most: int) -> Ints:

@@ -201,12 +201,19 @@ def _log_access(scope: Scope, trace: Trace, status: int, seconds: float) -> None
     _log_json(fields | ({"error": trace.error} if trace.error else {}))
 
 
+def raised_at(error: BaseException) -> list[str]:
+    """Return the innermost places through which an exception went, without its message."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
+
+
 def _log_fault(error: Exception, trace: Trace) -> None:
     """Log where the service failed, without the exception's message, which may hold what was sent."""
     trace.error = type(error).__name__
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    where = [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
-    _log_json({"event": "fault", "request_id": trace.request_id, "error": trace.error, "where": where}, ERROR)
+    _log_json(
+        {"event": "fault", "request_id": trace.request_id, "error": trace.error, "where": raised_at(error)},
+        ERROR,
+    )
 
 
 def _log_json(fields: Mapping[str, object], level: int = INFO) -> None:

@@ -14,7 +14,6 @@ import json
 import logging
 import math
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
@@ -22,19 +21,16 @@ from typing import Any
 from nicegui import core
 from socketio.exceptions import SocketIOError  # type: ignore[import-untyped]
 
-from gpo_ray.serving.api.middleware import LOG
+from gpo_ray.serving.api.middleware import LOG, raised_at
 
 LINES = 60
 """Most lines in a minute."""
 _LIBRARIES = ("nicegui", "engineio", "engineio.server", "socketio", "socketio.server")
-_FRAMES = 12
 
 
 def log_failure(error: BaseException) -> None:
     """Write one line that says where an exception was raised, and of which type it is."""
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    where = [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
-    _write(logging.ERROR, error=type(error).__name__, where=where)
+    _write(logging.ERROR, error=type(error).__name__, where=raised_at(error))
 
 
 def keep_log_closed() -> None:
@@ -46,7 +42,8 @@ def keep_log_closed() -> None:
     handlers = core.sio.handlers["/"]
     handlers.pop("log", None)
     for event, handler in handlers.items():
-        handlers[event] = _guarded(_connecting(handler) if event == "connect" else handler)
+        if not getattr(handler, "guarded", False):
+            handlers[event] = _guarded(_connecting(handler) if event == "connect" else handler)
 
 
 class _Places(logging.Handler):
@@ -92,8 +89,6 @@ def _write(level: int, **fields: object) -> None:
 
 def _connecting(handler: Callable[..., Any]) -> Callable[..., Any]:
     """Wrap the handler of new connections, which a visitor could also call by an event of any content."""
-    if getattr(handler, "guarded", False):
-        return handler
 
     async def connect(sid: str, data: object, *more: object) -> Any:
         return data is core.sio.get_environ(sid) and await handler(sid, data, *more)
@@ -103,8 +98,6 @@ def _connecting(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 def _guarded(handler: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
     """Wrap the handler of a socket event so that this module logs its errors."""
-    if getattr(handler, "guarded", False):
-        return handler
 
     @wraps(handler)
     async def guarded(*arguments: Any) -> Any:
