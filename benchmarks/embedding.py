@@ -45,9 +45,9 @@ def main() -> None:
     slates = [(q["question"], q["options"]) for q in lines]
     source = find_model(options.model)
     encoder = Encoder(source, device="cpu", readings=False)
-    texts = [Text(encoder.prompt_tokens(s), encoder.response_tokens(s)) for s in slates]
+    texts = encoder.texts(slates)
     figures: dict[str, Any] = {"questions": len(slates), "responses": sum(len(t.responses) for t in texts)}
-    figures |= _tokens(encoder, texts, [encoder.opinion_tokens(s) for s in slates])
+    figures |= _tokens(encoder, texts, encoder.opinion_texts(slates))
     print(figures, flush=True)
     starts = np.linspace(0, len(slates) - NEIGHBOURS, options.sample // NEIGHBOURS).astype(int)
     chosen = [int(i) for start in starts for i in range(start, start + NEIGHBOURS)]

@@ -30,7 +30,7 @@ from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.lm.find import find_model
-from gpo_ray.lm.prefix_tree import Text, common_prefix
+from gpo_ray.lm.prefix_tree import common_prefix
 from gpo_ray.meta_training.local import train_local
 from gpo_ray.meta_training.run import TrainJob
 from gpo_ray.planning.hardware import CORE, Processor
@@ -96,9 +96,9 @@ def embed_ratio(
     """Of one language model."""
     encoder = Encoder(find_model(source), "float32", "cpu", batch_tokens=4096, readings=readings)
     encoder.encode(slates[:2])
-    prompts = [len(encoder.prompt_tokens(s)) for s in slates]
-    answers = [len(t) for s in slates for t in encoder.response_tokens(s)]
-    again = [encoder.opinion_tokens(s) for s in slates]
+    prompts = [len(t.prompt) for t in encoder.texts(slates)]
+    answers = [len(r) for t in encoder.texts(slates) for r in t.responses]
+    again = encoder.opinion_texts(slates)
     endings = np.array([[len(t) for t in texts] for _, texts in again])  # all slates have as many responses
     before, begun = speed(), time.process_time()
     found = encoder.encode(slates)
@@ -107,7 +107,7 @@ def embed_ratio(
         questions=len(slates),
         responses=len(answers),
         prompt_tokens=np.mean(prompts),
-        shared_tokens=common_prefix([Text(encoder.prompt_tokens(s), []) for s in slates]),
+        shared_tokens=common_prefix(encoder.texts(slates)),
         response_tokens=np.mean(answers),
         stem_tokens=np.mean([len(stem) for stem, _ in again]),
         ending_tokens=[half.mean() for half in np.split(endings, 2, axis=1)],

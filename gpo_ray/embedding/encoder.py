@@ -10,7 +10,8 @@ Shapes: R responses, L tokens of a row of texts, E width of a vector.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -92,25 +93,29 @@ class Encoder:
         """Width E of the vectors of a single pooling."""
         return self.language_model.width
 
-    def prompt_tokens(self, slate: Slate) -> list[int]:
-        """Return the token ids of a question in the model's chat template, with the generation prompt."""
-        return self.language_model.chat_tokens(instruction(*slate))
+    def texts(self, slates: Sequence[Slate]) -> list[Text]:
+        """Return each question as token ids: in the model's chat template, then responses with letters."""
+        prompts = self.language_model.chat_tokens([instruction(*s) for s in slates])
+        responses = [[response_text(i, r) for i, r in enumerate(s[1])] for s in slates]
+        return [Text(*parts) for parts in zip(prompts, self._tokens_of_each(responses), strict=True)]
 
-    def response_tokens(self, slate: Slate) -> list[list[int]]:
-        """Return the token ids of each response, including its letter."""
-        return self.language_model.tokens([response_text(i, r) for i, r in enumerate(slate[1])])
+    def opinion_texts(self, slates: Sequence[Slate]) -> list[Text]:
+        """Return the token ids of each question's second readings: common beginning, endings by reading."""
+        stems = self.language_model.opening_tokens([opinion_stem(prompt) for prompt, _ in slates])
+        endings = [[opinion_ending(r, reading) for reading in READINGS for r in s[1]] for s in slates]
+        return [Text(*parts) for parts in zip(stems, self._tokens_of_each(endings), strict=True)]
 
-    def opinion_tokens(self, slate: Slate) -> Text:
-        """Return the token ids of the second readings: their common beginning and the endings by reading."""
-        endings = [opinion_ending(r, reading) for reading in READINGS for r in slate[1]]
-        stem = self.language_model.opening_tokens(opinion_stem(slate[0]))
-        return Text(stem, self.language_model.tokens(endings))
+    def _tokens_of_each(self, texts: Sequence[Sequence[str]]) -> Iterator[list[list[int]]]:
+        """Yield the token ids of each list of texts; all are tokenised together, which takes less time."""
+        tokens = iter(self.language_model.tokens([text for some in texts for text in some]))
+        for some in texts:
+            yield list(itertools.islice(tokens, len(some)))
 
     def count_tokens(self, slate: Slate) -> int:
         """Return the number of tokens that the model reads for a question if it reads no other."""
-        texts = [Text(self.prompt_tokens(slate), self.response_tokens(slate))]
+        texts = self.texts([slate])
         if self._readings:
-            texts.append(self.opinion_tokens(slate))
+            texts += self.opinion_texts([slate])
         if self.language_model.alone:
             return sum(len(t.prompt) + len(r) for t in texts for r in t.responses)
         return sum(len(t.prompt) + sum(map(len, t.responses)) for t in texts)
@@ -121,80 +126,119 @@ class Encoder:
         Raises:
             EmbeddingError: if a question is longer than the model can read.
         """
-        tokens = [self._tokens(s) for s in slates]
-        for t in tokens:
-            if isinstance(t, EmbeddingError):
-                raise t
-        return self._encode(slates, [t for t in tokens if not isinstance(t, EmbeddingError)])
+        texts = self._short_enough(slates)
+        for text in texts:
+            if isinstance(text, EmbeddingError):
+                raise text
+        return self._encode(slates, [t for t in texts if not isinstance(t, EmbeddingError)])
 
     def encode_each(self, slates: Sequence[Slate]) -> list[EncodedQuestion | EmbeddingError]:
         """Encode questions like :meth:`encode`, but return an error for each question that is too long."""
-        tokens = [self._tokens(s) for s in slates]
-        able = [(s, t) for s, t in zip(slates, tokens, strict=True) if not isinstance(t, EmbeddingError)]
+        texts = self._short_enough(slates)
+        able = [(s, t) for s, t in zip(slates, texts, strict=True) if not isinstance(t, EmbeddingError)]
         encoded = iter(self._encode([s for s, _ in able], [t for _, t in able]))
-        return [t if isinstance(t, EmbeddingError) else next(encoded) for t in tokens]
+        return [t if isinstance(t, EmbeddingError) else next(encoded) for t in texts]
 
     def _encode(self, slates: Sequence[Slate], texts: Sequence[Text]) -> list[EncodedQuestion]:
         encoded = self._read(texts)
         if not self._readings:
             return encoded
-        again = self._read([self.opinion_tokens(s) for s in slates])  # shorter texts, so no length check
+        again = self._read(self.opinion_texts(slates))  # shorter texts, so no length check
         both = []
         for e, o in zip(encoded, again, strict=True):
             parts = np.split(o.last, len(READINGS))
             both.append(replace(e, tokens=e.tokens + o.tokens, **dict(zip(READINGS, parts, strict=True))))
         return both
 
-    def _tokens(self, slate: Slate) -> Text | EmbeddingError:
-        prompt, responses = self.prompt_tokens(slate), self.response_tokens(slate)
+    def _short_enough(self, slates: Sequence[Slate]) -> list[Text | EmbeddingError]:
+        """Return each question's :meth:`texts`, or an error if it is longer than the model can read."""
         limit = self.language_model.max_tokens
-        longest = len(prompt) + max(len(ids) for ids in responses)
-        if limit and longest > limit:
-            return QuestionTooLongError(slate[0], f"{longest} tokens, the model reads at most {limit}")
-        return Text(prompt, responses)
+        found: list[Text | EmbeddingError] = []
+        for slate, text in zip(slates, self.texts(slates), strict=True):
+            longest = len(text.prompt) + max(len(ids) for ids in text.responses)
+            if limit and longest > limit:
+                problem = f"{longest} tokens, the model reads at most {limit}"
+                found.append(QuestionTooLongError(slate[0], problem))
+            else:
+                found.append(text)
+        return found
 
     def _read(self, texts: Sequence[Text]) -> list[EncodedQuestion]:
+        if not texts:
+            return []
         if self.language_model.reads_alone(texts):
-            return [_joined(parts) for parts in self.language_model.read_alone(texts, self._pool)]
-        encoded, shared = self.language_model.read(texts, self._pool)
-        if shared:
-            encoded[0] = replace(encoded[0], tokens=encoded[0].tokens + shared)
+            alone = self.language_model.read_alone(texts, self._pool)
+            parts = iter(_fetched([p for pooled in alone for p in pooled]))
+            return [_joined(list(itertools.islice(parts, len(pooled)))) for pooled in alone]
+        pooled, shared = self.language_model.read(texts, self._pool)
+        encoded = _fetched(pooled)
+        encoded[0] = replace(encoded[0], tokens=encoded[0].tokens + shared)
         return encoded
 
-    def _pool(self, read: ReadRow) -> list[EncodedQuestion]:
-        """Make the vectors of the questions in a row that was read."""
+    def _pool(self, read: ReadRow) -> list[_Pooled]:
+        """Make the vectors of the questions in a row that was read, on the device that read it."""
         import torch
 
-        row, seen, stem = read.row, read.seen, read.stem
-        ends = np.concatenate(row.response_ends)
-        text = seen[ends]  # (R, L) True for the tokens of each response's text
-        answer = text & ~seen[np.repeat(row.prompt_end, [len(e) for e in row.response_ends])]
+        row, visible, stem = read.row, read.visible, read.stem
+        sizes = [len(e) for e in row.response_ends]
+        ends, prompt_ends = (
+            torch.tensor(each, device=visible.device)
+            for each in ([e for some in row.response_ends for e in some], np.repeat(row.prompt_end, sizes))
+        )
+        text = visible[ends]  # (R, L) True for the tokens of each response's text
+        answer = text & ~visible[prompt_ends]
         length, states = (stem.length if stem else 0), read.hidden.float()
 
-        def total(which: NDArray[np.bool_]) -> torch.Tensor:
-            return torch.from_numpy(which).to(states) @ states
+        def total(which: torch.Tensor) -> torch.Tensor:
+            return which.to(states) @ states
 
-        def count(which: NDArray[np.bool_]) -> torch.Tensor:
-            return torch.from_numpy(which.sum(1, keepdims=True)).to(states)
+        def count(which: torch.Tensor) -> torch.Tensor:
+            return which.sum(1, keepdim=True).to(states)
 
         whole = (total(text) + (stem.total if stem else 0)) / (length + count(text))
-        pooled = [p.cpu().numpy() for p in (whole, total(answer) / count(answer), states[ends])]
-        cuts = np.cumsum([len(e) for e in row.response_ends])[:-1]
-        parts = zip(*(np.split(p, cuts) for p in pooled), strict=True)
+        vectors = (whole, total(answer) / count(answer), states[ends])
+        parts = zip(*(torch.split(v, sizes) for v in vectors), strict=True)
         logits = [
             self.language_model.logits(read.hidden[end], [r[0] for r in t.responses])
             for end, t in zip(row.prompt_end, read.texts, strict=True)
         ]
         return [
-            EncodedQuestion(
-                mean=mean,
-                answer_mean=answer_mean,
-                last=last,
-                letter_logprob=logits[q].log_softmax(0).cpu().numpy(),
-                tokens=row.added[q],
-            )
-            for q, (mean, answer_mean, last) in enumerate(parts)
+            _Pooled(mean, answer_mean, last, scores.log_softmax(0), added)
+            for (mean, answer_mean, last), scores, added in zip(parts, logits, row.added, strict=True)
         ]
+
+
+@dataclass(frozen=True)
+class _Pooled:
+    """The fields of an :class:`EncodedQuestion` that one reading gives, as tensors on the model's device."""
+
+    mean: torch.Tensor
+    answer_mean: torch.Tensor
+    last: torch.Tensor
+    letter_logprob: torch.Tensor
+    tokens: int
+
+
+def _fetched(pooled: Sequence[_Pooled]) -> list[EncodedQuestion]:
+    """Copy the vectors of questions from the model's device.
+
+    All are copied at once, because a copy waits until a GPU has done all that it was told to do before.
+    """
+    import torch
+
+    def fetched(tensors: Sequence[torch.Tensor]) -> list[NDArray[np.float32]]:
+        ends = np.cumsum([len(t) for t in tensors])
+        return np.split(torch.cat(list(tensors)).cpu().numpy(), ends[:-1])
+
+    # of a response that was read alone, the letters are those of all the question's responses
+    fields = (
+        fetched([p.mean for p in pooled]),
+        fetched([p.answer_mean for p in pooled]),
+        fetched([p.last for p in pooled]),
+        fetched([p.letter_logprob for p in pooled]),
+        [p.tokens for p in pooled],
+    )
+    return [EncodedQuestion(*values) for values in zip(*fields, strict=True)]
 
 
 def _joined(parts: Sequence[EncodedQuestion]) -> EncodedQuestion:

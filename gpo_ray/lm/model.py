@@ -49,14 +49,14 @@ class Stem(NamedTuple):
 class ReadRow:
     """A row of texts that was read.
 
-    ``hidden`` (L, E) are the states of the last layer, after the final norm. ``seen`` (L, L) is the result of
-    :meth:`Row.seen`. ``texts`` are the row's texts, in its order, each with all of its responses. ``stem`` is
-    the common beginning that precedes the row, None if there is none.
+    ``hidden`` (L, E) are the states of the last layer, after the final norm. ``visible`` (L, L), on the same
+    device, is the result of :meth:`Row.visible`. ``texts`` are the row's texts, in its order, each with all
+    of its responses. ``stem`` is the common beginning that precedes the row, None if there is none.
     """
 
     row: Row
     texts: list[Text]
-    seen: NDArray[np.bool_]
+    visible: torch.Tensor
     hidden: torch.Tensor
     stem: Stem | None
 
@@ -109,21 +109,27 @@ class LanguageModel:
         """Number of tokens of the longest text that the model can read; None if this is not configured."""
         return getattr(self._model.config, "max_position_embeddings", None)
 
-    def chat_tokens(self, text: str) -> list[int]:
-        """Return the token ids of a user's turn in the model's chat template, with the generation prompt."""
-        if getattr(self._tokenizer, "chat_template", None):
-            turn = [{"role": "user", "content": text}]
-            text = self._tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-            return self.tokens([text])[0]
-        return self.opening_tokens(text + "\n")  # a base model reads plain text, and answers on the next line
+    def chat_tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return token ids of users' turns in the model's chat template, with the generation prompt."""
+        if not getattr(self._tokenizer, "chat_template", None):
+            # a base model reads plain text, and answers on the next line
+            return self.opening_tokens([text + "\n" for text in texts])
+        turns = [[{"role": "user", "content": text}] for text in texts]
+        template = self._tokenizer.apply_chat_template
+        return self.tokens([template(turn, tokenize=False, add_generation_prompt=True) for turn in turns])
 
-    def opening_tokens(self, text: str) -> list[int]:
-        """Return the token ids of a text that nothing precedes, with the special tokens at its beginning."""
-        return [int(i) for i in self._tokenizer(text, add_special_tokens=True)["input_ids"]]
+    def opening_tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return token ids of texts that nothing precedes, with the special tokens at their beginning."""
+        return self._tokenized(texts, special=True)
 
-    def tokens(self, texts: list[str]) -> list[list[int]]:
-        """Return the token ids of texts that follow other texts, without special tokens."""
-        every = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return token ids of texts that follow other texts, without special tokens."""
+        return self._tokenized(texts, special=False)
+
+    def _tokenized(self, texts: Sequence[str], special: bool) -> list[list[int]]:
+        if not texts:
+            return []
+        every = self._tokenizer(list(texts), add_special_tokens=special)["input_ids"]
         return [[int(i) for i in ids] for ids in every]
 
     def read(self, texts: Sequence[Text], pool: Callable[[ReadRow], Sequence[V]]) -> tuple[list[V], int]:
@@ -166,11 +172,13 @@ class LanguageModel:
             return self._each(read, texts)
 
     def _read_response(self, text: Text, response: list[int]) -> ReadRow:
+        import torch
+
         row = Row()
         row.add(0, Text(text.prompt, [response]), 0)
         ids = self._on_device([row.ids])
         hidden = self._model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        return ReadRow(row, [text], row.seen(), hidden[0], None)
+        return ReadRow(row, [text], torch.from_numpy(row.visible()).to(hidden.device), hidden[0], None)
 
     def _read_trees(
         self, texts: Sequence[Text], pool: Callable[[ReadRow], Sequence[V]]
@@ -238,29 +246,30 @@ class LanguageModel:
 
         before, longest = (stem.length if stem else 0), max(len(row.ids) for row in rows)
         ids = np.zeros((len(rows), longest), np.int64)
-        seen = np.zeros((len(rows), longest, before + longest), bool)
-        seen[:, :, : max(before, 1)] = True  # padding tokens must see at least one token
+        sees = np.zeros((len(rows), longest, before + longest), bool)
+        sees[:, :, : max(before, 1)] = True  # padding tokens must see at least one token
         for i, row in enumerate(rows):
             n = len(row.ids)
             ids[i, :n] = row.ids
-            seen[i, :n, before : before + n] = row.seen()
-        positions = np.maximum(seen.sum(-1) - 1, 0)
-        mask = torch.zeros(seen.shape, dtype=self._model.dtype)
-        mask.masked_fill_(torch.from_numpy(~seen), torch.finfo(self._model.dtype).min)
+            sees[i, :n, before : before + n] = row.visible()
+        visible = self._on_device(sees)
+        positions = (visible.sum(-1) - 1).clamp(min=0)
+        mask = torch.zeros(visible.shape, dtype=self._model.dtype, device=self._device)
+        mask.masked_fill_(~visible, torch.finfo(self._model.dtype).min)
         arguments = {}
         if stem is not None:
             arguments["past_key_values"] = cache = copy.deepcopy(stem.cache)
             cache.batch_repeat_interleave(len(rows))
         hidden = self._model.base_model(
             input_ids=self._on_device(ids),
-            attention_mask=mask[:, None].to(self._device),
-            position_ids=self._on_device(positions),
+            attention_mask=mask[:, None],
+            position_ids=positions,
             use_cache=stem is not None,
             **arguments,
         ).last_hidden_state
-        for row, states, sees in zip(rows, hidden, seen, strict=True):
-            n, own = len(row.ids), [texts[i] for i in row.texts]
-            yield ReadRow(row, own, sees[:n, before : before + n], states[:n], stem)
+        for row, states, own in zip(rows, hidden, visible.to(hidden.device), strict=True):
+            n = len(row.ids)
+            yield ReadRow(row, [texts[i] for i in row.texts], own[:n, before : before + n], states[:n], stem)
 
     def _reads_trees(self) -> bool:
         """Return whether the model gives the same states for texts in a tree as for each text separately.

@@ -62,13 +62,15 @@ class Row:
             at = step
         return at
 
-    def seen(self) -> NDArray[np.bool_]:
+    def visible(self) -> NDArray[np.bool_]:
         """Return a mask (L, L) that is True where the first token sees the second; each token sees itself."""
-        seen = np.eye(len(self.ids), dtype=bool)
+        visible: list[int] = []  # what each token sees, a bit for each token of the row
         for i, parent in enumerate(self.parent):
-            if parent >= 0:
-                seen[i] |= seen[parent]
-        return seen
+            visible.append((visible[parent] if parent >= 0 else 0) | 1 << i)
+        length = len(visible)
+        packed = b"".join(bits.to_bytes(-(-length // 8), "little") for bits in visible)
+        by_token = np.frombuffer(packed, np.uint8).reshape(length, -1)
+        return np.unpackbits(by_token, axis=1, count=length, bitorder="little").view(bool)
 
 
 def common_prefix(texts: Sequence[Text]) -> int:

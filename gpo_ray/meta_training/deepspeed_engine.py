@@ -47,11 +47,13 @@ def deepspeed_config(config: TrainConfig, zero_stage: int) -> dict[str, Any]:
 class DeepSpeedEngine:
     """An :class:`~gpo_ray.meta_training.loop.Engine` that shares the work with other processes.
 
-    The default process group must exist before it is made.
+    The default process group must exist before it is made, and its backend says where the engine computes:
+    with gloo on CPUs, even if the host has GPUs, since Ray shows them also to a worker that asked for none;
+    with another backend on GPUs.
     """
 
     def __init__(self, model: GPOTransformer, config: TrainConfig, zero_stage: int) -> None:
-        on_cpu = not torch.cuda.is_available()
+        on_cpu = torch.distributed.get_backend() == "gloo"
         if on_cpu:
             os.environ["DS_ACCELERATOR"] = "cpu"
         import deepspeed

@@ -86,7 +86,8 @@ class EncoderDeployment:
         use_threads(worker_threads(settings.processes, settings.encoder.cpus))
         config = read_bundle(settings.bundle).config
         self._limits = settings.limits
-        self._encoder = LoadedEncoder(settings.model, config, settings.bundle, gpus=settings.encoder.gpus)
+        gpus = settings.encoder.gpus
+        self._encoder = LoadedEncoder(settings.model, config, settings.bundle, _device(gpus), gpus)
         self._encoder.encode([Slate(prompt="?", responses=("yes", "no"))])  # the first call takes seconds
         self._turns: Turns[EncodeJob] = Turns(self._turn, TURN_TOKENS, ENCODE_BATCH)
 
@@ -125,6 +126,11 @@ class EncoderDeployment:
             )
 
 
+def _device(gpus: float) -> str:
+    """Return the device of a replica, which must be said: Ray shows GPUs also to one that asked for none."""
+    return "cuda" if gpus else "cpu"
+
+
 def _slates(questions: Sequence[Text]) -> list[Slate]:
     return [Slate.model_construct(prompt=p, responses=r) for p, r in questions]
 
@@ -141,7 +147,8 @@ class Predictor:
 
     def __init__(self, settings: ServeSettings, encoder: DeploymentHandle) -> None:
         use_threads(worker_threads(settings.processes, settings.predictor.cpus))
-        self._predictor = BatchPredictor(settings.bundle, settings.cached_contexts, settings.cached_questions)
+        caches = (settings.cached_contexts, settings.cached_questions)
+        self._predictor = BatchPredictor(settings.bundle, *caches, device=_device(settings.predictor.gpus))
         self._cache = EmbeddingCache(settings.embeddings, self._predictor.config, settings.cached_questions)
         self._serving = settings.bundle
         self._problem: str | None = None

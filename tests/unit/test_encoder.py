@@ -193,7 +193,7 @@ def test_rows_hold_every_text_once_and_what_it_sees_is_itself(skip):
     for row in rows:
         assert len(row.texts) == 1 or len(row.ids) <= 100
         assert sum(row.added) == len(row.ids)
-        seen, ids = row.seen(), np.array(row.ids)
+        seen, ids = row.visible(), np.array(row.ids)
         for number, ends in zip(row.texts, row.response_ends, strict=True):
             text = texts[number]
             for end, response in zip(ends, text.responses, strict=True):
@@ -244,15 +244,15 @@ def test_a_questions_tokens_are_those_of_the_prompt_once_and_every_response(enco
     for slate in SLATES:
         [e] = encoder.encode([slate])
         text, again = (
-            Text(encoder.prompt_tokens(slate), encoder.response_tokens(slate)),
-            encoder.opinion_tokens(slate),
+            *encoder.texts([slate]),
+            *encoder.opinion_texts([slate]),
         )
         assert e.tokens == sum(map(distinct, ([text], [again])))
 
 
 def test_tokens_that_questions_begin_with_count_once(encoder, encoded):
-    texts = [Text(encoder.prompt_tokens(s), encoder.response_tokens(s)) for s in SLATES]
-    again = [encoder.opinion_tokens(s) for s in SLATES]
+    texts = encoder.texts(SLATES)
+    again = encoder.opinion_texts(SLATES)
     found = sum(e.tokens for e in encoded)
     assert distinct(texts) + distinct(again) <= found < sum(distinct([t]) for t in [*texts, *again])
 
@@ -276,7 +276,7 @@ def test_the_prompt_goes_through_the_models_chat_template(encoder, tiny_language
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_language_model)
-    text = tokenizer.decode(encoder.prompt_tokens(SLATES[0]))
+    text = tokenizer.decode(encoder.texts(SLATES[:1])[0].prompt)
     assert text == f"<|user|>{instruction(*SLATES[0])}<|end|><|assistant|>"
 
 

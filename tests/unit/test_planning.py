@@ -21,7 +21,7 @@ from gpo_ray.embedding.job import plan_units
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
 from gpo_ray.lm.find import find_model
-from gpo_ray.lm.prefix_tree import Text, common_prefix
+from gpo_ray.lm.prefix_tree import common_prefix
 from gpo_ray.model.episodes import build_episode, draw_tasks
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.planning.hardware import CORE, GPUS
@@ -50,9 +50,9 @@ def test_operations_of_the_encoder_are_those_that_torch_counts(tmp_path, reading
     slates = [(q.prompt, q.responses) for q in questions(60) if len(q.responses) == 3]
     found = []
     counted = flops(lambda: found.extend(encoder.encode(slates)))
-    prompts = [len(encoder.prompt_tokens(s)) for s in slates]
-    answers = [len(t) for s in slates for t in encoder.response_tokens(s)]
-    again = [encoder.opinion_tokens(s) for s in slates]
+    prompts = [len(t.prompt) for t in encoder.texts(slates)]
+    answers = [len(r) for t in encoder.texts(slates) for r in t.responses]
+    again = encoder.opinion_texts(slates)
     endings = [
         sum(len(t) for _, texts in again for t in texts[first : first + 3]) / len(answers) for first in (0, 3)
     ]
@@ -62,7 +62,7 @@ def test_operations_of_the_encoder_are_those_that_torch_counts(tmp_path, reading
         questions=len(slates),
         responses=len(answers),
         prompt_tokens=sum(prompts) / len(prompts),
-        shared_tokens=common_prefix([Text(encoder.prompt_tokens(s), []) for s in slates]),
+        shared_tokens=common_prefix(encoder.texts(slates)),
         response_tokens=sum(answers) / len(answers),
         stem_tokens=sum(len(stem) for stem, _ in again) / len(again) - common_prefix(again),
         ending_tokens=endings,
