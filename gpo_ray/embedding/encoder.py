@@ -23,6 +23,7 @@ from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 from gpo_ray.lm.find import ModelSource
 from gpo_ray.lm.model import LanguageModel, ReadRow
 from gpo_ray.lm.prefix_tree import Text
+from gpo_ray.lm.score import first_token_logprobs
 
 if TYPE_CHECKING:
     import torch
@@ -198,13 +199,10 @@ class Encoder:
         whole = (total(text) + (stem.total if stem else 0)) / (length + count(text))
         vectors = (whole, total(answer) / count(answer), states[ends])
         parts = zip(*(torch.split(v, sizes) for v in vectors), strict=True)
-        logits = [
-            self.language_model.logits(read.hidden[end], [r[0] for r in t.responses])
-            for end, t in zip(row.prompt_end, read.texts, strict=True)
-        ]
+        letters = first_token_logprobs(self.language_model, read)
         return [
-            _Pooled(mean, answer_mean, last, scores.log_softmax(0), added)
-            for (mean, answer_mean, last), scores, added in zip(parts, logits, row.added, strict=True)
+            _Pooled(mean, answer_mean, last, letter, added)
+            for (mean, answer_mean, last), letter, added in zip(parts, letters, row.added, strict=True)
         ]
 
 

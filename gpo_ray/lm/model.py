@@ -301,21 +301,53 @@ class LanguageModel:
             return False
         return any(len(t.prompt) + max(map(len, t.responses)) > window for t in texts)
 
-    def logits(self, hidden: torch.Tensor, tokens: list[int]) -> torch.Tensor:
-        """Return the logits (R,) of some tokens as the next token after a hidden state (E,)."""
+    def logits(self, hidden: torch.Tensor, tokens: list[int] | None = None) -> torch.Tensor:
+        """Return the logits of the next token after hidden states.
+
+        Args:
+            hidden: hidden states (..., E).
+            tokens: the tokens whose logits are returned, by default the whole vocabulary.
+
+        Returns:
+            float32 logits (..., number of tokens), on the device of the model's output layer.
+        """
         import torch
 
         head = self._head
         hidden = hidden.to(head.weight.device)
-        if type(head) is torch.nn.Linear:  # the whole vocabulary would take as long as reading many tokens
+        if type(head) is torch.nn.Linear and tokens is not None:
+            # the whole vocabulary would take as long as reading many tokens
             some = torch.tensor(tokens, device=hidden.device)
             bias = None if head.bias is None else head.bias[some]
             logits = torch.nn.functional.linear(hidden, head.weight[some], bias).float()
         else:
-            logits = head(hidden)[tokens].float()
+            logits = head(hidden).float()
+            logits = logits if tokens is None else logits[..., tokens]
         if self._softcap:
             logits = self._softcap * (logits / self._softcap).tanh()
         return logits
+
+
+_shared: dict[tuple[ModelSource, str, float], LanguageModel] = {}
+"""The model that :func:`shared_model` returned last, by its arguments."""
+
+
+def shared_model(source: ModelSource, dtype: str = "float32", gpus: float = 0) -> LanguageModel:
+    """Return a model that this process keeps for later calls, until another model is asked for.
+
+    Args:
+        source: the model, from :func:`gpo_ray.lm.find.find_model`.
+        dtype: data type in which the model computes.
+        gpus: number of GPUs, as for :class:`LanguageModel`; the model is on the CPU if it is 0.
+
+    Raises:
+        EmbeddingError: if the model cannot be loaded.
+    """
+    key = (source, dtype, gpus)
+    if key not in _shared:
+        _shared.clear()  # before loading, since two models may not fit into memory
+        _shared[key] = LanguageModel(source, dtype, "cuda" if gpus else "cpu", gpus)
+    return _shared[key]
 
 
 def last_states(read: ReadRow) -> list[NDArray[np.float32]]:

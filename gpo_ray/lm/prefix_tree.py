@@ -62,6 +62,14 @@ class Row:
             at = step
         return at
 
+    def path(self, start: int, end: int) -> list[int]:
+        """Return the positions of the tokens of a text after ``start``, up to and including ``end``."""
+        path = []
+        while end != start:
+            path.append(end)
+            end = self.parent[end]
+        return path[::-1]
+
     def visible(self) -> NDArray[np.bool_]:
         """Return a mask (L, L) that is True where the first token sees the second; each token sees itself."""
         visible: list[int] = []  # what each token sees, a bit for each token of the row
