@@ -36,6 +36,13 @@ ContextSizes = Annotated[
         "as far as half of the answers allow."
     ),
 ]
+MaxTestGroups = Annotated[
+    int | None, typer.Option(min=1, help="Most test groups of a split; by default all.")
+]
+Steps = Annotated[int | None, typer.Option(min=1, help="Meta-training steps, if not the preset's.")]
+GpusPerTask = Annotated[
+    float | None, typer.Option(min=0, help="GPUs of each copy of the model; by default 1 if there is one.")
+]
 
 
 def evaluate(
@@ -51,13 +58,15 @@ def evaluate(
     seeds: Annotated[int, typer.Option(min=1, help="Splits for each fraction.")] = 3,
     context: Annotated[int, typer.Option(min=1, help="Context questions of each test group.")] = 20,
     context_sizes: ContextSizes = None,
-    max_test_groups: Annotated[
-        int | None, typer.Option(min=1, help="Most test groups of a split; by default all.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Meta-training steps, if not the preset's.")
-    ] = None,
+    max_test_groups: MaxTestGroups = None,
+    steps: Steps = None,
     objective: Objective = None,
+    model: Annotated[str, typer.Option(help="Language model, for methods that ask one.")] = "smollm2",
+    dtype: Annotated[str, typer.Option(help="The model's: float32, bfloat16 or float16.")] = "float32",
+    gpus_per_task: Annotated[
+        float | None,
+        typer.Option(min=0, help="GPUs of each copy of the model; by default 1 if there is one."),
+    ] = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
@@ -72,10 +81,12 @@ def evaluate(
     shares = _numbers(fractions, "--fractions", float)
     with joined(address) as capacity:
         capacity.check(evaluate_need())
+        from gpo_ray.evaluation.methods import LanguageModelSettings
         from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
         from gpo_ray.evaluation.runner import evaluate as run
 
-        plan = EvaluationPlan(named, context, steps, sizes, objective)
+        asked = LanguageModelSettings(model, dtype, gpus_per_task)
+        plan = EvaluationPlan(named, context, steps, sizes, objective, asked)
         splits = SplitPlan(protocol, shares, seeds, max_test_groups)
         result = run(survey, embeddings, out, plan, splits, address, progress(as_json), test_survey)
     if not as_json:

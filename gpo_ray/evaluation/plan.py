@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.methods import METHODS, FitSettings, Needs
-from gpo_ray.evaluation.methods.method import PUBLISHED_POOLING
+from gpo_ray.evaluation.methods.method import PUBLISHED_POOLING, LanguageModelSettings
 from gpo_ray.evaluation.protocols import protocol_named
 
 
@@ -26,6 +26,8 @@ class EvaluationPlan:
     typical test group no answer to predict are skipped. Empty means no curve."""
     objective: str | None = None
     """``average`` or ``robust``, for the methods that do not fix it themselves; None keeps the preset's."""
+    language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
+    """The language model that methods ask."""
 
     def __post_init__(self) -> None:
         unknown = [m for m in self.methods if m not in METHODS]
@@ -39,16 +41,34 @@ class EvaluationPlan:
     @property
     def settings(self) -> FitSettings:
         """The settings that the plan changes in the methods' own configurations."""
-        return FitSettings(self.steps, self.objective)
+        return FitSettings(self.steps, self.objective, self.language_model)
 
     def needs(self) -> Needs:
         """Combine the needs of all methods; the published embeddings are always among them."""
         each = [METHODS[m].needs(self.settings) for m in self.methods]
         return Needs(
             poolings=frozenset({PUBLISHED_POOLING}).union(*(n.poolings for n in each)),
-            texts=any(n.texts for n in each),
-            gpus=max(n.gpus for n in each),
+            texts=any(n.texts or n.language_model for n in each),
+            language_model=any(n.language_model for n in each),
+            gpus=max(self._gpus(m) for m in self.methods),
         )
+
+    def on_cluster(self, gpus: float) -> EvaluationPlan:
+        """Return the plan for a cluster with so many GPUs: the language model is given one if it may."""
+        if self.language_model.gpus is not None:
+            return self
+        return replace(self, language_model=replace(self.language_model, gpus=float(gpus >= 1)))
+
+    def parts(self) -> dict[float, EvaluationPlan]:
+        """Return plans with some of the methods each, by the number of GPUs that these need."""
+        by_gpus: dict[float, list[str]] = {}
+        for method in self.methods:
+            by_gpus.setdefault(self._gpus(method), []).append(method)
+        return {gpus: replace(self, methods=tuple(some)) for gpus, some in by_gpus.items()}
+
+    def _gpus(self, method: str) -> float:
+        needs = METHODS[method].needs(self.settings)
+        return needs.gpus + ((needs.language_model and self.language_model.gpus) or 0.0)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Evaluating methods over many splits, as parallel Ray tasks.
 
-What is evaluated is in plan.py, one split's scores are computed in scoring.py, statistics over splits in
+What is evaluated is in plan.py, the tasks that score splits are in execution.py, statistics over splits in
 statistics.py, and the report in report.py.
 """
 
@@ -8,71 +8,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import queue
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
-from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict
 
 from gpo_ray import __version__
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
-from gpo_ray.evaluation.methods import METHODS
+from gpo_ray.evaluation.execution import EvaluationData, score_splits
+from gpo_ray.evaluation.methods import METHODS, SurveyTexts
 from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
 from gpo_ray.evaluation.protocols import PROTOCOLS, Protocol, protocol_named
-from gpo_ray.evaluation.scoring import evaluate_split
 from gpo_ray.evaluation.statistics import statistics
 from gpo_ray.evaluation.summary import cells
-from gpo_ray.preferences.dataset import PreferenceDataset, Question
+from gpo_ray.lm.find import find_model
+from gpo_ray.lm.load import fingerprint as model_fingerprint
+from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import OtherSurvey, join_surveys
 from gpo_ray.preferences.splits import Split, draw_split
-from gpo_ray.runtime.documents import parse_json
-from gpo_ray.runtime.ray_session import require, told_session, user_error, worker_threads
-from gpo_ray.runtime.resources import evaluate_need
+from gpo_ray.runtime.ray_session import cluster_capacity, told_session
 from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes
 from gpo_ray.runtime.terminal import Steps
-from gpo_ray.runtime.threads import physical_cores, use_threads
 
 IDENTITY = "evaluation.json"
-TELL_EVERY = 1.0
-"""Seconds between two progress reports of a split's task."""
-
-
-class _Row(TypedDict):
-    """The values that every row of a scored split has, among others."""
-
-    method: str
-    protocol: str
-    group_id: str
-    fraction: float
-    seed: int
-    context: int
-    curve: bool
-    alignment: float | None
-
-
-_ROWS = TypeAdapter(list[_Row])
-
-
-@dataclass(frozen=True)
-class _Data:
-    """The splits, and the data that the tasks of all splits share."""
-
-    arrays: dict[str, PreferenceArrays]
-    """The survey's answers with embeddings, by pooling."""
-    texts: tuple[Question, ...]
-    """All questions if a method needs their texts, else empty."""
-    splits: list[Split]
-    fingerprints: dict[str, str]
-    """Hashes of the survey and of the embeddings."""
 
 
 def evaluate(
@@ -117,7 +78,7 @@ def evaluate(
     with folder.writing():
         scored = _begin(folder, plan, data)
         with told_session(steps, address):
-            rows = _run(plan, data, scored, steps)
+            rows = score_splits(plan.on_cluster(cluster_capacity().gpus), data, scored, steps)
         result = _results(plan, rows) | {"out": out, "report": folder.where("report.html")}
         result["seconds"] = round(time.monotonic() - started, 3)
         surveys = " tested on ".join(filter(None, (survey, test_survey)))
@@ -138,14 +99,18 @@ def _write(folder: Folder, title: dict[str, Any], rows: list[dict[str, Any]], re
 
 def _load(
     survey: str, embeddings: str, test_survey: str | None, plan: EvaluationPlan, split_plan: SplitPlan
-) -> _Data:
+) -> EvaluationData:
     """Read the data that the methods need, and draw the splits."""
     protocol, needs = protocol_named(split_plan.protocol), plan.needs()
     dataset, other = _surveys(survey, test_survey, protocol)
     splits = _draw(dataset, protocol, split_plan, other)
     arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), needs.poolings)
-    texts = tuple(dataset.iter_questions()) if needs.texts else ()
-    return _Data(arrays, texts, splits, {"survey": dataset.fingerprint(), "embeddings": fingerprint})
+    texts = SurveyTexts.of(dataset) if needs.texts else SurveyTexts()
+    fingerprints = {"survey": dataset.fingerprint(), "embeddings": fingerprint}
+    if needs.language_model:
+        asked = plan.language_model
+        fingerprints["language_model"] = model_fingerprint(find_model(asked.model), asked.dtype)
+    return EvaluationData(arrays, texts, splits, fingerprints)
 
 
 def _surveys(
@@ -180,7 +145,7 @@ def _draw(
     return drawn
 
 
-def _begin(folder: Folder, plan: EvaluationPlan, data: _Data) -> Folder:
+def _begin(folder: Folder, plan: EvaluationPlan, data: EvaluationData) -> Folder:
     """Prepare the folder of scored splits, which stays empty unless this same evaluation was interrupted."""
     if folder.exists(MANIFEST):
         raise ConfigError(f"{folder}: holds another stage's result; give another folder")
@@ -195,91 +160,6 @@ def _begin(folder: Folder, plan: EvaluationPlan, data: _Data) -> Folder:
         scored.remove_all()
         scored.identify(IDENTITY, identity, "")
     return scored
-
-
-def _run(plan: EvaluationPlan, data: _Data, scored: Folder, steps: Steps) -> list[dict[str, Any]]:
-    """Score the splits that are not scored yet, and return the rows of all splits in the splits' order."""
-    cpus, gpus, splits = _cpus_per_task(), plan.needs().gpus, data.splits
-    require(evaluate_need(cpus, gpus))
-    shared = ray.put(data.arrays), ray.put(data.texts)
-    task = ray.remote(num_cpus=cpus, num_gpus=gpus, num_returns="streaming")(_split_task)
-    rows = {i: _read(scored, _file(i)) for i in range(len(splits)) if scored.exists(_file(i))}
-    left = [i for i in range(len(splits)) if i not in rows]
-    threads = worker_threads(min(len(left), physical_cores()))
-    number = {task.remote(plan, *shared, splits[i], threads): i for i in left}
-    pending = list(number)
-    found: dict[int, list[dict[str, Any]]] = {}
-    before = f"; {len(rows)} of {len(splits)} splits were scored before" if rows else ""
-    total = len(pending) * len(plan.methods)
-    what = f"score {len(plan.methods)} methods on {len(pending)} splits{before}"
-    with steps.step(what, total, "fits") as step:
-        done = dict.fromkeys(number.values(), 0.0)
-        while pending:
-            (ready,), pending = ray.wait(pending, num_returns=1, fetch_local=False)
-            i = number[ready]
-            try:
-                told = ray.get(next(ready))
-            except StopIteration:
-                scored.write(_file(i), json.dumps(found[i]).encode())
-                rows[i] = found[i]
-                continue
-            except ray.exceptions.RayTaskError as e:
-                known = user_error(e)
-                if known is not None:
-                    raise known from e
-                raise
-            pending.append(ready)
-            if isinstance(told, list):
-                found[i] = told
-            else:
-                done[i], step.note = told
-                step.reach(sum(done.values()))
-    return [row for i in range(len(splits)) for row in rows[i]]
-
-
-def _file(number: int) -> str:
-    return f"{number:05}.json"
-
-
-def _read(scored: Folder, name: str) -> list[dict[str, Any]]:
-    where, advice = f"{scored.where(name)}: damaged", "; delete it, and that split is scored again"
-    rows = parse_json(scored.read(name), where, ConfigError, advice)
-    try:
-        _ROWS.validate_python(rows, strict=True)
-    except ValidationError as e:
-        raise ConfigError(f"{where}{advice}") from e
-    return list(rows)
-
-
-def _split_task(
-    plan: EvaluationPlan,
-    arrays: dict[str, PreferenceArrays],
-    texts: tuple[Question, ...],
-    split: Split,
-    threads: int,
-) -> Iterator[list[dict[str, Any]] | tuple[float, str]]:
-    """Score one split, as a Ray task.
-
-    Yields:
-        About once a second, how many methods are done and which one is at work; at the end, the rows.
-    """
-    told: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
-
-    def score() -> list[dict[str, Any]]:
-        use_threads(threads)  # set here as well, since some libraries keep the number for each thread
-        return evaluate_split(plan, arrays, split, lambda *values: told.put(values), texts)
-
-    with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(score)
-        while not work.done():
-            wait([work], timeout=TELL_EVERY)
-            last = None
-            while not told.empty():
-                last = told.get()
-            if last is not None:
-                name, share = last
-                yield plan.methods.index(name) + share, name
-    yield work.result()
 
 
 def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -306,10 +186,3 @@ def _note(context: int, rows: list[dict[str, Any]]) -> str | None:
         f"{context} of a group's answers are context, so that only {scored} are scored and chance counts for "
         f"much; --context {(context + scored) // 2} would score {(context + scored + 1) // 2}"
     )
-
-
-def _cpus_per_task() -> float:
-    """Return how many of Ray's CPUs are one core; on a local cluster, Ray may count more CPUs than cores."""
-    if len([n for n in ray.nodes() if n["Alive"]]) > 1:
-        return 1.0
-    return max(1.0, ray.cluster_resources().get("CPU", 1.0) // physical_cores())

@@ -13,7 +13,7 @@ import numpy as np
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.arrays import PreferenceArrays
-from gpo_ray.evaluation.methods import METHODS, Prediction, SplitData
+from gpo_ray.evaluation.methods import METHODS, Prediction, SplitData, SurveyTexts
 from gpo_ray.evaluation.methods.meta_trained import Priors, fit_transformer
 from gpo_ray.evaluation.methods.method import PUBLISHED_POOLING
 from gpo_ray.evaluation.plan import EvaluationPlan
@@ -21,7 +21,6 @@ from gpo_ray.evaluation.protocols import protocol_of
 from gpo_ray.evaluation.tasks import split_tasks
 from gpo_ray.model.episodes import Task
 from gpo_ray.model.predict import score
-from gpo_ray.preferences.dataset import Question
 from gpo_ray.preferences.metrics import accuracy
 from gpo_ray.preferences.splits import Split
 
@@ -35,7 +34,7 @@ def evaluate_split(
     arrays: Mapping[str, PreferenceArrays],
     split: Split,
     tell: Tell = lambda *_: None,
-    texts: Sequence[Question] = (),
+    texts: SurveyTexts = SurveyTexts(),  # noqa: B008 -- it is frozen
 ) -> list[Row]:
     """Score every method on one split.
 
@@ -44,7 +43,7 @@ def evaluate_split(
         arrays: the data by pooling.
         split: the division shared by all methods.
         tell: called with the progress.
-        texts: the data's questions, if a method needs them.
+        texts: the survey's texts, if a method needs them.
 
     Returns:
         A row for each method, test group and context size: ``method, protocol, fraction, seed,
@@ -57,7 +56,7 @@ def evaluate_split(
         ConfigError: if no test group answered any target question, or training diverges.
     """
     cross_survey = protocol_of(split).another_survey
-    data = SplitData(arrays, split, cross_survey, plan.settings, tuple(texts))
+    data = SplitData(arrays, split, cross_survey, plan.settings, texts)
     main, curve = split_tasks(arrays[PUBLISHED_POOLING], split, plan.context, plan.context_sizes)
     rows: list[Row] = []
     for name in plan.methods:

@@ -53,10 +53,27 @@ def test_a_recipe_works(name, tmp_path):
     assert found.returncode == 0, found.stdout
 
 
+@pytest.mark.minutes
+def test_recipes_are_typed(tmp_path):
+    """All of them together, since mypy reads the whole package each time."""
+    shutil.copytree(ROOT / "gpo_ray", tmp_path / "gpo_ray", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for text in RECIPES.values():
+        for kind, code in BLOCK.findall(text):
+            if kind == "python":
+                apply(tmp_path, code)
+    check = [Path(sys.executable).with_name("mypy"), "--no-incremental", "gpo_ray"]
+    found = subprocess.run(check, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout
+
+
 def test_there_are_recipes():
-    assert set(RECIPES) >= {
+    assert list(RECIPES) == [
         "A reader of another source",
         "A baseline",
+        "A method that asks a language model",
+        "A protocol",
         "A likelihood",
         "A command",
-    }
+        "A route of the API",
+    ]

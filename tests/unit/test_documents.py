@@ -14,7 +14,7 @@ from gpo_ray.cluster.check import check_folder
 from gpo_ray.cluster.profile import load_profile
 from gpo_ray.config import load_train_config, read_yaml
 from gpo_ray.errors import ConfigError, DataError, GPOError
-from gpo_ray.evaluation.runner import _read as read_scored
+from gpo_ray.evaluation.execution import _read as read_scored
 from gpo_ray.model.texts import Answer
 from gpo_ray.runtime.documents import (
     DEPTH,

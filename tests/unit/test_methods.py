@@ -5,12 +5,27 @@ import pytest
 from synthetic import arrays, survey
 
 from gpo_ray.config import load_train_config
-from gpo_ray.evaluation.methods import METHODS, FitSettings, Fitted, Method, Needs, Prediction
+from gpo_ray.embedding.template import instruction, letter
+from gpo_ray.evaluation.methods import (
+    METHODS,
+    FitSettings,
+    Fitted,
+    LanguageModelSettings,
+    Method,
+    Needs,
+    Prediction,
+    SurveyTexts,
+)
 from gpo_ray.evaluation.methods.meta_trained import MetaTrained
 from gpo_ray.evaluation.plan import EvaluationPlan
 from gpo_ray.evaluation.protocols import PROTOCOLS
 from gpo_ray.evaluation.scoring import evaluate_split
 from gpo_ray.evaluation.statistics import PLAIN
+from gpo_ray.lm import model
+from gpo_ray.lm.model import LanguageModel
+from gpo_ray.lm.prefix_tree import Text
+from gpo_ray.lm.score import score_responses
+from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.runtime.resources import evaluate_need
@@ -31,7 +46,7 @@ class FromTexts(Method):
 
     def fit(self, data, tell=lambda _: None):
         tell(0.5)
-        return FittedFromTexts(data.texts)
+        return FittedFromTexts(data.texts.questions)
 
 
 class FittedFromTexts(Fitted):
@@ -54,7 +69,7 @@ def test_a_method_of_a_new_kind_is_one_class_and_one_entry(monkeypatch):
     plan = EvaluationPlan(("uniform", "from-texts"), 4, 2, ())
     assert plan.needs() == Needs(frozenset({"mean"}), texts=True, gpus=0.5)
     told = []
-    texts = tuple(dataset.iter_questions())
+    texts = SurveyTexts.of(dataset)
     rows = evaluate_split(plan, {"mean": arrays(dataset)}, split, lambda *t: told.append(t), texts)
     mine = [r for r in rows if r["method"] == "from-texts"]
     assert told[-3:] == [("from-texts", 0.0), ("from-texts", 0.5), ("from-texts", 1.0)]
@@ -65,6 +80,73 @@ def test_a_method_of_a_new_kind_is_one_class_and_one_entry(monkeypatch):
         target = data.question_numbers(split.question_order)[4:]
         truth = np.split(data.shares_of(g, target), np.cumsum(np.diff(data.offsets)[target])[:-1])
         assert row["accuracy"] == pytest.approx(np.mean([t.argmax() == 0 for t in truth]))
+
+
+class Told(Method):
+    """The language model is told who the group is and picks a letter."""
+
+    name = "told"
+
+    def needs(self, settings):
+        return Needs(language_model=True)
+
+    def fit(self, data, tell=lambda _: None):
+        return FittedTold(data.texts, data.arrays["mean"].group_ids, data.language_model())
+
+
+class FittedTold(Fitted):
+    def __init__(self, texts, groups, model):
+        self.texts, self.groups, self.model = texts, groups, model
+
+    def predict(self, tasks):
+        return [Prediction(np.concatenate([np.exp(s.first_token) for s in self.scores(t)])) for t in tasks]
+
+    def scores(self, task):
+        about = self.texts.descriptions[self.groups[task.group]]
+        asked = [self.texts.questions[q] for q in task.target]
+        prompts = self.model.chat_tokens([f"{about} {instruction(q.prompt, q.responses)}" for q in asked])
+        answers = [self.model.tokens([letter(i) for i in range(len(q.responses))]) for q in asked]
+        return score_responses(self.model, [Text(*each) for each in zip(prompts, answers, strict=True)])
+
+
+def test_a_language_model_that_a_method_asks_is_loaded_once(monkeypatch, tiny_language_model):
+    monkeypatch.setitem(METHODS, Told.name, Told())
+    made = survey(8, 20)
+    asked = [Group(g, "attribute", f"People who like {g}.") for g in made.groups["group_id"].to_pylist()]
+    dataset = PreferenceDataset.build(list(made.iter_questions()), asked, made.preferences)
+    settings = LanguageModelSettings(str(tiny_language_model))
+    plan = EvaluationPlan(("uniform", "told"), 4, 2, (), language_model=settings)
+    assert plan.needs() == Needs(frozenset({"mean"}), texts=True, language_model=True)
+    loaded = []
+    monkeypatch.setattr(
+        model, "LanguageModel", lambda *how, **more: loaded.append(how) or LanguageModel(*how, **more)
+    )
+    monkeypatch.setattr(model, "_shared", {})
+    data, texts = {"mean": arrays(dataset)}, SurveyTexts.of(dataset)
+    found = [evaluate_split(plan, data, draw_split(dataset, 0.5, seed), texts=texts) for seed in range(2)]
+    assert len(loaded) == 1
+    assert loaded[0][1:] == ("float32", "cpu", 0)
+    for rows in found:
+        told = [r["alignment"] for r in rows if r["method"] == "told"]
+        assert len(told) == len(set(told)) == 4  # groups are told apart
+        assert np.isfinite(told).all()
+
+
+def test_methods_that_need_gpus_keep_none_from_the_others(monkeypatch):
+    monkeypatch.setitem(METHODS, FromTexts.name, FromTexts())
+    monkeypatch.setitem(METHODS, Told.name, Told())
+    plan = EvaluationPlan(("uniform", "told", "from-texts", "majority"), 4)
+    assert {k: p.methods for k, p in plan.on_cluster(gpus=0).parts().items()} == {
+        0: ("uniform", "told", "majority"),
+        0.5: ("from-texts",),
+    }
+    assert {k: p.methods for k, p in plan.on_cluster(gpus=2).parts().items()} == {
+        0: ("uniform", "majority"),
+        1: ("told",),
+        0.5: ("from-texts",),
+    }
+    asked = EvaluationPlan(("told",), 4, language_model=LanguageModelSettings(gpus=0.25))
+    assert list(asked.on_cluster(gpus=2).parts()) == [0.25]
 
 
 @pytest.mark.parametrize("name", METHODS)

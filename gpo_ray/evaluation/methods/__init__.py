@@ -15,10 +15,12 @@ from gpo_ray.evaluation.methods.meta_trained import MetaTrained
 from gpo_ray.evaluation.methods.method import (
     FitSettings,
     Fitted,
+    LanguageModelSettings,
     Method,
     Needs,
     Prediction,
     SplitData,
+    SurveyTexts,
 )
 from gpo_ray.evaluation.methods.plain import (
     context_mean,
@@ -61,9 +63,11 @@ __all__ = [
     "BaselineTask",
     "FitSettings",
     "Fitted",
+    "LanguageModelSettings",
     "MetaTrain",
     "Method",
     "Needs",
     "Prediction",
     "SplitData",
+    "SurveyTexts",
 ]

@@ -1,22 +1,26 @@
 """The interface of a method: it says what it needs, is fitted on a split, and predicts tasks of test groups.
 
-The interface assumes nothing about a model: a method may also prompt or fine-tune a language model.
+The interface assumes nothing about a model. A method may also ask a language model
+(``Needs.language_model``).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.evaluation.methods.meta_train import MetaTrain
 from gpo_ray.model.episodes import Task
-from gpo_ray.preferences.dataset import Question
+from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.preferences.slates import Array
 from gpo_ray.preferences.splits import Split
+
+if TYPE_CHECKING:
+    from gpo_ray.lm.model import LanguageModel
 
 PUBLISHED_POOLING = "mean"
 """The published pooling. Its arrays are always loaded, since tasks are drawn and scored with them."""
@@ -32,9 +36,25 @@ class Needs:
     poolings: frozenset[str] = frozenset()
     """Poolings of the embeddings that it reads."""
     texts: bool = False
-    """Whether it reads the texts of prompts and responses."""
+    """Whether it reads the texts of prompts and responses, or the groups' descriptions."""
+    language_model: bool = False
+    """Whether it asks a language model; it then has the texts, and the GPUs that the settings give the
+    model."""
     gpus: float = 0.0
-    """Number of GPUs of the task that fits it and predicts with it; less than 1 is a share of one GPU."""
+    """Number of GPUs of the task that fits it and predicts with it, besides the language model's; less than 1
+    is a share of one GPU. Methods that need different numbers are scored in different tasks."""
+
+
+@dataclass(frozen=True)
+class LanguageModelSettings:
+    """The language model that methods ask."""
+
+    model: str = "smollm2"
+    """Name of the model, for :func:`gpo_ray.lm.find.find_model`."""
+    dtype: str = "float32"
+    """Data type in which it computes."""
+    gpus: float | None = None
+    """Number of GPUs of each copy; None means 1 if the cluster has a GPU, else 0."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,24 @@ class FitSettings:
     """Number of meta-training steps; None keeps the preset's."""
     objective: str | None = None
     """``average`` or ``robust``, for methods that do not fix it themselves; None keeps the preset's."""
+    language_model: LanguageModelSettings = LanguageModelSettings()
+
+
+@dataclass(frozen=True)
+class SurveyTexts:
+    """The texts of a survey; empty if no method needs them."""
+
+    questions: tuple[Question, ...] = ()
+    """The questions in the order of the arrays."""
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    """A description in words of each group that has one, by ``group_id``, such as ``US adults aged 65 or
+    more``."""
+
+    @classmethod
+    def of(cls, dataset: PreferenceDataset) -> SurveyTexts:
+        """Return the texts of a survey."""
+        described = zip(*(dataset.groups[c].to_pylist() for c in ("group_id", "description")), strict=True)
+        return cls(tuple(dataset.iter_questions()), {group: text for group, text in described if text})
 
 
 @dataclass(frozen=True)
@@ -61,8 +99,7 @@ class SplitData:
     cross_survey: bool = False
     """Whether test groups answer another survey's questions, all of which are unseen."""
     settings: FitSettings = FitSettings()
-    texts: tuple[Question, ...] = ()
-    """The questions in the order of the arrays; empty if no method needs their texts."""
+    texts: SurveyTexts = SurveyTexts()
 
     @cached_property
     def meta_train(self) -> MetaTrain:
@@ -73,6 +110,18 @@ class SplitData:
             arrays.group_numbers(self.split.meta_train_groups),
             arrays.question_numbers(self.split.question_order),
         )
+
+    def language_model(self) -> LanguageModel:
+        """Return the language model to ask, which this process keeps for the methods of all splits.
+
+        Raises:
+            EmbeddingError: if it cannot be found or loaded.
+        """
+        from gpo_ray.lm.find import find_model
+        from gpo_ray.lm.model import shared_model
+
+        chosen = self.settings.language_model
+        return shared_model(find_model(chosen.model), chosen.dtype, chosen.gpus or 0)
 
 
 @dataclass(frozen=True)
