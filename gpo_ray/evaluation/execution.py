@@ -85,15 +85,16 @@ def score_splits(
 ) -> list[dict[str, Any]]:
     """Score the splits that are not scored yet, and return the rows of all splits in the splits' order.
 
-    The methods of a split that need the same number of GPUs are scored in one task.
+    The methods of a split whose needs are alike are scored in one task.
     """
     cpus, parts = _cpus_per_task(), plan.parts()
-    for gpus in parts:
+    for gpus, _ in parts:
         require(evaluate_need(cpus, gpus))
-    every = [_Part(i, k, *values) for i in range(len(data.splits)) for k, values in enumerate(parts.items())]
+    every = [_Part(i, k, *part) for i in range(len(data.splits)) for k, part in enumerate(parts)]
     rows = {p: _read(scored, p.file) for p in every if scored.exists(p.file)}
     left = [p for p in every if p not in rows]
-    before = f"; {len(rows)} of {len(every)} splits were scored before" if rows else ""
+    scored_before = len(data.splits) - len({p.split for p in left})
+    before = f"; {scored_before} of {len(data.splits)} splits were scored before" if scored_before else ""
     total = sum(len(p.plan.methods) for p in left)
     what = f"score {len(plan.methods)} methods on {len({p.split for p in left})} splits{before}"
     with steps.step(what, total, "fits") as step:

@@ -59,12 +59,17 @@ class EvaluationPlan:
             return self
         return replace(self, language_model=replace(self.language_model, gpus=float(gpus >= 1)))
 
-    def parts(self) -> dict[float, EvaluationPlan]:
-        """Return plans with some of the methods each, by the number of GPUs that these need."""
-        by_gpus: dict[float, list[str]] = {}
+    def parts(self) -> list[tuple[float, EvaluationPlan]]:
+        """Return plans with some of the methods each, and the number of GPUs that these need.
+
+        Methods whose needs are alike are in the same part, on any cluster, so that an interrupted evaluation
+        finds the parts that it has scored.
+        """
+        alike: dict[tuple[float, bool], list[str]] = {}
         for method in self.methods:
-            by_gpus.setdefault(self._gpus(method), []).append(method)
-        return {gpus: replace(self, methods=tuple(some)) for gpus, some in by_gpus.items()}
+            needs = METHODS[method].needs(self.settings)
+            alike.setdefault((needs.gpus, needs.language_model), []).append(method)
+        return [(self._gpus(some[0]), replace(self, methods=tuple(some))) for some in alike.values()]
 
     def _gpus(self, method: str) -> float:
         needs = METHODS[method].needs(self.settings)

@@ -42,7 +42,8 @@ class Needs:
     model."""
     gpus: float = 0.0
     """Number of GPUs of the task that fits it and predicts with it, besides the language model's; less than 1
-    is a share of one GPU. Methods that need different numbers are scored in different tasks."""
+    is a share of one GPU. Methods with other needs of GPUs or a language model are scored in other
+    tasks."""
 
 
 @dataclass(frozen=True)
