@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from gpo_ray.config import StrictConfig, load_train_config, parse, presets, read_yaml
-from gpo_ray.embedding.encoder import needs_readings
+from gpo_ray.embedding.encoder import needs_prompt_eol
 from gpo_ray.errors import ConfigError
 from gpo_ray.runtime.documents import read_yaml_documents
 from gpo_ray.serving.settings import Replicas
@@ -275,7 +275,7 @@ class ClusterProfile(StrictConfig):
         if self.embed.readings or self.train.config not in presets():
             return  # the configuration is a file in the image, which cannot be read here
         pooling = load_train_config(self.train.config).model.pooling
-        if needs_readings(pooling):
+        if needs_prompt_eol(pooling):
             yield "embed.readings", f"train.config {self.train.config} needs them ({pooling})"
 
     @property

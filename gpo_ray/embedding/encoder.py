@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.template import READINGS, instruction, opinion_ending, opinion_stem, response_text
+from gpo_ray.embedding.template import PROMPT_EOL, instruction, opinion_ending, opinion_stem, response_text
 from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 from gpo_ray.lm.find import ModelSource
 from gpo_ray.lm.model import LanguageModel, ReadRow
@@ -28,13 +28,13 @@ from gpo_ray.lm.score import first_token_logprobs
 if TYPE_CHECKING:
     import torch
 
-POOLINGS = ("mean", "answer_mean", "last", *READINGS)
+POOLINGS = ("mean", "answer_mean", "last", *PROMPT_EOL)
 Slate = tuple[str, Sequence[str]]  # a prompt and its responses
 
 
-def needs_readings(pooling: str) -> bool:
-    """Return whether a pooling, or one of several joined by ``+``, needs the second reading."""
-    return not READINGS.keys().isdisjoint(pooling.split("+"))
+def needs_prompt_eol(pooling: str) -> bool:
+    """Return whether a pooling, or one of several joined by ``+``, needs the PromptEOL texts."""
+    return not PROMPT_EOL.keys().isdisjoint(pooling.split("+"))
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ class Encoder:
         return [Text(*parts) for parts in zip(prompts, self._tokens_of_each(responses), strict=True)]
 
     def opinion_texts(self, slates: Sequence[Slate]) -> list[Text]:
-        """Return the token ids of each question's second readings: common beginning, endings by reading."""
+        """Return the token ids of each question's PromptEOL texts: common beginning, endings by pooling."""
         stems = self.language_model.opening_tokens([opinion_stem(prompt) for prompt, _ in slates])
-        endings = [[opinion_ending(r, reading) for reading in READINGS for r in s[1]] for s in slates]
+        endings = [[opinion_ending(r, pooling) for pooling in PROMPT_EOL for r in s[1]] for s in slates]
         return [Text(*parts) for parts in zip(stems, self._tokens_of_each(endings), strict=True)]
 
     def _tokens_of_each(self, texts: Sequence[Sequence[str]]) -> Iterator[list[list[int]]]:
@@ -147,8 +147,8 @@ class Encoder:
         again = self._read(self.opinion_texts(slates))  # shorter texts, so no length check
         both = []
         for e, o in zip(encoded, again, strict=True):
-            parts = np.split(o.last, len(READINGS))
-            both.append(replace(e, tokens=e.tokens + o.tokens, **dict(zip(READINGS, parts, strict=True))))
+            parts = np.split(o.last, len(PROMPT_EOL))
+            both.append(replace(e, tokens=e.tokens + o.tokens, **dict(zip(PROMPT_EOL, parts, strict=True))))
         return both
 
     def _short_enough(self, slates: Sequence[Slate]) -> list[Text | EmbeddingError]:

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.encoder import POOLINGS, EncodedQuestion, needs_readings
+from gpo_ray.embedding.encoder import POOLINGS, EncodedQuestion, needs_prompt_eol
 from gpo_ray.embedding.features import PUBLISHED, FeatureBlock
-from gpo_ray.embedding.template import READINGS, TEMPLATE
+from gpo_ray.embedding.template import PROMPT_EOL, TEMPLATE
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
@@ -66,7 +66,7 @@ class Embeddings:
     def published(self) -> FeatureBlock | None:
         """Block of columns from the published prompt; None if all columns or none are from it."""
         parts = self.pooling.split("+")
-        plain = [not needs_readings(part) for part in parts]
+        plain = [not needs_prompt_eol(part) for part in parts]
         if all(plain) or not any(plain):
             return None
         return FeatureBlock(PUBLISHED, 0, self.width // len(parts) * plain.index(False))
@@ -170,10 +170,10 @@ class EmbeddingStore:
                 damaged[name] = str(e)
                 continue
             self._check_origin(table, fingerprint)
-            if _has_readings(table) != readings:
+            if _has_prompt_eol(table) != readings:
                 made, do = ("without", "add") if readings else ("with", "leave out")
                 raise EmbeddingError(
-                    f"{self.folder}: was made {made} the readings {list(READINGS)}; "
+                    f"{self.folder}: was made {made} the readings {list(PROMPT_EOL)}; "
                     f"{do} --no-readings, or choose another folder"
                 )
             ids, hashes = table["question_id"].to_pylist(), table["question_key"].to_pylist()
@@ -230,9 +230,9 @@ class EmbeddingStore:
         data = self.folder.read_checked(name, manifest)
         table = _checked(data, self.folder.where(name))
         self._check_origin(table, manifest["fingerprint"])
-        if needs_readings(pooling) and not _has_readings(table):
+        if needs_prompt_eol(pooling) and not _has_prompt_eol(table):
             raise EmbeddingError(
-                f"{self.folder}: was made without the readings {list(READINGS)}; run gpo embed again "
+                f"{self.folder}: was made without the readings {list(PROMPT_EOL)}; run gpo embed again "
                 "with another --out, or train with a configuration of another model.pooling"
             )
         absent = [p for p in pooling.split("+") if p not in table.column_names]
@@ -294,8 +294,8 @@ def _is_vector(kind: pa.DataType) -> bool:
     )
 
 
-def _has_readings(table: pa.Table) -> bool:
-    return not READINGS.keys().isdisjoint(table.column_names)
+def _has_prompt_eol(table: pa.Table) -> bool:
+    return not PROMPT_EOL.keys().isdisjoint(table.column_names)
 
 
 def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestion], dtype: str) -> pa.Table:

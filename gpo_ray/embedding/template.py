@@ -28,19 +28,20 @@ def response_text(index: int, response: str) -> str:
     return f"{letter(index)}. {response}"
 
 
-READINGS = {
+PROMPT_EOL = {
     "opinion": '" means in one word: "',
     "person": '" is held by a person who is, in one word: "',
 }
-"""Endings of the texts of the second readings, which ask about an opinion; the hidden state at the end of a
-text sums it up (PromptEOL, arXiv 2307.16645)."""
+"""Endings of the texts for the poolings ``opinion`` and ``person``, which ask for one word about an opinion.
+The hidden state at a text's end sums it up (PromptEOL, arXiv 2307.16645). To embed these texts as well is
+called the second readings."""
 
 
 def opinion_stem(prompt: str) -> str:
-    """Return the common beginning of a question's texts of :data:`READINGS`."""
+    """Return the common beginning of a question's PromptEOL texts."""
     return f'The opinion "{prompt}'
 
 
-def opinion_ending(response: str, reading: str) -> str:
-    """Return the rest of a text of :data:`READINGS` for one response."""
-    return f" {response}{READINGS[reading]}"
+def opinion_ending(response: str, pooling: str) -> str:
+    """Return the rest of one response's PromptEOL text, for ``opinion`` or ``person``."""
+    return f" {response}{PROMPT_EOL[pooling]}"

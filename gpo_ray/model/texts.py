@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gpo_ray.embedding.encoder import Encoder, needs_readings
+from gpo_ray.embedding.encoder import Encoder, needs_prompt_eol
 from gpo_ray.embedding.question_cache import QuestionCache
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.embedding.template import TEMPLATE
@@ -91,7 +91,7 @@ def encoded_vectors(
         steps.skip(f"{source.name} has read these questions before")
         return found
     with steps.step(f"load the language model {source.name}"):
-        encoder = Encoder(source, config.embedding_dtype, readings=needs_readings(pooling))
+        encoder = Encoder(source, config.embedding_dtype, readings=needs_prompt_eol(pooling))
     with steps.step(f"read {len(keys)} questions", len(keys), "questions") as step:
         for some in (keys[i : i + READ_TOGETHER] for i in range(0, len(keys), READ_TOGETHER)):
             encoded = encoder.encode([(slates[k].prompt, slates[k].responses) for k in some])

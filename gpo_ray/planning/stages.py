@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gpo_ray.config import StrictConfig, load_train_config
-from gpo_ray.embedding.encoder import POOLINGS, needs_readings
-from gpo_ray.embedding.template import READINGS
+from gpo_ray.embedding.encoder import POOLINGS, needs_prompt_eol
+from gpo_ray.embedding.template import PROMPT_EOL
 from gpo_ray.planning.hardware import CORE, GIB, Processor
 from gpo_ray.planning.language_model import Shape
 from gpo_ray.planning.training import Training
@@ -116,13 +116,13 @@ def embed_stage(
         batch_tokens: tokens of a batch, the value of ``--batch-tokens``.
         store_bytes: bytes of a number in the store.
         node_memory: GiB of a worker's pod, and of the driver's.
-        readings: whether the texts of :data:`~gpo_ray.embedding.template.READINGS` are read too.
+        readings: whether the texts of :data:`~gpo_ray.embedding.template.PROMPT_EOL` are read too.
     """
     texts, weight = work.texts(readings), processor.bytes_per_weight
     memory = _copy_bytes(model, weight, max(t.batch(batch_tokens) for t in texts))
     each = math.ceil(memory / GIB / (processor.memory * MEMORY_SHARE))
     copies = max(1, count // each)
-    vectors = model.width * (len(POOLINGS) - (0 if readings else len(READINGS)))  # numbers for a response
+    vectors = model.width * (len(POOLINGS) - (0 if readings else len(PROMPT_EOL)))  # numbers for a response
     stored = work.responses * vectors * store_bytes
     # The vectors of a unit are held as computed, as a table, and as the bytes of a file.
     unit = _unit_share(texts[0].tokens, copies, batch_tokens)
@@ -235,7 +235,7 @@ def train_stage(
     flops = steps * shape.step_flops + checks * shape.validation_flops
     memory = shape.array_bytes
     problems = []
-    if not readings and needs_readings(config.model.pooling):
+    if not readings and needs_prompt_eol(config.model.pooling):
         problems.append(f"--config {preset} needs the readings ({config.model.pooling})")
     if config.model.prior != "none":
         seconds |= shape.prior_seconds(rate * FACTOR_EFFICIENCY, workers)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpo_ray.config import TrainConfig
-from gpo_ray.embedding.encoder import needs_readings
+from gpo_ray.embedding.encoder import needs_prompt_eol
 from gpo_ray.planning.hardware import GIB
 from gpo_ray.planning.workload import Workload
 from gpo_ray.preferences.large import LARGE
@@ -155,7 +155,7 @@ class Training:
         readings, it is then fitted once more without them.
         """
         twice = [(self.prior_groups, float(self.width)), (self.everyone, float(self.width))]
-        if needs_readings(self.config.model.pooling):
+        if needs_prompt_eol(self.config.model.pooling):
             twice.append((self.everyone, self.width / 2))
         return twice
 
@@ -217,4 +217,4 @@ class Training:
         if self.config.model.prior == "none":
             return 0.0
         derived = self.regressed * (self.share_bytes * self.everyone + 12.0 * self.regressed)
-        return self.bundle_bytes + derived * (2 if needs_readings(self.config.model.pooling) else 1)
+        return self.bundle_bytes + derived * (2 if needs_prompt_eol(self.config.model.pooling) else 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import Field, model_validator
 
 from gpo_ray.config import StrictConfig
-from gpo_ray.embedding.template import READINGS
+from gpo_ray.embedding.template import PROMPT_EOL
 from gpo_ray.lm.model import ROW_TOKENS
 from gpo_ray.planning.hardware import Positive
 from gpo_ray.planning.language_model import Shape
@@ -67,7 +67,7 @@ class Workload(StrictConfig):
         if not readings:
             return [first]
         stem = self.stem_tokens or max(p / 4, p - FRAME_TOKENS - self.slate * (a + 1))
-        endings = self.ending_tokens or [a + ENDING_TOKENS[reading] for reading in READINGS]
+        endings = self.ending_tokens or [a + ENDING_TOKENS[pooling] for pooling in PROMPT_EOL]
         ending = (sum(endings) - a * (len(endings) - 1)) / len(endings)  # they share the response's tokens
         count = self.responses * len(endings)
         return [first, Texts(self.questions, count, stem, ending)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpo_ray.embedding.encoder import POOLINGS, Encoder
-from gpo_ray.embedding.template import READINGS
+from gpo_ray.embedding.template import PROMPT_EOL
 from gpo_ray.lm.find import find_model
 
 REFERENCE = Path(
@@ -25,7 +25,7 @@ def test_smollm2_equals_the_independent_reference():
     lines = (REFERENCE / "oqa_questions.jsonl").read_text().splitlines()[:40]
     slates = [(q["question"], q["options"]) for q in map(json.loads, lines)]
     encoded = Encoder(find_model("smollm2"), batch_tokens=2048).encode(slates)
-    for pooling in [p for p in POOLINGS if p not in READINGS]:
+    for pooling in [p for p in POOLINGS if p not in PROMPT_EOL]:
         ours = np.concatenate([getattr(e, pooling) for e in encoded])
         assert abs(ours - reference[pooling]).max() < 2e-4, pooling
     for i, e in enumerate(encoded):

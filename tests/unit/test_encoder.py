@@ -8,7 +8,7 @@ from tiny_model import save_tiny_model
 
 from gpo_ray.embedding.encoder import POOLINGS, Encoder
 from gpo_ray.embedding.template import (
-    READINGS,
+    PROMPT_EOL,
     instruction,
     letter,
     opinion_ending,
@@ -60,7 +60,7 @@ def plain_recipe(folder, slate):
             result["mean"].append(hidden.mean(0).numpy())
             result["answer_mean"].append(hidden[len(prompt) :].mean(0).numpy())
             result["last"].append(hidden[-1].numpy())
-            for reading in READINGS:
+            for reading in PROMPT_EOL:
                 text = tokenizer(opinion_stem(slate[0]))["input_ids"]
                 text += tokenizer(opinion_ending(response, reading), add_special_tokens=False)["input_ids"]
                 result[reading].append(body(torch.tensor([text])).last_hidden_state[0, -1].numpy())
@@ -266,7 +266,7 @@ def distinct(texts):
 def test_without_the_readings_the_rest_is_the_same(tiny_language_model, encoder, encoded):
     plain = Encoder(find_model(str(tiny_language_model)), device="cpu", readings=False)
     for e, full in zip(plain.encode(SLATES), encoded, strict=True):
-        assert [getattr(e, r) for r in READINGS] == [None, None]
+        assert [getattr(e, r) for r in PROMPT_EOL] == [None, None]
         assert 0 < e.tokens < full.tokens
         for name in ("mean", "answer_mean", "last", "letter_logprob"):
             np.testing.assert_array_equal(getattr(e, name), getattr(full, name))

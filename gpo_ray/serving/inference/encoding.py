@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.encoder import Encoder, needs_readings
+from gpo_ray.embedding.encoder import Encoder, needs_prompt_eol
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import DataError, EmbeddingError, QuestionTooLongError
 from gpo_ray.model.bundle import BundleConfig
@@ -74,7 +74,7 @@ class LoadedEncoder:
         source = bundle_language_model(config, model, bundle)
         self._pooling = config.model.pooling
         self._encoder = Encoder(
-            source, config.embedding_dtype, device, gpus, readings=needs_readings(self._pooling)
+            source, config.embedding_dtype, device, gpus, readings=needs_prompt_eol(self._pooling)
         )
         self.encoded = 0
         """Number of questions that the language model has read."""
