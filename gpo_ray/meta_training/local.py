@@ -66,7 +66,7 @@ def _train(
         def report(metrics: dict[str, Any], save: Save) -> None:
             checkpoints.write(metrics["step"], save)
             log.write(progress.history)
-            step.note = f"validation alignment {metrics['validation_alignment']:.4f}"
+            step.note = f"alignment {metrics['validation_alignment']:.4f}"
 
         progress = meta_train(engine, prepared.data, job.config, report, progress, step.reach)
         step.outcome = outcome(progress, job.config.steps)

@@ -261,7 +261,7 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
             ended = self._ledger.ended()
             self._step.reach(len(ended))
             best = max((r.alignment for r in ended if r.alignment is not None), default=None)
-            self._step.note = "" if best is None else f"best validation alignment {best:.4f}"
+            self._step.note = "" if best is None else f"best alignment {best:.4f}"
         if self._log is not None:
             self._log.write(self._ledger)
         held = (trial.last_result or {}).get(PLACEMENT_GROUP)
