@@ -12,10 +12,10 @@ from gpo_ray.serving.page.places import (
     EVENT_CHARACTERS,
     EVENTS_AT_ONCE,
     MESSAGE,
-    TRY_AGAIN,
     WAITING,
     Places,
 )
+from gpo_ray.serving.refusal import TRY_AGAIN_LATER
 from gpo_ray.serving.settings import Limits
 
 
@@ -70,7 +70,7 @@ def test_what_a_page_sends_arrives():
 def test_what_no_page_sends_ends_the_connection(message):
     arrived, closed = sent([*texts("40"), {"type": "websocket.receive", **message}, *texts("42[]")])
     assert arrived == ["40"]
-    assert closed == [TRY_AGAIN]
+    assert closed == [TRY_AGAIN_LATER]
 
 
 @pytest.mark.parametrize("length", [1, EVENT_CHARACTERS * 2])
@@ -79,7 +79,7 @@ def test_events_come_no_faster_than_a_visitor_acts(length):
     most = int(EVENTS_AT_ONCE) // (1 + length // EVENT_CHARACTERS)
     arrived, closed = sent(texts(*[event] * 200))
     assert most <= len(arrived) <= most + 2  # what a second or so allows on top
-    assert closed == [TRY_AGAIN]
+    assert closed == [TRY_AGAIN_LATER]
 
 
 def asked(app, *paths, **limits):

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gpo_ray.serving.api.access import RateLimit
 from gpo_ray.serving.api.problems import route_path
 from gpo_ray.serving.pace import Pace
+from gpo_ray.serving.refusal import TRY_AGAIN_LATER, refuse_websocket
 from gpo_ray.serving.settings import Limits
 
 OPENING_COST = 20
@@ -40,8 +41,6 @@ MESSAGE = 65_536
 JOIN, UNUSUAL = "40", ("41", "45", "46")
 """Prefixes of Socket.IO messages. The first joins the page, which then sends all missed messages again. The
 others leave the page, or announce bytes in further messages; the page's script sends neither."""
-TRY_AGAIN = 1013
-"""Websocket close code of a server that has too much to do."""
 
 
 class Places:
@@ -122,8 +121,8 @@ class Places:
             much = not pace.take(1 + len(text) // EVENT_CHARACTERS) or not self._may_send(address, message)
             if much or joined > 1 or not _is_plain(message, text):
                 cut = True
-                await send({"type": "websocket.close", "code": TRY_AGAIN})
-                return {"type": "websocket.disconnect", "code": TRY_AGAIN}
+                await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
+                return {"type": "websocket.disconnect", "code": TRY_AGAIN_LATER}
             return message
 
         async def send_unless_cut(message: Message) -> None:
@@ -150,8 +149,7 @@ async def _refuse(
     scope: Scope, receive: Receive, send: Send, status: HTTPStatus = HTTPStatus.TOO_MANY_REQUESTS
 ) -> None:
     if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": TRY_AGAIN})
+        await refuse_websocket(receive, send, TRY_AGAIN_LATER)
         return
     seconds = "60" if status == HTTPStatus.TOO_MANY_REQUESTS else "1"
     response = PlainTextResponse(
