@@ -107,7 +107,7 @@ def test_addresses_that_cannot_be_files_are_none(page, capfd):
 def test_what_the_page_raises_is_not_repeated(monkeypatch, when):
     lines = LogLines()
     monkeypatch.setattr(LOG, "level", logging.INFO)
-    monkeypatch.setattr(page_log, "_MINUTE", page_log._Minute())
+    monkeypatch.setattr(page_log, "_BOUNDED_LOG", page_log._BoundedLog())
     LOG.addHandler(lines)
 
     async def fails(scope, receive, send):

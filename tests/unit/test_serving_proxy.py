@@ -14,7 +14,6 @@ import pytest
 import uvicorn
 
 from gpo_ray.serving import proxy
-from gpo_ray.serving.pace import Pace
 from gpo_ray.serving.page.places import MESSAGE
 from gpo_ray.serving.proxy import connections, http, websocket
 
@@ -308,15 +307,3 @@ def test_a_socket_that_sends_too_much_is_closed(joined, app, flood):
         s.sendall(flood)
     assert is_closed(s) or read_all(s)
     assert len(app.got) <= websocket.FRAMES_AT_ONCE
-
-
-def test_a_pace_is_kept(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    pace = Pace(2, 3)
-    assert [pace.take() for _ in range(4)] == [True, True, True, False]
-    now[0] += 1
-    assert [pace.take(2), pace.take()] == [True, False]
-    now[0] += 100
-    assert not pace.take(4)
-    assert pace.take(3)

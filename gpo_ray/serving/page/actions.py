@@ -15,11 +15,11 @@ from pydantic import BaseModel, ValidationError
 from gpo_ray.errors import DataError, GPOError
 from gpo_ray.model.texts import Answer, Slate
 from gpo_ray.preferences.dataset import PreferenceDataset, question_key
-from gpo_ray.serving.api.access import RateLimit
 from gpo_ray.serving.api.budget import Bounded, check_context
 from gpo_ray.serving.api.schemas import GROUP_ID_WORDS, QUESTIONS, GroupId, GroupPut, PredictRequest, Question
 from gpo_ray.serving.api.writers import Writers
 from gpo_ray.serving.inference.backend import Backend, Overloaded, SlatePrediction
+from gpo_ray.serving.pace import RateLimit
 from gpo_ray.serving.registry.groups import Registry, StoredGroup
 from gpo_ray.serving.registry.keys import KeyRing, Scope
 from gpo_ray.serving.settings import PUBLIC, ServeSettings

@@ -10,9 +10,8 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gpo_ray.serving.api.access import RateLimit
 from gpo_ray.serving.api.problems import route_path
-from gpo_ray.serving.pace import Pace
+from gpo_ray.serving.pace import Pace, RateLimit
 from gpo_ray.serving.refusal import TRY_AGAIN_LATER, refuse_websocket
 from gpo_ray.serving.settings import Limits
 
