@@ -17,7 +17,7 @@ from asgi_lifespan import LifespanManager
 from serving_backend import BUNDLE, KEYS, LocalBackend, LogLines, answer, make_service, question
 
 from gpo_ray.errors import DataError, QuestionTooLongError
-from gpo_ray.model.texts import Answer
+from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.serving.api import access
 from gpo_ray.serving.api.http import DOCUMENT, create_api, document
@@ -182,7 +182,7 @@ def test_pages(call):
 
 def test_pages_go_on_after_an_id_that_an_earlier_version_took(service, call):
     for group_id in ("a", "my group / é", "z"):
-        service.registry.put("north", group_id, "d" * 5_000, (Answer(**answer()),))
+        service.registry.put("north", group_id, "d" * 5_000, (AnsweredSlate(**answer()),))
     first = call("GET", "/v1/groups", params={"limit": 2}).json()
     assert first["next"] == "my group / é"
     rest = call("GET", "/v1/groups", params={"after": first["next"]}).json()
@@ -312,9 +312,9 @@ def test_nobody_reads_or_changes_what_is_not_theirs(service, endpoint, key, grou
 
 
 def make_context(i):
-    from gpo_ray.model.texts import Answer
+    from gpo_ray.model.texts import AnsweredSlate
 
-    return (Answer.model_validate(answer(i)),)
+    return (AnsweredSlate.model_validate(answer(i)),)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ from gpo_ray.serving.api.schemas import (
     group_from,
 )
 from gpo_ray.serving.api.service import Service, quoted
-from gpo_ray.serving.inference.backend import Backend, Predicted
+from gpo_ray.serving.inference.backend import Backend, SlatePredictions
 from gpo_ray.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _shown(stored: StoredGroup, response: Response) -> Group:
 
 
 def _predictions(
-    questions: Sequence[Slate], made: Predicted, group: StoredGroup | None = None
+    questions: Sequence[Slate], made: SlatePredictions, group: StoredGroup | None = None
 ) -> Predictions:
     predictions = tuple(
         Prediction(
@@ -256,7 +256,7 @@ def _reply(body: Predictions) -> Response:
     return Response(body.model_dump_json(), media_type="application/json")
 
 
-def _ranking(question: Slate, made: Predicted, group: StoredGroup) -> Ranking:
+def _ranking(question: Slate, made: SlatePredictions, group: StoredGroup) -> Ranking:
     (predicted,) = made.predictions
     order = sorted(range(len(predicted.share)), key=lambda i: -predicted.share[i])
     ranked = tuple(

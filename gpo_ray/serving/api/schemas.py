@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 
 RESPONSES = 500
 """Most responses of a question."""
@@ -74,7 +74,7 @@ class Question(Slate):
     """What can be answered; no two the same."""
 
 
-class GroupAnswer(Answer):
+class GroupAnswer(AnsweredSlate):
     """A question with the group's answer: exactly one of ``share`` and ``choice``."""
 
     model_config = _STRICT
