@@ -44,7 +44,7 @@ AnyQuestion: TypeAlias = Question | Slate
 """A question that was made by a caller of the public API, or one that was checked."""
 Reply = TypeVar("Reply", bound=BaseModel)
 TIMEOUT = 30.0
-LONGEST_WAIT = 5.0
+MAX_WAIT_SECONDS = 5.0
 """The longest time in seconds that a client waits before it tries again."""
 _PAUSE = 0.2
 _PASSING = {500, 502, 503, 504}
@@ -97,7 +97,7 @@ class _Call:
         if outcome.status_code == 429 or (outcome.status_code in _PASSING and self.repeatable):
             asked = outcome.headers.get("retry-after", "")
             seconds = float(asked) if asked.isascii() and asked.isdigit() else _PAUSE
-            return seconds if seconds <= LONGEST_WAIT else None
+            return seconds if seconds <= MAX_WAIT_SECONDS else None
         return None
 
     def checked(self, outcome: httpx.Response | httpx.TransportError, repeated: bool) -> httpx.Response:

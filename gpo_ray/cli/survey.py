@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
 KINDS = "gss, opinionqa, globalopinionqa, opinionqa-individuals, gss-panel, table"
 """Names of :data:`gpo_ray.preferences.readers.READERS`, repeated since its module takes long to import."""
-CELL = 60
+MAX_CELL_CHARACTERS = 60
 """Most characters of a text that is shown in a table."""
 
 
@@ -164,5 +164,5 @@ def _show(dataset: PreferenceDataset, where: str) -> None:
         print("nothing was dropped")
 
 
-def _short(text: str, most: int = CELL) -> str:
+def _short(text: str, most: int = MAX_CELL_CHARACTERS) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"

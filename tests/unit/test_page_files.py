@@ -139,7 +139,7 @@ def test_no_more_is_kept_than_there_is_room_for(monkeypatch):
         asked.append(scope["path"])
         await PlainTextResponse("x" * 1000)(scope, receive, send)
 
-    monkeypatch.setattr(files, "KEPT_BYTES", 2_500)
+    monkeypatch.setattr(files, "MAX_KEPT_BYTES", 2_500)
     kept = KeptFiles(app)
 
     async def main():

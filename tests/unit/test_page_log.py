@@ -123,9 +123,9 @@ def test_what_a_browser_sends(service, lines, capfd, monkeypatch, event, shape):
 
 
 def test_a_visitor_does_not_choose_how_much_is_logged(service, lines, monkeypatch):
-    for _ in range(page_log.LINES + 40):
+    for _ in range(page_log.MAX_LINES + 40):
         asyncio.run(core.sio._trigger_event("ack", "/", "test-sid", None))
-    assert len(lines) == page_log.LINES
+    assert len(lines) == page_log.MAX_LINES
     monkeypatch.setattr(pace.time, "monotonic", lambda: 1e9)
     asyncio.run(core.sio._trigger_event("ack", "/", "test-sid", None))
     assert [json.loads(line).get("dropped") for line in lines[-2:]] == [None, 40]

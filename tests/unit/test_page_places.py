@@ -7,12 +7,12 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from gpo_ray.serving.page.places import (
-    AT_ONCE,
     BYTES,
     EVENT_CHARACTERS,
     EVENTS_AT_ONCE,
-    MESSAGE,
-    WAITING,
+    MAX_ANSWERED,
+    MAX_MESSAGE_CHARACTERS,
+    MAX_WAITING,
     Places,
 )
 from gpo_ray.serving.refusal import TRY_AGAIN_LATER
@@ -62,7 +62,7 @@ def test_what_a_page_sends_arrives():
         {"text": "41"},
         {"text": '45999999999-["event",{}]'},
         {"text": '461-["event",{}]'},
-        {"text": "42" + "x" * MESSAGE},
+        {"text": "42" + "x" * MAX_MESSAGE_CHARACTERS},
         {"bytes": b"42"},
     ],
     ids=["joins again", "leaves", "binary event", "binary answer", "long", "bytes"],
@@ -111,7 +111,7 @@ def test_a_few_requests_are_answered_at_a_time_and_some_wait():
         await PlainTextResponse("x")(scope, receive, send)
         now -= 1
 
-    statuses = asked(app, *["/_nicegui/file"] * (AT_ONCE + WAITING + 5))
-    assert statuses.count(200) == AT_ONCE + WAITING
+    statuses = asked(app, *["/_nicegui/file"] * (MAX_ANSWERED + MAX_WAITING + 5))
+    assert statuses.count(200) == MAX_ANSWERED + MAX_WAITING
     assert statuses.count(503) == 5
-    assert most == AT_ONCE
+    assert most == MAX_ANSWERED

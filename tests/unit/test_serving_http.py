@@ -22,7 +22,7 @@ from gpo_ray.preferences.dataset import question_key
 from gpo_ray.serving.api import access
 from gpo_ray.serving.api.http import DOCUMENT, create_api, document
 from gpo_ray.serving.api.requests import most_values
-from gpo_ray.serving.api.schemas import ANSWERS, QUESTIONS, RESPONSES
+from gpo_ray.serving.api.schemas import MAX_ANSWERS, MAX_QUESTIONS, MAX_RESPONSES
 from gpo_ray.serving.inference.backend import Overloaded, Unavailable
 from gpo_ray.serving.registry.database import RegistryUnavailable
 from gpo_ray.serving.settings import Limits, ServeSettings
@@ -554,8 +554,8 @@ def test_lists_do_not_have_a_message_for_each_item(call):
 @pytest.mark.parametrize("amount", [{}, {"context_responses": 250_000, "question_responses": 100_000}])
 def test_bodies_of_documented_size_are_no_bodies_of_many_values(amount):
     limits = Limits(**amount)
-    context = 4 * ANSWERS + 2 * min(limits.context_responses, ANSWERS * RESPONSES)
-    assert most_values(limits) > context + 3 * QUESTIONS + limits.question_responses + 10
+    context = 4 * MAX_ANSWERS + 2 * min(limits.context_responses, MAX_ANSWERS * MAX_RESPONSES)
+    assert most_values(limits) > context + 3 * MAX_QUESTIONS + limits.question_responses + 10
 
 
 NASTY_BODIES = {

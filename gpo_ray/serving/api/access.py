@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KEY_SECONDS = 5.0
 """Seconds for which a revoked key may still be accepted."""
 _KEYS = 10_000
-_LONGEST_SECRET = 500
+_MAX_SECRET_CHARACTERS = 500
 _WRITING = {"PUT", "DELETE"}
 
 
@@ -116,7 +116,7 @@ def _secret(request: Request) -> str:
     given = request.headers.getlist("authorization")
     scheme, _, secret = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     secret = secret.strip()
-    if scheme.lower() != "bearer" or not 0 < len(secret) <= _LONGEST_SECRET:
+    if scheme.lower() != "bearer" or not 0 < len(secret) <= _MAX_SECRET_CHARACTERS:
         raise _unauthorized()
     return secret
 

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from gpo_ray.serving.registry.groups import Registry, StoredGroup
     from gpo_ray.serving.registry.keys import KeyRing
 
-PAGE = 100
+MAX_PAGE_GROUPS = 100
 """Most groups on one page of the list."""
 DOCUMENT = FilePath(__file__).with_name("openapi.json")
 _ETAG = {"ETag": {"description": "What If-Match takes.", "schema": {"type": "string"}}}
@@ -59,7 +59,7 @@ IfMatch = Annotated[
     str | None, Header(description="ETag that the group must have, or * for any; 409 if it has another.")
 ]
 IfNoneMatch = Annotated[str | None, Header(description="* if the group must be new; 409 if it is not.")]
-Limit = Annotated[int, Query(ge=1, le=PAGE, description="Groups on the page at most.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_GROUPS, description="Groups on the page at most.")]
 After = Annotated[
     str | None,
     Query(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="The page starts after this id."),
@@ -160,7 +160,7 @@ def _add_groups(api: FastAPI, service: Service) -> None:
         await service.delete(_tenant(request), caller_of(request), group_id, if_match)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    async def list_groups(request: Request, limit: Limit = PAGE, after: After = None) -> GroupPage:
+    async def list_groups(request: Request, limit: Limit = MAX_PAGE_GROUPS, after: After = None) -> GroupPage:
         """Registered groups, by id, a page at a time."""
         found = await to_thread.run_sync(service.registry.list, _tenant(request), after, limit + 1)
         names = GroupSummary.model_fields

@@ -18,11 +18,11 @@ from pydantic_core import PydanticKnownError
 
 from gpo_ray.model.texts import AnsweredSlate, Slate
 
-RESPONSES = 500
+MAX_RESPONSES = 500
 """Most responses of a question."""
-ANSWERS = 500
+MAX_ANSWERS = 500
 """Most answers of a group."""
-QUESTIONS = 200
+MAX_QUESTIONS = 200
 """Most questions of a request."""
 GROUP_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=:-]{0,199}$"
 GROUP_ID_WORDS = "1 to 200 letters, digits and . _ = : -, the first a letter or digit"
@@ -44,7 +44,7 @@ def _sized(least: int, most: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-_RESPONSES = {"minItems": 2, "maxItems": RESPONSES}
+_RESPONSES = {"minItems": 2, "maxItems": MAX_RESPONSES}
 GroupId = Annotated[str, StringConstraints(pattern=GROUP_ID_PATTERN)]
 Description = Annotated[str, StringConstraints(max_length=1_000, pattern=_NO_NUL)]
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4_000, pattern=_NO_NUL)]
@@ -52,12 +52,12 @@ Option = Annotated[str, StringConstraints(min_length=1, max_length=1_000, patter
 Options = Annotated[
     tuple[Option, ...],
     Field(fail_fast=True, json_schema_extra={**_RESPONSES, "uniqueItems": True}),
-    _sized(2, RESPONSES),
+    _sized(2, MAX_RESPONSES),
 ]
 Shares = Annotated[
     tuple[Annotated[StrictFloat, Field(ge=0)], ...],
     Field(fail_fast=True, json_schema_extra={**_RESPONSES}),
-    _sized(2, RESPONSES),
+    _sized(2, MAX_RESPONSES),
 ]
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -85,19 +85,19 @@ class GroupAnswer(AnsweredSlate):
     """What can be answered; no two the same."""
     share: Shares | None = None
     """The group's shares over the responses, summing to 1."""
-    choice: Annotated[StrictInt, Field(ge=0, le=RESPONSES - 1)] | None = None
+    choice: Annotated[StrictInt, Field(ge=0, le=MAX_RESPONSES - 1)] | None = None
     """Index of the one response given."""
 
 
 Context = Annotated[
     tuple[GroupAnswer, ...],
-    Field(json_schema_extra={"minItems": 1, "maxItems": ANSWERS}),
-    _sized(1, ANSWERS),
+    Field(json_schema_extra={"minItems": 1, "maxItems": MAX_ANSWERS}),
+    _sized(1, MAX_ANSWERS),
 ]
 Questions = Annotated[
     tuple[Question, ...],
-    Field(json_schema_extra={"minItems": 1, "maxItems": QUESTIONS}),
-    _sized(1, QUESTIONS),
+    Field(json_schema_extra={"minItems": 1, "maxItems": MAX_QUESTIONS}),
+    _sized(1, MAX_QUESTIONS),
 ]
 
 

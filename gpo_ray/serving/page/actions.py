@@ -18,7 +18,7 @@ from gpo_ray.preferences.dataset import PreferenceDataset, question_key
 from gpo_ray.serving.api.budget import Bounded, check_context
 from gpo_ray.serving.api.schemas import (
     GROUP_ID_WORDS,
-    QUESTIONS,
+    MAX_QUESTIONS,
     GroupId,
     GroupPut,
     PredictRequest,
@@ -234,8 +234,8 @@ class PageActions:
         tenant = await self._tenant(secret, "read")
         if not group_ids:
             raise DataError("Choose a group.")
-        if not 0 < len(slates) <= QUESTIONS:
-            raise DataError(f"Choose 1 to {QUESTIONS} questions.")
+        if not 0 < len(slates) <= MAX_QUESTIONS:
+            raise DataError(f"Choose 1 to {MAX_QUESTIONS} questions.")
         slates = taken(PredictRequest, {"questions": [s.model_dump() for s in slates]}).questions
         groups = [await asyncio.to_thread(self._registry.get, tenant, g) for g in dict.fromkeys(group_ids)]
         predicted = await asyncio.gather(*(self._backend.predict(g.context, slates, tenant) for g in groups))

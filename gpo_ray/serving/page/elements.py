@@ -28,17 +28,17 @@ from gpo_ray.serving.page.log import log_failure
 
 OFFERED = 3
 """Number of the survey's questions that are chosen at first."""
-MAX_RESPONSES = 100
+MAX_FORM_RESPONSES = 100
 """Most responses of the questions that a page has forms for, or that a visitor types; they take the server
 0.05 s."""
-REBUILT_EVERY = 1.0
+MIN_REBUILD_SECONDS = 1.0
 """Least seconds between two times that a page's forms are made, whatever its visitor does meanwhile."""
 MAX_BARS = 400
 """Most bars that are drawn at once; each is a share of a response."""
 TYPED = "outlined debounce=150"
 """Properties of text fields: what is typed is sent after a short pause or when the field is left, not with
 each letter."""
-LABEL = 200
+MAX_LABEL_CHARACTERS = 200
 """Most characters of a question in the list to choose from."""
 KINDS = {
     "predicted": "predicted, with its 90 % interval where the model gives one",
@@ -176,7 +176,7 @@ class QuestionPicker:
             Submit("Add question", self._add)
 
     def _labels(self) -> dict[str, str]:
-        return {k: s.prompt[:LABEL] for k, s in self._slates.items()}
+        return {k: s.prompt[:MAX_LABEL_CHARACTERS] for k, s in self._slates.items()}
 
     def chosen(self) -> list[Slate]:
         """Return the questions that are chosen now."""
@@ -186,10 +186,10 @@ class QuestionPicker:
         slate = parse_slate(self._prompt.value, self._responses.value)
         key = question_key(slate.prompt, slate.responses)
         if key not in self._slates:
-            if self._typed + len(slate.responses) > MAX_RESPONSES:
+            if self._typed + len(slate.responses) > MAX_FORM_RESPONSES:
                 raise DataError(
-                    f"The questions typed here have {MAX_RESPONSES} responses at most: load the page again, "
-                    "or ask through the API."
+                    f"The questions typed here have {MAX_FORM_RESPONSES} responses at most: load the page "
+                    "again, or ask through the API."
                 )
             self._typed += len(slate.responses)
         self._slates[key] = slate
@@ -202,7 +202,7 @@ class QuestionPicker:
 class AnswerForms:
     """A form for each question that a new group answers; other forms keep their texts when one comes or goes.
 
-    The forms have at most :data:`MAX_RESPONSES` responses together; further questions get no form.
+    The forms have at most :data:`MAX_FORM_RESPONSES` responses together; further questions get no form.
     """
 
     def __init__(self) -> None:
@@ -214,9 +214,9 @@ class AnswerForms:
         self._waits = False
 
     def show(self, slates: Sequence[Slate]) -> None:
-        """Show forms for these questions only; make them at most once in :data:`REBUILT_EVERY` seconds."""
+        """Show forms for these questions only; make them at most once in :data:`MIN_REBUILD_SECONDS`."""
         self._wanted = slates
-        left = self._made + REBUILT_EVERY - time.monotonic()
+        left = self._made + MIN_REBUILD_SECONDS - time.monotonic()
         if left <= 0:
             self._make()
         elif not self._waits:
@@ -227,7 +227,7 @@ class AnswerForms:
     def _make(self) -> None:
         self._made, self._waits, slates = time.monotonic(), False, self._wanted
         sizes = itertools.accumulate(len(s.responses) for s in slates)
-        shown = [s for s, size in zip(slates, sizes, strict=True) if size <= MAX_RESPONSES]
+        shown = [s for s, size in zip(slates, sizes, strict=True) if size <= MAX_FORM_RESPONSES]
         left_out = len(slates) - len(shown)
         self._left_out.text = f"No form for the last {count(left_out, 'question')}." if left_out else ""
         wanted = {question_key(s.prompt, s.responses): s for s in shown}

@@ -2,7 +2,7 @@
 
 NiceGUI by itself logs whatever a browser asks it to log (by the socket's event ``log``), requested addresses,
 and messages of errors, which repeat what was sent; engine.io logs unknown session ids. Nor can a visitor
-decide how much is logged: there are at most :data:`LINES` lines in any minute, and the next line says how
+decide how much is logged: there are at most :data:`MAX_LINES` lines in any minute, and the next line says how
 many were dropped.
 """
 
@@ -23,7 +23,7 @@ from socketio.exceptions import SocketIOError  # type: ignore[import-untyped]
 from gpo_ray.serving.api.middleware import LOG, raised_at
 from gpo_ray.serving.pace import RateLimit
 
-LINES = 60
+MAX_LINES = 60
 """Most lines in a minute."""
 _LIBRARIES = ("nicegui", "engineio", "engineio.server", "socketio", "socketio.server")
 
@@ -59,10 +59,10 @@ class _Places(logging.Handler):
 
 
 class _BoundedLog:
-    """The service's log for lines of the page, of which at most :data:`LINES` are written in any minute."""
+    """The service's log for lines of the page; at most :data:`MAX_LINES` are written in any minute."""
 
     def __init__(self) -> None:
-        self._limit, self._dropped = RateLimit(LINES), 0
+        self._limit, self._dropped = RateLimit(MAX_LINES), 0
         self._counting = Lock()  # libraries may log in any thread
 
     def write(self, level: int, fields: Mapping[str, object]) -> None:

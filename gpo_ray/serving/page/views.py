@@ -10,7 +10,7 @@ from nicegui import ui
 from gpo_ray.serving.page.actions import Distribution, PageActions, parse_slate
 from gpo_ray.serving.page.elements import (
     MAX_BARS,
-    MAX_RESPONSES,
+    MAX_FORM_RESPONSES,
     AnswerForms,
     PlainText,
     QuestionPicker,
@@ -119,11 +119,11 @@ class PageView:
             with submit.fresh_results():
                 PlainText("h3", slate.prompt)
                 with PlainText("ol").classes("gpo-ranking"):
-                    for response, share in ranked[:MAX_RESPONSES]:
+                    for response, share in ranked[:MAX_FORM_RESPONSES]:
                         with PlainText("li"):
                             PlainText("span", response).classes("gpo-label")
                             draw_bar(Distribution(response, "predicted", [share]), 0)
-                if (more := len(ranked) - MAX_RESPONSES) > 0:
+                if (more := len(ranked) - MAX_FORM_RESPONSES) > 0:
                     PlainText("p", f"The {count(more, 'response')} after these have no room.")
             submit.say(f"{count(len(ranked), 'response')} ranked for {group.value}.")
 

@@ -18,7 +18,7 @@ from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.serving.registry.database import forget_deleted, single_statements, transaction
 from gpo_ray.serving.registry.tables import groups
 
-LONGEST_NAME = 200
+MAX_NAME_CHARACTERS = 200
 CONTEXT = TypeAdapter(tuple[AnsweredSlate, ...])
 _LIVE = groups.c.context.is_not(None)
 INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -219,8 +219,8 @@ def _check_text(text: str, what: str) -> None:
 
 def _check_name(name: str, what: str) -> None:
     """Refuse a name of a tenant or group that is empty, too long or cannot be stored."""
-    if not 1 <= len(name) <= LONGEST_NAME:
-        raise DataError(f"{what}: has {len(name)} characters, not 1 to {LONGEST_NAME}")
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+        raise DataError(f"{what}: has {len(name)} characters, not 1 to {MAX_NAME_CHARACTERS}")
     _check_text(name, what)
 
 
