@@ -184,6 +184,11 @@ _READY = _Call("GET", "/readyz", accepted=(503,))
 
 
 def _options(url: str, key: str | None, timeout: float) -> dict[str, Any]:
+    """Return what both of httpx's clients take; the transports that they take are of different types.
+
+    Raises:
+        ConfigError: if httpx is not installed.
+    """
     if importlib.util.find_spec("httpx") is None:
         raise ConfigError("the client needs httpx; install it with: pip install 'gpo-ray[client]'")
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -220,7 +225,7 @@ class Client:
         timeout: float = TIMEOUT,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        options = _options(url, key, timeout)
+        options = _options(url, key, timeout)  # says so if there is no httpx
         self._http = httpx.Client(**options, transport=transport)
 
     def __enter__(self) -> Self:
@@ -313,7 +318,7 @@ class AsyncClient:
         timeout: float = TIMEOUT,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        options = _options(url, key, timeout)
+        options = _options(url, key, timeout)  # says so if there is no httpx
         self._http = httpx.AsyncClient(**options, transport=transport)
 
     async def __aenter__(self) -> Self:

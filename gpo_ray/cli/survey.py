@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpo_ray.cli.options import Json, Out
+from gpo_ray.cli.options import Json, Out, parse_options
 from gpo_ray.cli.output import print_json
 from gpo_ray.runtime.terminal_text import shown
 
@@ -36,18 +36,10 @@ def survey_import(
     as_json: Json = False,
 ) -> None:
     """Read a survey source and write it as a PreferenceDataset folder."""
-    from gpo_ray.config import parse
     from gpo_ray.preferences.readers import ReadOptions, read_survey
     from gpo_ray.runtime.storage import Folder
 
-    values = {
-        "units": units,
-        "groups": groups,
-        "min_respondents": min_respondents,
-        "min_questions": min_questions,
-        "contentious": contentious,
-    }
-    options = parse(ReadOptions, values, "survey import")
+    options = parse_options(ReadOptions, locals(), "survey import")
     with Folder(out).writing():
         dataset = read_survey(kind, source, options)
         dataset.save(out)
