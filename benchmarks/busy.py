@@ -1,10 +1,13 @@
-"""What commands take beside a process that keeps a core busy, and alone.
+"""Measure how long commands take beside a process that keeps a core busy, and alone.
+
+Run::
 
     python benchmarks/busy.py [--survey DIR --embeddings DIR] [--commands quickstart,evaluate,train,tune]
 
-Each command runs alone and beside the spinning process, turn by turn, as a user would start it; the ratio
-of the two says how much it minds. Without --survey and --embeddings those of a quickstart are used, which
-runs first.
+Each command is started as a user would start it, alone and beside the busy process by turns. Without
+``--survey`` and ``--embeddings`` a quickstart runs first, whose survey and embeddings are used. Each command
+prints a JSON object: ``alone`` and ``beside`` are wall-clock seconds from start to end, medians over the
+rounds; ``ratio`` is beside / alone, which is 1 for a command that the busy process does not slow down.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ SEARCH = Path(__file__).parents[1] / "tune_configs" / "smoke.yaml"
 
 @contextmanager
 def spinning(processes: int) -> Iterator[None]:
-    """So many processes that do nothing else than to take a core's time."""
+    """Keep some processes running that do nothing but use a core each."""
     started = [subprocess.Popen([sys.executable, "-c", SPIN]) for _ in range(processes)]
     try:
         yield
@@ -38,7 +41,7 @@ def spinning(processes: int) -> Iterator[None]:
 
 
 def seconds(arguments: list[str]) -> float:
-    """Wall-clock time of a command, from start to end."""
+    """Return the wall-clock seconds that a command takes from start to end."""
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "gpo_ray", *arguments, "--json"], capture_output=True, text=True, check=False
@@ -49,7 +52,7 @@ def seconds(arguments: list[str]) -> float:
 
 
 def command(name: str, survey: str, embeddings: str, out: Path, steps: str | None) -> list[str]:
-    """Arguments of a command that begins anew."""
+    """Return the arguments of a command that finds nothing of an earlier run."""
     if name == "quickstart":
         return ["quickstart", "--out", str(out)]
     places = ["--survey", survey, "--embeddings", embeddings, "--out", str(out)]

@@ -1,19 +1,22 @@
-"""What embedding OpinionQA's questions takes, against the plain loop and against batches of whole texts.
+"""Measure what embedding OpinionQA's questions takes, beside the plain loop and batches of whole texts.
+
+Run::
 
     python benchmarks/embedding.py --questions FILE [--model smollm2] [--sample 40] [--rounds 1]
 
-FILE has a question a line, as JSON with the keys ``question`` and ``options``. Tokens and padding are counted
-for all of them; time is taken on a sample (evenly spaced runs of eight neighbours, as surveys ask questions
-in batteries), in each round by:
+Each line of FILE is a question, as a JSON object with the keys ``question`` and ``options``. Tokens and
+padding are counted for all questions. Time is measured on a sample (evenly spaced runs of eight neighbours,
+since surveys ask questions in batteries), in each round of these ways:
 
-- ``plain``: the transformers loop, one text a response, each with its whole prompt
+- ``plain``: the loop of transformers, which reads one text for each response, with its whole prompt
 - ``batched``: the same texts in batches of 32 by length, padded, as sentence-transformers does
-- ``ours``: the encoder without its readings, and ``ours_with_readings``
+- ``ours``: the encoder without its readings; ``ours_with_readings``: with them
 
-All give the same vectors (to 1e-4 of their size, checked). Seconds are CPU time of one thread, medians over
-the rounds. ``share_of_peak``: operations of the matrix products with weights that real tokens need (2 per
-weight and token; attention and padding come on top and do not count) per CPU-second, over the most that a
-square float32 product reaches in this process. The last line is a JSON object.
+It fails unless all ways give the same vectors, to 1e-4 of the largest number in them. Times are CPU seconds
+of one thread, medians over the rounds. ``share_of_peak`` is a rate divided by the most that a square float32
+product reaches in this process: the operations per CPU-second of the products with weights that real tokens
+need (2 for each weight and token; attention and padding do not count). ``_over_ours`` is a way's time divided
+by that of ``ours``. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -87,7 +90,7 @@ def _tokens(encoder: Encoder, texts: Sequence[Text], again: Sequence[Text]) -> d
 
 
 def _planned(encoder: Encoder, texts: Sequence[Text]) -> tuple[int, int]:
-    """Tokens that the encoder reads for some questions, without and with padding."""
+    """Count the tokens that the encoder reads for some questions, without and with padding."""
     stem = common_prefix(texts)
     rows = plan_rows(texts, stem, encoder.language_model._row_tokens)
     padded = sum(len(b) * max(len(row.ids) for row in b) for b in encoder.language_model._batches(rows))
@@ -139,7 +142,7 @@ def _times(
 
 @torch.inference_mode()
 def _mean(model: Any, texts: Sequence[list[int]]) -> np.ndarray:
-    """(texts, E) means of the last hidden states."""
+    """Return the means (number of texts, E) of each text's last hidden states."""
     ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(t) for t in texts], batch_first=True)
     real = torch.arange(ids.shape[1]) < torch.tensor([len(t) for t in texts])[:, None]
     hidden = model.base_model(input_ids=ids, attention_mask=real.long(), use_cache=False).last_hidden_state

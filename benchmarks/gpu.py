@@ -1,18 +1,29 @@
-"""What a GPU gives: embedding, training and prediction, against the CPU's numbers and the GPU's own peak.
+"""Measure embedding, training and prediction on a GPU, beside the CPU's numbers and the GPU's own peak.
+
+Run, on a machine with a GPU that nothing else uses::
 
     python benchmarks/gpu.py --survey SURVEY [--only encoder,large,step,predict] [--seconds 3] [--profile]
 
-- ``encoder``: the first ``--sample`` questions by SmolLM2 in each dtype against the CPU's float32 (errors are
-  relative, of all vectors of a pooling together), then all questions with batches of several sizes
-- ``large``: a language model with random weights and the shape of ``--shapes`` in bfloat16, on as many
-  questions as it reads in some seconds
-- ``step``: a meta-training step of the published recipe's size, with the losses of the CPU's first steps
-- ``predict``: many adapted groups, some questions each
+The parts are:
 
-Wall-clock seconds of a process that has the GPU to itself, after a warm-up, with the GPU's work awaited.
-``share_of_peak``: operations of the matrix products per second (of a language model 2 per weight and token,
-without attention) over the most that a square product in the same dtype reaches in this process. The last
-line is a JSON object.
+- ``encoder``: SmolLM2 reads the first ``--sample`` questions in each dtype. ``errors`` are relative to the
+  CPU's float32: the norm of the difference of all vectors of a pooling together, divided by the norm of the
+  CPU's; ``letter_logprob_most`` is the largest absolute difference of a log-probability. Then it reads as
+  many questions as it can in some seconds, in batches of each of ``--batches`` tokens.
+- ``large``: language models with random weights, in bfloat16 and of the shapes ``--shapes``, read as many
+  questions as they can.
+- ``step``: a meta-training step of the published recipe, for several widths of the embeddings and numbers of
+  groups. ``losses_differ`` is the largest absolute difference of the first eight losses from the CPU's.
+- ``predict``: five questions of each of 1, 32 and 256 adapted groups are predicted, on the CPU and on the
+  GPU. ``shares_differ`` is the largest absolute difference of a share.
+
+Times (``_ms`` in milliseconds) are wall-clock times, medians over ``--seconds`` seconds of repetitions after
+a warm-up, and end when the GPU's work has ended. ``gib`` is the most GPU memory that was allocated, in GiB.
+``peak_tflops`` is what a square product reaches in this process, in 10^12 operations a second;
+``share_of_peak`` is a part's rate divided by the one of its dtype, with the operations of the matrix products
+only (of a language model 2 for each weight and token, without attention). ``copy_gb_per_second`` counts 10^9
+bytes read and written. ``--profile`` also prints which kernels and functions take the time. The last line is
+a JSON object.
 """
 
 from __future__ import annotations
@@ -45,9 +56,11 @@ SHAPES = {
     "1.7B": (2048, 8192, 24, 32, 32),
     "8B": (4096, 14336, 32, 32, 8),
 }
-"""Width, width of the feed-forward layers, layers, heads and key-value heads of language models."""
+"""The width, the width of the feed-forward layers, and the numbers of layers, heads and key-value heads of
+language models, by name."""
 POOLINGS = ("mean", "answer_mean", "last", "opinion", "person")
 PEAK_SIZE = 8192
+"""The rows and columns of the matrices whose product gives the peak."""
 
 
 def main() -> None:
@@ -86,13 +99,13 @@ def _name(dtype: torch.dtype) -> str:
 
 
 def _peak(dtype: torch.dtype) -> float:
-    """Most operations per second of a square product of random matrices."""
+    """Return the most operations per second that a square product of random matrices reaches."""
     a, b = (torch.randn(PEAK_SIZE, PEAK_SIZE, device="cuda", dtype=dtype) for _ in range(2))
     return 2 * PEAK_SIZE**3 / min(_seconds(lambda: a @ b) for _ in range(8))
 
 
 def _copy_rate() -> float:
-    """Bytes read and written per second by a large copy."""
+    """Return how many bytes a large copy reads and writes per second."""
     a = torch.randn(1 << 28, device="cuda")
     b = torch.empty_like(a)
     return 2 * a.nbytes / min(_seconds(lambda: b.copy_(a)) for _ in range(8))
@@ -107,7 +120,7 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 def _repeated(work: Callable[[], Any], seconds: float) -> float:
-    """Median seconds of a piece of work, repeated for some seconds after a warm-up."""
+    """Return the median wall-clock seconds of a piece of work, repeated for some seconds after a warm-up."""
     work()
     taken: list[float] = []
     end = time.perf_counter() + seconds
@@ -157,7 +170,7 @@ def _error(found: Sequence[Any], wanted: Sequence[Any]) -> float:
 def _throughput(
     encoder: Encoder, slates: list[Slate], peak_tflops: float, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Questions that the encoder reads, as many as it can in the time."""
+    """Measure how fast an encoder reads questions, as many in a call as take a quarter of the time."""
     per_call = 64
     encoder.encode(slates[:per_call])  # kernels are chosen and loaded in the first call
     while per_call < len(slates):
@@ -211,7 +224,7 @@ def _large(options: argparse.Namespace, figures: dict[str, Any]) -> dict[str, An
 def _random_model(
     place: Path, width: int, feedforward: int, layers: int, heads: int, key_value_heads: int
 ) -> Path:
-    """Write a language model with SmolLM2's tokenizer and random weights."""
+    """Write a language model with SmolLM2's tokenizer and random weights, and return its folder."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     tokenizer, _ = load(find_model("smollm2"), "float32", "cpu")
@@ -275,7 +288,7 @@ def _predict(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _predictions(device: str, options: argparse.Namespace, cells: dict[str, Any]) -> np.ndarray:
-    """Shares that are predicted for 256 groups, end to end; seconds go into ``cells``."""
+    """Return the shares that are predicted for 256 groups, end to end, and note the times in ``cells``."""
     width, rng = 4096, np.random.default_rng(1)
     model = GroupPreferenceModel(_bundle(new_model(width, load_train_config("paper")), width), device)
     context, asked = model.prepare(_slates(rng, 200, width)), model.prepare(_slates(rng, 50, width))

@@ -1,20 +1,24 @@
-"""How cost and memory grow with the data: one axis at a time, with fitted exponents.
+"""Measure how time and memory grow with the data, along one axis at a time, and fit exponents.
+
+Run::
 
     python benchmarks/growth.py [--more]
         [--axes individuals,questions,context,width,prior-questions,prior-groups,prior-people]
 
-Random data. A cost of c n^a has exponent a; it is fitted by least squares to the logarithms over the range
-that is given, and again over its upper half, since fixed costs hide the growth of small sizes. Seconds are
-CPU time of one thread, least of three. ``--more`` adds the next larger size of each axis. The last line is
-a JSON object.
+All data are random. A cost of c n^a has exponent a; it is fitted by least squares to the logarithms over all
+sizes, and again over the upper half of them, since fixed costs hide the growth at small sizes. Times are CPU
+seconds of one thread; those of steps, adaptations and single predictions are the least of three. ``--more``
+adds the next larger size of each axis. The last line is a JSON object. The axes are:
 
-- individuals: people who answered 20 questions of 1,000 each. ``load``: their answers as tables to arrays;
-  ``bytes``: what those arrays take; ``start``: what training does before its first step; ``step``: a step of
-  preset ``paper`` on 8 of them; ``validation``: predicting the validation groups
-- questions: a step, where everybody answered all of them; context: a step, an adaptation and a prediction,
-  over the options of the context; width: a step, over that of the embeddings
-- prior-questions, prior-groups: fitting the prior of preset ``gpo``, and the prior of one group's episode
-- prior-people: the same of people who chose answers to 100 of 1,000 questions each
+- ``individuals``: people, each of whom answered 20 of 1,000 questions. ``load`` turns their tables into
+  arrays, which take ``bytes`` bytes; ``start`` is what training does before its first step; ``step`` is a
+  step of preset ``paper`` on 8 people; ``validation`` predicts the validation groups.
+- ``questions``: questions that everybody answered; the cost is a step's.
+- ``context``: options of the context; the costs are those of a step, an adaptation and a prediction.
+- ``width``: width of the embeddings; the cost is a step's.
+- ``prior-questions``, ``prior-groups``: seen questions, and meta-train groups; the costs are those of fitting
+  the prior of preset ``gpo`` and of evaluating it for one group's episode.
+- ``prior-people``: the same for people, each of whom chose answers to 100 of 1,000 questions.
 """
 
 from __future__ import annotations
@@ -113,7 +117,7 @@ def _arrays(
 
 
 def _people(count: int) -> PreferenceDataset:
-    """Single answers, without the checks of a data set that comes from elsewhere."""
+    """Make a data set of people's choices, without the checks of data that come from elsewhere."""
     rng = np.random.default_rng(0)
     questions, rows = 1000, count * ANSWERS
     start = rng.integers(0, questions, count)
@@ -199,7 +203,7 @@ def width(size: int) -> Costs:
 
 
 def context(points: int) -> Costs:
-    """One group, so that large contexts fit; 40 target options."""
+    """Measure with four groups, so that large contexts fit, and with 40 target options of each."""
     asked = -(-points // RESPONSES)
     arrays = _arrays(4, asked + 10)
     task = [Task(g, np.arange(asked), np.arange(asked, asked + 10)) for g in range(4)]

@@ -1,4 +1,4 @@
-"""What this machine can do, and what a piece of work takes, for the benchmarks to share."""
+"""Measure what this machine can do and what a piece of work takes; the benchmarks share this module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 
 def matmul_peak(size: int = 1024, seconds: float = 1.0) -> float:
-    """Most float32 operations per CPU-second of a square matrix product, in this process now."""
+    """Return the most float32 operations per CPU-second that a square matrix product reaches now.
+
+    Args:
+        size: number of rows and columns of the matrices.
+        seconds: CPU seconds for which products are tried.
+    """
     a, b = torch.randn(size, size), torch.randn(size, size)
     out = torch.empty(size, size)
     best, end = 0.0, time.process_time() + seconds
@@ -21,14 +26,17 @@ def matmul_peak(size: int = 1024, seconds: float = 1.0) -> float:
 
 
 def cpu_seconds(work: Callable[[], Any]) -> float:
-    """CPU time of this process, all threads together: others on the machine hardly count."""
+    """Return the CPU seconds that work takes in this process, in all threads together.
+
+    Other processes change them little, as they would change wall-clock time.
+    """
     begun = time.process_time()
     work()
     return time.process_time() - begun
 
 
 def matmul_flop(work: Callable[[], Any]) -> int:
-    """Floating-point operations of the matrix products in it (attention's too), forward and backward."""
+    """Count the floating-point operations of the matrix products in some work, attention's too."""
     ops = torch.ops.aten
     attention = {  # torch counts that of GPUs only
         ops._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),

@@ -1,14 +1,17 @@
-"""Memory and time of meta-training on people whose answers stay on disk.
+"""Measure memory and time of meta-training on people whose answers stay on disk.
+
+Run::
 
     python benchmarks/out_of_core.py [--people 10000,100000,1000000] [--questions 1000] [--answers 100]
         [--workers 0] [--steps 100] [--config gpo] [--width 64] [--most-gib 4]
 
-Random people, each of whom chose an answer to some of the questions, are written as a survey of many Parquet
+Random people, each of whom chose answers to some of the questions, are written as a survey of many Parquet
 files, with random embeddings. Then ``gpo train --on-disk`` sorts the answers with Ray Data and trains, as a
-process of its own with a cluster of its own. Memory is the largest resident size that a process reached,
-without the pages that it shares with others (the object store's, and the mapped files', which the system may
-drop at any time) and with them; all processes are looked at every quarter of a second. Fails if one took more
-than ``--most-gib``. The last line is a JSON object.
+process of its own with a cluster of its own; ``seconds`` are its wall-clock seconds. All its processes are
+looked at every quarter of a second: ``gib`` is the largest resident size of one of a kind in GiB, without the
+pages that it shares with others (those of the object store, and those of mapped files, which the system may
+drop at any time), and ``with_shared_gib`` with them. The benchmark fails if a process took more than
+``--most-gib``. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from gpo_ray.preferences.tables import PREFERENCES
 
 RESPONSES, BATCH, GIB = 4, 20_000, 2**30
 SHOWN = 4
-"""Kinds of processes: that of the command, and the largest others."""
+"""Number of kinds of processes that are reported: the command's, and the largest others."""
 
 
 def main() -> None:
@@ -112,7 +115,7 @@ def _embed(folder: Path, questions: list[Question], width: int) -> None:
 
 
 def _answers(people: int, options: argparse.Namespace) -> Iterator[pa.Table]:
-    """Choices that depend on the question and on one trait of the person."""
+    """Yield tables of choices that depend on the question and on one trait of the person."""
     rng = np.random.default_rng(0)
     slope, base = rng.normal(size=(2, options.questions))
     names = pa.array([f"q{i}" for i in range(options.questions)])
@@ -135,7 +138,7 @@ def _answers(people: int, options: argparse.Namespace) -> Iterator[pa.Table]:
 
 
 def _watch(process: subprocess.Popen[str]) -> dict[str, dict[str, float]]:
-    """Largest sizes of the process and of its descendants, those of one kind together."""
+    """Return the largest sizes in GiB of a process and its descendants, by kind, until the process ends."""
     most: dict[str, tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
     root = psutil.Process(process.pid)
     while process.poll() is None:

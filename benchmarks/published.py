@@ -1,8 +1,9 @@
-"""The published recipe (Zhao et al., arXiv 2310.11523) written plainly, as the peer of the benchmarks.
+"""The published recipe (Zhao et al., arXiv 2310.11523), written plainly, which other benchmarks compare with.
 
-After the paper and its description alone: every group brings its own inputs of width E, one dense mask covers
-context and targets, the softmax runs over each question in a Python loop, and a prediction asks for one
-option at a time. Benchmarks and tests compare with it; nothing here is used by the package.
+It was written after the paper and its description alone: every group brings its own inputs of width E, one
+dense mask covers context and targets, the softmax runs over each question in a Python loop, and a prediction
+asks for one option at a time. It measures nothing itself; benchmarks and tests import it, the package does
+not.
 
 Shapes: B groups, C context options, T target options, E embedding width.
 """
@@ -22,7 +23,7 @@ from gpo_ray.model.episodes import Task
 
 
 class Published(nn.Module):
-    """The published transformer; its state dict is the package's."""
+    """The published transformer; its parameters have the names and shapes of the package's."""
 
     def __init__(self, embedding_width: int) -> None:
         super().__init__()
@@ -35,7 +36,16 @@ class Published(nn.Module):
         self.predictor = nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
 
     def forward(self, xc: Tensor, yc: Tensor, xt: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, E), (B, C), (B, T, E) -> mean and std, each (B, T)."""
+        """Predict the targets' means and standard deviations.
+
+        Args:
+            xc: embeddings of the context's options, (B, C, E).
+            yc: shares of the context's options, (B, C).
+            xt: embeddings of the target options, (B, T, E).
+
+        Returns:
+            The means and the standard deviations, (B, T) each.
+        """
         contexts, targets = xc.shape[1], xt.shape[1]
         pairs = torch.cat(
             [torch.cat([xc, yc[..., None]], -1), torch.cat([xt, torch.zeros_like(xt[..., :1])], -1)], 1
@@ -52,10 +62,10 @@ class Published(nn.Module):
 def published_step(
     model: Published, optimizer: torch.optim.Optimizer, arrays: PreferenceArrays, tasks: Sequence[Task]
 ) -> float:
-    """One gradient step on groups that have as many context and target options as each other.
+    """Take one gradient step on groups that all have the same numbers of context and target options.
 
     Returns:
-        The loss before it.
+        The loss before the step.
     """
     loss = published_loss(model, arrays, tasks)
     optimizer.zero_grad()
@@ -65,7 +75,7 @@ def published_step(
 
 
 def published_loss(model: Published, arrays: PreferenceArrays, tasks: Sequence[Task]) -> Tensor:
-    """The mean negative log-density of the groups' shares over their target options, ()."""
+    """Return the mean negative log-density of the groups' shares over their target options, ()."""
     sizes = np.diff(arrays.offsets)
     xc = torch.stack([arrays.x[arrays.rows(t.context)] for t in tasks])
     xt = torch.stack([arrays.x[arrays.rows(t.target)] for t in tasks])
@@ -85,12 +95,12 @@ def published_loss(model: Published, arrays: PreferenceArrays, tasks: Sequence[T
 def published_prediction(
     model: Published, context: Sequence[tuple[Tensor, Tensor]], question: Tensor
 ) -> NDArray[np.float64]:
-    """A group's shares (R,) over a question's responses (R, E), one option at a time.
+    """Predict a group's shares (R,) over a question's R responses, one option at a time.
 
     Args:
-        model: with its weights.
-        context: responses (R', E) and shares (R',) of each question that the group answered.
-        question: (R, E).
+        model: the transformer with the weights to use.
+        context: embeddings (R', E) of the responses and shares (R',) of each question that was answered.
+        question: embeddings of the question's responses, (R, E).
     """
     means = []
     for option in question:

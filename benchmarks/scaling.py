@@ -1,20 +1,23 @@
-"""How embedding and training grow from one worker to two, each with one thread and a Ray node of its own.
+"""Measure how embedding and training speed up from one worker to two, each on a Ray node of its own.
+
+Run, on a machine with two idle cores::
 
     python benchmarks/scaling.py [--embed] [--train] [--rounds 3] [--questions 160] [--steps 40]
 
-Needs two idle cores. Three Ray nodes are started on this machine: a head without CPUs, and two with one each.
-In each round one worker and two do the same work, so that the ratios are of one machine in one state.
+Three Ray nodes are started on this machine: a head without CPUs, and two with one CPU each, whose workers
+have one thread. In each round one worker and two workers do the same work, so that the ratios are of one
+machine in one state.
 
-``embed``: tokens per second in the steady state, as ``gpo embed`` reports it: from when every worker has done
-its first unit of work until one has done its last; start-up and loading the model are given apart. ``share``
-is the smaller of the two workers' shares of all tokens.
+``embed``: tokens per second in the steady state, as ``gpo embed`` reports them: from when every worker has
+done its first unit of work until one has done its last; the seconds of the start and of loading the model are
+given apart. ``share`` is the smaller of the two workers' shares of all tokens.
 
-``train``: Ray Train with DeepSpeed, ZeRO 1, at equal batch per worker: two workers take twice the groups in
-a step (weak scaling). ``rate`` is batches per second of all workers, that is optimiser steps per second times
-workers, from the first report to the last: validation and checkpoints are in it, start-up is not. ``strong``
-is the ratio of optimiser steps per second where two workers share the batch of one.
+``train``: Ray Train with DeepSpeed, ZeRO stage 1, with the same batch for each worker: two workers take twice
+the groups in a step (weak scaling). ``rate`` is batches per second of all workers, which is optimiser steps
+per second times workers, from the first report to the last; validation and checkpoints are in it, the start
+is not. ``strong`` is the ratio of optimiser steps per second where two workers share the batch of one.
 
-The last line is a JSON object: medians over the rounds, the ratios' too.
+Seconds are wall-clock seconds. The last line is a JSON object of medians over the rounds.
 """
 
 from __future__ import annotations
@@ -47,7 +50,8 @@ from gpo_ray.preferences.splits import draw_split
 SIZES = {"hidden_size": 384, "num_hidden_layers": 12, "intermediate_size": 1024}
 HEADS = {"num_attention_heads": 6, "num_key_value_heads": 3, "initializer_range": 0.02}
 WIDTH, GROUPS, QUESTIONS, BATCH = 576, 40, 200, 8
-"""Of training: of the vectors, of the survey, and groups of a worker's step."""
+"""For training: the width of the vectors, the groups and questions of the survey, and the groups of a
+worker's step."""
 REPORTS = 4
 
 
@@ -123,7 +127,7 @@ def _train(options: argparse.Namespace, folder: Path) -> dict[str, float]:
 def _steps_per_second(
     options: argparse.Namespace, dataset: PreferenceDataset, folder: Path, workers: int, groups: int
 ) -> float:
-    """Optimiser steps, after the first report."""
+    """Return the optimiser steps per wall-clock second after the first report."""
     config = load_train_config("paper", steps=options.steps)
     name = f"{workers}-{groups}"
     config = config.model_copy(

@@ -1,16 +1,20 @@
-"""Best alignment so far: TPE against random search, in the same space and the same number of trials.
+"""Compare TPE with random search: the best alignment found so far, in the same space with as many trials.
+
+Run::
 
     python benchmarks/search.py --survey DIR --embeddings DIR [--config tune_configs/default.yaml]
         [--trials 32] [--steps 120] [--repeats 3] [--prior none]
 
 Trials that start from a prior are nearly as good as each other before they have learnt anything, so that no
-search could be ahead: ``--prior`` holds for all trials, ``none`` by default. They take ``--steps`` steps
-instead of the configuration's, and the scheduler's first rung comes after a sixth of them. There are no start
-points, so that all that is found was found by the search. Repeat r gives both algorithms seed r, so that they
-draw the same first trials. ``curve`` is the best ``trained_alignment`` of validation groups after 1, 2, ...
-trials, a mean over the repeats; ``mean_regret`` is how far a curve lies below the best that either found, a
-mean over all trials; ``share`` is what ASHA let the trials take of all their steps. The last line is a JSON
-object.
+search could be ahead; ``--prior`` therefore holds for all trials, and is ``none`` by default. Trials take
+``--steps`` steps instead of the configuration's, and the scheduler's first rung comes after a sixth of them.
+No start points are given, so that the search finds all that is found. Repeat r gives both algorithms the seed
+r, so that they draw the same first trials.
+
+``curve`` is the best ``trained_alignment`` (from 0 to 1) of the validation groups after 1, 2, ... trials, the
+mean over the repeats. ``mean_regret`` is how far a curve lies below the best that either algorithm found, the
+mean over all trials. ``share`` is the part of all steps that ASHA let the trials take. The last line is a
+JSON object.
 """
 
 from __future__ import annotations

@@ -1,11 +1,17 @@
-"""Requests per second of the service, of a no-op behind the same ingress, and of the bare estimator.
+"""Measure requests per second of the service, of a no-op behind the same ingress, and of the bare estimator.
+
+Run::
 
     python benchmarks/serving.py --bundle DIR --survey DIR --embeddings DIR [--clients 1,8,32] [--seconds 10]
 
-All run in one Ray cluster, turn by turn, so that the ratios are of one machine in one state: medians of the
-turns' own. ``cpu_ms`` is the time of all cores, of the clients too, which other processes do not change. The
-last line is a JSON object. The no-op is this service's own ingress (HTTP, validation, keys, registry) with a
-deployment behind it that answers at once; ``plain`` is a FastAPI route on Serve with nothing behind it.
+A request asks for five questions of a registered group with 20 answers. The no-op is this service's own
+ingress (HTTP, validation, keys, registry) with a deployment behind it that answers at once; ``plain`` is a
+FastAPI route on Serve with nothing behind it. All run by turns in one Ray cluster, so that the ratios are of
+one machine in one state; figures are medians over the turns.
+
+``p50_ms`` and ``p99_ms`` are the median and the 99th percentile of a request's wall-clock time in
+milliseconds. ``cpu_ms`` is the CPU time of a request in milliseconds on all cores, the clients' too, which
+other processes do not change. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -31,7 +37,7 @@ from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.serving.app import build_app
 from gpo_ray.serving.deployments import Ingress, options
-from gpo_ray.serving.inference.backend import Predicted, Readiness, SlatePrediction
+from gpo_ray.serving.inference.backend import BackendReadiness, SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.calls import Call
 from gpo_ray.serving.settings import ServeSettings
 
@@ -41,17 +47,17 @@ ROUNDS = 3
 
 
 class NoOp:
-    """Answers at once with predictions of the right shape."""
+    """A stand-in for the predictor that answers at once, with predictions of the right shape."""
 
-    async def predict_quickly(self, calls: list[Call]) -> list[Predicted]:
-        return [Predicted([self._share(len(r)) for _, r in c.questions], "none") for c in calls]
+    async def predict_quickly(self, calls: list[Call]) -> list[SlatePredictions]:
+        return [SlatePredictions([self._share(len(r)) for _, r in c.questions], "none") for c in calls]
 
     @staticmethod
     def _share(count: int) -> SlatePrediction:
         return SlatePrediction([1 / count] * count, None, [1 / count] * count)
 
-    async def ready(self) -> Readiness:
-        return Readiness(True, "none")
+    async def ready(self) -> BackendReadiness:
+        return BackendReadiness(True, "none")
 
 
 plain_api = FastAPI()
@@ -60,7 +66,7 @@ plain_api = FastAPI()
 @serve.deployment
 @serve.ingress(plain_api)
 class Plain:
-    """The least that Serve can do."""
+    """The least that Serve can do: a route that returns a constant."""
 
     @plain_api.post("/")
     async def answer(self) -> dict[str, int]:
@@ -68,7 +74,7 @@ class Plain:
 
 
 async def load(url: str, body: dict[str, Any], clients: int, seconds: float) -> dict[str, float]:
-    """Requests per second, latencies and failures of constant clients."""
+    """Measure requests per second, latencies and failures while some clients ask without a pause."""
     latencies: list[float] = []
     failed = 0
     stop = time.perf_counter() + seconds
@@ -97,7 +103,7 @@ async def load(url: str, body: dict[str, Any], clients: int, seconds: float) -> 
 
 
 def cpu_seconds() -> float:
-    """That this process, the cluster's and their clients have used."""
+    """Return the CPU seconds that this process and its descendants, the cluster's among them, have used."""
     total = 0.0
     for process in [me := psutil.Process(), *me.children(recursive=True)]:
         with contextlib.suppress(psutil.Error):
@@ -107,7 +113,7 @@ def cpu_seconds() -> float:
 
 
 def bodies(survey: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A group's answers to the first questions, and questions to predict."""
+    """Return a group's answers to the first questions of a survey, and the next questions to predict."""
     dataset = PreferenceDataset.load(survey)
     asked = list(dataset.iter_questions())
     rng = np.random.default_rng(0)
@@ -122,7 +128,7 @@ def bodies(survey: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 
 
 def estimator_rate(bundle: str, survey: str, embeddings: str, seconds: float) -> float:
-    """Predictions of ``QUESTIONS`` questions per second by an adapted group in one process."""
+    """Return how often per second an adapted group predicts ``QUESTIONS`` questions in one process."""
     model = GroupPreferenceModel.load(bundle)
     dataset = PreferenceDataset.load(survey)
     found = EmbeddingStore(embeddings).load(dataset, model.config.model.pooling)

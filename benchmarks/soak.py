@@ -1,9 +1,14 @@
-"""The service under constant load, and under four times what it can do.
+"""Measure the service under constant load, and under four times the requests that it can answer.
+
+Run::
 
     python benchmarks/soak.py --bundle DIR --survey DIR --embeddings DIR [--seconds 150] [--overload 60]
 
-Starts ``gpo serve`` as a user would, without keys. Prints requests per second, latencies, statuses, and how
-much the memory of the service grew over the second half of the overload; the last line is a JSON object.
+This starts ``gpo serve`` as a user would, without keys. Ten clients ask without a pause for ``--seconds``
+seconds (``load``; its figures are those of ``benchmarks/serving.py``). Then requests are sent at four times
+that rate for ``--overload`` seconds, whatever the answers: ``statuses`` counts them (0 stands for no answer),
+``memory_mib`` is the memory of the service at the end in MiB, and ``growth_second_half`` is the part by which
+it grew over the second half. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -31,7 +36,15 @@ CLIENTS = 10
 async def overload(
     url: str, body: dict[str, Any], rate: float, seconds: float, process: int
 ) -> dict[str, Any]:
-    """Statuses of requests sent at a rate whatever the answers, and memory second by second."""
+    """Send requests at a rate, whatever the answers; count the statuses and watch the memory of the service.
+
+    Args:
+        url: URL to send to.
+        body: body of each request.
+        rate: requests per second.
+        seconds: seconds for which to send.
+        process: id of the process that started the service.
+    """
     statuses: Counter[int] = Counter()
     memory: list[float] = []
     waiting: set[asyncio.Task[None]] = set()
@@ -70,7 +83,7 @@ async def overload(
 
 
 def resident(process: int) -> float:
-    """MiB of the service's own processes (replicas and proxy)."""
+    """Return the resident memory of the service's own processes (replicas and proxy) in MiB."""
     total = 0
     for child in psutil.Process(process).children(recursive=True):
         try:

@@ -1,14 +1,19 @@
-"""CPU time of a meta-training step, against the published recipe written plainly.
+"""Measure the time of a meta-training step, beside the published recipe written plainly.
+
+Run::
 
     python benchmarks/training_step.py [--widths 576,4096] [--groups 8,17,64] [--steps 5]
 
-Random embeddings and shares; 220 context and 220 target options of each group, about the mean of what the
-published recipe draws. Both train from the same weights on the same episodes, turn by turn, and their losses
-must agree to 1e-5 at every step. A step is everything from the questions drawn to the weights changed.
-Seconds are CPU time of one thread, medians over the steps, as are the ratios published / ours of each step.
-``share_of_peak``: operations of the matrix products per CPU-second over the most that a square float32
-product reaches in this process. ``ratio_at_peak``: what ``ratio`` would be if ours ran at that peak, nothing
-but its matrix products counted: the machine's limit for these operations. The last line is a JSON object.
+Embeddings and shares are random. Each group has 220 context and 220 target options, about the mean of what
+the published recipe draws. Both train from the same weights on the same episodes, by turns, and the benchmark
+fails unless their losses agree to 1e-5 at every step. A step is everything from the questions drawn to the
+weights changed.
+
+Times are CPU seconds of one thread, medians over the steps; ``ratio`` is the median of published / ours of
+each step. ``_gflop`` is 10^9 operations of a step's matrix products. ``share_of_peak`` is these operations
+per CPU-second, divided by the most that a square float32 product reaches in this process (``peak_gflops``,
+10^9 a second). ``ratio_at_peak`` is what ``ratio`` would be if ours ran at that peak and did nothing but its
+matrix products: the machine's limit for these operations. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -63,7 +68,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _random(width: int, groups: int) -> PreferenceArrays:
-    """As many options of each question in turn as in ``SLATES``; every group answered all of them."""
+    """Make random data; questions have as many options as ``SLATES`` says in turn, and all are answered."""
     rng = np.random.default_rng(0)
     sizes = np.resize(SLATES, QUESTIONS)
     rows = int(sizes.sum())
@@ -82,7 +87,7 @@ def _random(width: int, groups: int) -> PreferenceArrays:
 
 
 def _tasks(groups: int, step: int) -> list[Task]:
-    """Other questions at every step, the same for all groups, 220 options on either side."""
+    """Draw the tasks of a step, the same questions for all groups, with 220 options on either side."""
     rng = np.random.default_rng([1, step])
     by_size = rng.permuted(np.arange(QUESTIONS).reshape(-1, 5).T, axis=1)  # (5 sizes, questions)
     context, target = rng.permutation(by_size[:, :11].ravel()), rng.permutation(by_size[:, 11:22].ravel())

@@ -1,15 +1,18 @@
-"""Trials per hour of a search, and what a trial costs beyond its own steps.
+"""Measure trials per hour of a search, and what a trial costs beyond its own steps.
+
+Run::
 
     OMP_NUM_THREADS=1 python benchmarks/tuning.py [--survey DIR --embeddings DIR]
         [--trials 6] [--steps 60] [--rounds 3]
 
-Without --survey a random one is made, as large as the published groups and questions of OpinionQA. In each
-round the same configurations are meta-trained to the end by a loop in one process, by a search with one trial
-at a time, and by a search with two, so that the ratios are of one machine in one state. Ray is started once,
-before; it gives each of its processes one thread, as the variable gives the loop. The last line is a JSON
-object; all figures are medians over the rounds, seconds are wall time.
-``overhead`` is (seconds per trial of the search, one at a time) / (seconds per trial of the loop) - 1: the
-search's start, its processes and imports, proposals, reports and records are all in it.
+Without ``--survey`` a random survey is made, as large as the published groups and questions of OpinionQA. In
+each round the same configurations are meta-trained to the end by a loop in one process, by a search with one
+trial at a time, and by a search with two, so that the ratios are of one machine in one state. Ray is started
+once, before the rounds; it gives each of its processes one thread, as the variable gives the loop.
+
+All figures are medians over the rounds, and seconds are wall-clock seconds. ``overhead`` is (seconds per
+trial of the search, one at a time) / (seconds per trial of the loop) - 1; the search's start, its processes
+and imports, its proposals, reports and records are all in it. The last line is a JSON object.
 """
 
 from __future__ import annotations
@@ -80,7 +83,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _random() -> tuple[PreferenceArrays, Split]:
-    """Random answers to random vectors: nothing to learn, and as much to compute."""
+    """Make random answers to random vectors, from which nothing can be learnt, but as much is computed."""
     rng = np.random.default_rng(0)
     names = tuple(f"g{i}" for i in range(GROUPS)), tuple(f"q{i}" for i in range(QUESTIONS))
     rows = QUESTIONS * RESPONSES
@@ -113,7 +116,7 @@ def _given(options: argparse.Namespace) -> tuple[PreferenceArrays, Split]:
 
 
 def _search(options: argparse.Namespace, folder: Path, seed: int) -> tuple[SearchConfig, Space]:
-    """Trials that all take the same steps, whatever they find."""
+    """Make a search whose trials all take the same number of steps, whatever they find."""
     base = load_train_config("gpo", steps=options.steps).model_dump(mode="json")
     base["model"]["pooling"] = "mean"
     base["validation"] |= {"patience": options.steps, "every": 20}
@@ -132,7 +135,7 @@ def _search(options: argparse.Namespace, folder: Path, seed: int) -> tuple[Searc
 
 
 def _loop(configs: list[TrainConfig], arrays: PreferenceArrays, split: Split) -> None:
-    """The same meta-trainings one after the other; as in a search, the prior is fitted once."""
+    """Meta-train one configuration after the other; as in a search, the prior is fitted once."""
     questions = arrays.question_numbers(split.question_order)
     scaled = arrays.standardized(questions)[0]
     groups, context = scaled.group_numbers(split.train_groups), configs[0].validation.context_questions

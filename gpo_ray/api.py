@@ -15,8 +15,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from gpo_ray.errors import DataError
 from gpo_ray.model import AdaptedGroup, GroupPreferenceModel
-from gpo_ray.model import texts as predicting
-from gpo_ray.model.texts import Slate, Vectors
+from gpo_ray.model.texts import (
+    AnsweredSlate,
+    Slate,
+    Vectors,
+    bundle_language_model,
+    encoded_vectors,
+    first_problem,
+    stored_vectors,
+)
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.runtime.documents import read_json
 from gpo_ray.runtime.locations import local_copy
@@ -83,12 +90,12 @@ class TextModel:
             EmbeddingError: if the language model or the embedding store cannot be used.
             BundleError: if the language model is not the one that the bundle was trained with.
         """
-        checked = [_checked(predicting.Answer, i, a) for i, a in enumerate(answers)]
+        checked = [_checked(AnsweredSlate, i, a) for i, a in enumerate(answers)]
         if not checked:
             raise DataError("answers: the list is empty: give at least one answered question")
         return self.adapt_checked(checked)
 
-    def adapt_checked(self, answers: Sequence[predicting.Answer]) -> TextGroup:
+    def adapt_checked(self, answers: Sequence[AnsweredSlate]) -> TextGroup:
         """Do the same as :meth:`adapt`, from answers that were checked before."""
         vectors = self.vectors(answers)
         keys = [_key(a) for a in answers]
@@ -106,11 +113,11 @@ class TextModel:
         config = self.estimator.config
         missing = {k: s for k, s in wanted.items() if k not in self._vectors}
         if missing and self._embeddings is not None:
-            self._vectors |= predicting.stored_vectors(self._embeddings, config, list(missing))
+            self._vectors |= stored_vectors(self._embeddings, config, list(missing))
             missing = {k: s for k, s in missing.items() if k not in self._vectors}
         if missing:
-            source = predicting.bundle_language_model(config, self._model, self._bundle)
-            self._vectors |= predicting.encoded_vectors(missing, source, config, progress)
+            source = bundle_language_model(config, self._model, self._bundle)
+            self._vectors |= encoded_vectors(missing, source, config, progress)
         return {k: self._vectors[k] for k in wanted}
 
 
@@ -196,7 +203,7 @@ def predict_file(
 
     Args:
         bundle: the bundle's folder or URI.
-        context: JSON file, a list of :class:`gpo_ray.model.texts.Answer`.
+        context: JSON file, a list of :class:`gpo_ray.model.texts.AnsweredSlate`.
         questions: JSON file, a list of :class:`gpo_ray.model.texts.Slate`.
         model: the language model, by default the one the bundle was trained with.
         embeddings: folder or URI of an embedding store; where it holds all questions, no language model is
@@ -212,7 +219,7 @@ def predict_file(
         GPOError: if a file is malformed, or the language model or the store is not the bundle's.
     """
     loaded = load(bundle, model=model, embeddings=embeddings)
-    answers = _read(context, TypeAdapter(list[predicting.Answer]))
+    answers = _read(context, TypeAdapter(list[AnsweredSlate]))
     slates = _read(questions, TypeAdapter(list[Slate]))
     loaded.vectors([*answers, *slates], progress)  # so that common beginnings are read once
     predicted = loaded.adapt_checked(answers).predict_checked(slates)
@@ -237,7 +244,7 @@ def _key(slate: Slate) -> str:
 def _checked(kind: type[Any], number: int, item: Question) -> Any:
     """Return a question or answer of the public API as a checked object of the package's own class."""
     values: dict[str, Any] = {"prompt": item.prompt, "responses": tuple(item.responses)}
-    if kind is predicting.Answer:
+    if kind is AnsweredSlate:
         if not isinstance(item, Answer):
             raise DataError(f"answers: item {number} is a {type(item).__name__}, expected an Answer")
         share = None if item.share is None else tuple(float(s) for s in item.share)
@@ -245,8 +252,8 @@ def _checked(kind: type[Any], number: int, item: Question) -> Any:
     try:
         return kind.model_validate(values)
     except ValidationError as e:
-        what = "answers" if kind is predicting.Answer else "questions"
-        raise DataError(f"{what}: item {number}: {predicting.first_problem(e)}") from e
+        what = "answers" if kind is AnsweredSlate else "questions"
+        raise DataError(f"{what}: item {number}: {first_problem(e)}") from e
 
 
 def _read(path: str, schema: TypeAdapter[Any]) -> Any:
@@ -260,7 +267,7 @@ def _read(path: str, schema: TypeAdapter[Any]) -> Any:
     try:
         items = schema.validate_python(values, strict=False)
     except ValidationError as e:
-        raise DataError(f"{path}: item {predicting.first_problem(e)}") from e
+        raise DataError(f"{path}: item {first_problem(e)}") from e
     if not items:
         raise DataError(f"{path}: the list is empty")
     return items

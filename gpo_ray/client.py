@@ -17,9 +17,9 @@ from typing import Any, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from gpo_ray import api
+from gpo_ray.api import Answer, Question
 from gpo_ray.errors import ConfigError, DataError, GPOError
-from gpo_ray.model import texts
+from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.serving.api.schemas import (
     GROUP_ID_PATTERN,
     Group,
@@ -38,11 +38,13 @@ from gpo_ray.serving.api.schemas import (
 with contextlib.suppress(ModuleNotFoundError):  # without httpx, making a client raises an error that says so
     import httpx
 
-Answer: TypeAlias = api.Answer | texts.Answer
-Question: TypeAlias = api.Question | texts.Slate
+AnyAnswer: TypeAlias = Answer | AnsweredSlate
+"""An answer that was made by a caller of the public API, or one that was checked."""
+AnyQuestion: TypeAlias = Question | Slate
+"""A question that was made by a caller of the public API, or one that was checked."""
 Reply = TypeVar("Reply", bound=BaseModel)
 TIMEOUT = 30.0
-LONGEST_WAIT = 5.0
+MAX_WAIT_SECONDS = 5.0
 """The longest time in seconds that a client waits before it tries again."""
 _PAUSE = 0.2
 _PASSING = {500, 502, 503, 504}
@@ -95,7 +97,7 @@ class _Call:
         if outcome.status_code == 429 or (outcome.status_code in _PASSING and self.repeatable):
             asked = outcome.headers.get("retry-after", "")
             seconds = float(asked) if asked.isascii() and asked.isdigit() else _PAUSE
-            return seconds if seconds <= LONGEST_WAIT else None
+            return seconds if seconds <= MAX_WAIT_SECONDS else None
         return None
 
     def checked(self, outcome: httpx.Response | httpx.TransportError, repeated: bool) -> httpx.Response:
@@ -146,7 +148,7 @@ def _group_path(group_id: str, action: str = "") -> str:
 
 
 def _put(
-    group_id: str, context: Sequence[Answer], description: str, if_match: str | None, new: bool
+    group_id: str, context: Sequence[AnyAnswer], description: str, if_match: str | None, new: bool
 ) -> _Call:
     headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
     headers |= {"If-None-Match": "*"} if new else {}
@@ -164,11 +166,11 @@ def _page(after: str | None) -> _Call:
     return _Call("GET", "/v1/groups", params={"limit": _PAGE} | ({"after": after} if after else {}))
 
 
-def _predict(group_id: str, questions: Sequence[Question]) -> _Call:
+def _predict(group_id: str, questions: Sequence[AnyQuestion]) -> _Call:
     return _Call("POST", _group_path(group_id, "/predict"), _build(PredictRequest, questions=questions))
 
 
-def _inline(context: Sequence[Answer], questions: Sequence[Question]) -> _Call:
+def _inline(context: Sequence[AnyAnswer], questions: Sequence[AnyQuestion]) -> _Call:
     body = _build(InlinePredictRequest, context=context, questions=questions)
     return _Call("POST", "/v1/predict", body)
 
@@ -182,6 +184,11 @@ _READY = _Call("GET", "/readyz", accepted=(503,))
 
 
 def _options(url: str, key: str | None, timeout: float) -> dict[str, Any]:
+    """Return what both of httpx's clients take; the transports that they take are of different types.
+
+    Raises:
+        ConfigError: if httpx is not installed.
+    """
     if importlib.util.find_spec("httpx") is None:
         raise ConfigError("the client needs httpx; install it with: pip install 'gpo-ray[client]'")
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -218,7 +225,7 @@ class Client:
         timeout: float = TIMEOUT,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        options = _options(url, key, timeout)
+        options = _options(url, key, timeout)  # says so if there is no httpx
         self._http = httpx.Client(**options, transport=transport)
 
     def __enter__(self) -> Self:
@@ -236,7 +243,7 @@ class Client:
     def put_group(
         self,
         group_id: str,
-        context: Sequence[Answer],
+        context: Sequence[AnyAnswer],
         description: str = "",
         if_match: str | None = None,
         must_be_new: bool = False,
@@ -270,11 +277,11 @@ class Client:
             if after is None:
                 return
 
-    def predict(self, group_id: str, questions: Sequence[Question]) -> Predictions:
+    def predict(self, group_id: str, questions: Sequence[AnyQuestion]) -> Predictions:
         """Predict a registered group's preferences over the responses of 1 to 200 questions."""
         return _parse(Predictions, self._send(_predict(group_id, questions)))
 
-    def predict_inline(self, context: Sequence[Answer], questions: Sequence[Question]) -> Predictions:
+    def predict_inline(self, context: Sequence[AnyAnswer], questions: Sequence[AnyQuestion]) -> Predictions:
         """Predict the preferences of a group that is not registered, from its answers."""
         return _parse(Predictions, self._send(_inline(context, questions)))
 
@@ -311,7 +318,7 @@ class AsyncClient:
         timeout: float = TIMEOUT,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        options = _options(url, key, timeout)
+        options = _options(url, key, timeout)  # says so if there is no httpx
         self._http = httpx.AsyncClient(**options, transport=transport)
 
     async def __aenter__(self) -> Self:
@@ -329,7 +336,7 @@ class AsyncClient:
     async def put_group(
         self,
         group_id: str,
-        context: Sequence[Answer],
+        context: Sequence[AnyAnswer],
         description: str = "",
         if_match: str | None = None,
         must_be_new: bool = False,
@@ -356,11 +363,13 @@ class AsyncClient:
             if after is None:
                 return
 
-    async def predict(self, group_id: str, questions: Sequence[Question]) -> Predictions:
+    async def predict(self, group_id: str, questions: Sequence[AnyQuestion]) -> Predictions:
         """Do the same as :meth:`Client.predict`."""
         return _parse(Predictions, await self._send(_predict(group_id, questions)))
 
-    async def predict_inline(self, context: Sequence[Answer], questions: Sequence[Question]) -> Predictions:
+    async def predict_inline(
+        self, context: Sequence[AnyAnswer], questions: Sequence[AnyQuestion]
+    ) -> Predictions:
         """Do the same as :meth:`Client.predict_inline`."""
         return _parse(Predictions, await self._send(_inline(context, questions)))
 

@@ -1,7 +1,11 @@
-"""Runs examples/quickstart.ipynb and stores its outputs, without anything of this machine.
+"""Run examples/quickstart.ipynb and store its outputs, without anything of this machine.
 
-Usage: .venv/bin/python scripts/notebook.py [FILE]     stores it as FILE instead
-GPO_QUICKSTART=FOLDER: what `gpo quickstart` made.
+Run::
+
+    .venv/bin/python scripts/notebook.py [FILE]
+
+FILE is where to store it, by default the notebook itself. The environment variable ``GPO_QUICKSTART`` may
+name the folder that ``gpo quickstart`` made, which the notebook reads.
 """
 
 from __future__ import annotations
@@ -19,12 +23,15 @@ NOTEBOOK = Path(__file__).resolve().parents[1] / "examples" / "quickstart.ipynb"
 
 
 def stored(path: Path = NOTEBOOK) -> NotebookNode:
-    """A notebook with its stored outputs."""
+    """Read a notebook with its stored outputs."""
     return nbformat.read(path, as_version=4)
 
 
 def executed(seconds: int = 600) -> NotebookNode:
-    """The notebook with the outputs that its cells give now, run in its own folder.
+    """Run the notebook in its own folder, and return it with the outputs that its cells give now.
+
+    Args:
+        seconds: most seconds that a cell may take.
 
     Raises:
         CellExecutionError: if a cell fails.
@@ -40,7 +47,7 @@ def executed(seconds: int = 600) -> NotebookNode:
 
 
 def cleaned(notebook: NotebookNode) -> NotebookNode:
-    """A notebook with no more metadata than its readers need, and without what went to standard error."""
+    """Return a notebook with no more metadata than its readers need, without what went to standard error."""
     notebook.metadata = NotebookNode(
         kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
         language_info={"name": "python"},

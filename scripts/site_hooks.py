@@ -1,4 +1,7 @@
-"""What the site of docs/ has besides its pages: hooks of MkDocs, named in mkdocs.yml."""
+"""Hooks of MkDocs, named in mkdocs.yml, that add to the site of docs/ what it has besides its pages.
+
+They are run by ``scripts/docs``.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links that work on GitHub, as the site needs them."""
+    """Turn links that work on GitHub into those that the site needs."""
     return site_links(markdown, ROOT if page.file.src_uri in PAGES.values() else DOCS)
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Sphinx's roles in docstrings, as links to what the same page describes."""
+    """Turn Sphinx's roles in docstrings into links to what the same page describes."""
 
     def link(found: re.Match[str]) -> str:
         short, name = found.groups()
@@ -47,17 +50,17 @@ def on_post_page(output: str, page: Any, **_: Any) -> None:
     """Refuse a page that loads anything from the network.
 
     Raises:
-        PluginError: naming the page and the first such element.
+        PluginError: if it does; the message names the page and the first such element.
     """
     if found := LOADED.search(output):
         raise PluginError(f"{page.file.src_uri}: loads from the network: {found[0]}")
 
 
 def site_links(markdown: str, folder: Path) -> str:
-    """Links from a file in a folder of the repository: to pages as the site names them, else to no page.
+    """Turn the links of a file in a folder of the repository into those of the site.
 
-    Files and folders that the site does not hold are named by their paths. Links to nothing stay as they
-    are, which a strict build refuses.
+    Pages are linked as the site names them; files and folders that the site does not hold are named by their
+    paths, without a link. Links to nothing stay as they are, which a strict build refuses.
     """
 
     def link(found: re.Match[str]) -> str:

@@ -17,7 +17,7 @@ from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question, question_key
 from gpo_ray.prior.calibration import fit_prior
 from gpo_ray.prior.keyed import KeyedGroupPrior
-from gpo_ray.serving.inference.backend import Predicted, Readiness, SlatePrediction
+from gpo_ray.serving.inference.backend import BackendReadiness, SlatePrediction, SlatePredictions
 
 PROMPTS = {
     "How often do you talk about politics?": ("Often", "Sometimes", "Never"),
@@ -100,7 +100,7 @@ class InProcessBackend:
             SlatePrediction(p.tolist(), [tuple(pair) for pair in e.tolist()], b)
             for p, e, b in zip(shares, ends, base, strict=True)
         ]
-        return Predicted(made, self.name)
+        return SlatePredictions(made, self.name)
 
     async def ready(self):
-        return Readiness(True, self.name)
+        return BackendReadiness(True, self.name)

@@ -9,10 +9,10 @@ import sys
 from gpo_ray.serving.registry.database import open_database
 
 if sys.argv[1] != "migrate":  # which needs none of it, and this takes seconds
-    from gpo_ray.model.texts import Answer
+    from gpo_ray.model.texts import AnsweredSlate
     from gpo_ray.serving.registry.groups import Registry, VersionConflict
 
-    CONTEXT = (Answer(prompt="Tea?", responses=("yes", "no"), choice=0),)
+    CONTEXT = (AnsweredSlate(prompt="Tea?", responses=("yes", "no"), choice=0),)
 TIMES = 100
 
 

@@ -23,7 +23,7 @@ from gpo_ray.model.bundle import Bundle, write_bundle
 from gpo_ray.prior.calibration import fit_prior
 from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.serving.api.http import create_api
-from gpo_ray.serving.inference.backend import Readiness
+from gpo_ray.serving.inference.backend import BackendReadiness
 from gpo_ray.serving.registry.database import open_database
 from gpo_ray.serving.registry.groups import Registry
 from gpo_ray.serving.registry.keys import KeyRing
@@ -54,7 +54,7 @@ class LocalBackend(InProcessBackend):
         return await super().predict(context, questions, caller)
 
     async def ready(self):
-        return Readiness(self.problem is None, self.name, self.problem)
+        return BackendReadiness(self.problem is None, self.name, self.problem)
 
 
 def small_bundle(encoder):

@@ -15,6 +15,9 @@ from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.model.bundle import BundleConfig
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 
+LONG = "group,prompt,response,count\n"
+"""The first line of a table that ``gpo survey import table`` reads."""
+GOOD = LONG + "a,Tea?,yes,3\na,Tea?,no,1\nb,Tea?,yes,1\nb,Tea?,no,4\n"
 FINGERPRINT = "tiny@0123456789abcdef/float32"
 TINY_MODEL = {"width": 16, "layers": 2, "heads": 2, "feedforward": 16}
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gpo_ray.cli.options import Address, Json, Out, Survey
+from gpo_ray.cli.options import Address, Json, Out, Survey, parse_options
 from gpo_ray.cli.output import progress, report
 from gpo_ray.cli.places import absolute
 
@@ -34,23 +34,12 @@ def embed(
     as_json: Json = False,
 ) -> None:
     """Embed a survey's questions with a frozen language model (Ray Data); embeds only what is missing."""
-    from gpo_ray.config import parse
     from gpo_ray.embedding.job import EmbedConfig
     from gpo_ray.embedding.job import embed as run
     from gpo_ray.preferences.dataset import PreferenceDataset
     from gpo_ray.runtime.ray_session import joined
 
-    values = {
-        "model": model,
-        "actors": actors,
-        "gpus_per_actor": gpus_per_actor,
-        "cpus_per_actor": cpus_per_actor,
-        "dtype": dtype,
-        "store_dtype": store_dtype,
-        "batch_tokens": batch_tokens,
-        "readings": readings,
-    }
-    config = parse(EmbedConfig, values, "embed")
+    config = parse_options(EmbedConfig, locals(), "embed")
     with joined(address) as capacity:
         capacity.check(config.need(capacity))
         dataset = PreferenceDataset.load(survey, answers=False)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+C = TypeVar("C", bound="BaseModel")
 
 Survey = Annotated[str, typer.Option(help="Survey folder made by `gpo survey import`.")]
 Embeddings = Annotated[str, typer.Option(help="Embedding folder made by `gpo embed`.")]
@@ -20,3 +26,19 @@ Objective = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split, the weights and the episodes.")]
+
+
+def parse_options(schema: type[C], given: Mapping[str, Any], command: str) -> C:
+    """Return options of a command as a configuration, so that the command need not repeat their names.
+
+    Args:
+        schema: class of the configuration; each of its fields is an option of the command, of the same name.
+        given: values of the options by name, such as the command's ``locals()``; others are ignored.
+        command: name of the command for error messages.
+
+    Raises:
+        ConfigError: if a value is not allowed.
+    """
+    from gpo_ray.config import parse
+
+    return parse(schema, {name: given[name] for name in schema.model_fields}, command)

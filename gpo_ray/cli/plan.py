@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from gpo_ray.planning.stages import Stage
     from gpo_ray.planning.workload import Workload
 
-LEAST, MOST = 1e7, 2e11
-"""Least and most parameters of a language model for which estimates are made."""
+MIN_PARAMETERS, MAX_PARAMETERS = 1e7, 2e11
+"""Fewest and most parameters of a language model for which estimates are made."""
 NAMES = "h200, h100, a100, a10g, l4, t4, cpu"
 """Names of :data:`gpo_ray.planning.hardware.PROCESSORS`, repeated since its module takes long to import."""
 UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
@@ -101,7 +101,7 @@ def _parameters(text: str) -> float:
     """Read a number of parameters such as ``8B``."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)([kmb]?)", text.strip().lower())
     value = float(found[1]) * UNITS[found[2]] if found else 0.0
-    if not LEAST <= value <= MOST:
+    if not MIN_PARAMETERS <= value <= MAX_PARAMETERS:
         raise ConfigError(f"--model-params {text!r}: expected 10M to 200B, such as 135M, 8B or 7e10")
     return value
 

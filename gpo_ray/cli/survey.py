@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpo_ray.cli.options import Json, Out
+from gpo_ray.cli.options import Json, Out, parse_options
 from gpo_ray.cli.output import print_json
 from gpo_ray.runtime.terminal_text import shown
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
 KINDS = "gss, opinionqa, globalopinionqa, opinionqa-individuals, gss-panel, table"
 """Names of :data:`gpo_ray.preferences.readers.READERS`, repeated since its module takes long to import."""
-CELL = 60
+MAX_CELL_CHARACTERS = 60
 """Most characters of a text that is shown in a table."""
 
 
@@ -36,18 +36,10 @@ def survey_import(
     as_json: Json = False,
 ) -> None:
     """Read a survey source and write it as a PreferenceDataset folder."""
-    from gpo_ray.config import parse
     from gpo_ray.preferences.readers import ReadOptions, read_survey
     from gpo_ray.runtime.storage import Folder
 
-    values = {
-        "units": units,
-        "groups": groups,
-        "min_respondents": min_respondents,
-        "min_questions": min_questions,
-        "contentious": contentious,
-    }
-    options = parse(ReadOptions, values, "survey import")
+    options = parse_options(ReadOptions, locals(), "survey import")
     with Folder(out).writing():
         dataset = read_survey(kind, source, options)
         dataset.save(out)
@@ -164,5 +156,5 @@ def _show(dataset: PreferenceDataset, where: str) -> None:
         print("nothing was dropped")
 
 
-def _short(text: str, most: int = CELL) -> str:
+def _short(text: str, most: int = MAX_CELL_CHARACTERS) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"

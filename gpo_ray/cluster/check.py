@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from gpo_ray.cluster.dockerfile import check_dockerfile
 from gpo_ray.cluster.kubernetes import check_object
-from gpo_ray.cluster.problems import Document, Problem, at, below
+from gpo_ray.cluster.problems import Document, FileProblem, at, below
 from gpo_ray.cluster.ray_schemas import check_launcher, check_runtime_env, check_serve
 from gpo_ray.cluster.references import Commands, check_set
 from gpo_ray.config import StrictConfig
@@ -32,7 +32,7 @@ class Checked:
 
     files: int
     """Number of files that were read."""
-    problems: list[Problem]
+    problems: list[FileProblem]
 
 
 class Prometheus(StrictConfig):
@@ -96,11 +96,11 @@ def check_folder(folder: Path, commands: Commands) -> Checked:
     files = sorted(
         p for p in folder.rglob("*") if p.is_file() and SECRET_FILES not in p.relative_to(folder).parts
     )
-    problems: list[Problem] = []
+    problems: list[FileProblem] = []
     documents: dict[Path, list[Document]] = {}
     for path in files:
         found = list(_file(path, str(path.relative_to(folder)), folder))
-        problems += [f for f in found if isinstance(f, Problem)]
+        problems += [f for f in found if isinstance(f, FileProblem)]
         documents[path] = [f for f in found if isinstance(f, Document)]
     if not files:
         raise ConfigError(f"{folder}: no files to check")
@@ -111,7 +111,7 @@ def check_folder(folder: Path, commands: Commands) -> Checked:
     return Checked(len(files), list(dict.fromkeys(problems)))
 
 
-def _file(path: Path, file: str, folder: Path) -> Iterator[Problem | Document]:
+def _file(path: Path, file: str, folder: Path) -> Iterator[FileProblem | Document]:
     """Yield the Kubernetes objects of a file, and the problems of a file of any kind."""
     if path.name == "Dockerfile":
         yield from check_dockerfile(path, file, folder.resolve().parent)
@@ -121,15 +121,15 @@ def _file(path: Path, file: str, folder: Path) -> Iterator[Problem | Document]:
         try:
             loaded = read_yaml_documents(path, file, ConfigError, _Loader)
         except ConfigError as e:
-            yield Problem(file, _line(e.__cause__), str(e).removeprefix(f"{file}: "))
+            yield FileProblem(file, _line(e.__cause__), str(e).removeprefix(f"{file}: "))
             return
         for values in loaded:
             if not isinstance(values, dict):
-                yield Problem(file, "(top level)", "expected keys and values")
+                yield FileProblem(file, "(top level)", "expected keys and values")
                 continue
             yield from _document(Document(file, values), path)
     else:
-        yield Problem(file, "(file)", "neither YAML, JSON nor a Dockerfile; nothing checks it")
+        yield FileProblem(file, "(file)", "neither YAML, JSON nor a Dockerfile; nothing checks it")
 
 
 def _line(error: BaseException | None) -> str:
@@ -137,7 +137,7 @@ def _line(error: BaseException | None) -> str:
     return f"line {mark.line + 1}" if mark is not None else "(file)"
 
 
-def _document(document: Document, path: Path) -> Iterator[Problem | Document]:
+def _document(document: Document, path: Path) -> Iterator[FileProblem | Document]:
     values = document.values
     if "kind" in values or "apiVersion" in values:
         yield document
@@ -161,7 +161,7 @@ def _document(document: Document, path: Path) -> Iterator[Problem | Document]:
         )
 
 
-def _embedded_serve(document: Document) -> Iterator[Problem]:
+def _embedded_serve(document: Document) -> Iterator[FileProblem]:
     key = "spec.serveConfigV2"
     try:
         found = parse_yaml(str(at(document.values, "spec", "serveConfigV2")), key, ConfigError, _Loader)
@@ -175,7 +175,7 @@ def _embedded_serve(document: Document) -> Iterator[Problem]:
     yield from below(key, check_serve(Document(document.file, values)))
 
 
-def _prometheus(document: Document, path: Path) -> Iterator[Problem]:
+def _prometheus(document: Document, path: Path) -> Iterator[FileProblem]:
     problems = list(_shape(document, Prometheus))
     yield from problems
     for i, name in enumerate([] if problems else document.values.get("rule_files", [])):
@@ -183,30 +183,30 @@ def _prometheus(document: Document, path: Path) -> Iterator[Problem]:
             yield document.problem(f"rule_files.{i}", f"{name}: no such file")
 
 
-def _shape(document: Document, model: type[StrictConfig]) -> Iterator[Problem]:
+def _shape(document: Document, model: type[StrictConfig]) -> Iterator[FileProblem]:
     try:
         model.model_validate(document.values)
     except ValidationError as e:
         yield from document.invalid(e)
 
 
-def _dashboard(path: Path, file: str) -> Iterator[Problem]:
+def _dashboard(path: Path, file: str) -> Iterator[FileProblem]:
     try:
         values = read_json(path, file, ConfigError)
     except ConfigError as e:
-        yield Problem(file, "(file)", str(e).removeprefix(f"{file}: "))
+        yield FileProblem(file, "(file)", str(e).removeprefix(f"{file}: "))
         return
     for name in ("title", "uid", "panels"):
         if not at(values, name):
-            yield Problem(file, name, "missing")
+            yield FileProblem(file, name, "missing")
     for i, panel in enumerate(at(values, "panels") or []):
         for j, target in enumerate(panel.get("targets") or []):
             if not target.get("expr"):
-                yield Problem(file, f"panels.{i}.targets.{j}.expr", "missing")
+                yield FileProblem(file, f"panels.{i}.targets.{j}.expr", "missing")
 
 
 def _sets(
-    documents: dict[Path, list[Document]], problems: list[Problem], folder: Path
+    documents: dict[Path, list[Document]], problems: list[FileProblem], folder: Path
 ) -> Iterator[list[Document]]:
     """Yield the objects that belong together: a folder's, and those that its kustomization includes."""
     for place in sorted({p.parent for p, found in documents.items() if found}):
@@ -224,6 +224,6 @@ def _sets(
                     if f not in members and f.kind != "Kustomization"
                 ]
                 if not target.exists():
-                    problems.append(Problem(file, f"resources.{i}", f"{name}: no such file or folder"))
+                    problems.append(FileProblem(file, f"resources.{i}", f"{name}: no such file or folder"))
                 members += taken
         yield members

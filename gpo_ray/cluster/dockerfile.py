@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from gpo_ray.cluster.problems import Problem
+from gpo_ray.cluster.problems import FileProblem
 from gpo_ray.cluster.profile import RAY_VERSION
 
 KNOWN = {
@@ -28,7 +28,7 @@ KNOWN = {
 TARGETS = ("cpu", "cuda")
 
 
-def check_dockerfile(path: Path, file: str, context: Path) -> Iterator[Problem]:
+def check_dockerfile(path: Path, file: str, context: Path) -> Iterator[FileProblem]:
     """Yield the mistakes in a Dockerfile that is built with the folder ``context``."""
     steps = list(instructions(path.read_text(encoding="utf-8")))
     stages: dict[str, str] = {}
@@ -36,7 +36,7 @@ def check_dockerfile(path: Path, file: str, context: Path) -> Iterator[Problem]:
     current = ""
     for line, name, rest in steps:
         if name not in KNOWN:
-            yield Problem(file, f"line {line}", f"no instruction {name}")
+            yield FileProblem(file, f"line {line}", f"no instruction {name}")
         elif name == "FROM":
             base, _, current = [*rest.split(), "", ""][:3]
             yield from _base(file, line, base, stages)
@@ -47,40 +47,42 @@ def check_dockerfile(path: Path, file: str, context: Path) -> Iterator[Problem]:
             yield from _copy(file, line, rest, stages, context)
     for target in TARGETS:
         if target not in stages:
-            yield Problem(file, f"FROM ... AS {target}", "missing: manifests use the image's two targets")
+            yield FileProblem(file, f"FROM ... AS {target}", "missing: manifests use the image's two targets")
         elif user.get(target, "") in {"", "root", "0"}:
-            yield Problem(file, f"FROM ... AS {target}", "runs as root; end it with USER ray")
+            yield FileProblem(file, f"FROM ... AS {target}", "runs as root; end it with USER ray")
     for line, name, rest in steps:
         if name == "RUN" and "pip install" in rest and "-c constraints.txt" not in rest:
-            yield Problem(
+            yield FileProblem(
                 file, f"line {line}", "pip is not held to the tested versions; add -c constraints.txt"
             )
     versions = [
         rest.partition("=")[2] for _, name, rest in steps if name == "ARG" and rest.startswith("RAY_VERSION")
     ]
     if versions != [RAY_VERSION]:
-        yield Problem(file, "ARG RAY_VERSION", f"{versions or 'missing'}, manifests say {RAY_VERSION}")
+        yield FileProblem(file, "ARG RAY_VERSION", f"{versions or 'missing'}, manifests say {RAY_VERSION}")
 
 
-def _copy(file: str, line: int, rest: str, stages: dict[str, str], context: Path) -> Iterator[Problem]:
+def _copy(file: str, line: int, rest: str, stages: dict[str, str], context: Path) -> Iterator[FileProblem]:
     words = shlex.split(rest)
     stage = next((w.removeprefix("--from=") for w in words if w.startswith("--from=")), None)
     if stage is not None:
         if stage not in stages:
-            yield Problem(file, f"line {line}", f"COPY --from={stage}: no such stage above")
+            yield FileProblem(file, f"line {line}", f"COPY --from={stage}: no such stage above")
         return
     for source in [w for w in words if not w.startswith("--")][:-1]:
         if not list(context.glob(source.strip("/"))):
-            yield Problem(file, f"line {line}", f"COPY {source}: not in the repository")
+            yield FileProblem(file, f"line {line}", f"COPY {source}: not in the repository")
 
 
-def _base(file: str, line: int, base: str, stages: dict[str, str]) -> Iterator[Problem]:
+def _base(file: str, line: int, base: str, stages: dict[str, str]) -> Iterator[FileProblem]:
     if base in stages or base == "scratch":
         return
     if ":" not in base.rpartition("/")[2] and "@" not in base:
-        yield Problem(file, f"line {line}", f"FROM {base}: neither a stage above nor an image with a version")
+        yield FileProblem(
+            file, f"line {line}", f"FROM {base}: neither a stage above nor an image with a version"
+        )
     elif base.endswith(":latest"):
-        yield Problem(file, f"line {line}", f"FROM {base}: name a version")
+        yield FileProblem(file, f"line {line}", f"FROM {base}: name a version")
 
 
 def instructions(text: str) -> Iterator[tuple[int, str, str]]:

@@ -12,7 +12,7 @@ import kubernetes_validate
 from pydantic import ValidationError
 
 from gpo_ray.cluster.pods import GPU
-from gpo_ray.cluster.problems import Document, Problem, at, below, walk
+from gpo_ray.cluster.problems import Document, FileProblem, at, below, walk
 from gpo_ray.cluster.ray_crds import CRDS
 
 KUBERNETES = "1.33"
@@ -25,7 +25,7 @@ MIN_MEMORY, MAX_MEMORY = 64 * 2**20, 32 * 2**40
 MAX_CPUS = 1024
 
 
-def check_object(document: Document) -> Iterator[Problem]:
+def check_object(document: Document) -> Iterator[FileProblem]:
     """Yield the mistakes in one object, without looking at other objects."""
     for key in ("kind", "apiVersion"):
         if not isinstance(document.values.get(key), str):
@@ -62,14 +62,14 @@ def quantity(value: Any) -> float | None:
     return float(found[1]) * UNITS[found[2]] if found else None
 
 
-def _our_schema(document: Document) -> Iterator[Problem]:
+def _our_schema(document: Document) -> Iterator[FileProblem]:
     try:
         CRDS[document.kind].model_validate(document.values)
     except ValidationError as e:
         yield from document.invalid(e, "spec")
 
 
-def _core_schema(document: Document, values: dict[str, Any]) -> Iterator[Problem]:
+def _core_schema(document: Document, values: dict[str, Any]) -> Iterator[FileProblem]:
     """Yield the first mistake against the schema that Kubernetes publishes; unknown keys are mistakes too."""
     try:
         text = json.dumps(values)
@@ -103,10 +103,10 @@ def _schema_error(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _pod_template(document: Document, template: dict[str, Any]) -> Iterator[Problem]:
+def _pod_template(document: Document, template: dict[str, Any]) -> Iterator[FileProblem]:
     wrapped = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}, "template": template}
     for problem in _core_schema(document, wrapped):
-        yield Problem(problem.file, problem.key.removeprefix("template").lstrip("."), problem.message)
+        yield FileProblem(problem.file, problem.key.removeprefix("template").lstrip("."), problem.message)
         return
     if at(template, "spec", "securityContext", "runAsNonRoot") is not True:
         yield document.problem("spec.securityContext.runAsNonRoot", "must be true")
@@ -117,7 +117,7 @@ def _pod_template(document: Document, template: dict[str, Any]) -> Iterator[Prob
             yield document.problem(f"spec.containers.{i}", "empty")
 
 
-def _container(document: Document, container: dict[str, Any]) -> Iterator[Problem]:
+def _container(document: Document, container: dict[str, Any]) -> Iterator[FileProblem]:
     image = container.get("image")
     if not image:
         yield document.problem("image", "missing")
@@ -138,7 +138,7 @@ def _container(document: Document, container: dict[str, Any]) -> Iterator[Proble
             yield document.problem(f"resources.requests.{name}", f"{request} is more than the limit, {limit}")
 
 
-def _quantities(document: Document) -> Iterator[Problem]:
+def _quantities(document: Document) -> Iterator[FileProblem]:
     """Yield the quantities that Kubernetes would refuse, or whose units are probably mistaken."""
     for path, value in walk(document.values):
         if path.rpartition(".")[2] not in {"requests", "limits"} or not isinstance(value, dict):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 
 @dataclass(frozen=True)
-class Problem:
+class FileProblem:
     """One mistake in a file."""
 
     file: str
@@ -40,11 +40,11 @@ class Document:
         """The document's Kubernetes name, empty if it has none."""
         return str(at(self.values, "metadata", "name") or "")
 
-    def problem(self, key: str, message: str) -> Problem:
+    def problem(self, key: str, message: str) -> FileProblem:
         """Make a problem of this document."""
-        return Problem(self.file, key, message)
+        return FileProblem(self.file, key, message)
 
-    def invalid(self, error: ValidationError, whole: str = "") -> Iterator[Problem]:
+    def invalid(self, error: ValidationError, whole: str = "") -> Iterator[FileProblem]:
         """Yield the mistakes that a schema found; a mistake without a key gets the key ``whole``."""
         for e in error.errors():
             key = ".".join(str(k) for k in e["loc"]) or whole
@@ -75,7 +75,7 @@ def walk(values: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from walk(value, f"{path}.{key}" if path else str(key))
 
 
-def below(prefix: str, problems: Iterable[Problem]) -> Iterator[Problem]:
+def below(prefix: str, problems: Iterable[FileProblem]) -> Iterator[FileProblem]:
     """Turn the problems of a part of a document into problems of the document, by prefixing their keys."""
     for p in problems:
         yield replace(p, key=f"{prefix}.{p.key}" if p.key else prefix)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from ray.runtime_env import RuntimeEnv
 from ray.serve.schema import ServeDeploySchema
 
-from gpo_ray.cluster.problems import Document, Problem, at
+from gpo_ray.cluster.problems import Document, FileProblem, at
 from gpo_ray.config import parse
 from gpo_ray.errors import ConfigError
 from gpo_ray.serving.reach import check_reach
@@ -23,7 +23,7 @@ DEPLOYMENTS = ("Ingress", "Predictor", "Encoder")
 NEEDED = {"aws": "InstanceType", "gcp": "machineType"}
 
 
-def check_serve(document: Document) -> Iterator[Problem]:
+def check_serve(document: Document) -> Iterator[FileProblem]:
     """Yield the mistakes in a Serve config, including keys that Serve would silently ignore."""
     for key in unknown_keys(ServeDeploySchema, document.values):
         yield document.problem(key, "Serve knows no such key, and would ignore it")
@@ -39,7 +39,9 @@ def check_serve(document: Document) -> Iterator[Problem]:
         yield from _application(document, f"applications.{i}", application, deployed.http_options.host)
 
 
-def _application(document: Document, key: str, application: dict[str, Any], host: str) -> Iterator[Problem]:
+def _application(
+    document: Document, key: str, application: dict[str, Any], host: str
+) -> Iterator[FileProblem]:
     if application.get("import_path") != OURS:
         yield document.problem(f"{key}.import_path", f"{application.get('import_path')!r} is not {OURS}")
         return
@@ -86,7 +88,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [m for a in get_args(annotation) for m in _models(a)]
 
 
-def check_launcher(document: Document) -> Iterator[Problem]:
+def check_launcher(document: Document) -> Iterator[FileProblem]:
     """Yield the mistakes in a cluster file for ``ray up``."""
     schema = json.loads((resources.files("ray.autoscaler") / "ray-schema.json").read_text())
     values = document.values
@@ -122,7 +124,7 @@ def check_launcher(document: Document) -> Iterator[Problem]:
         )
 
 
-def check_runtime_env(document: Document) -> Iterator[Problem]:
+def check_runtime_env(document: Document) -> Iterator[FileProblem]:
     """Yield the mistakes in a file for ``ray job submit --runtime-env``, including keys that Ray ignores."""
     unknown = set(document.values) - RuntimeEnv.known_fields
     for key in sorted(map(str, unknown)):

@@ -13,7 +13,7 @@ from typing import Any
 
 from gpo_ray.cluster.kubernetes import containers, pod_templates, quantity
 from gpo_ray.cluster.pods import GPU
-from gpo_ray.cluster.problems import Document, Problem, at, walk
+from gpo_ray.cluster.problems import Document, FileProblem, at, walk
 from gpo_ray.errors import ConfigError
 from gpo_ray.runtime.documents import parse_yaml
 
@@ -21,7 +21,7 @@ Commands = Mapping[str, AbstractSet[str]]
 """The options of every command, such as ``{"survey import": {"--out", ...}}``."""
 
 
-def check_set(documents: Sequence[Document], commands: Commands) -> Iterator[Problem]:
+def check_set(documents: Sequence[Document], commands: Commands) -> Iterator[FileProblem]:
     """Yield the contradictions between objects that are applied together."""
     yield from _named(documents)
     yield from _namespaces(documents)
@@ -42,7 +42,7 @@ def secrets(documents: Sequence[Document]) -> set[str]:
     return found
 
 
-def _named(documents: Sequence[Document]) -> Iterator[Problem]:
+def _named(documents: Sequence[Document]) -> Iterator[FileProblem]:
     """Yield the references to objects that no document makes."""
     made = {
         "Secret": secrets(documents),
@@ -80,7 +80,7 @@ def _reference(path: str, value: Any) -> Iterator[tuple[str, str, str]]:
         yield "Secret", ".secretName", str(value["secretName"])
 
 
-def _namespaces(documents: Sequence[Document]) -> Iterator[Problem]:
+def _namespaces(documents: Sequence[Document]) -> Iterator[FileProblem]:
     spaces = {d.name for d in documents if d.kind == "Namespace"}
     for d in documents:
         if d.kind in {"Namespace", ""}:
@@ -91,7 +91,7 @@ def _namespaces(documents: Sequence[Document]) -> Iterator[Problem]:
             yield d.problem(key, f"{mine!r} is not the namespace that is made, {', '.join(sorted(spaces))}")
 
 
-def _images(documents: Sequence[Document]) -> Iterator[Problem]:
+def _images(documents: Sequence[Document]) -> Iterator[FileProblem]:
     """Check that all containers use the two targets of one image, and all clusters one version of Ray."""
     first: tuple[str, str] | None = None
     ray: tuple[str, str] | None = None
@@ -114,7 +114,7 @@ def _images(documents: Sequence[Document]) -> Iterator[Problem]:
                     yield d.problem(path, f"{value} is not the Ray of {ray[1]}, {ray[0]}")
 
 
-def _budgets(documents: Sequence[Document]) -> Iterator[Problem]:
+def _budgets(documents: Sequence[Document]) -> Iterator[FileProblem]:
     labelled = [at(t, "metadata", "labels") or {} for d in documents for _, t in pod_templates(d)]
     for d in documents:
         if d.kind == "PodDisruptionBudget":
@@ -151,7 +151,7 @@ def split_call(words: Sequence[str]) -> tuple[str, dict[str, str]]:
     return name, values
 
 
-def _entrypoint(document: Document, commands: Commands) -> Iterator[Problem]:
+def _entrypoint(document: Document, commands: Commands) -> Iterator[FileProblem]:
     """Check that the commands and options of a job exist, and that they fit into its cluster."""
     if document.kind != "RayJob":
         return
@@ -173,7 +173,7 @@ def _entrypoint(document: Document, commands: Commands) -> Iterator[Problem]:
         yield from _mounted(document, key, options)
 
 
-def _demand(document: Document, key: str, name: str, options: dict[str, str]) -> Iterator[Problem]:
+def _demand(document: Document, key: str, name: str, options: dict[str, str]) -> Iterator[FileProblem]:
     groups = at(document.values, "spec", "rayClusterSpec", "workerGroupSpecs") or []
     have = {r: sum(_of(g, r) for g in groups) for r in ("cpu", GPU)}
     try:
@@ -200,7 +200,7 @@ def _each(group: dict[str, Any], resource: str) -> float:
     return quantity(at(group, "template", "spec", "containers", 0, "resources", "limits", resource)) or 0
 
 
-def _mounted(document: Document, key: str, options: dict[str, str]) -> Iterator[Problem]:
+def _mounted(document: Document, key: str, options: dict[str, str]) -> Iterator[FileProblem]:
     """Check that the local paths of a job's data are on a volume that every pod mounts."""
     mounts = [{m.get("mountPath") for m in c.get("volumeMounts") or []} for _, c in containers(document)]
     for option in ("--survey", "--embeddings", "--out", "--storage"):
@@ -209,7 +209,7 @@ def _mounted(document: Document, key: str, options: dict[str, str]) -> Iterator[
             yield document.problem(key, f"{option} {place}: no volume is mounted there in every pod")
 
 
-def _service(document: Document) -> Iterator[Problem]:
+def _service(document: Document) -> Iterator[FileProblem]:
     """Check that a worker pod has as many GPUs as a replica of the service needs."""
     if document.kind != "RayService":
         return
@@ -234,7 +234,7 @@ def _serve(spec: dict[str, Any]) -> Any:
     return found[0] if found else None
 
 
-def _places(documents: Sequence[Document]) -> Iterator[Problem]:
+def _places(documents: Sequence[Document]) -> Iterator[FileProblem]:
     """Check that each stage reads the locations that other stages of the documents write."""
     written: dict[str, set[str]] = {}
     for d in documents:
@@ -264,7 +264,7 @@ def _read(
     place: str | None,
     written: dict[str, set[str]],
     writers: tuple[str, ...],
-) -> Iterator[Problem]:
+) -> Iterator[FileProblem]:
     made = set().union(*(written.get(w, set()) for w in writers))
     if place is not None and made and place not in made:
         yield d.problem(key, f"{what} is {place!r}; gpo {writers[0]} writes {', '.join(sorted(made))}")

@@ -44,7 +44,7 @@ class Slate(BaseModel):
         return self
 
 
-class Answer(Slate):
+class AnsweredSlate(Slate):
     """A question with the group's answer: shares over the responses, or one choice."""
 
     share: tuple[float, ...] | None = None
@@ -53,7 +53,7 @@ class Answer(Slate):
     """Index of the one response that was given."""
 
     @model_validator(mode="after")
-    def _one_answer(self) -> Answer:
+    def _one_answer(self) -> AnsweredSlate:
         if (self.share is None) == (self.choice is None):
             raise ValueError("exactly one of share and choice must be given")
         if self.choice is not None and not 0 <= self.choice < len(self.responses):

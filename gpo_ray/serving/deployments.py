@@ -22,13 +22,19 @@ from ray.serve.handle import DeploymentHandle
 from gpo_ray.config import StrictConfig, parse
 from gpo_ray.errors import GPOError
 from gpo_ray.model.bundle import read_bundle
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.runtime.ray_session import worker_threads
 from gpo_ray.runtime.terminal_text import one_line
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.serving.api.metrics import IngressMetrics, Metrics
-from gpo_ray.serving.inference.backend import Overloaded, Predicted, Readiness, TooSlow, Unavailable
+from gpo_ray.serving.inference.backend import (
+    BackendReadiness,
+    Overloaded,
+    SlatePredictions,
+    TooSlow,
+    Unavailable,
+)
 from gpo_ray.serving.inference.calls import Call, Context, Failure, InProcess, Text, answer, ask, texts
 from gpo_ray.serving.inference.encoding import (
     EmbeddingCache,
@@ -38,7 +44,7 @@ from gpo_ray.serving.inference.encoding import (
     chunks,
 )
 from gpo_ray.serving.inference.handles import ServeBackend
-from gpo_ray.serving.inference.prediction_job import PredictionJob, PredictRequest
+from gpo_ray.serving.inference.prediction_job import EncodedRequest, PredictionJob
 from gpo_ray.serving.inference.predictor import TURN_COST, BatchPredictor
 from gpo_ray.serving.inference.turns import Turns
 from gpo_ray.serving.settings import Replicas, ServeSettings
@@ -183,15 +189,15 @@ class Predictor:
         if self._warm:
             return
         with contextlib.suppress(Exception):  # real requests report what is wrong, each for itself
-            first = Answer(prompt="?", responses=("yes", "no"), choice=0)
+            first = AnsweredSlate(prompt="?", responses=("yes", "no"), choice=0)
             await self.predict(Call(Context.of([first]), texts([first]), "", time.time() + WARM_UP_SECONDS))
         self._warm = True
 
-    async def ready(self) -> Readiness:
+    async def ready(self) -> BackendReadiness:
         """Return which bundle serves, and why another one could not be used."""
-        return Readiness(ready=True, bundle=self._predictor.bundle_id, problem=self._problem)
+        return BackendReadiness(ready=True, bundle=self._predictor.bundle_id, problem=self._problem)
 
-    async def predict(self, call: Call) -> Predicted | Failure:
+    async def predict(self, call: Call) -> SlatePredictions | Failure:
         """Predict a group's preferences; see :class:`~gpo_ray.serving.inference.backend.Backend`."""
         begun = time.time()
         try:
@@ -202,13 +208,13 @@ class Predictor:
         except (GPOError, Overloaded, Unavailable, TooSlow) as e:
             return Failure.of(e)
 
-    async def predict_quickly(self, calls: Sequence[Call]) -> list[Predicted | Failure | None]:
+    async def predict_quickly(self, calls: Sequence[Call]) -> list[SlatePredictions | Failure | None]:
         """Predict the cheap ones of ``calls``; return None for the others, which must be asked singly."""
         found = await asyncio.gather(*(self._predict_quickly(c) for c in calls), return_exceptions=True)
         # an unexpected error recurs when its request is asked singly, and must not fail the whole call
         return [None if isinstance(f, BaseException) else f for f in found]
 
-    async def _predict(self, call: Call, begun: float) -> Predicted:
+    async def _predict(self, call: Call, begun: float) -> SlatePredictions:
         adapted = self._predictor.adapted(call.context.id)
         answers = [] if adapted else call.context.answers
         slates = [*texts(answers), *call.questions]
@@ -222,11 +228,11 @@ class Predictor:
         embedded = time.time()
         answered = [(e, a.shares()) for e, a in zip(encoded, answers, strict=False)]
         job = self._predictor.start(
-            PredictRequest(answered, encoded[len(answers) :], call.context.id), adapted
+            EncodedRequest(answered, encoded[len(answers) :], call.context.id), adapted
         )
         return await self._finish(job, call, begun, embedded)
 
-    async def _predict_quickly(self, call: Call) -> Predicted | Failure | None:
+    async def _predict_quickly(self, call: Call) -> SlatePredictions | Failure | None:
         begun = time.time()
         keys = [question_key(*q) for q in call.questions]
         made = self._predictor.predicted(call.context.id, keys)
@@ -242,7 +248,7 @@ class Predictor:
         known = self._cache.in_memory(keys)
         if not all(k in known for k in keys):
             return None
-        job = self._predictor.start(PredictRequest((), [known[k] for k in keys], call.context.id), adapted)
+        job = self._predictor.start(EncodedRequest((), [known[k] for k in keys], call.context.id), adapted)
         if not job.last or job.cost > QUICK_COST:
             return None
         self._metrics.embeddings(hits=len(known), misses=0)
@@ -251,7 +257,9 @@ class Predictor:
         except (GPOError, TooSlow) as e:
             return Failure.of(e)
 
-    async def _finish(self, job: PredictionJob, call: Call, begun: float, embedded: float) -> Predicted:
+    async def _finish(
+        self, job: PredictionJob, call: Call, begun: float, embedded: float
+    ) -> SlatePredictions:
         # requests that end in one turn do not wait for the same caller's long ones
         await self._turns.run(job, (call.caller, job.last), call.deadline)
         outcome = job.outcome

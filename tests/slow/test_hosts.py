@@ -327,12 +327,13 @@ def test_every_split_is_scored_once(shared, cluster, embedded, tell):
 SERVED = """
 import json, sys, time
 from pathlib import Path
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.client import Client, ServiceError
 url, key, place = sys.argv[1], sys.argv[2], Path(sys.argv[3])
 slates = [Slate(prompt=q["prompt"], responses=tuple(q["responses"])) for q in json.loads(sys.argv[4])]
 with Client(url, key) as client:
-    client.put_group("g", [Answer(prompt=s.prompt, responses=s.responses, choice=0) for s in slates[:4]])
+    context = [AnsweredSlate(prompt=s.prompt, responses=s.responses, choice=0) for s in slates[:4]]
+    client.put_group("g", context)
     while not (place / "stop").exists():
         started = time.time()
         try:

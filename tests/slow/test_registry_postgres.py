@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import make_url, text
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.model.texts import Answer
+from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.serving.registry.database import RegistryUnavailable, open_database
 from gpo_ray.serving.registry.groups import Registry
 from gpo_ray.serving.registry.keys import KeyRing
 
 pytestmark = pytest.mark.slow
-TEA = Answer(prompt="Tea?", responses=("yes", "no"), choice=0)
+TEA = AnsweredSlate(prompt="Tea?", responses=("yes", "no"), choice=0)
 
 
 @pytest.fixture

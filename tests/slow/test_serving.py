@@ -17,10 +17,10 @@ from synthetic import flip_byte
 
 from gpo_ray.api import predict_file
 from gpo_ray.client import Client
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 
 pytestmark = pytest.mark.slow
-CONTEXT = [Answer(**answer(i)) for i in range(4)]
+CONTEXT = [AnsweredSlate(**answer(i)) for i in range(4)]
 QUESTIONS = [Slate(**question(i)) for i in range(9, 12)]
 BODY = {"questions": [q.model_dump(mode="json") for q in QUESTIONS]}
 

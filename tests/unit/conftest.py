@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from synthetic import survey, write_store
 
 from gpo_ray import cli
 
@@ -37,3 +38,12 @@ def fails(gpo):
             assert word in line
 
     return run
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A survey and its embedding store."""
+    dataset = survey()
+    dataset.save(tmp_path / "survey")
+    write_store(tmp_path / "store", list(dataset.iter_questions()))
+    return tmp_path

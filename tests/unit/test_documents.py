@@ -15,7 +15,7 @@ from gpo_ray.cluster.profile import load_profile
 from gpo_ray.config import load_train_config, read_yaml
 from gpo_ray.errors import ConfigError, DataError, GPOError
 from gpo_ray.evaluation.execution import _read as read_scored
-from gpo_ray.model.texts import Answer
+from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.runtime.documents import (
     DEPTH,
     DIGITS,
@@ -170,7 +170,7 @@ def test_answers_with_half_a_character_are_refused(tmp_path):
     path = tmp_path / "f.json"
     path.write_text('[{"prompt": "\\udc00", "responses": ["a", "b"], "choice": 0}]')
     with pytest.raises(DataError, match="half a character"):
-        _read(str(path), Answer)
+        _read(str(path), AnsweredSlate)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):

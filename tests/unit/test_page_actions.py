@@ -8,16 +8,16 @@ from pydantic import TypeAdapter, ValidationError
 from serving_backend import answer
 
 from gpo_ray.errors import DataError
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 from gpo_ray.serving.api.schemas import GroupId, GroupPut, PredictRequest
-from gpo_ray.serving.inference.backend import Predicted, SlatePrediction
+from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.page.actions import PageActions, parse_slate
 from gpo_ray.serving.registry.database import open_database
 from gpo_ray.serving.registry.groups import Registry
 from gpo_ray.serving.settings import ServeSettings
 
-ANSWER = Answer(**answer())
+ANSWER = AnsweredSlate(**answer())
 
 
 class Even:
@@ -25,7 +25,7 @@ class Even:
 
     async def predict(self, context, questions, caller=""):
         even = [[1 / len(q.responses)] * len(q.responses) for q in questions]
-        return Predicted([SlatePrediction(share, None, share) for share in even], "even")
+        return SlatePredictions([SlatePrediction(share, None, share) for share in even], "even")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def options(count):
 
 
 def choice_of(**values):
-    return Answer(**({"prompt": "p", "responses": ("a", "b"), "choice": 0} | values))
+    return AnsweredSlate(**({"prompt": "p", "responses": ("a", "b"), "choice": 0} | values))
 
 
 GROUPS = {

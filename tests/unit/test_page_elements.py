@@ -10,7 +10,7 @@ from nicegui.events import GenericEventArguments
 from gpo_ray.errors import DataError
 from gpo_ray.model.texts import Slate
 from gpo_ray.serving.page import elements as page_elements
-from gpo_ray.serving.page.elements import MAX_RESPONSES, AnswerForms, QuestionPicker
+from gpo_ray.serving.page.elements import MAX_FORM_RESPONSES, AnswerForms, QuestionPicker
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def texts(page):
 
 def test_forms_are_of_as_many_questions_as_there_is_room_for(page, monkeypatch):
     forms = AnswerForms()
-    each = MAX_RESPONSES // 4
+    each = MAX_FORM_RESPONSES // 4
     forms.show(slates(6, each))
     assert [t for t in texts(page) if t.startswith("q")] == ["q0", "q1", "q2", "q3"]
     assert "No form for the last 2 questions." in texts(page)
-    monkeypatch.setattr(page_elements, "REBUILT_EVERY", 0.0)
+    monkeypatch.setattr(page_elements, "MIN_REBUILD_SECONDS", 0.0)
     forms.show(slates(3, each))
     assert not any("No form" in t for t in texts(page))
     assert [t for t in texts(page) if t.startswith("q")] == ["q0", "q1", "q2"]
@@ -42,7 +42,7 @@ def test_forms_are_of_as_many_questions_as_there_is_room_for(page, monkeypatch):
 
 def test_questions_typed_into_a_page_have_an_end(page):
     picker = QuestionPicker(SimpleNamespace(survey=None))
-    each = MAX_RESPONSES // 2
+    each = MAX_FORM_RESPONSES // 2
 
     def add(prompt):
         picker._prompt.value, picker._responses.value = prompt, "\n".join(f"r{j}" for j in range(each))

@@ -107,7 +107,7 @@ def test_addresses_that_cannot_be_files_are_none(page, capfd):
 def test_what_the_page_raises_is_not_repeated(monkeypatch, when):
     lines = LogLines()
     monkeypatch.setattr(LOG, "level", logging.INFO)
-    monkeypatch.setattr(page_log, "_MINUTE", page_log._Minute())
+    monkeypatch.setattr(page_log, "_BOUNDED_LOG", page_log._BoundedLog())
     LOG.addHandler(lines)
 
     async def fails(scope, receive, send):
@@ -139,7 +139,7 @@ def test_no_more_is_kept_than_there_is_room_for(monkeypatch):
         asked.append(scope["path"])
         await PlainTextResponse("x" * 1000)(scope, receive, send)
 
-    monkeypatch.setattr(files, "KEPT_BYTES", 2_500)
+    monkeypatch.setattr(files, "MAX_KEPT_BYTES", 2_500)
     kept = KeptFiles(app)
 
     async def main():

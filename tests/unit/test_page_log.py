@@ -10,6 +10,7 @@ from asgi_lifespan import LifespanManager
 from nicegui import Client, core
 from serving_backend import LogLines, make_service
 
+from gpo_ray.serving import pace
 from gpo_ray.serving.api.middleware import LOG
 from gpo_ray.serving.page import log as page_log
 from gpo_ray.serving.page.mount import mount_page
@@ -24,7 +25,7 @@ def lines(monkeypatch):
     found = LogLines()
     monkeypatch.setattr(LOG, "level", logging.DEBUG)
     monkeypatch.setattr(LOG, "propagate", True)
-    monkeypatch.setattr(page_log, "_MINUTE", page_log._Minute())
+    monkeypatch.setattr(page_log, "_BOUNDED_LOG", page_log._BoundedLog())
     logging.getLogger().addHandler(found)
     yield found.text
     logging.getLogger().removeHandler(found)
@@ -122,10 +123,10 @@ def test_what_a_browser_sends(service, lines, capfd, monkeypatch, event, shape):
 
 
 def test_a_visitor_does_not_choose_how_much_is_logged(service, lines, monkeypatch):
-    for _ in range(page_log.LINES + 40):
+    for _ in range(page_log.MAX_LINES + 40):
         asyncio.run(core.sio._trigger_event("ack", "/", "test-sid", None))
-    assert len(lines) == page_log.LINES
-    monkeypatch.setattr(page_log.time, "monotonic", lambda: 1e9)
+    assert len(lines) == page_log.MAX_LINES
+    monkeypatch.setattr(pace.time, "monotonic", lambda: 1e9)
     asyncio.run(core.sio._trigger_event("ack", "/", "test-sid", None))
     assert [json.loads(line).get("dropped") for line in lines[-2:]] == [None, 40]
 

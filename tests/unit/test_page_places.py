@@ -7,15 +7,15 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from gpo_ray.serving.page.places import (
-    AT_ONCE,
     BYTES,
     EVENT_CHARACTERS,
     EVENTS_AT_ONCE,
-    MESSAGE,
-    TRY_AGAIN,
-    WAITING,
+    MAX_ANSWERED,
+    MAX_MESSAGE_CHARACTERS,
+    MAX_WAITING,
     Places,
 )
+from gpo_ray.serving.refusal import TRY_AGAIN_LATER
 from gpo_ray.serving.settings import Limits
 
 
@@ -62,7 +62,7 @@ def test_what_a_page_sends_arrives():
         {"text": "41"},
         {"text": '45999999999-["event",{}]'},
         {"text": '461-["event",{}]'},
-        {"text": "42" + "x" * MESSAGE},
+        {"text": "42" + "x" * MAX_MESSAGE_CHARACTERS},
         {"bytes": b"42"},
     ],
     ids=["joins again", "leaves", "binary event", "binary answer", "long", "bytes"],
@@ -70,7 +70,7 @@ def test_what_a_page_sends_arrives():
 def test_what_no_page_sends_ends_the_connection(message):
     arrived, closed = sent([*texts("40"), {"type": "websocket.receive", **message}, *texts("42[]")])
     assert arrived == ["40"]
-    assert closed == [TRY_AGAIN]
+    assert closed == [TRY_AGAIN_LATER]
 
 
 @pytest.mark.parametrize("length", [1, EVENT_CHARACTERS * 2])
@@ -79,7 +79,7 @@ def test_events_come_no_faster_than_a_visitor_acts(length):
     most = int(EVENTS_AT_ONCE) // (1 + length // EVENT_CHARACTERS)
     arrived, closed = sent(texts(*[event] * 200))
     assert most <= len(arrived) <= most + 2  # what a second or so allows on top
-    assert closed == [TRY_AGAIN]
+    assert closed == [TRY_AGAIN_LATER]
 
 
 def asked(app, *paths, **limits):
@@ -111,7 +111,7 @@ def test_a_few_requests_are_answered_at_a_time_and_some_wait():
         await PlainTextResponse("x")(scope, receive, send)
         now -= 1
 
-    statuses = asked(app, *["/_nicegui/file"] * (AT_ONCE + WAITING + 5))
-    assert statuses.count(200) == AT_ONCE + WAITING
+    statuses = asked(app, *["/_nicegui/file"] * (MAX_ANSWERED + MAX_WAITING + 5))
+    assert statuses.count(200) == MAX_ANSWERED + MAX_WAITING
     assert statuses.count(503) == 5
-    assert most == AT_ONCE
+    assert most == MAX_ANSWERED

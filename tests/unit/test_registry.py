@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpo_ray.errors import DataError, UnknownGroupError
-from gpo_ray.model.texts import Answer
+from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.serving.registry.database import open_database
 from gpo_ray.serving.registry.groups import Registry, VersionConflict
 
-TEA = Answer(prompt="Tea?", responses=("yes", "no"), share=(0.1 + 0.2, 0.7))
-RUM = Answer(prompt="Rum, “straight”? 🥃", responses=("yes", "no", "both"), choice=2)
+TEA = AnsweredSlate(prompt="Tea?", responses=("yes", "no"), share=(0.1 + 0.2, 0.7))
+RUM = AnsweredSlate(prompt="Rum, “straight”? 🥃", responses=("yes", "no", "both"), choice=2)
 FRESH = itertools.count()
 
 
@@ -154,8 +154,8 @@ def test_texts_that_cannot_be_stored(registry, text):
         (text, "g", "d", ()),
         ("t", text, "d", ()),
         ("t", "g", text, ()),
-        ("t", "g", "d", (TEA, Answer.model_construct(**answer | {"prompt": text}))),
-        ("t", "g", "d", (TEA, Answer.model_construct(**answer | {"responses": ("yes", text)}))),
+        ("t", "g", "d", (TEA, AnsweredSlate.model_construct(**answer | {"prompt": text}))),
+        ("t", "g", "d", (TEA, AnsweredSlate.model_construct(**answer | {"responses": ("yes", text)}))),
     ]
     for arguments in puts:
         with pytest.raises(DataError, match=r"NUL|surrogate"):
@@ -276,15 +276,17 @@ def test_what_was_deleted_is_in_no_file(tmp_path, how, length):
     engine = open_database(f"sqlite:///{tmp_path}/groups.sqlite")
     registry, reader = Registry(engine), Registry(engine)
     for i in range(20):  # pages around it that are full
-        registry.put("t", f"other-{i}", "x" * 700, (Answer(prompt="p", responses=("a", "b"), choice=0),))
-    told = Answer(prompt="only-here " * (length // 10), responses=("a", "b"), choice=0)
+        registry.put(
+            "t", f"other-{i}", "x" * 700, (AnsweredSlate(prompt="p", responses=("a", "b"), choice=0),)
+        )
+    told = AnsweredSlate(prompt="only-here " * (length // 10), responses=("a", "b"), choice=0)
     registry.put("t", "g", "also-here", (told,))
     assert held(tmp_path, "only-here")
     assert reader.get("t", "g").description == "also-here"
     if how == "deleted":
         registry.delete("t", "g")
     else:
-        registry.put("t", "g", "", (Answer(prompt="p", responses=("a", "b"), choice=1),))
+        registry.put("t", "g", "", (AnsweredSlate(prompt="p", responses=("a", "b"), choice=1),))
     assert held(tmp_path, "only-here") == held(tmp_path, "also-here") == []
     assert len(registry.list("t")) == 20 + (how == "replaced")
     engine.dispose()
@@ -292,7 +294,9 @@ def test_what_was_deleted_is_in_no_file(tmp_path, how, length):
 
 def test_what_an_earlier_version_deleted_goes_at_the_next_start(tmp_path):
     engine = open_database(f"sqlite:///{tmp_path}/groups.sqlite")
-    Registry(engine).put("t", "g", "", (Answer(prompt="only-here " * 3000, responses=("a", "b"), choice=0),))
+    Registry(engine).put(
+        "t", "g", "", (AnsweredSlate(prompt="only-here " * 3000, responses=("a", "b"), choice=0),)
+    )
     with engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA secure_delete=OFF")
         connection.exec_driver_sql("DELETE FROM gpo_groups")

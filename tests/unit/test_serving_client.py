@@ -15,10 +15,10 @@ import gpo_ray
 from gpo_ray import client as client_module
 from gpo_ray.client import AsyncClient, Client, ServiceError
 from gpo_ray.errors import DataError, GPOError
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.serving.api.schemas import GroupAnswer
 
-CONTEXT = [Answer(**answer(0)), Answer(**answer(1, choice=2))]
+CONTEXT = [AnsweredSlate(**answer(0)), AnsweredSlate(**answer(1, choice=2))]
 QUESTIONS = [Slate(**question(8)), Slate(**question(9))]
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import gpo_ray
 from gpo_ray.cli import app
 from gpo_ray.errors import ConfigError
-from gpo_ray.model.texts import Answer
+from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.serving import run as service
 from gpo_ray.serving.api.http import create_api
 from gpo_ray.serving.registry.database import open_database
@@ -50,7 +50,7 @@ def run(url, *arguments):
 
 
 def registered(engine, tenant="public", group_id="oslo"):
-    Registry(engine).put(tenant, group_id, "", (Answer(**answer()),))
+    Registry(engine).put(tenant, group_id, "", (AnsweredSlate(**answer()),))
 
 
 def asked(engine, secret):

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import threading
 import time
 
 import httpx
@@ -15,7 +14,6 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 from gpo_ray.errors import DataError, QuestionTooLongError
-from gpo_ray.serving.api import access
 from gpo_ray.serving.inference.encoding import check_tokens, chunks
 from gpo_ray.serving.page.places import Places
 from gpo_ray.serving.registry.groups import Registry
@@ -288,18 +286,6 @@ def test_an_open_page_may_send_so_much_a_minute(length, heard):
         await other.leave()
 
     asyncio.run(main())
-
-
-def test_a_caller_may_ask_so_often_in_any_minute(monkeypatch):
-    now, threads = 1000.0, threading.active_count()
-    monkeypatch.setattr(access.time, "monotonic", lambda: now)
-    limit = access.RateLimit(4)
-    assert [limit.wait("a"), limit.wait("a", 2), limit.wait("b", 9)] == [0, 0, 0]
-    now += 30
-    assert [limit.wait("a"), limit.wait("a"), limit.wait("a", 2), limit.wait("b")] == [0, 30, 30, 30]
-    now += 30
-    assert [limit.wait("a", 3), limit.wait("a"), limit.wait("b")] == [0, 30, 0]
-    assert threading.active_count() == threads  # none for each request
 
 
 def test_versions_asked_at_the_same_time_are_read_together(start, monkeypatch):

@@ -23,7 +23,7 @@ from gpo_ray.prior.scales import PriorScales
 from gpo_ray.serving.inference import prediction_job as job_module
 from gpo_ray.serving.inference import predictor as predictor_module
 from gpo_ray.serving.inference.encoding import EncodedSlate
-from gpo_ray.serving.inference.prediction_job import PredictRequest, context_id
+from gpo_ray.serving.inference.prediction_job import EncodedRequest, context_id
 from gpo_ray.serving.inference.predictor import BatchPredictor
 
 SURVEY = survey(groups=8, count=16, answered=0.8)
@@ -92,7 +92,7 @@ class Case:
 
     def request(self):
         pairs = zip(self.context, self.answers(), strict=True)
-        return PredictRequest([(SLATES[q], y) for q, y in pairs], [SLATES[q] for q in self.targets])
+        return EncodedRequest([(SLATES[q], y) for q, y in pairs], [SLATES[q] for q in self.targets])
 
     def alone(self, estimator):
         known = [(X[q], y) for q, y in zip(self.context, self.answers(), strict=True)]
@@ -178,17 +178,17 @@ def broken(fault):
     }
     match fault:
         case "no context":
-            return PredictRequest([], good.targets)
+            return EncodedRequest([], good.targets)
         case "no target":
-            return PredictRequest(good.context, [])
+            return EncodedRequest(good.context, [])
         case "shares do not sum to 1":
-            return PredictRequest([(slate, share / 2)], good.targets)
+            return EncodedRequest([(slate, share / 2)], good.targets)
         case "too few shares":
-            return PredictRequest([(slate, share[:-1])], good.targets)
+            return EncodedRequest([(slate, share[:-1])], good.targets)
         case "bad target":
-            return PredictRequest(good.context, [EncodedSlate("odd", odd["too wide"], LETTERS[0])])
+            return EncodedRequest(good.context, [EncodedSlate("odd", odd["too wide"], LETTERS[0])])
         case "bad context":
-            return PredictRequest([(EncodedSlate("odd", odd["not finite"], LETTERS[0]), share)], good.targets)
+            return EncodedRequest([(EncodedSlate("odd", odd["not finite"], LETTERS[0]), share)], good.targets)
 
 
 FAULTS = ("no context", "no target", "shares do not sum to 1", "too few shares", "bad target", "bad context")

@@ -14,8 +14,7 @@ import pytest
 import uvicorn
 
 from gpo_ray.serving import proxy
-from gpo_ray.serving.pace import Pace
-from gpo_ray.serving.page.places import MESSAGE
+from gpo_ray.serving.page.places import MAX_MESSAGE_CHARACTERS
 from gpo_ray.serving.proxy import connections, http, websocket
 
 
@@ -266,11 +265,11 @@ def wait_for(condition):
 
 def test_messages_arrive_for_as_long_as_a_page_is_open(joined, app):
     s, _ = joined
-    s.sendall(frame(b"40") + frame(b"x" * MESSAGE))
+    s.sendall(frame(b"40") + frame(b"x" * MAX_MESSAGE_CHARACTERS))
     wait_for(lambda: len(app.got) == 2)
     time.sleep(0.8)  # longer than headers may take
     s.sendall(frame(b"3"))
-    wait_for(lambda: app.got == ["40", "x" * MESSAGE, "3"])
+    wait_for(lambda: app.got == ["40", "x" * MAX_MESSAGE_CHARACTERS, "3"])
 
 
 def test_nothing_is_compressed(joined, app):
@@ -284,9 +283,9 @@ def test_nothing_is_compressed(joined, app):
 
 
 def test_a_message_is_no_longer_than_the_pages(joined, app):
-    assert websocket.MESSAGE_BYTES == 4 * MESSAGE  # UTF-8
+    assert websocket.MAX_MESSAGE_BYTES == 4 * MAX_MESSAGE_CHARACTERS  # UTF-8
     s, _ = joined
-    s.sendall(frame(bytes(websocket.MESSAGE_BYTES + 1), 2)[:100])
+    s.sendall(frame(bytes(websocket.MAX_MESSAGE_BYTES + 1), 2)[:100])
     assert code(s) == 1009
     assert app.got == []
 
@@ -308,15 +307,3 @@ def test_a_socket_that_sends_too_much_is_closed(joined, app, flood):
         s.sendall(flood)
     assert is_closed(s) or read_all(s)
     assert len(app.got) <= websocket.FRAMES_AT_ONCE
-
-
-def test_a_pace_is_kept(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    pace = Pace(2, 3)
-    assert [pace.take() for _ in range(4)] == [True, True, True, False]
-    now[0] += 1
-    assert [pace.take(2), pace.take()] == [True, False]
-    now[0] += 100
-    assert not pace.take(4)
-    assert pace.take(3)

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from serving_backend import answer, question
 
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.runtime.strict_json import MAX_DEPTH, parse_json
 from gpo_ray.serving.api.schemas import (
     GroupAnswer,
@@ -21,7 +21,7 @@ from gpo_ray.serving.api.schemas import (
 
 def test_an_answer_and_a_question_are_those_that_the_model_side_takes():
     parsed = InlinePredictRequest.model_validate({"context": [answer()], "questions": [question()]})
-    assert isinstance(parsed.context[0], Answer)
+    assert isinstance(parsed.context[0], AnsweredSlate)
     assert isinstance(parsed.questions[0], Slate)
     assert parsed.context[0].shares().tolist() == [0.2, 0.3, 0.5]
     assert GroupAnswer.model_validate(answer(choice=1)).shares().tolist() == [0, 1, 0]

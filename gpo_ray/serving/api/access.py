@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from anyio import to_thread
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 from fastapi import Request
 
 from gpo_ray.serving.api.problems import Refused, trace_of
+from gpo_ray.serving.pace import RateLimit
 from gpo_ray.serving.settings import PUBLIC
 
 if TYPE_CHECKING:
@@ -25,38 +24,8 @@ if TYPE_CHECKING:
 KEY_SECONDS = 5.0
 """Seconds for which a revoked key may still be accepted."""
 _KEYS = 10_000
-_LONGEST_SECRET = 500
+_MAX_SECRET_CHARACTERS = 500
 _WRITING = {"PUT", "DELETE"}
-
-
-class RateLimit:
-    """A limit on the requests of each caller in any minute, counted in this process.
-
-    Args:
-        most: most requests of a caller in a minute.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._sent: LRUCache[str, deque[float]] = LRUCache(_KEYS)
-
-    def wait(self, who: str, count: int = 1) -> int:
-        """Count a request, or something that counts as several requests.
-
-        Returns:
-            Whole seconds after which to come back; 0 if the request may be made now.
-        """
-        now, count = time.monotonic(), min(count, self._most)
-        sent = self._sent.get(who)
-        if sent is None:
-            sent = self._sent[who] = deque()
-        while sent and sent[0] <= now - 60:
-            sent.popleft()
-        too_many = len(sent) + count - self._most
-        if too_many > 0:
-            return max(1, math.ceil(sent[too_many - 1] + 60 - now))
-        sent.extend([now] * count)
-        return 0
 
 
 class Guard:
@@ -147,7 +116,7 @@ def _secret(request: Request) -> str:
     given = request.headers.getlist("authorization")
     scheme, _, secret = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     secret = secret.strip()
-    if scheme.lower() != "bearer" or not 0 < len(secret) <= _LONGEST_SECRET:
+    if scheme.lower() != "bearer" or not 0 < len(secret) <= _MAX_SECRET_CHARACTERS:
         raise _unauthorized()
     return secret
 

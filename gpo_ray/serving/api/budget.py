@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from gpo_ray.errors import DataError
-from gpo_ray.model.texts import Answer, Slate
-from gpo_ray.serving.inference.backend import Backend, Predicted, Readiness, TooSlow
+from gpo_ray.model.texts import AnsweredSlate, Slate
+from gpo_ray.serving.inference.backend import Backend, BackendReadiness, SlatePredictions, TooSlow
 from gpo_ray.serving.settings import Limits
 
 
@@ -46,7 +46,9 @@ class Bounded:
     def __init__(self, backend: Backend, limits: Limits) -> None:
         self._backend, self._limits = backend, limits
 
-    async def predict(self, context: Sequence[Answer], questions: Sequence[Slate], caller: str) -> Predicted:
+    async def predict(
+        self, context: Sequence[AnsweredSlate], questions: Sequence[Slate], caller: str
+    ) -> SlatePredictions:
         """Predict within the limits, see :meth:`gpo_ray.serving.inference.backend.Backend.predict`.
 
         Raises:
@@ -61,6 +63,6 @@ class Bounded:
         except TimeoutError as e:
             raise TooSlow from e
 
-    async def ready(self) -> Readiness:
+    async def ready(self) -> BackendReadiness:
         """Return whether predictions can be made now."""
         return await self._backend.ready()

@@ -16,11 +16,26 @@ _ALWAYS = (401, 403, 413, 422, 429, 500, 503)
 _REFERENCE = "#/components/schemas/{model}"
 _TEXT = {"schema": {"type": "string"}}
 _HEADERS: dict[int, dict[str, Any]] = {
-    401: {"WWW-Authenticate": {"description": "How to send a key.", **_TEXT}},
-    403: {"WWW-Authenticate": {"description": "The scope that is missing.", **_TEXT}},
-    429: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
-    503: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
-    504: {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
+    401: {"WWW-Authenticate": {"description": "How an API key is sent.", **_TEXT}},
+    403: {"WWW-Authenticate": {"description": "The scope that the API key lacks.", **_TEXT}},
+    429: {
+        "Retry-After": {
+            "description": "The seconds to wait before the request is sent again.",
+            "schema": {"type": "integer"},
+        }
+    },
+    503: {
+        "Retry-After": {
+            "description": "The seconds to wait before the request is sent again.",
+            "schema": {"type": "integer"},
+        }
+    },
+    504: {
+        "Retry-After": {
+            "description": "The seconds to wait before the request is sent again.",
+            "schema": {"type": "integer"},
+        }
+    },
 }
 
 

@@ -42,27 +42,47 @@ from gpo_ray.serving.api.schemas import (
     group_from,
 )
 from gpo_ray.serving.api.service import Service, quoted
-from gpo_ray.serving.inference.backend import Backend, Predicted
+from gpo_ray.serving.inference.backend import Backend, SlatePredictions
 from gpo_ray.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
     from gpo_ray.serving.registry.groups import Registry, StoredGroup
     from gpo_ray.serving.registry.keys import KeyRing
 
-PAGE = 100
+MAX_PAGE_GROUPS = 100
 """Most groups on one page of the list."""
 DOCUMENT = FilePath(__file__).with_name("openapi.json")
-_ETAG = {"ETag": {"description": "What If-Match takes.", "schema": {"type": "string"}}}
+_ETAG = {
+    "ETag": {
+        "description": "The ETag of the group, in quotes, which the header If-Match takes.",
+        "schema": {"type": "string"},
+    }
+}
 
-GroupIdPath = Annotated[str, Path(pattern=GROUP_ID_PATTERN, description="Id of the group.")]
+GroupIdPath = Annotated[str, Path(pattern=GROUP_ID_PATTERN, description="The id of the group.")]
 IfMatch = Annotated[
-    str | None, Header(description="ETag that the group must have, or * for any; 409 if it has another.")
+    str | None,
+    Header(
+        description="An ETag in quotes, several of them with commas between, or `*`. The request is carried "
+        "out only if the group has one of these ETags, or exists if it is `*`; otherwise the status is 409."
+    ),
 ]
-IfNoneMatch = Annotated[str | None, Header(description="* if the group must be new; 409 if it is not.")]
-Limit = Annotated[int, Query(ge=1, le=PAGE, description="Groups on the page at most.")]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        description="Always `*`: the group is registered only if it does not exist yet; otherwise the status "
+        "is 409."
+    ),
+]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_GROUPS, description="The most groups that the page may have.")]
 After = Annotated[
     str | None,
-    Query(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="The page starts after this id."),
+    Query(
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00]*$",
+        description="The page begins with the group after this id. Without it, the first page is returned.",
+    ),
 ]
 
 
@@ -112,14 +132,14 @@ def create_api(
 def _add_probes(api: FastAPI, backend: Backend) -> None:
     @api.get("/healthz", operation_id="health")
     async def health() -> Health:
-        """Whether the process is alive."""
+        """Say that the process is alive."""
         return Health()
 
     unready: dict[int | str, Any] = {503: problem_reply(503, NotReady)}
 
     @api.get("/readyz", operation_id="ready", response_model=Readiness, responses=unready)
     async def ready(request: Request) -> Any:
-        """Whether predictions can be made now."""
+        """Say whether predictions can be made now, and by which bundle."""
         found = await backend.ready()
         if found.ready:
             return Readiness(ready=True, bundle=found.bundle, problem=found.problem)
@@ -145,30 +165,34 @@ def _add_groups(api: FastAPI, service: Service) -> None:
         if_match: IfMatch = None,
         if_none_match: IfNoneMatch = None,
     ) -> Group:
-        """Register a group by its answers, or replace them."""
+        """Register a group by its answers, or replace the answers of a registered group."""
         tenant, caller = _tenant(request), caller_of(request)
         stored, created = await service.put(tenant, caller, group_id, body, if_match, if_none_match)
         response.status_code = HTTPStatus.CREATED if created else HTTPStatus.OK
         return _shown(stored, response)
 
     async def get_group(request: Request, response: Response, group_id: GroupIdPath) -> Group:
-        """A registered group with its answers."""
+        """Return a registered group with its answers."""
         return _shown(await service.group(_tenant(request), group_id), response)
 
     async def delete_group(request: Request, group_id: GroupIdPath, if_match: IfMatch = None) -> Response:
-        """Forget a group."""
+        """Delete the answers and the description of a registered group."""
         await service.delete(_tenant(request), caller_of(request), group_id, if_match)
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    async def list_groups(request: Request, limit: Limit = PAGE, after: After = None) -> GroupPage:
-        """Registered groups, by id, a page at a time."""
+    async def list_groups(request: Request, limit: Limit = MAX_PAGE_GROUPS, after: After = None) -> GroupPage:
+        """List the registered groups, sorted by id, a page at a time."""
         found = await to_thread.run_sync(service.registry.list, _tenant(request), after, limit + 1)
         names = GroupSummary.model_fields
         groups = tuple(GroupSummary(**{n: getattr(g, n) for n in names}) for g in found[:limit])
         return GroupPage(groups=groups, next=groups[-1].group_id if len(found) > limit else None)
 
-    tagged: dict[int | str, Any] = {200: {"description": "The group", "headers": _ETAG}}
-    created = {201: {"description": "The group, which is new", "headers": _ETAG, "model": Group}}
+    tagged: dict[int | str, Any] = {
+        200: {"description": "The group as it is registered now.", "headers": _ETAG}
+    }
+    created = {
+        201: {"description": "The group, which was not registered before.", "headers": _ETAG, "model": Group}
+    }
     path = "/v1/groups/{group_id}"
     _route(api, "PUT", path, put_group, problems(400, 408, 409, 415) | tagged | created)
     _route(api, "GET", path, get_group, problems(404) | tagged)
@@ -180,18 +204,18 @@ def _add_predictions(api: FastAPI, service: Service) -> None:
     backend = service.backend
 
     async def predict_group(request: Request, group_id: GroupIdPath, body: PredictRequest) -> Any:
-        """A registered group's preferences over the responses of some questions."""
+        """Predict the preferences of a registered group over the responses of some questions."""
         group = await service.group(_tenant(request), group_id)
         made = await backend.predict(group.context, body.questions, caller_of(request))
         return _reply(_predictions(body.questions, made, group))
 
     async def predict_inline(request: Request, body: InlinePredictRequest) -> Any:
-        """Preferences of a group that is not registered, given its answers."""
+        """Predict the preferences of a group that is not registered, from the answers in the request."""
         made = await backend.predict(body.context, body.questions, caller_of(request))
         return _reply(_predictions(body.questions, made))
 
     async def rank_responses(request: Request, group_id: GroupIdPath, body: RankRequest) -> Ranking:
-        """Responses sorted by a registered group's preference, the most preferred one first."""
+        """Sort the responses of a question by the preference of a registered group."""
         group = await service.group(_tenant(request), group_id)
         made = await backend.predict(group.context, [body], caller_of(request))
         return _ranking(body, made, group)
@@ -236,7 +260,7 @@ def _shown(stored: StoredGroup, response: Response) -> Group:
 
 
 def _predictions(
-    questions: Sequence[Slate], made: Predicted, group: StoredGroup | None = None
+    questions: Sequence[Slate], made: SlatePredictions, group: StoredGroup | None = None
 ) -> Predictions:
     predictions = tuple(
         Prediction(
@@ -256,7 +280,7 @@ def _reply(body: Predictions) -> Response:
     return Response(body.model_dump_json(), media_type="application/json")
 
 
-def _ranking(question: Slate, made: Predicted, group: StoredGroup) -> Ranking:
+def _ranking(question: Slate, made: SlatePredictions, group: StoredGroup) -> Ranking:
     (predicted,) = made.predictions
     order = sorted(range(len(predicted.share)), key=lambda i: -predicted.share[i])
     ranked = tuple(

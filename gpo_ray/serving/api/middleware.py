@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpo_ray.serving.api.problems import Refused, Trace, problem, route_path, start_trace
 from gpo_ray.serving.reach import is_loopback
+from gpo_ray.serving.refusal import POLICY_VIOLATION, refuse_websocket
 
 LOG = getLogger("gpo_ray.serving")
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
@@ -67,8 +68,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "websocket" and self._refuse_foreign(scope) is not None:
-            await receive()
-            await send({"type": "websocket.close", "code": 1008})
+            await refuse_websocket(receive, send, POLICY_VIOLATION)
             return
         if scope["type"] != "http":
             await self._app(scope, receive, send)

@@ -23,7 +23,7 @@ Reason = Literal["unknown_group", "overloaded", "unavailable", "registry", "too_
 """Why a well-formed request was not carried out: the group does not exist, too many requests wait, the
 predictor is not running, the database does not answer, or the prediction took too long."""
 _TRACE = "gpo_ray.trace"
-_LONGEST_FIELD = 200
+_MAX_FIELD_CHARACTERS = 200
 _MAX_ERRORS = 20
 
 
@@ -136,7 +136,7 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 
 def _path(location: Sequence[int | str]) -> str:
-    return ".".join(str(part) for part in location)[:_LONGEST_FIELD]
+    return ".".join(str(part) for part in location)[:_MAX_FIELD_CHARACTERS]
 
 
 def _message(error: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 
 from gpo_ray.runtime.strict_json import TooMuchError, parse_json
 from gpo_ray.serving.api.problems import Refused
-from gpo_ray.serving.api.schemas import ANSWERS, QUESTIONS
+from gpo_ray.serving.api.schemas import MAX_ANSWERS, MAX_QUESTIONS
 from gpo_ray.serving.settings import Limits
 
 MAX_KEYS = 16
@@ -25,7 +25,7 @@ def most_values(limits: Limits) -> int:
     The bound matters since errors are reported value by value, which takes far longer than parsing.
     """
     shares_and_responses = 2 * limits.context_responses + limits.question_responses
-    return 2 * (shares_and_responses + 4 * ANSWERS + 3 * QUESTIONS)
+    return 2 * (shares_and_responses + 4 * MAX_ANSWERS + 3 * MAX_QUESTIONS)
 
 
 class StrictRequest(Request):

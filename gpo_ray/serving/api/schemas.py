@@ -1,4 +1,9 @@
-"""What goes over the wire: requests are strict and bounded, answers may gain fields later."""
+"""What goes over the wire: requests are strict and bounded, answers may gain fields later.
+
+The docstrings of classes and fields are the descriptions in ``openapi.json``, and the names of the classes
+are those of its schemas. So ``Question``, ``Prediction`` and ``Group`` are here what goes over the wire, not
+the classes of these names in other rooms of the package, which the service does not use.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +21,13 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 
-RESPONSES = 500
+MAX_RESPONSES = 500
 """Most responses of a question."""
-ANSWERS = 500
+MAX_ANSWERS = 500
 """Most answers of a group."""
-QUESTIONS = 200
+MAX_QUESTIONS = 200
 """Most questions of a request."""
 GROUP_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=:-]{0,199}$"
 GROUP_ID_WORDS = "1 to 200 letters, digits and . _ = : -, the first a letter or digit"
@@ -44,7 +49,7 @@ def _sized(least: int, most: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-_RESPONSES = {"minItems": 2, "maxItems": RESPONSES}
+_RESPONSES = {"minItems": 2, "maxItems": MAX_RESPONSES}
 GroupId = Annotated[str, StringConstraints(pattern=GROUP_ID_PATTERN)]
 Description = Annotated[str, StringConstraints(max_length=1_000, pattern=_NO_NUL)]
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4_000, pattern=_NO_NUL)]
@@ -52,52 +57,53 @@ Option = Annotated[str, StringConstraints(min_length=1, max_length=1_000, patter
 Options = Annotated[
     tuple[Option, ...],
     Field(fail_fast=True, json_schema_extra={**_RESPONSES, "uniqueItems": True}),
-    _sized(2, RESPONSES),
+    _sized(2, MAX_RESPONSES),
 ]
 Shares = Annotated[
     tuple[Annotated[StrictFloat, Field(ge=0)], ...],
     Field(fail_fast=True, json_schema_extra={**_RESPONSES}),
-    _sized(2, RESPONSES),
+    _sized(2, MAX_RESPONSES),
 ]
 
-_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Question(Slate):
-    """A question to predict."""
+    """A question whose shares are to be predicted."""
 
     model_config = _STRICT
 
     prompt: Prompt
-    """What was asked."""
+    """The text of the question, of 1 to 4,000 characters."""
     responses: Options
-    """What can be answered; no two the same."""
+    """The possible responses, 2 to 500 different texts of 1 to 1,000 characters each."""
 
 
-class GroupAnswer(Answer):
-    """A question with the group's answer: exactly one of ``share`` and ``choice``."""
+class GroupAnswer(AnsweredSlate):
+    """A question with the answer of a group, of which exactly one of ``share`` and ``choice`` is given."""
 
     model_config = _STRICT
 
     prompt: Prompt
-    """What was asked."""
+    """The text of the question, of 1 to 4,000 characters."""
     responses: Options
-    """What can be answered; no two the same."""
+    """The possible responses, 2 to 500 different texts of 1 to 1,000 characters each."""
     share: Shares | None = None
-    """The group's shares over the responses, summing to 1."""
-    choice: Annotated[StrictInt, Field(ge=0, le=RESPONSES - 1)] | None = None
-    """Index of the one response given."""
+    """The share of the group that gave each response, in the order of ``responses``. Shares are numbers from
+    0 to 1, and their sum is 1 (to 0.001)."""
+    choice: Annotated[StrictInt, Field(ge=0, le=MAX_RESPONSES - 1)] | None = None
+    """The index in ``responses`` of the one response that a single person gave; the first one has index 0."""
 
 
 Context = Annotated[
     tuple[GroupAnswer, ...],
-    Field(json_schema_extra={"minItems": 1, "maxItems": ANSWERS}),
-    _sized(1, ANSWERS),
+    Field(json_schema_extra={"minItems": 1, "maxItems": MAX_ANSWERS}),
+    _sized(1, MAX_ANSWERS),
 ]
 Questions = Annotated[
     tuple[Question, ...],
-    Field(json_schema_extra={"minItems": 1, "maxItems": QUESTIONS}),
-    _sized(1, QUESTIONS),
+    Field(json_schema_extra={"minItems": 1, "maxItems": MAX_QUESTIONS}),
+    _sized(1, MAX_QUESTIONS),
 ]
 
 
@@ -106,155 +112,203 @@ class _Request(BaseModel):
 
 
 class GroupPut(_Request):
-    """A group to register: its answers."""
+    """A group to register, which is known by its answers."""
 
     description: Description = ""
+    """A text about the group, of at most 1,000 characters. Predictions do not depend on it."""
     context: Context
+    """The answers of the group, 1 to 500 of them."""
 
 
 class PredictRequest(_Request):
     """Questions to predict for a registered group."""
 
     questions: Questions
+    """The questions to predict, 1 to 200 of them."""
 
 
 class InlinePredictRequest(_Request):
-    """Questions to predict for a group that is not registered, given its answers."""
+    """Questions to predict for a group that is not registered, with the answers of that group."""
 
     context: Context
+    """The answers of the group, 1 to 500 of them. They are not kept."""
     questions: Questions
+    """The questions to predict, 1 to 200 of them."""
 
 
 class RankRequest(Question):
-    """Responses to sort by a registered group's preference."""
+    """A question whose responses are to be sorted by the preference of a registered group."""
 
 
 class _Reply(BaseModel):
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Group(_Reply):
-    """A registered group."""
+    """A registered group with its answers."""
 
     group_id: str
+    """The id by which the group was registered."""
     version: int
-    """1 when registered, one more after each change."""
+    """The version of the group, which is 1 at first and grows by 1 with each change. Versions are not used
+    again, not even after the group was deleted."""
     etag: str
-    """What ``If-Match`` takes."""
+    """A text that is another one for each version. The header ``If-Match`` takes it, in quotes."""
     description: str
+    """The text about the group that was registered."""
     context: tuple[GroupAnswer, ...]
+    """The answers of the group."""
     created_at: datetime
+    """The time at which the group was registered, in UTC."""
     updated_at: datetime
+    """The time of the last change, in UTC."""
 
 
 class GroupSummary(_Reply):
     """A registered group without its answers."""
 
     group_id: str
+    """The id by which the group was registered."""
     version: int
+    """The version of the group, which is 1 at first and grows by 1 with each change."""
     description: str
+    """The text about the group that was registered."""
     answers: int
-    """How many questions it answered."""
+    """The number of questions that the group has answered, 1 to 500."""
     updated_at: datetime
+    """The time of the last change, in UTC."""
 
 
 class GroupPage(_Reply):
-    """Some registered groups, by id."""
+    """Some of the registered groups, sorted by id."""
 
     groups: tuple[GroupSummary, ...]
+    """The groups of this page, as many as ``limit`` allows."""
     next: str | None
-    """What to give as ``after`` for the groups that follow; None where none does."""
+    """The value of ``after`` that gives the next page; null on the last page."""
 
 
 class Prediction(_Reply):
-    """A group's predicted preferences over one question's R responses."""
+    """The predicted preferences of a group over the R responses of one question."""
 
     prompt: str
+    """The text of the question, as it was asked."""
     responses: tuple[str, ...]
+    """The R responses, in the order in which they were given."""
     share: tuple[float, ...]
-    """(R,), summing to 1."""
+    """The predicted share of the group that would give each response: R numbers from 0 to 1 with the sum
+    1."""
     interval: tuple[tuple[float, float], ...] | None
-    """(R,) ends of 90 % intervals; None for a model without a prior."""
+    """The lower and the upper end of the 90 % interval of each share: R pairs of numbers from 0 to 1; null if
+    the model of the bundle gives no intervals."""
     language_model: tuple[float, ...]
-    """(R,) the language model's own distribution."""
+    """The probability that the language model by itself, which knows nothing of the group, gives each
+    response: R numbers from 0 to 1 with the sum 1."""
 
 
 class Predictions(_Reply):
-    """Predictions of all questions asked, in their order."""
+    """The predictions of all questions that were asked."""
 
     predictions: tuple[Prediction, ...]
+    """One prediction for each question, in the order of the questions."""
     bundle: str
-    """Id of the bundle that made them."""
+    """The id of the bundle that made the predictions, a hash of its contents."""
     group: str | None = None
-    """Id of the registered group."""
+    """The id of the group; null if the answers of the group came with the request."""
     version: int | None = None
-    """Version of the group's answers."""
+    """The version of the group whose answers were used; null if they came with the request."""
 
 
 class RankedResponse(_Reply):
     """A response with its predicted share."""
 
     response: str
+    """The text of the response."""
     index: int
-    """Where the request had it."""
+    """The place of the response in the request, where the first one has index 0."""
     share: float
+    """The predicted share of the group that would give the response, from 0 to 1."""
     interval: tuple[float, float] | None
+    """The lower and the upper end of the 90 % interval of the share, from 0 to 1; null if the model of the
+    bundle gives no intervals."""
 
 
 class Ranking(_Reply):
-    """A question's responses, the most preferred one first."""
+    """The responses of a question, sorted by the preference of a group."""
 
     prompt: str
+    """The text of the question, as it was asked."""
     ranked: tuple[RankedResponse, ...]
+    """All responses, the one with the largest predicted share first."""
     bundle: str
+    """The id of the bundle that made the prediction, a hash of its contents."""
     group: str | None = None
+    """The id of the group."""
     version: int | None = None
+    """The version of the group whose answers were used."""
 
 
 class FieldProblem(_Reply):
-    """What is wrong with one field of a request; never holds its value."""
+    """What is wrong with one field of a request, without the value that was sent."""
 
     field: str
+    """The place of the field: keys and indices, joined by dots, that begin with ``body``, ``path``, ``query``
+    or ``header``."""
     message: str
+    """A sentence that says what is wrong."""
 
 
 class Problem(_Reply):
-    """Why a request failed (RFC 9457)."""
+    """A problem document (RFC 9457), which says why a request was not carried out."""
 
     type: str = "about:blank"
+    """Always ``about:blank``: the status says which kind of problem it is."""
     title: str
+    """The name of the HTTP status."""
     status: int
+    """The HTTP status, 400 to 599."""
     detail: str
+    """What is wrong with this request, in words."""
     request_id: str
+    """The id of the request, by which the log of the service names it. It is also in the header
+    ``X-Request-ID``."""
     errors: tuple[FieldProblem, ...] | None = None
+    """The fields that are wrong, at most 20 of them; only with status 422."""
 
 
 class Health(_Reply):
-    """The process is alive."""
+    """A sign that the process is alive."""
 
     status: Literal["ok"] = "ok"
+    """Always ``ok``."""
 
 
 class Readiness(_Reply):
     """Whether predictions can be made now."""
 
     ready: bool
+    """Whether predictions can be made now."""
     bundle: str | None = None
-    """Id of the bundle that is serving."""
+    """The id of the bundle that makes the predictions, a hash of its contents."""
     problem: str | None = None
-    """Why it is not ready, or why another bundle was not taken."""
+    """The reason why no predictions can be made, or why the last change to another bundle failed; null if
+    there is no problem."""
 
 
 class NotReady(Problem):
-    """The problem that says why predictions cannot be made now."""
+    """A problem document that says why no predictions can be made now."""
 
     ready: Literal[False] = False
+    """Always false."""
     bundle: str | None = None
+    """The id of the bundle that makes predictions when the service is ready again; null if it is not
+    known."""
     problem: str | None = None
+    """The reason why no predictions can be made now."""
 
 
 def group_from(stored: Any) -> Group:
-    """What the registry holds of a group, as it goes over the wire."""
+    """Return a group of the registry as it goes over the wire."""
     values = {name: getattr(stored, name) for name in Group.model_fields if name != "context"}
     context = tuple(GroupAnswer.model_construct(**dict(a)) for a in stored.context)
     return Group(**values, context=context)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class SlatePrediction:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class SlatePredictions:
     """Predictions of all questions asked, with the id of the bundle that made them."""
 
     predictions: list[SlatePrediction]
@@ -30,7 +30,7 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class Readiness:
+class BackendReadiness:
     """Whether predictions can be made now, and by which bundle."""
 
     ready: bool
@@ -55,7 +55,9 @@ class TooSlow(Exception):  # noqa: N818
 class Backend(Protocol):
     """The model side of the service, which predicts."""
 
-    async def predict(self, context: Sequence[Answer], questions: Sequence[Slate], caller: str) -> Predicted:
+    async def predict(
+        self, context: Sequence[AnsweredSlate], questions: Sequence[Slate], caller: str
+    ) -> SlatePredictions:
         """Predict a group's preferences, given its answers.
 
         Args:
@@ -70,5 +72,5 @@ class Backend(Protocol):
             GPOError: if something in the request cannot be predicted; the message is for the caller.
         """
 
-    async def ready(self) -> Readiness:
+    async def ready(self) -> BackendReadiness:
         """Return whether predictions can be made now."""

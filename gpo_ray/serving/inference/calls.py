@@ -17,7 +17,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentResponse
 
 from gpo_ray.errors import DataError, GPOError, QuestionTooLongError
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.serving.inference.backend import Overloaded, TooSlow, Unavailable
 
 R = TypeVar("R")
@@ -102,18 +102,18 @@ class Context:
     """Number of answers."""
 
     @classmethod
-    def of(cls, answers: Sequence[Answer]) -> Context:
+    def of(cls, answers: Sequence[AnsweredSlate]) -> Context:
         """Pack a group's answers."""
         plain = [(a.prompt, a.responses, a.share, a.choice) for a in answers]
         packed = pickle.dumps(plain, protocol=5)
         return cls(hashlib.sha256(repr(plain).encode()).hexdigest(), packed, len(plain))
 
     @property
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[AnsweredSlate]:
         """Return the answers, which were checked before they were packed."""
         names = ("prompt", "responses", "share", "choice")
         return [
-            Answer.model_construct(**dict(zip(names, values, strict=True)))
+            AnsweredSlate.model_construct(**dict(zip(names, values, strict=True)))
             for values in pickle.loads(self.packed)  # noqa: S301 -- from this service's ingress
         ]
 
@@ -136,11 +136,11 @@ class Packer:
     def __init__(self) -> None:
         # keyed by identity, since comparing contexts would take as long as packing them; keeping the context
         # keeps its identity from being reused
-        self._known: LRUCache[int, tuple[Sequence[Answer], Context]] = LRUCache(
+        self._known: LRUCache[int, tuple[Sequence[AnsweredSlate], Context]] = LRUCache(
             _PACKED_BYTES, lambda pair: len(pair[1].packed) + 1000
         )
 
-    def pack(self, answers: Sequence[Answer]) -> Context:
+    def pack(self, answers: Sequence[AnsweredSlate]) -> Context:
         """Return a group's answers, packed."""
         found = self._known.get(id(answers))
         if found is not None and found[0] is answers:

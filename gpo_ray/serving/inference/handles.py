@@ -11,8 +11,8 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from gpo_ray.model.texts import Answer, Slate
-from gpo_ray.serving.inference.backend import Predicted, Readiness
+from gpo_ray.model.texts import AnsweredSlate, Slate
+from gpo_ray.serving.inference.backend import BackendReadiness, SlatePredictions
 from gpo_ray.serving.inference.calls import Call, Failure, InProcess, Packer, answer, ask, texts
 from gpo_ray.serving.inference.joined import Joined
 from gpo_ray.serving.settings import ServeSettings
@@ -30,12 +30,14 @@ class ServeBackend:
         self._seconds = settings.limits.request_seconds
         self._packer = Packer()
         replicas = settings.predictor.max
-        self._quick: Joined[Call, Predicted | Failure | None] = Joined(
+        self._quick: Joined[Call, SlatePredictions | Failure | None] = Joined(
             self._predict_quickly, settings.batch_size, 2 * replicas
         )
-        self._readiness: Joined[None, Readiness] = Joined(self._ready, 1000, 1)
+        self._readiness: Joined[None, BackendReadiness] = Joined(self._ready, 1000, 1)
 
-    async def predict(self, context: Sequence[Answer], questions: Sequence[Slate], caller: str) -> Predicted:
+    async def predict(
+        self, context: Sequence[AnsweredSlate], questions: Sequence[Slate], caller: str
+    ) -> SlatePredictions:
         """Predict a group's preferences, see :meth:`gpo_ray.serving.inference.backend.Backend.predict`."""
         deadline = time.time() + self._seconds
         call = Call(self._packer.pack(context), texts(questions), caller, deadline)
@@ -46,32 +48,32 @@ class ServeBackend:
             if found is not None:
                 return found
 
-        async def predict() -> Predicted | Failure:
-            made: Predicted | Failure = await answer(self._predictor.predict.remote(call))
+        async def predict() -> SlatePredictions | Failure:
+            made: SlatePredictions | Failure = await answer(self._predictor.predict.remote(call))
             return made
 
         return await ask(predict)
 
-    async def _predict_quickly(self, calls: list[Call]) -> list[Predicted | Failure | None]:
+    async def _predict_quickly(self, calls: list[Call]) -> list[SlatePredictions | Failure | None]:
         # without the answers: quick predictions are only for groups that are adapted already
         light = [replace(c, context=replace(c.context, packed=b"")) for c in calls]
 
-        async def predict() -> list[Predicted | Failure | None]:
-            made: list[Predicted | Failure | None] = await answer(
+        async def predict() -> list[SlatePredictions | Failure | None]:
+            made: list[SlatePredictions | Failure | None] = await answer(
                 self._predictor.predict_quickly.remote(light)
             )
             return made
 
         return await ask(predict)
 
-    async def ready(self) -> Readiness:
+    async def ready(self) -> BackendReadiness:
         """Return whether predictions can be made now."""
         return await self._readiness.ask(None)
 
-    async def _ready(self, asked: list[None]) -> list[Readiness]:
+    async def _ready(self, asked: list[None]) -> list[BackendReadiness]:
         try:
             found = await asyncio.wait_for(answer(self._predictor.ready.remote()), READY_SECONDS)
         except (TimeoutError, RayActorError, BackPressureError, DeploymentUnavailableError) as e:
             problem = f"the predictor does not answer: {e!r}"[:300]
-            found = Readiness(ready=False, bundle=None, problem=problem)
+            found = BackendReadiness(ready=False, bundle=None, problem=problem)
         return [found] * len(asked)

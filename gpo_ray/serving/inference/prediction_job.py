@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gpo_ray.errors import DataError, GPOError
 from gpo_ray.model.estimator import AdaptedGroup, PreparedQuestion
-from gpo_ray.serving.inference.backend import Predicted, SlatePrediction
+from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.encoding import EncodedSlate
 
 NEW_COST = 3.0
@@ -45,7 +45,7 @@ def context_id(answers: Iterable[tuple[str, Sequence[float] | NDArray[np.float64
 
 
 @dataclass(frozen=True, eq=False)
-class PredictRequest:
+class EncodedRequest:
     """Questions to predict for a group with some answers."""
 
     context: Sequence[Answered]
@@ -76,7 +76,7 @@ class PredictionJob:
     The data of a question are dropped as soon as they are not needed any more, since they may be large.
     """
 
-    def __init__(self, serving: Server, request: PredictRequest, group: AdaptedGroup | None) -> None:
+    def __init__(self, serving: Server, request: EncodedRequest, group: AdaptedGroup | None) -> None:
         self.serving, self.request, self.group = serving, request, group
         self.error: GPOError | None = None if request.targets else DataError("no question was asked")
         self._context = [] if group is not None else [slate for slate, _ in request.context]
@@ -86,9 +86,9 @@ class PredictionJob:
         self._found: list[SlatePrediction] = []
 
     @property
-    def outcome(self) -> Predicted | GPOError:
+    def outcome(self) -> SlatePredictions | GPOError:
         """Return the predictions, or the error if the request failed."""
-        return self.error or Predicted(self._found, self.serving.id)
+        return self.error or SlatePredictions(self._found, self.serving.id)
 
     @property
     def cost(self) -> float:

@@ -12,12 +12,11 @@ import numpy as np
 
 from gpo_ray.errors import BundleError, DataError, GPOError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
-from gpo_ray.model.estimator import AdaptedGroup, GroupPreferenceModel, PreparedQuestion
-from gpo_ray.model.estimator import Predicted as Shares
-from gpo_ray.serving.inference.backend import Predicted, SlatePrediction
+from gpo_ray.model.estimator import AdaptedGroup, GroupPreferenceModel, Predicted, PreparedQuestion
+from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.caching import CACHED_BYTES, Cache, bounded, keep
 from gpo_ray.serving.inference.encoding import EncodedSlate
-from gpo_ray.serving.inference.prediction_job import PredictionJob, PredictRequest
+from gpo_ray.serving.inference.prediction_job import EncodedRequest, PredictionJob
 
 MAX_POINTS = 8192
 """Most responses in one pass through the transformer, padding included, unless one request has more."""
@@ -68,7 +67,7 @@ class BatchPredictor:
         """Return the configuration of the bundle that is serving."""
         return self._serving.model.config
 
-    def predict(self, requests: Sequence[PredictRequest]) -> list[Predicted | GPOError]:
+    def predict(self, requests: Sequence[EncodedRequest]) -> list[SlatePredictions | GPOError]:
         """Predict requests, in the order given.
 
         Returns:
@@ -80,7 +79,7 @@ class BatchPredictor:
             self.turn(left)
         return [job.outcome for job in jobs]
 
-    def start(self, request: PredictRequest, adapted: Adapted | None = None) -> PredictionJob:
+    def start(self, request: EncodedRequest, adapted: Adapted | None = None) -> PredictionJob:
         """Return a request as a job that :meth:`turn` does piece by piece, all of it by the same bundle.
 
         Args:
@@ -90,7 +89,7 @@ class BatchPredictor:
         serving, group = adapted or (self._serving, None)
         return serving.start(request, group)
 
-    def predicted(self, context: str, keys: Sequence[str]) -> Predicted | None:
+    def predicted(self, context: str, keys: Sequence[str]) -> SlatePredictions | None:
         """Return the kept predictions of some questions for a context's id; None if any is missing."""
         return self._serving.predicted(context, keys)
 
@@ -173,7 +172,7 @@ class Serving:
         with self._lock:
             return self._groups.get(context)
 
-    def predicted(self, context: str, keys: Sequence[str]) -> Predicted | None:
+    def predicted(self, context: str, keys: Sequence[str]) -> SlatePredictions | None:
         """Return the kept predictions of some questions for a context, or None if any of them is missing.
 
         Args:
@@ -183,9 +182,9 @@ class Serving:
         with self._lock:
             found = [self._predictions.get(f"{context}{key}") for key in keys]
         made = [m.prediction for m in found if m is not None]
-        return Predicted(made, self.id) if len(made) == len(keys) else None
+        return SlatePredictions(made, self.id) if len(made) == len(keys) else None
 
-    def start(self, request: PredictRequest, group: AdaptedGroup | None) -> PredictionJob:
+    def start(self, request: EncodedRequest, group: AdaptedGroup | None) -> PredictionJob:
         """Return a request as a job, with what is kept for its group and questions."""
         group = group or self.group(request.context_id)
         job = PredictionJob(self, request, group)
@@ -277,7 +276,7 @@ def _batches(ready: list[_Ready]) -> Iterator[list[_Ready]]:
         yield batch
 
 
-def _predictions(targets: Sequence[EncodedSlate], found: Shares) -> list[SlatePrediction]:
+def _predictions(targets: Sequence[EncodedSlate], found: Predicted) -> list[SlatePrediction]:
     intervals = found.intervals
     result = []
     for i, (slate, share) in enumerate(zip(targets, found.shares, strict=True)):

@@ -13,13 +13,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from gpo_ray.errors import DataError, GPOError
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.preferences.dataset import PreferenceDataset, question_key
-from gpo_ray.serving.api.access import RateLimit
 from gpo_ray.serving.api.budget import Bounded, check_context
-from gpo_ray.serving.api.schemas import GROUP_ID_WORDS, QUESTIONS, GroupId, GroupPut, PredictRequest, Question
+from gpo_ray.serving.api.schemas import (
+    GROUP_ID_WORDS,
+    MAX_QUESTIONS,
+    GroupId,
+    GroupPut,
+    PredictRequest,
+    Question,
+)
 from gpo_ray.serving.api.writers import Writers
 from gpo_ray.serving.inference.backend import Backend, Overloaded, SlatePrediction
+from gpo_ray.serving.pace import RateLimit
 from gpo_ray.serving.registry.groups import Registry, StoredGroup
 from gpo_ray.serving.registry.keys import KeyRing, Scope
 from gpo_ray.serving.settings import PUBLIC, ServeSettings
@@ -111,12 +118,12 @@ def parse_slate(prompt: str, responses: str) -> Slate:
     return taken(Question, {"prompt": prompt.strip(), "responses": lines})
 
 
-def answer_by_choice(slate: Slate, choice: int) -> Answer:
+def answer_by_choice(slate: Slate, choice: int) -> AnsweredSlate:
     """Return an answer that is one response."""
-    return Answer(prompt=slate.prompt, responses=slate.responses, choice=choice)
+    return AnsweredSlate(prompt=slate.prompt, responses=slate.responses, choice=choice)
 
 
-def answer_by_percent(slate: Slate, percent: Sequence[float | None]) -> Answer:
+def answer_by_percent(slate: Slate, percent: Sequence[float | None]) -> AnsweredSlate:
     """Return an answer with a share for each response; an empty one counts as 0.
 
     Raises:
@@ -127,7 +134,9 @@ def answer_by_percent(slate: Slate, percent: Sequence[float | None]) -> Answer:
     # rounding R shares to whole percents changes their sum by at most R/2
     if not np.isfinite(values).all() or (values < 0).any() or abs(total - 100) > len(values) / 2:
         raise DataError(f"The shares of “{slate.prompt}” must be at least 0 and sum to 100, not {total:g}.")
-    return Answer(prompt=slate.prompt, responses=slate.responses, share=tuple((values / total).tolist()))
+    return AnsweredSlate(
+        prompt=slate.prompt, responses=slate.responses, share=tuple((values / total).tolist())
+    )
 
 
 class Survey:
@@ -189,7 +198,7 @@ class PageActions:
         secret: str | None,
         group_id: str,
         description: str,
-        answers: Sequence[Answer],
+        answers: Sequence[AnsweredSlate],
         replace: bool = False,
     ) -> str:
         """Store a group and return its id.
@@ -225,8 +234,8 @@ class PageActions:
         tenant = await self._tenant(secret, "read")
         if not group_ids:
             raise DataError("Choose a group.")
-        if not 0 < len(slates) <= QUESTIONS:
-            raise DataError(f"Choose 1 to {QUESTIONS} questions.")
+        if not 0 < len(slates) <= MAX_QUESTIONS:
+            raise DataError(f"Choose 1 to {MAX_QUESTIONS} questions.")
         slates = taken(PredictRequest, {"questions": [s.model_dump() for s in slates]}).questions
         groups = [await asyncio.to_thread(self._registry.get, tenant, g) for g in dict.fromkeys(group_ids)]
         predicted = await asyncio.gather(*(self._backend.predict(g.context, slates, tenant) for g in groups))

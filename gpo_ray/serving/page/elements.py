@@ -13,7 +13,7 @@ from nicegui.elements.mixins.text_element import TextElement
 from nicegui.events import GenericEventArguments
 
 from gpo_ray.errors import DataError, GPOError
-from gpo_ray.model.texts import Answer, Slate
+from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.serving.inference.backend import Overloaded, TooSlow, Unavailable
 from gpo_ray.serving.page.actions import (
@@ -28,17 +28,17 @@ from gpo_ray.serving.page.log import log_failure
 
 OFFERED = 3
 """Number of the survey's questions that are chosen at first."""
-MAX_RESPONSES = 100
+MAX_FORM_RESPONSES = 100
 """Most responses of the questions that a page has forms for, or that a visitor types; they take the server
 0.05 s."""
-REBUILT_EVERY = 1.0
+MIN_REBUILD_SECONDS = 1.0
 """Least seconds between two times that a page's forms are made, whatever its visitor does meanwhile."""
 MAX_BARS = 400
 """Most bars that are drawn at once; each is a share of a response."""
 TYPED = "outlined debounce=150"
 """Properties of text fields: what is typed is sent after a short pause or when the field is left, not with
 each letter."""
-LABEL = 200
+MAX_LABEL_CHARACTERS = 200
 """Most characters of a question in the list to choose from."""
 KINDS = {
     "predicted": "predicted, with its 90 % interval where the model gives one",
@@ -47,7 +47,7 @@ KINDS = {
 }
 
 
-class Text(TextElement):
+class PlainText(TextElement):
     """An HTML element that may hold a text, which is never parsed as HTML."""
 
     def __init__(self, tag: str, text: str = "", **attributes: str) -> None:
@@ -85,9 +85,9 @@ class Submit:
             label, on_click=self.run, color=None
         )  # Quasar's blue has too little contrast
         self._button.props("no-caps unelevated").classes("gpo-button")
-        self._problem = Text("p", role="alert").classes("gpo-problem")
-        self._status = Text("p", role="status").classes("gpo-status")
-        self._results = Text("div").classes("gpo-results")
+        self._problem = PlainText("p", role="alert").classes("gpo-problem")
+        self._status = PlainText("p", role="status").classes("gpo-status")
+        self._results = PlainText("div").classes("gpo-results")
         self._busy = False
 
     async def run(self) -> None:
@@ -116,7 +116,7 @@ class Submit:
         """Show progress or success."""
         self._status.text = text
 
-    def fresh_results(self) -> Text:
+    def fresh_results(self) -> PlainText:
         """Empty the place for results and return it."""
         self._results.clear()
         return self._results
@@ -169,14 +169,14 @@ class QuestionPicker:
         ).props("outlined use-chips")
         if actions.survey and actions.survey.left_out:
             left_out = count(actions.survey.left_out, "question")
-            Text("p", f"{left_out} of the survey cannot be asked: too many or too long responses.")
+            PlainText("p", f"{left_out} of the survey cannot be asked: too many or too long responses.")
         with ui.expansion("Another question", value=not self._slates).classes("gpo-own"):
             self._prompt = text_input("Your question")
             self._responses = lines_input("Its responses, one on each line")
             Submit("Add question", self._add)
 
     def _labels(self) -> dict[str, str]:
-        return {k: s.prompt[:LABEL] for k, s in self._slates.items()}
+        return {k: s.prompt[:MAX_LABEL_CHARACTERS] for k, s in self._slates.items()}
 
     def chosen(self) -> list[Slate]:
         """Return the questions that are chosen now."""
@@ -186,10 +186,10 @@ class QuestionPicker:
         slate = parse_slate(self._prompt.value, self._responses.value)
         key = question_key(slate.prompt, slate.responses)
         if key not in self._slates:
-            if self._typed + len(slate.responses) > MAX_RESPONSES:
+            if self._typed + len(slate.responses) > MAX_FORM_RESPONSES:
                 raise DataError(
-                    f"The questions typed here have {MAX_RESPONSES} responses at most: load the page again, "
-                    "or ask through the API."
+                    f"The questions typed here have {MAX_FORM_RESPONSES} responses at most: load the page "
+                    "again, or ask through the API."
                 )
             self._typed += len(slate.responses)
         self._slates[key] = slate
@@ -202,21 +202,21 @@ class QuestionPicker:
 class AnswerForms:
     """A form for each question that a new group answers; other forms keep their texts when one comes or goes.
 
-    The forms have at most :data:`MAX_RESPONSES` responses together; further questions get no form.
+    The forms have at most :data:`MAX_FORM_RESPONSES` responses together; further questions get no form.
     """
 
     def __init__(self) -> None:
         self._forms: dict[str, AnswerForm] = {}
-        self._place = Text("div")
-        self._left_out = Text("p")
+        self._place = PlainText("div")
+        self._left_out = PlainText("p")
         self._wanted: Sequence[Slate] = ()
         self._made = -math.inf
         self._waits = False
 
     def show(self, slates: Sequence[Slate]) -> None:
-        """Show forms for these questions only; make them at most once in :data:`REBUILT_EVERY` seconds."""
+        """Show forms for these questions only; make them at most once in :data:`MIN_REBUILD_SECONDS`."""
         self._wanted = slates
-        left = self._made + REBUILT_EVERY - time.monotonic()
+        left = self._made + MIN_REBUILD_SECONDS - time.monotonic()
         if left <= 0:
             self._make()
         elif not self._waits:
@@ -227,7 +227,7 @@ class AnswerForms:
     def _make(self) -> None:
         self._made, self._waits, slates = time.monotonic(), False, self._wanted
         sizes = itertools.accumulate(len(s.responses) for s in slates)
-        shown = [s for s, size in zip(slates, sizes, strict=True) if size <= MAX_RESPONSES]
+        shown = [s for s, size in zip(slates, sizes, strict=True) if size <= MAX_FORM_RESPONSES]
         left_out = len(slates) - len(shown)
         self._left_out.text = f"No form for the last {count(left_out, 'question')}." if left_out else ""
         wanted = {question_key(s.prompt, s.responses): s for s in shown}
@@ -236,7 +236,7 @@ class AnswerForms:
         with self._place:
             self._forms |= {k: AnswerForm(s) for k, s in wanted.items() if k not in self._forms}
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[AnsweredSlate]:
         """Return the answers given, without the questions that are still open.
 
         Raises:
@@ -250,14 +250,14 @@ class AnswerForm:
 
     def __init__(self, slate: Slate) -> None:
         self._slate = slate
-        self._fieldset = Text("fieldset").classes("gpo-answer")
+        self._fieldset = PlainText("fieldset").classes("gpo-answer")
         with self._fieldset:
-            Text("legend", slate.prompt)
+            PlainText("legend", slate.prompt)
             self._by_shares = ui.checkbox("Give the share of each response")
             self._choice = ui.radio(dict(enumerate(slate.responses)))
             self._choice.props["aria-label"] = slate.prompt
             self._choice.bind_visibility_from(self._by_shares, "value", value=False)
-            with Text("div").classes("gpo-shares") as shares:
+            with PlainText("div").classes("gpo-shares") as shares:
                 self._percent = [
                     ui.number(r, min=0, max=100, suffix="%").props("outlined") for r in slate.responses
                 ]
@@ -267,7 +267,7 @@ class AnswerForm:
         """Remove the form from the page."""
         self._fieldset.delete()
 
-    def answer(self) -> Answer | None:
+    def answer(self) -> AnsweredSlate | None:
         """Return the answer entered, or None if the question is still open.
 
         Raises:
@@ -281,34 +281,34 @@ class AnswerForm:
 
 def draw(shown: Shown) -> None:
     """Draw a question's distributions, response by response."""
-    with Text("section").classes("gpo-question"):
-        Text("h3", shown.slate.prompt)
-        with Text("dl"):
+    with PlainText("section").classes("gpo-question"):
+        PlainText("h3", shown.slate.prompt)
+        with PlainText("dl"):
             for i, response in enumerate(shown.slate.responses):
-                Text("dt", response)
+                PlainText("dt", response)
                 for distribution in shown.distributions:
-                    with Text("dd"):
-                        Text("span", distribution.label).classes("gpo-label")
+                    with PlainText("dd"):
+                        PlainText("span", distribution.label).classes("gpo-label")
                         draw_bar(distribution, i)
 
 
 def draw_legend() -> None:
     """Draw a legend of the bars' patterns; each bar is also named in words."""
-    with Text("ul", aria_label="Kinds of bars").classes("gpo-legend"):
+    with PlainText("ul", aria_label="Kinds of bars").classes("gpo-legend"):
         for kind, words in KINDS.items():
-            with Text("li"):
-                Text("span", aria_hidden="true").classes(f"gpo-swatch gpo-{kind}")
-                Text("span", words)
+            with PlainText("li"):
+                PlainText("span", aria_hidden="true").classes(f"gpo-swatch gpo-{kind}")
+                PlainText("span", words)
 
 
 def draw_bar(distribution: Distribution, i: int) -> None:
     """Draw one share as a bar and as a number."""
     share = distribution.share[i]
     number = f"{share:.0%}"
-    with Text("span", aria_hidden="true").classes("gpo-track"):
-        Text("span").classes(f"gpo-bar gpo-{distribution.source}").style(f"width:{share:.2%}")
+    with PlainText("span", aria_hidden="true").classes("gpo-track"):
+        PlainText("span").classes(f"gpo-bar gpo-{distribution.source}").style(f"width:{share:.2%}")
         if distribution.interval is not None:
             low, high = distribution.interval[i]
-            Text("span").classes("gpo-interval").style(f"left:{low:.2%};width:{high - low:.2%}")
+            PlainText("span").classes("gpo-interval").style(f"left:{low:.2%};width:{high - low:.2%}")
             number += f" ({low * 100:.0f}–{high * 100:.0f})"
-    Text("span", number).classes("gpo-number")
+    PlainText("span", number).classes("gpo-number")

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpo_ray.serving.api.problems import route_path
 
-KEPT_BYTES = 64_000_000
+MAX_KEPT_BYTES = 64_000_000
 """Most bytes of the kept files, compressed and not; the page's own files take a tenth."""
 _VERSIONED = re.compile(r"/_nicegui/[^/]+/(static|libraries|components|resources|esm)/.+")
 _ICON = "/favicon.ico"
@@ -65,7 +65,7 @@ class KeptFiles:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._kept: LRUCache[str, _File] = LRUCache(KEPT_BYTES, lambda file: file.size)
+        self._kept: LRUCache[str, _File] = LRUCache(MAX_KEPT_BYTES, lambda file: file.size)
         self._reads = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +93,7 @@ class KeptFiles:
             if status != HTTPStatus.OK:
                 return None
             file = await asyncio.to_thread(_File.of, media_type, body)
-            if file.size <= KEPT_BYTES:
+            if file.size <= MAX_KEPT_BYTES:
                 self._kept[path] = file
             return file
 

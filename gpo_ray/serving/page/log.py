@@ -2,8 +2,8 @@
 
 NiceGUI by itself logs whatever a browser asks it to log (by the socket's event ``log``), requested addresses,
 and messages of errors, which repeat what was sent; engine.io logs unknown session ids. Nor can a visitor
-decide how much is logged: there are at most :data:`LINES` lines in a minute, and the next line says how many
-were dropped.
+decide how much is logged: there are at most :data:`MAX_LINES` lines in any minute, and the next line says how
+many were dropped.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import asyncio
 import inspect
 import json
 import logging
-import math
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
+from threading import Lock
 from typing import Any
 
 from nicegui import core
 from socketio.exceptions import SocketIOError  # type: ignore[import-untyped]
 
 from gpo_ray.serving.api.middleware import LOG, raised_at
+from gpo_ray.serving.pace import RateLimit
 
-LINES = 60
+MAX_LINES = 60
 """Most lines in a minute."""
 _LIBRARIES = ("nicegui", "engineio", "engineio.server", "socketio", "socketio.server")
 
@@ -58,33 +58,29 @@ class _Places(logging.Handler):
             _write(record.levelno, where=[f"{record.pathname}:{record.lineno} {record.funcName}"])
 
 
-class _Minute:
-    """The number of lines that were written and dropped in the current minute."""
+class _BoundedLog:
+    """The service's log for lines of the page; at most :data:`MAX_LINES` are written in any minute."""
 
     def __init__(self) -> None:
-        self._began, self._written, self._dropped = -math.inf, 0, 0
+        self._limit, self._dropped = RateLimit(MAX_LINES), 0
+        self._counting = Lock()  # libraries may log in any thread
 
-    def room(self) -> int | None:
-        """Return how many lines were dropped before one that may be written now, or None if it may not."""
-        now = time.monotonic()
-        if now >= self._began + 60:
-            self._began, self._written = now, 0
-        if self._written == LINES:
-            self._dropped += 1
-            return None
-        self._written += 1
-        dropped, self._dropped = self._dropped, 0
-        return dropped
+    def write(self, level: int, fields: Mapping[str, object]) -> None:
+        """Write one line and how many were dropped before it, or drop it if there were too many."""
+        with self._counting:
+            if self._limit.wait("page"):
+                self._dropped += 1
+                return
+            dropped, self._dropped = self._dropped, 0
+        more = {"dropped": dropped} if dropped else {}
+        LOG.log(level, "%s", json.dumps({"event": "page", **fields, **more}))
 
 
-_MINUTE = _Minute()
+_BOUNDED_LOG = _BoundedLog()
 
 
 def _write(level: int, **fields: object) -> None:
-    dropped = _MINUTE.room()
-    if dropped is not None:
-        fields |= {"dropped": dropped} if dropped else {}
-        LOG.log(level, "%s", json.dumps({"event": "page", **fields}))
+    _BOUNDED_LOG.write(level, fields)
 
 
 def _connecting(handler: Callable[..., Any]) -> Callable[..., Any]:

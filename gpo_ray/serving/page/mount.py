@@ -75,7 +75,7 @@ PAGE_HEADERS = {
 
 RECONNECT_SECONDS = 30.0
 """Seconds for which an interrupted visitor can return to the page as it was."""
-LONGEST_PATH = 300
+MAX_PATH_CHARACTERS = 300
 """Most characters of a path of the page."""
 HISTORY = 50
 """Messages that are kept for a page whose connection is interrupted."""
@@ -153,7 +153,7 @@ def _nothing() -> Response:
 def is_plain_path(path: str) -> bool:
     """Return whether a path may be the page's: short, and with only one way to name each file."""
     inner = path.strip("/").split("/")
-    return len(path) <= LONGEST_PATH and path.isprintable() and not {"", ".", ".."} & set(inner[1:])
+    return len(path) <= MAX_PATH_CHARACTERS and path.isprintable() and not {"", ".", ".."} & set(inner[1:])
 
 
 class _PageMount(Mount):

@@ -10,19 +10,19 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gpo_ray.serving.api.access import RateLimit
 from gpo_ray.serving.api.problems import route_path
-from gpo_ray.serving.pace import Pace
+from gpo_ray.serving.pace import Pace, RateLimit
+from gpo_ray.serving.refusal import TRY_AGAIN_LATER, refuse_websocket
 from gpo_ray.serving.settings import Limits
 
 OPENING_COST = 20
 """Number of requests that opening the page counts as, since the service then keeps the page's state."""
 BYTES = 50_000
 """Bytes of an answer that count as another request."""
-AT_ONCE = 4
+MAX_ANSWERED = 4
 """Most requests for the page and its parts that are answered at a time; requests of the API have turns of
 their own."""
-WAITING = 64
+MAX_WAITING = 64
 """Most requests for the page that wait for their turn."""
 ADDRESSES = 4
 """Client addresses that may each send all their requests before any of them takes another's share."""
@@ -35,13 +35,11 @@ EVENTS_AT_ONCE = 60.0
 """Messages that a page may send at once after a rest; a visitor may have typed during an interruption."""
 EVENT_CHARACTERS = 4_000
 """Characters of a message that count as another message."""
-MESSAGE = 65_536
+MAX_MESSAGE_CHARACTERS = 65_536
 """Most characters of a message that a page sends."""
 JOIN, UNUSUAL = "40", ("41", "45", "46")
 """Prefixes of Socket.IO messages. The first joins the page, which then sends all missed messages again. The
 others leave the page, or announce bytes in further messages; the page's script sends neither."""
-TRY_AGAIN = 1013
-"""Websocket close code of a server that has too much to do."""
 
 
 class Places:
@@ -58,7 +56,7 @@ class Places:
         each = limits.page_requests_per_minute
         self._each, self._all = RateLimit(each), RateLimit(ADDRESSES * each)
         self._sent, self._sent_by_all = RateLimit(SENDING * each), RateLimit(SENDING * ADDRESSES * each)
-        self._turns, self._waiting = asyncio.Semaphore(AT_ONCE), 0
+        self._turns, self._waiting = asyncio.Semaphore(MAX_ANSWERED), 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or refuse it if it is too much."""
@@ -70,7 +68,7 @@ class Places:
             await _refuse(scope, receive, send)
         elif scope["type"] == "websocket" or "/_nicegui_ws/" in scope["path"]:  # may be polled
             await self._connect(address, scope, receive, send)
-        elif self._waiting >= AT_ONCE + WAITING:
+        elif self._waiting >= MAX_ANSWERED + MAX_WAITING:
             await _refuse(scope, receive, send, HTTPStatus.SERVICE_UNAVAILABLE)
         else:
             await self._answer(address, scope, receive, send)
@@ -122,8 +120,8 @@ class Places:
             much = not pace.take(1 + len(text) // EVENT_CHARACTERS) or not self._may_send(address, message)
             if much or joined > 1 or not _is_plain(message, text):
                 cut = True
-                await send({"type": "websocket.close", "code": TRY_AGAIN})
-                return {"type": "websocket.disconnect", "code": TRY_AGAIN}
+                await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
+                return {"type": "websocket.disconnect", "code": TRY_AGAIN_LATER}
             return message
 
         async def send_unless_cut(message: Message) -> None:
@@ -143,15 +141,15 @@ class Places:
 
 def _is_plain(message: Message, text: str) -> bool:
     """Return whether the page's script sends such messages: no bytes, no leaving, nothing in pieces."""
-    return message.get("bytes") is None and len(text) <= MESSAGE and not text.startswith(UNUSUAL)
+    short = len(text) <= MAX_MESSAGE_CHARACTERS
+    return message.get("bytes") is None and short and not text.startswith(UNUSUAL)
 
 
 async def _refuse(
     scope: Scope, receive: Receive, send: Send, status: HTTPStatus = HTTPStatus.TOO_MANY_REQUESTS
 ) -> None:
     if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": TRY_AGAIN})
+        await refuse_websocket(receive, send, TRY_AGAIN_LATER)
         return
     seconds = "60" if status == HTTPStatus.TOO_MANY_REQUESTS else "1"
     response = PlainTextResponse(

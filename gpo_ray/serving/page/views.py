@@ -10,11 +10,11 @@ from nicegui import ui
 from gpo_ray.serving.page.actions import Distribution, PageActions, parse_slate
 from gpo_ray.serving.page.elements import (
     MAX_BARS,
-    MAX_RESPONSES,
+    MAX_FORM_RESPONSES,
     AnswerForms,
+    PlainText,
     QuestionPicker,
     Submit,
-    Text,
     count,
     draw,
     draw_bar,
@@ -38,10 +38,12 @@ class PageView:
         """Add the elements to the current NiceGUI page."""
         # a layer before Quasar's important rules: among important rules, those of the earlier layer win
         ui.add_css(f"@layer overrides {{ {STYLE.read_text(encoding='utf-8')} }}")
-        with Text("header"):
-            Text("h1", "Group preferences")
-            Text("p", "Register a group by a few of its answers, and see what it is predicted to prefer.")
-        self._content = Text("div")
+        with PlainText("header"):
+            PlainText("h1", "Group preferences")
+            PlainText(
+                "p", "Register a group by a few of its answers, and see what it is predicted to prefer."
+            )
+        self._content = PlainText("div")
         with self._content:
             if self._actions.requires_key:
                 self._build_sign_in()
@@ -50,7 +52,7 @@ class PageView:
                 ui.timer(0, self._start, once=True)
 
     def _build_sign_in(self) -> None:
-        Text("h2", "Sign in")
+        PlainText("h2", "Sign in")
         key = ui.input("API key", password=True).props('outlined autocomplete="off"')
 
         async def enter(_: Submit) -> None:
@@ -83,7 +85,7 @@ class PageView:
                     build()
 
     def _build_predict(self) -> None:
-        Text("h2", "Predict and compare")
+        PlainText("h2", "Predict and compare")
         group = self._group_choice("Group")
         other = self._group_choice("Compare with (optional)").props("clearable")
         picker = QuestionPicker(self._actions)
@@ -97,7 +99,7 @@ class PageView:
                 for item in shown:
                     bars += len(item.slate.responses) * len(item.distributions)
                     if bars > MAX_BARS:
-                        Text("p", "The others have no room here: choose fewer questions at a time.")
+                        PlainText("p", "The others have no room here: choose fewer questions at a time.")
                         break
                     draw(item)
                     await asyncio.sleep(0)  # serve other visitors between two questions
@@ -106,7 +108,7 @@ class PageView:
         Submit("Predict", predict)
 
     def _build_rank(self) -> None:
-        Text("h2", "Rank responses")
+        PlainText("h2", "Rank responses")
         group = self._group_choice("Group")
         prompt = text_input("Question")
         responses = lines_input("Responses, one on each line")
@@ -115,24 +117,24 @@ class PageView:
             slate = parse_slate(prompt.value, responses.value)
             ranked = await self._actions.rank(self._secret, group.value, slate)
             with submit.fresh_results():
-                Text("h3", slate.prompt)
-                with Text("ol").classes("gpo-ranking"):
-                    for response, share in ranked[:MAX_RESPONSES]:
-                        with Text("li"):
-                            Text("span", response).classes("gpo-label")
+                PlainText("h3", slate.prompt)
+                with PlainText("ol").classes("gpo-ranking"):
+                    for response, share in ranked[:MAX_FORM_RESPONSES]:
+                        with PlainText("li"):
+                            PlainText("span", response).classes("gpo-label")
                             draw_bar(Distribution(response, "predicted", [share]), 0)
-                if (more := len(ranked) - MAX_RESPONSES) > 0:
-                    Text("p", f"The {count(more, 'response')} after these have no room.")
+                if (more := len(ranked) - MAX_FORM_RESPONSES) > 0:
+                    PlainText("p", f"The {count(more, 'response')} after these have no room.")
             submit.say(f"{count(len(ranked), 'response')} ranked for {group.value}.")
 
         Submit("Rank", rank)
 
     def _build_register(self) -> None:
-        Text("h2", "Register a group")
+        PlainText("h2", "Register a group")
         group_id = text_input("Group id")
         description = text_input("Description (optional)")
         picker = QuestionPicker(self._actions, on_change=lambda slates: forms.show(slates))
-        Text("p", "Answer those that you know; the others are left out.")
+        PlainText("p", "Answer those that you know; the others are left out.")
         forms = AnswerForms()
         forms.show(picker.chosen())
         replace = ui.checkbox("Replace the group of this id, if there is one")

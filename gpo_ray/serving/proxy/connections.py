@@ -6,7 +6,7 @@ import asyncio
 import resource
 from typing import TYPE_CHECKING
 
-MOST = 4_096
+MAX_CONNECTIONS = 4_096
 """Most connections at once; half of the files that the process may open, if that is less."""
 STALL_SECONDS = 30.0
 """Seconds within which a client has to receive some of what waits for it."""
@@ -55,7 +55,7 @@ class Connections:
         self._idle.pop(transport, None)
 
 
-CONNECTIONS = Connections(min(MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
+CONNECTIONS = Connections(min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 """The connections of this process."""
 
 if TYPE_CHECKING:

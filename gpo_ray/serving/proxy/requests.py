@@ -9,6 +9,8 @@ from http import HTTPStatus
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gpo_ray.serving.refusal import POLICY_VIOLATION, refuse_websocket
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _SERVES_OWN = {
     b"x-request-timeout-seconds",
@@ -60,7 +62,6 @@ def _plain(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1008})
+        await refuse_websocket(receive, send, POLICY_VIOLATION)
         return
     await PlainTextResponse("There is nothing here.", HTTPStatus.NOT_FOUND)(scope, receive, send)

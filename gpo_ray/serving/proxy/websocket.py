@@ -13,7 +13,7 @@ from websockets.frames import CloseCode, Frame
 from gpo_ray.serving.pace import Pace
 from gpo_ray.serving.proxy.connections import Counted
 
-MESSAGE_BYTES = 4 * 65_536
+MAX_MESSAGE_BYTES = 4 * 65_536
 """Most bytes of a message: the page's longest message in UTF-8."""
 FRAMES = 40
 """Frames that a socket may send in a second in the long run; a long one counts as several."""
@@ -38,7 +38,7 @@ class BoundedWebSocket(Counted, WebSocketsSansIOProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        config.ws_max_size, config.ws_per_message_deflate = MESSAGE_BYTES, False
+        config.ws_max_size, config.ws_per_message_deflate = MAX_MESSAGE_BYTES, False
         super().__init__(config, server_state, app_state, _loop)
         self._pace = Pace(FRAMES, FRAMES_AT_ONCE)
 

@@ -14,12 +14,12 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, selec
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gpo_ray.errors import DataError, GPOError, UnknownGroupError
-from gpo_ray.model.texts import Answer
+from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.serving.registry.database import forget_deleted, single_statements, transaction
 from gpo_ray.serving.registry.tables import groups
 
-LONGEST_NAME = 200
-CONTEXT = TypeAdapter(tuple[Answer, ...])
+MAX_NAME_CHARACTERS = 200
+CONTEXT = TypeAdapter(tuple[AnsweredSlate, ...])
 _LIVE = groups.c.context.is_not(None)
 INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -38,7 +38,7 @@ class StoredGroup:
     etag: str
     """The version and a hash of the content."""
     description: str
-    context: tuple[Answer, ...]
+    context: tuple[AnsweredSlate, ...]
     created_at: datetime
     """Time of the registration; aware, in UTC."""
     updated_at: datetime
@@ -46,7 +46,7 @@ class StoredGroup:
 
 
 @dataclass(frozen=True)
-class GroupSummary:
+class StoredGroupSummary:
     """A registered group without its answers."""
 
     group_id: str
@@ -76,7 +76,7 @@ class Registry:
         tenant: str,
         group_id: str,
         description: str,
-        context: tuple[Answer, ...],
+        context: tuple[AnsweredSlate, ...],
         expected_version: int | str | None = None,
         must_be_new: bool = False,
     ) -> tuple[StoredGroup, bool]:
@@ -185,7 +185,7 @@ class Registry:
         with transaction(self._reader) as connection:
             return {row.tenant: row[1] for row in connection.execute(found.order_by(groups.c.tenant))}
 
-    def list(self, tenant: str, after: str | None = None, limit: int = 100) -> tuple[GroupSummary, ...]:
+    def list(self, tenant: str, after: str | None = None, limit: int = 100) -> tuple[StoredGroupSummary, ...]:
         """List some of a tenant's groups, in the order of their ids.
 
         Args:
@@ -206,7 +206,7 @@ class Registry:
             page = page.where(groups.c.group_id > after)
         with transaction(self._reader) as connection:
             rows = connection.execute(page.order_by(groups.c.group_id).limit(limit)).all()
-        return tuple(GroupSummary(**row._mapping) for row in rows)
+        return tuple(StoredGroupSummary(**row._mapping) for row in rows)
 
 
 def _check_text(text: str, what: str) -> None:
@@ -219,8 +219,8 @@ def _check_text(text: str, what: str) -> None:
 
 def _check_name(name: str, what: str) -> None:
     """Refuse a name of a tenant or group that is empty, too long or cannot be stored."""
-    if not 1 <= len(name) <= LONGEST_NAME:
-        raise DataError(f"{what}: has {len(name)} characters, not 1 to {LONGEST_NAME}")
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+        raise DataError(f"{what}: has {len(name)} characters, not 1 to {MAX_NAME_CHARACTERS}")
     _check_text(name, what)
 
 
@@ -231,7 +231,7 @@ def _key(tenant: str, group_id: str) -> ColumnElement[bool]:
     return and_(groups.c.tenant == tenant, groups.c.group_id == group_id)
 
 
-def _serialise(description: str, context: tuple[Answer, ...]) -> str:
+def _serialise(description: str, context: tuple[AnsweredSlate, ...]) -> str:
     """Write the answers as JSON, after checking that every text can be stored."""
     _check_text(description, "description")
     for i, answer in enumerate(context):

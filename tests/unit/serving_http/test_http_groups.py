@@ -1,0 +1,167 @@
+"""The HTTP API: groups, and predictions for them."""
+
+import random
+
+import numpy as np
+import pytest
+from http_caller import GROUP, Caller, check_problem
+from serving_backend import BUNDLE, answer, question
+
+from gpo_ray.errors import QuestionTooLongError
+from gpo_ray.model.texts import AnsweredSlate
+from gpo_ray.preferences.dataset import question_key
+from gpo_ray.serving.api.http import create_api
+from gpo_ray.serving.settings import ServeSettings
+
+
+def test_group_from_birth_to_death(call):
+    made = call("PUT", "/v1/groups/g1", GROUP)
+    assert made.status_code == 201
+    body = made.json()
+    assert (body["group_id"], body["version"], body["description"]) == ("g1", 1, GROUP["description"])
+    assert made.headers["etag"] == f'"{body["etag"]}"'
+    got = call("GET", "/v1/groups/g1")
+    assert (got.status_code, got.json(), got.headers["etag"]) == (200, body, made.headers["etag"])
+    assert body["context"][0]["share"] == [0.2, 0.3, 0.5]
+    assert body["context"][1]["choice"] == 2
+    again = call("PUT", "/v1/groups/g1", GROUP)
+    assert (again.status_code, again.json()) == (200, body)
+    changed = call("PUT", "/v1/groups/g1", {"context": [answer(3)]})
+    assert (changed.status_code, changed.json()["version"], changed.json()["description"]) == (200, 2, "")
+    gone = call("DELETE", "/v1/groups/g1")
+    assert (gone.status_code, gone.content) == (204, b"")
+    for method in ("GET", "DELETE"):
+        check_problem(call(method, "/v1/groups/g1"), 404)
+
+
+def test_question_that_is_too_long_is_not_repeated(service, call):
+    service.backend.fails = QuestionTooLongError(
+        "a secret of mine", "9000 tokens, the model reads at most 512"
+    )
+    body = {"context": [answer(0)], "questions": [question()]}
+    assert "a secret of mine" in str(service.backend.fails)
+    assert "secret" not in check_problem(call("POST", "/v1/predict", body), 422)["detail"]
+
+
+def test_conditions(call):
+    tag = call("PUT", "/v1/groups/g", GROUP, headers={"If-None-Match": "*"}).headers["etag"]
+    other = {"context": [answer(5)]}
+    check_problem(call("PUT", "/v1/groups/g", other, headers={"If-None-Match": "*"}), 409)
+    for wrong in ('"1-0000"', f"W/{tag}", '""', '"a", "b"'):
+        check_problem(call("PUT", "/v1/groups/g", other, headers={"If-Match": wrong}), 409)
+        check_problem(call("DELETE", "/v1/groups/g", headers={"If-Match": wrong}), 409)
+    for malformed in ("x", '"', '"a" "b"', "", "*, *"):
+        check_problem(call("PUT", "/v1/groups/g", other, headers={"If-Match": malformed}), 400)
+    check_problem(call("PUT", "/v1/groups/g", other, headers={"If-None-Match": tag}), 400)
+    check_problem(call("PUT", "/v1/groups/none", other, headers={"If-Match": "*"}), 409)
+    assert call("GET", "/v1/groups/g").headers["etag"] == tag
+    changed = call("PUT", "/v1/groups/g", other, headers={"If-Match": f'"other", {tag}'})
+    assert changed.status_code == 200
+    check_problem(call("DELETE", "/v1/groups/g", headers={"If-Match": tag}), 409)
+    assert call("DELETE", "/v1/groups/g", headers={"If-Match": changed.headers["etag"]}).status_code == 204
+
+
+def test_pages(call):
+    for i in random.Random(0).sample(range(7), 7):
+        call("PUT", f"/v1/groups/g{i}", {"context": [answer(j) for j in range(i + 1)]})
+    seen, after = [], None
+    while True:
+        page = call("GET", "/v1/groups", params={"limit": 3} | ({"after": after} if after else {})).json()
+        seen += page["groups"]
+        after = page["next"]
+        if after is None:
+            break
+        assert len(page["groups"]) == 3
+    assert [(g["group_id"], g["answers"]) for g in seen] == [(f"g{i}", i + 1) for i in range(7)]
+    assert call("GET", "/v1/groups").json()["next"] is None
+    wrong = (
+        {"limit": 0},
+        {"limit": 101},
+        {"limit": "x"},
+        {"after": ""},
+        {"after": "a" * 201},
+        {"after": "\0"},
+    )
+    for params in (*wrong, {"limt": 1}, {"": ""}):
+        check_problem(call("GET", "/v1/groups", params=params), 422)
+
+
+def test_pages_go_on_after_an_id_that_an_earlier_version_took(service, call):
+    for group_id in ("a", "my group / é", "z"):
+        service.registry.put("north", group_id, "d" * 5_000, (AnsweredSlate(**answer()),))
+    first = call("GET", "/v1/groups", params={"limit": 2}).json()
+    assert first["next"] == "my group / é"
+    rest = call("GET", "/v1/groups", params={"after": first["next"]}).json()
+    assert [g["group_id"] for g in rest["groups"]] == ["z"]
+
+
+def expected(backend, context, questions):
+    """What the estimator itself predicts."""
+
+    def read(items):
+        return [(i["prompt"], i["responses"]) for i in items]
+
+    shares = [a["share"] if "share" in a else np.eye(len(a["responses"]))[a["choice"]] for a in context]
+    known = list(zip(backend.encode(read(context)), shares, strict=True))
+    group = backend.model.adapt(known, [question_key(*s) for s in read(context)])
+    asked, keys = backend.encode(read(questions)), [question_key(*s) for s in read(questions)]
+    return group.predict(asked, keys), group.intervals(asked, keys)
+
+
+def test_predictions_are_the_estimators(call, backend):
+    questions = [question(i) for i in range(9, 14)]
+    questions.append({"prompt": "Question number 1?", "responses": ["answer 0 of 1", "answer 1 of 1"]})
+    version = call("PUT", "/v1/groups/g", GROUP).json()["version"]
+    by_id = call("POST", "/v1/groups/g/predict", {"questions": questions}).json()
+    inline = call("POST", "/v1/predict", {"context": GROUP["context"], "questions": questions}).json()
+    assert (by_id["group"], by_id["version"], by_id["bundle"]) == ("g", version, BUNDLE)
+    assert (inline["group"], inline["version"], inline["bundle"]) == (None, None, BUNDLE)
+    assert by_id["predictions"] == inline["predictions"]
+    for got, want, ends, asked in zip(
+        by_id["predictions"], *expected(backend, GROUP["context"], questions), questions, strict=True
+    ):
+        np.testing.assert_allclose(got["share"], want, atol=1e-5)
+        np.testing.assert_allclose(got["interval"], ends, atol=1e-5)
+        assert (got["prompt"], got["responses"]) == (asked["prompt"], asked["responses"])
+        assert sum(got["language_model"]) == pytest.approx(1)
+
+
+def test_ranking(call, backend):
+    call("PUT", "/v1/groups/g", GROUP)
+    got = call("POST", "/v1/groups/g/rank", question()).json()
+    (share,), (ends,) = expected(backend, GROUP["context"], [question()])
+    assert [r["index"] for r in got["ranked"]] == np.argsort(-share, kind="stable").tolist()
+    for r in got["ranked"]:
+        assert r["response"] == question()["responses"][r["index"]]
+        np.testing.assert_allclose(r["share"], share[r["index"]], atol=1e-5)
+        np.testing.assert_allclose(r["interval"], ends[r["index"]], atol=1e-5)
+
+
+def test_a_change_by_another_replica_is_seen_at_once(call, service):
+    other = Caller(make_service_like(service))
+    call("PUT", "/v1/groups/g", GROUP)
+    ask = ("POST", "/v1/groups/g/predict", {"questions": [question()]})
+    before = [c(*ask).json() for c in (call, other)]
+    assert before[0] == before[1]
+    other("PUT", "/v1/groups/g", {"context": [answer(4, choice=0)]})
+    after = [c(*ask).json() for c in (call, other)]
+    assert after[0] == after[1] != before[0]
+    other("DELETE", "/v1/groups/g")
+    check_problem(call(*ask), 404)
+
+
+def make_service_like(service):
+    """Another replica of a service."""
+    from dataclasses import replace
+
+    settings = ServeSettings(bundle="tiny")
+    return replace(service, api=create_api(settings, service.backend, service.registry, service.keys))
+
+
+def test_the_registry_is_read_once_for_one_version(call, service, monkeypatch):
+    call("PUT", "/v1/groups/g", GROUP)
+    reads, get = [], service.registry.get
+    monkeypatch.setattr(service.registry, "get", lambda *a: reads.append(a) or get(*a))
+    for _ in range(3):
+        assert call("POST", "/v1/groups/g/rank", question()).status_code == 200
+    assert reads == [("north", "g")]
