@@ -14,7 +14,7 @@ import numpy as np
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.evaluation.methods import METHODS, Prediction, SplitData
-from gpo_ray.evaluation.methods.meta_trained import Priors, fit_transformer
+from gpo_ray.evaluation.methods.meta_trained import fit_transformer
 from gpo_ray.evaluation.methods.method import PUBLISHED_POOLING
 from gpo_ray.evaluation.plan import EvaluationPlan
 from gpo_ray.evaluation.protocols import protocol_of
@@ -24,6 +24,7 @@ from gpo_ray.model.predict import score
 from gpo_ray.preferences.dataset import Question
 from gpo_ray.preferences.metrics import accuracy
 from gpo_ray.preferences.splits import Split
+from gpo_ray.prior.fitted import FittedPriors
 
 Row = dict[str, Any]
 Tell = Callable[[str, float], object]
@@ -76,7 +77,7 @@ def evaluate_config(
     arrays: PreferenceArrays,
     split: Split,
     context: int,
-    priors: Priors = (None, None),
+    priors: FittedPriors | None = None,
     device: str = "cpu",
 ) -> tuple[list[Row], float]:
     """Meta-train with a configuration and score it on a split's test groups.
@@ -87,7 +88,7 @@ def evaluate_config(
         arrays: the data, with the pooling that ``config`` names.
         split: the division.
         context: number of context questions of each test group.
-        priors: see :data:`~gpo_ray.evaluation.methods.meta_trained.Priors`.
+        priors: the priors of these data that were fitted before.
         device: PyTorch device on which the model is trained and predicts.
 
     Returns:

@@ -25,13 +25,14 @@ from gpo_ray.evaluation.scoring import evaluate_config
 from gpo_ray.evaluation.statistics import compare
 from gpo_ray.preferences.splits import Split
 from gpo_ray.prior.at_questions import PriorAtQuestions
+from gpo_ray.prior.fitted import FittedPriors, PriorKey
 from gpo_ray.runtime.documents import parse_json
 from gpo_ray.runtime.ray_session import worker_threads
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.terminal import Steps
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.tuning.failures import reason
-from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors, shared_arrays
+from gpo_ray.tuning.shared import Shared, SharedPriors, shared_arrays
 from gpo_ray.tuning.space import SearchConfig
 
 AGAINST = "against"
@@ -176,12 +177,12 @@ def _starter(
     def start(name: str, protocol: str, seed: int) -> ray.ObjectRef:
         config = candidates[name].model_copy(update={"seed": seed})
         drawn = final_split(split, protocol, seed)
-        priors_at: list[ray.ObjectRef | None] = [None, None]
+        keys: list[PriorKey] = []
         if config.model.prior != "none":
             keys = [PriorKey.of(config, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
-            priors_at = [priors.get(k) for k in keys]
+        data = [shared[config.model.pooling]]
         # The priors are separate arguments, so that Ray fetches them before it starts the task.
-        return task.remote(name, config, [shared[config.model.pooling]], drawn, search, threads, *priors_at)
+        return task.remote(name, config, data, drawn, search, threads, keys, *(priors.get(k) for k in keys))
 
     return start
 
@@ -219,16 +220,15 @@ def _final_task(
     split: Split,
     search: SearchConfig,
     threads: int,
-    *priors: PriorAtQuestions | None,
+    keys: Sequence[PriorKey],
+    *priors: PriorAtQuestions,
 ) -> dict[str, Any]:
-    """Meta-train and evaluate one candidate, as a Ray task."""
+    """Meta-train and evaluate one candidate, given its priors with their keys, as a Ray task."""
     use_threads(threads)
-    train, meta_train = priors
+    fitted = FittedPriors(dict(zip(keys, priors, strict=True)))
     arrays = shared_arrays(data[0])
     device = "cuda" if search.gpus else "cpu"
-    rows, validation = evaluate_config(
-        name, config, arrays, split, search.context, (train, meta_train), device
-    )
+    rows, validation = evaluate_config(name, config, arrays, split, search.context, fitted, device)
     return {"rows": rows, "validation_alignment": validation}
 
 

@@ -26,12 +26,13 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.hyperopt import HyperOptSearch
 
 from gpo_ray.preferences.splits import Split
+from gpo_ray.prior.fitted import PriorKey
 from gpo_ray.runtime.ray_session import interruptibly, user_error, worker_threads
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.terminal import Step, Steps, is_verbose
 from gpo_ray.tuning.failures import one_line, reason, was_lost
 from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
-from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors
+from gpo_ray.tuning.shared import Shared, SharedPriors
 from gpo_ray.tuning.space import SearchConfig, Space
 from gpo_ray.tuning.tracking import MlflowLog
 from gpo_ray.tuning.trial import METRIC, PLACEMENT_GROUP, REPORTED, run_trial

@@ -19,8 +19,9 @@ from gpo_ray.meta_training.engine import LocalEngine, new_model
 from gpo_ray.meta_training.loop import Save, meta_train
 from gpo_ray.meta_training.progress import Progress
 from gpo_ray.preferences.splits import Split
+from gpo_ray.prior.fitted import PriorKey
 from gpo_ray.runtime.threads import use_threads
-from gpo_ray.tuning.shared import PriorKey, Shared, shared_arrays
+from gpo_ray.tuning.shared import Shared, shared_arrays
 from gpo_ray.tuning.space import Sample, Space
 
 METRIC = "trained_alignment"
