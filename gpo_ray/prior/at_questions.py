@@ -93,13 +93,13 @@ class PriorAtQuestions:
                 unseen; this is needed where a group is left out or a question masked.
         """
         offsets = np.concatenate([[0], np.cumsum(sizes)])
-        inside = np.flatnonzero(question_index >= 0)
+        seen = np.flatnonzero(question_index >= 0)
         response_index = np.full(len(x), -1)
-        response_index[spans(offsets, inside)] = spans(prior.offsets, question_index[inside])
-        across = None
+        response_index[spans(offsets, seen)] = spans(prior.offsets, question_index[seen])
+        cross_survey = None
         if prior.cross_survey is not None:
-            there = prior.cross_survey
-            across = cls.of(there.prior, there.block.of(x), sizes, question_index)
+            other, block = prior.cross_survey.prior, prior.cross_survey.block
+            cross_survey = cls.of(other, block.of(x), sizes, question_index)
         return cls(
             prior=prior,
             x=x,
@@ -109,7 +109,7 @@ class PriorAtQuestions:
             response_index=response_index,
             extrapolated=_extrapolate(prior, x, offsets, response_index, question_index, cross_fit),
             pairs=Pairs(x, prior.kernel),
-            cross_survey=across,
+            cross_survey=cross_survey,
         )
 
     def posterior(
@@ -148,7 +148,7 @@ class PriorAtQuestions:
     def inputs(
         self, questions: Ints, leave_out: int | None = None, masked: Ints | None = None
     ) -> PriorInputs:
-        """Return the prior at some questions, for covariances with inputs from any view of the same prior.
+        """Return the prior at some questions, for covariances with any other inputs of the same prior.
 
         See :meth:`posterior` for the other arguments.
         """
@@ -285,9 +285,9 @@ def _extrapolate(
     deviation = np.zeros((groups, n), prior.shares.dtype, order="F")
     leave_out = np.full((len(prior.groups) if cross_fit and prior.leaves_out else 0, n), np.nan)
     whitened = np.zeros((0, 0), np.float32)
-    inside = response_index >= 0
+    seen = response_index >= 0
     if prior.expected is not None:
-        mean[inside] = prior.expected[response_index[inside]]
+        mean[seen] = prior.expected[response_index[seen]]
     for questions, extrapolator in _extrapolators(prior, question_index, cross_fit):
         rows, unseen = spans(offsets, questions), bool(question_index[questions[0]] < 0)
         found = extrapolator.at(x[rows], sizes[questions], whitened=unseen)

@@ -91,7 +91,7 @@ class EmbeddedResponses:
     """The embeddings of N responses, in the form that the kernel needs.
 
     ``x`` are the standardised embeddings. It is empty where ``table`` already holds the similarities of all
-    pairs of a view's responses; ``rows`` (N,) are then the rows of these responses in the table. ``whitened``
+    pairs of responses; ``rows`` (N,) are then the rows of these responses in the table. ``whitened``
     (M, N) is the whitened cross-covariance with the seen responses, None if all questions are seen.
     """
 

@@ -69,8 +69,8 @@ class KeyedGroupPrior:
         It is -1 where the key is absent, or where the question has another number of responses.
         """
         found = [-1 if k is None else self.number.get(k, -1) for k in keys]
-        known = [i if i >= 0 and self.prior.sizes[i] == n else -1 for i, n in zip(found, sizes, strict=True)]
-        return np.asarray(known, np.int64)
+        index = [i if i >= 0 and self.prior.sizes[i] == n else -1 for i, n in zip(found, sizes, strict=True)]
+        return np.asarray(index, np.int64)
 
     def inputs(
         self, x: NDArray[np.float32], sizes: Sequence[int], keys: Sequence[str | None]
@@ -80,28 +80,29 @@ class KeyedGroupPrior:
         See :meth:`PriorAtQuestions.of` and :meth:`question_index` for the arguments. All unseen questions are
         extrapolated to in one go.
         """
-        view = PriorAtQuestions.of(
+        at_questions = PriorAtQuestions.of(
             self.prior, x, np.asarray(sizes, np.int64), self.question_index(keys, sizes)
         )
         numbers = [np.asarray([i]) for i in range(len(sizes))]
-        if view.cross_survey is None:
-            return [view.inputs(i) for i in numbers]
-        return [replace(view.inputs(i), cross_survey=view.cross_survey.inputs(i)) for i in numbers]
+        cross_survey = at_questions.cross_survey
+        if cross_survey is None:
+            return [at_questions.inputs(i) for i in numbers]
+        return [replace(at_questions.inputs(i), cross_survey=cross_survey.inputs(i)) for i in numbers]
 
     def conditioned(self, priors: Sequence[PriorInputs], y: Array) -> ConditionedPrior:
         """Condition the prior on a group's shares ``y`` (C,) of some questions' responses, end to end.
 
         If all questions are unseen and there is a ``cross_survey`` prior, that one is conditioned instead.
         """
-        across = self.prior.cross_survey
-        if across is None or not all((p.question_index < 0).all() for p in priors):
+        cross_survey = self.prior.cross_survey
+        if cross_survey is None or not all((p.question_index < 0).all() for p in priors):
             return self.prior.condition_on(PriorInputs.joined(priors), y)
-        given = across.prior.condition_on(PriorInputs.joined(priors, cross_survey=True), y)
+        given = cross_survey.prior.condition_on(PriorInputs.joined(priors, cross_survey=True), y)
         return replace(given, cross_survey=True)
 
     def to_state(self) -> tuple[dict[str, Any], Arrays]:
         """Return what is stored: the values of a :class:`PriorState`, and arrays by name."""
-        prior, across = self.prior, self.prior.cross_survey
+        prior, cross_survey = self.prior, self.prior.cross_survey
         arrays = {"shares": prior.shares, "x": prior.x}
         if prior.expected is not None:
             arrays["expected"] = prior.expected
@@ -112,11 +113,11 @@ class KeyedGroupPrior:
             "sizes": {key: int(prior.sizes[self.number[key]]) for key in order},
             "scales": asdict(prior.scales),
         }
-        if across is not None:
-            block, scales = across.block, asdict(across.prior.scales)
+        if cross_survey is not None:
+            block, scales = cross_survey.block, asdict(cross_survey.prior.scales)
             values["cross_survey"] = {"columns": block.stop, "start": block.start, "scales": scales}
-            if across.prior.expected is not None:
-                arrays["expected_cross_survey"] = across.prior.expected
+            if cross_survey.prior.expected is not None:
+                arrays["expected_cross_survey"] = cross_survey.prior.expected
         return values, {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}
 
     @classmethod
@@ -137,16 +138,17 @@ class KeyedGroupPrior:
         shares: Floats = np.asfortranarray(arrays["shares"], precision(len(arrays["shares"])))
         if np.isnan(shares).all(0).any():
             raise ValueError("holds a question that nobody answered")
-        expected, expected_there = (
+        expected, expected_cross_survey = (
             arrays[name].astype(np.float64) if name in arrays else None
             for name in ("expected", "expected_cross_survey")
         )
         traits = NominalResponseModel.from_state(arrays, sizes) if state.scales.traits else None
-        across = None
+        cross_survey = None
         if state.cross_survey is not None:
             block = FeatureBlock(PUBLISHED, state.cross_survey.start, state.cross_survey.columns)
             x, scales = block.of(arrays["x"]), state.cross_survey.scales
-            across = CrossSurveyPrior(GroupPrior(shares, x, sizes, expected_there, scales=scales), block)
+            other = GroupPrior(shares, x, sizes, expected_cross_survey, scales=scales)
+            cross_survey = CrossSurveyPrior(other, block)
         prior = GroupPrior(
             shares,
             arrays["x"],
@@ -154,7 +156,7 @@ class KeyedGroupPrior:
             expected,
             scales=state.scales,
             traits=traits,
-            cross_survey=across,
+            cross_survey=cross_survey,
         )
         return cls(prior, {key: i for i, key in enumerate(state.sizes)})
 
@@ -168,8 +170,8 @@ def _check_shapes(state: PriorState, arrays: Arrays, rows: int, width: int) -> N
     for name in ("expected", *(["expected_cross_survey"] if state.cross_survey else [])):
         if name in shapes:
             wanted[name] = (rows,)
-    there = state.cross_survey
-    if shapes != wanted or (there is not None and not there.start < there.columns <= width):
+    block = state.cross_survey
+    if shapes != wanted or (block is not None and not block.start < block.columns <= width):
         raise ValueError(f"shapes {shapes} do not fit the questions and scales of the prior")
 
 

@@ -87,8 +87,8 @@ def run_finals(
     """
     results, left = _ended(candidates, search, folder)
     start = _starter(candidates, search, shared, split)
-    there = f"; {len(results)} fits were there already" if results else ""
-    what = f"finals: {len(candidates)} configurations anew{there}"
+    before = f"; {len(results)} fits were there already" if results else ""
+    what = f"finals: {len(candidates)} configurations anew{before}"
     with (steps or Steps("tune", 1, shown=False)).step(what, len(left), "fits") as step:
         for final in _made(start, left, search.concurrent, folder):
             results.append(final)

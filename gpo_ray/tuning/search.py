@@ -72,7 +72,7 @@ def run_trials(
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the older reporter is quiet at verbose=0
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # an interrupt would end the trials and start the finals
     ended = len(ledger.ended())
-    there = f"; {ended} had ended before" if ended else ""
+    before = f"; {ended} had ended before" if ended else ""
     with (steps or Steps("tune", 1, shown=False)).step("try", search.trials, "trials", ended) as step:
         while (left := search.trials - len(ledger.ended())) > 0:
             tuner = tune.Tuner(
@@ -92,7 +92,7 @@ def run_trials(
             if not any(r.lost for r in ledger.interrupted()):  # trials that were lost run again
                 break
         failed = sum(r.status == FAILED for r in ledger.ended())
-        step.outcome = f"{len(ledger.ended())} trials, {failed} failed{there}"
+        step.outcome = f"{len(ledger.ended())} trials, {failed} failed{before}"
 
 
 def _run_config(logs: Folder, recorder: _Recorder) -> tune.RunConfig:
@@ -118,7 +118,7 @@ def _at_a_time(search: SearchConfig) -> int:
 
 def _trainable(search: SearchConfig, space: Space, shared: Shared, split: Split, logs: Folder) -> Any:
     """Return the function that Tune runs for each trial, with the resources that it takes."""
-    known: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "space": space,
         "shared": dict(shared),
         "priors": _priors(search, space, shared, split),
@@ -128,13 +128,13 @@ def _trainable(search: SearchConfig, space: Space, shared: Shared, split: Split,
     if search.workers == 1:
         resources = {"CPU": search.cpus, "GPU": search.gpus}
         return tune.with_resources(
-            partial(run_trial, **known, device="cuda" if search.gpus else "cpu"), resources
+            partial(run_trial, **settings, device="cuda" if search.gpus else "cpu"), resources
         )
     from gpo_ray.tuning.distributed import DRIVER, run_distributed_trial
 
     storage = logs.child("train").absolute
     return tune.with_resources(
-        partial(run_distributed_trial, **known, search=search, storage=storage), DRIVER
+        partial(run_distributed_trial, **settings, search=search, storage=storage), DRIVER
     )
 
 

@@ -39,8 +39,8 @@ class BaselineTask:
     @cached_property
     def context(self) -> Ints:
         """The context questions that some meta-train group answered."""
-        known = np.asarray(self.train.answered.any(0))
-        return self.task.context[known[self.task.context]]
+        seen = np.asarray(self.train.answered.any(0))
+        return self.task.context[seen[self.task.context]]
 
     @cached_property
     def context_rows(self) -> Ints:

@@ -70,12 +70,12 @@ def _spectrum(
     Both hold the groups end to end.
     """
     values, projected = [], []
-    known: dict[bytes, tuple[Array, Array]] = {}
+    eigenpairs: dict[bytes, tuple[Array, Array]] = {}
     for g in groups:
         mine = sample[train.answered[g, sample]]
-        if mine.tobytes() not in known:
-            known[mine.tobytes()] = _eigen(train, rbf, mine)
-        value, vectors = known[mine.tobytes()]
+        if mine.tobytes() not in eigenpairs:
+            eigenpairs[mine.tobytes()] = _eigen(train, rbf, mine)
+        value, vectors = eigenpairs[mine.tobytes()]
         # The mean includes the group, so that the group deviates less from it than from the true mean.
         widen = 1 / np.sqrt(1 - 1 / np.repeat(count[mine], train.sizes[mine]))
         values.append(value)
@@ -124,9 +124,9 @@ class Shared:
     def fit(cls, train: MetaTrain) -> Shared:
         """Fit hyperparameters by marginal likelihood of the groups' mean, and f's posterior everywhere."""
         own = train.fitted(Own.fit)
-        known = train.questions[train.answered[:, train.questions].any(0)]
-        chosen = _first(train, known, MAX_ROWS)
-        rbf, variance, peculiar = _shared_parameters(train, own, _first(train, known, SAMPLE_ROWS))
+        seen = train.questions[train.answered[:, train.questions].any(0)]
+        chosen = _first(train, seen, MAX_ROWS)
+        rbf, variance, peculiar = _shared_parameters(train, own, _first(train, seen, SAMPLE_ROWS))
         everything = np.arange(len(train.sizes))
         bare = cls(own, rbf, variance, peculiar, *(np.zeros(0),) * 3)
         noise = _noise_of_mean(train, own, chosen)
@@ -139,12 +139,12 @@ class Shared:
         ).numpy()
         explained, weights = solved[:, :-1], solved[:, -1]
         mean, damped = explained.T @ weights, np.ones(len(train.mean))
-        rest = train.arrays.rows(np.setdiff1d(known, chosen))
+        rest = train.arrays.rows(np.setdiff1d(seen, chosen))
         if len(rest):  # each of these responses is corrected only by its own answers
             left = np.maximum(variance + peculiar - (explained[:, rest] ** 2).sum(0), LEAST)
             spread = (own.variance + own.noise) / np.repeat(train.answered.sum(0), train.sizes)[rest]
             damped[rest] = spread / (left + spread)
-            mean[rest] += (1 - damped[rest]) * (_deviation(train, np.setdiff1d(known, chosen)) - mean[rest])
+            mean[rest] += (1 - damped[rest]) * (_deviation(train, np.setdiff1d(seen, chosen)) - mean[rest])
         return cls(own, rbf, variance, peculiar, mean, explained, damped)
 
 
