@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from gpo_ray.evaluation.methods.meta_trained import fit_transformer
 from gpo_ray.evaluation.methods.method import PUBLISHED_POOLING
 from gpo_ray.evaluation.plan import EvaluationPlan
 from gpo_ray.evaluation.protocols import protocol_of
+from gpo_ray.evaluation.summary import Row
 from gpo_ray.evaluation.tasks import split_tasks
 from gpo_ray.model.episodes import Task
 from gpo_ray.model.predict import score
@@ -26,8 +26,7 @@ from gpo_ray.preferences.metrics import accuracy
 from gpo_ray.preferences.splits import Split
 from gpo_ray.prior.fitted import FittedPriors
 
-Row = dict[str, Any]
-Tell = Callable[[str, float], object]
+SplitProgress = Callable[[str, float], object]
 """A function called with a method's name and the share of its work on a split that is done, from 0 to 1."""
 
 
@@ -35,7 +34,7 @@ def evaluate_split(
     plan: EvaluationPlan,
     arrays: Mapping[str, PreferenceArrays],
     split: Split,
-    tell: Tell = lambda *_: None,
+    tell: SplitProgress = lambda *_: None,
     texts: Sequence[Question] = (),
 ) -> list[Row]:
     """Score every method on one split.

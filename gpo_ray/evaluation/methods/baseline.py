@@ -17,13 +17,13 @@ import numpy as np
 from gpo_ray.evaluation.methods.meta_train import MetaTrain
 from gpo_ray.evaluation.methods.method import (
     PUBLISHED_POOLING,
+    FitProgress,
     FitSettings,
     Fitted,
     Method,
     Needs,
     Prediction,
     SplitData,
-    Tell,
 )
 from gpo_ray.model.episodes import Task
 from gpo_ray.preferences.slates import Array, Ints, normalized
@@ -103,7 +103,7 @@ class Baseline(Method):
         del settings
         return Needs(poolings=frozenset({PUBLISHED_POOLING}))
 
-    def fit(self, data: SplitData, tell: Tell = lambda _: None) -> FittedBaseline:
+    def fit(self, data: SplitData, tell: FitProgress = lambda _: None) -> FittedBaseline:
         """Return the baseline with its data; it only learns at its first task."""
         del tell
         return FittedBaseline(self.answer, data.meta_train)

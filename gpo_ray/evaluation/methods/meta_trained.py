@@ -9,13 +9,13 @@ from typing import Any
 from gpo_ray.config import TrainConfig, load_train_config
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.evaluation.methods.method import (
+    FitProgress,
     FitSettings,
     Fitted,
     Method,
     Needs,
     Prediction,
     SplitData,
-    Tell,
 )
 from gpo_ray.meta_training.data import MetaTrainingData
 from gpo_ray.meta_training.engine import LocalEngine, new_model
@@ -54,7 +54,7 @@ class MetaTrained(Method):
         """Return the training configuration as plain values; its seed is always 0, since the split has it."""
         return self.config(settings, 0).model_dump(mode="json")
 
-    def fit(self, data: SplitData, tell: Tell = lambda _: None) -> FittedTransformer:
+    def fit(self, data: SplitData, tell: FitProgress = lambda _: None) -> FittedTransformer:
         """Meta-train the transformer on a split."""
         config = self.config(data.settings, data.split.seed)
         arrays = data.arrays[config.model.pooling]

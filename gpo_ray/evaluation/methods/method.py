@@ -21,7 +21,7 @@ from gpo_ray.preferences.splits import Split
 PUBLISHED_POOLING = "mean"
 """The published pooling. Its arrays are always loaded, since tasks are drawn and scored with them."""
 
-Tell = Callable[[float], object]
+FitProgress = Callable[[float], object]
 """A function called with the share of the fit that is done, from 0 to 1."""
 
 
@@ -113,7 +113,7 @@ class Method(ABC):
         return {}
 
     @abstractmethod
-    def fit(self, data: SplitData, tell: Tell = lambda _: None) -> Fitted:
+    def fit(self, data: SplitData, tell: FitProgress = lambda _: None) -> Fitted:
         """Learn from a split.
 
         Args:
