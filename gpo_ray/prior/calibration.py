@@ -107,17 +107,17 @@ class _Trial:
     truth: Array
     """Shares (T,) of the responses of the target questions."""
 
-    def ready(self, at_questions: PriorAtQuestions) -> _Ready:
+    def prepared(self, at_questions: PriorAtQuestions) -> _PreparedTrial:
         """Compute the trial's covariances with the hyperparameters that the prior has."""
         context, target = at_questions.joint_inputs(self.context, self.target, self.group, self.masked)
         prior = at_questions.prior
         given = prior.condition_on(context, self.y)
         cross_covariance = CrossCovariance.of(target, context, prior.scales, prior.kernel)
-        return _Ready(replace(given, context=context.bare), target.bare, cross_covariance, self.truth)
+        return _PreparedTrial(replace(given, context=context.bare), target.bare, cross_covariance, self.truth)
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _PreparedTrial:
     """A trial with its covariances, for which noise, outputscale and the traits' weight can be varied."""
 
     given: ConditionedPrior
@@ -164,7 +164,7 @@ def calibrated(
         fitted_to_others = NominalResponseModel.fit(prior.shares[others], prior.sizes)
         at_questions = replace(at_questions, prior=replace(prior, traits=fitted_to_others))
     answers = sum(len(np.intersect1d(arrays.answered[g], questions)) for g in prior.groups)
-    search = _Search(at_questions, trials, CAUTION / max(1, answers))
+    search = _ScalesSearch(at_questions, trials, CAUTION / max(1, answers))
     best = search.all(GROUP_SCALES if mixed else GROUP_SCALES[:1], weights)
     scales = replace(best, widths=search.widths(best))
     fitted = NominalResponseModel.fit(prior.shares, prior.sizes) if best.traits else None
@@ -228,14 +228,14 @@ def _fit_cross_survey(
 
 
 @dataclass(frozen=True)
-class _Search:
+class _ScalesSearch:
     """A search for the hyperparameters with the smallest errors on the trials."""
 
     at_questions: PriorAtQuestions
     trials: Sequence[_Trial]
     caution: float
     """Penalty of one grid step; see :data:`CAUTION`."""
-    kept: dict[PriorScales, list[_Ready]] = field(default_factory=dict)
+    kept: dict[PriorScales, list[_PreparedTrial]] = field(default_factory=dict)
     """The trials that were prepared last, by the hyperparameters that they were prepared for."""
 
     def all(self, group_scales: Sequence[float], trait_weights: Sequence[float]) -> PriorScales:
@@ -258,14 +258,14 @@ class _Search:
     def widths(self, scales: PriorScales) -> tuple[float, float]:
         """Return half widths of 90 % intervals in standard deviations, for seen and for unseen questions."""
         ratios: dict[bool, list[Array]] = {True: [], False: []}
-        for trial in self.ready(scales):
+        for trial in self.prepared(scales):
             found = trial.posterior(scales)
             ratio = np.abs(trial.truth - found.shares) / found.sd
             for seen in ratios:
                 ratios[seen].append(ratio[found.seen == seen])
         return _quantile(np.concatenate(ratios[True])), _quantile(np.concatenate(ratios[False]))
 
-    def ready(self, scales: PriorScales) -> list[_Ready]:
+    def prepared(self, scales: PriorScales) -> list[_PreparedTrial]:
         """Prepare the trials, or return them as prepared last.
 
         They can be used again for hyperparameters that differ only in noise, outputscale, the traits' weight
@@ -284,7 +284,7 @@ class _Search:
         if same not in self.kept:
             self.kept.clear()
             at_questions = replace(self.at_questions, prior=replace(self.at_questions.prior, scales=same))
-            self.kept[same] = [t.ready(at_questions) for t in self.trials]
+            self.kept[same] = [t.prepared(at_questions) for t in self.trials]
         return self.kept[same]
 
     def best(self, choices: Sequence[PriorScales], caution: float = 0.0) -> PriorScales:
@@ -321,7 +321,7 @@ class _Search:
 
         If the trials have questions of one kind only, both numbers are the error on all questions.
         """
-        found = [(t.posterior(scales), t.truth) for t in self.ready(scales)]
+        found = [(t.posterior(scales), t.truth) for t in self.prepared(scales)]
         squared = np.concatenate([(p.shares - truth) ** 2 for p, truth in found])
         seen = np.concatenate([p.seen for p, _ in found])
         parts = (seen, ~seen) if seen.any() and not seen.all() else (slice(None), slice(None))

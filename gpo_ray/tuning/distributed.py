@@ -29,7 +29,7 @@ from gpo_ray.runtime.ray_session import cluster_capacity, user_error
 from gpo_ray.runtime.resources import PlacementBundle
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.threads import use_threads
-from gpo_ray.tuning.shared import Shared
+from gpo_ray.tuning.shared import SharedArrays
 from gpo_ray.tuning.space import Sample, SearchConfig, Space
 from gpo_ray.tuning.trial import PLACEMENT_GROUP, trial_config, trial_data, trial_metrics
 
@@ -49,7 +49,7 @@ def run_distributed_trial(
     sample: Sample,
     search: SearchConfig,
     space: Space,
-    shared: Shared,
+    shared: SharedArrays,
     priors: Mapping[PriorKey, ray.ObjectRef],
     split: Split,
     threads: int,

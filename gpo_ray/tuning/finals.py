@@ -32,7 +32,7 @@ from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.terminal import Steps
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.tuning.failures import reason
-from gpo_ray.tuning.shared import Shared, SharedPriors, shared_arrays
+from gpo_ray.tuning.shared import SharedArrays, SharedPriors, shared_arrays
 from gpo_ray.tuning.space import SearchConfig
 
 AGAINST = "against"
@@ -45,7 +45,7 @@ AGAIN = "delete it, and that final is made again"
 """Advice in the error message about a damaged file of a final."""
 
 
-class _Final(TypedDict):
+class _StoredFinal(TypedDict):
     """The part of a final that is read from its file."""
 
     name: str
@@ -54,13 +54,13 @@ class _Final(TypedDict):
     validation_alignment: float | None
 
 
-_FINAL = TypeAdapter(_Final)
+_STORED_FINAL = TypeAdapter(_StoredFinal)
 
 
 def run_finals(
     candidates: Mapping[str, TrainConfig],
     search: SearchConfig,
-    shared: Shared,
+    shared: SharedArrays,
     split: Split,
     folder: Folder,
     steps: Steps | None = None,
@@ -156,7 +156,7 @@ def _read(folder: Folder, file: str) -> Final:
     where = folder.where(file)
     found = parse_json(folder.read(file), where, ConfigError, f"; {AGAIN}")
     try:
-        _FINAL.validate_python(found, strict=True)
+        _STORED_FINAL.validate_python(found, strict=True)
     except ValidationError as e:
         raise ConfigError(f"{where}: damaged; {AGAIN}") from e
     return dict(found)
@@ -167,7 +167,7 @@ def _file(name: str, protocol: str, seed: int) -> str:
 
 
 def _starter(
-    candidates: Mapping[str, TrainConfig], search: SearchConfig, shared: Shared, split: Split
+    candidates: Mapping[str, TrainConfig], search: SearchConfig, shared: SharedArrays, split: Split
 ) -> Callable[[str, str, int], ray.ObjectRef]:
     """Return a function that starts a final, given candidate, protocol and seed."""
     task = ray.remote(num_cpus=search.cpus, num_gpus=search.gpus)(_final_task)

@@ -32,7 +32,7 @@ from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.terminal import Step, Steps, is_verbose
 from gpo_ray.tuning.failures import one_line, reason, was_lost
 from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
-from gpo_ray.tuning.shared import Shared, SharedPriors
+from gpo_ray.tuning.shared import SharedArrays, SharedPriors
 from gpo_ray.tuning.space import SearchConfig, Space
 from gpo_ray.tuning.tracking import MlflowLog
 from gpo_ray.tuning.trial import METRIC, PLACEMENT_GROUP, REPORTED, run_trial
@@ -46,7 +46,7 @@ MAX_LOST = 2
 def run_trials(
     search: SearchConfig,
     space: Space,
-    shared: Shared,
+    shared: SharedArrays,
     split: Split,
     ledger: Ledger,
     logs: Folder,
@@ -116,7 +116,7 @@ def _at_a_time(search: SearchConfig) -> int:
     return trials_at_a_time(search)
 
 
-def _trainable(search: SearchConfig, space: Space, shared: Shared, split: Split, logs: Folder) -> Any:
+def _trainable(search: SearchConfig, space: Space, shared: SharedArrays, split: Split, logs: Folder) -> Any:
     """Return the function that Tune runs for each trial, with the resources that it takes."""
     settings: dict[str, Any] = {
         "space": space,
@@ -139,7 +139,7 @@ def _trainable(search: SearchConfig, space: Space, shared: Shared, split: Split,
 
 
 def _priors(
-    search: SearchConfig, space: Space, shared: Shared, split: Split
+    search: SearchConfig, space: Space, shared: SharedArrays, split: Split
 ) -> dict[PriorKey, ray.ObjectRef]:
     """Fit all priors that some sample needs, before the trials start and take the CPUs.
 

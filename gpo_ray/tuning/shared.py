@@ -17,7 +17,7 @@ from gpo_ray.runtime.threads import use_threads
 
 KEPT = 8
 """Number of priors that are kept in the object store, whether or not they are in use."""
-Shared = Mapping[str, ray.ObjectRef]
+SharedArrays = Mapping[str, ray.ObjectRef]
 """References to the arrays of each pooling, by the pooling's name."""
 
 
@@ -50,7 +50,7 @@ class SharedPriors:
         tasks: number of tasks, of this or another kind, that run at a time.
     """
 
-    def __init__(self, shared: Shared, cpus: float, tasks: int) -> None:
+    def __init__(self, shared: SharedArrays, cpus: float, tasks: int) -> None:
         self._shared = shared
         self._threads = worker_threads(tasks, cpus)
         self._task = ray.remote(num_cpus=cpus)(_fit)

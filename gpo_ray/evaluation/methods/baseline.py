@@ -82,7 +82,7 @@ class BaselineTask:
         return normalized(scores, self.sizes)
 
 
-Answer = Callable[[BaselineTask], Array]
+BaselineFunction = Callable[[BaselineTask], Array]
 """A function that returns shares (M,) over the targets' responses, NaN where it cannot answer."""
 
 
@@ -95,7 +95,7 @@ class Baseline(Method):
     """
 
     name: str
-    answer: Answer
+    answer: BaselineFunction
     plain: ClassVar[bool] = True
 
     def needs(self, settings: FitSettings) -> Needs:
@@ -113,7 +113,7 @@ class Baseline(Method):
 class FittedBaseline(Fitted):
     """A baseline and the data that it learns from."""
 
-    answer: Answer
+    answer: BaselineFunction
     train: MetaTrain
 
     def predict(self, tasks: Sequence[Task]) -> list[Prediction] | None:
