@@ -10,7 +10,7 @@ of unseen ones, L groups that are left out in turn, C context rows, T target row
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.preferences.slates import Array, Floats, Ints, spans
-from gpo_ray.prior.covariance import EmbeddedResponses, GroupDeviations, PriorInputs
+from gpo_ray.prior.covariance import EmbeddedResponses, GroupDeviations, Numbering, PriorInputs
 from gpo_ray.prior.extrapolation import Extrapolation, KernelRidgeExtrapolator
 from gpo_ray.prior.group_prior import GroupPrior
 from gpo_ray.prior.kernel import RBFKernel, columns
@@ -60,7 +60,8 @@ class PriorAtQuestions:
     response; both are -1 for unseen questions, which no meta-train group answered. ``extrapolated`` is the
     prediction from the embeddings as if all questions were unseen; its ``whitened`` (M, N') has columns for
     the responses of unseen questions only. ``pairs`` holds the similarities, which are the same for all
-    groups. ``cross_survey`` is the prior's ``cross_survey``, evaluated at the same questions.
+    groups. ``cross_survey`` is the prior's ``cross_survey``, evaluated at the same questions. ``numbering``
+    stands for the questions' numbers, which are the same in the copies that ``dataclasses.replace`` makes.
     """
 
     prior: GroupPrior
@@ -72,6 +73,7 @@ class PriorAtQuestions:
     extrapolated: Extrapolation
     pairs: Pairs
     cross_survey: PriorAtQuestions | None = None
+    numbering: Numbering = field(default_factory=Numbering)
 
     @classmethod
     def of(
@@ -167,7 +169,7 @@ class PriorAtQuestions:
         extrapolated = self._extrapolated_mean(rows, out)
         weighed = self._weighed_mean(shares, count, extrapolated)
         return PriorInputs(
-            view=self.offsets,
+            numbering=self.numbering,
             questions=questions,
             question_index=self.question_index[questions],
             sizes=sizes,
