@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gpo_ray.embedding.features import PUBLISHED, FeatureBlock
 from gpo_ray.preferences.slates import Array, Floats, Ints
 from gpo_ray.prior.at_questions import PriorAtQuestions
+from gpo_ray.prior.calibration import MAX_GROUPS
 from gpo_ray.prior.covariance import PriorInputs
 from gpo_ray.prior.group_prior import CrossSurveyPrior, GroupPrior, precision
 from gpo_ray.prior.posterior import ConditionedPrior
@@ -44,6 +46,20 @@ class PriorState(BaseModel):
     """Number of responses of each question by its key, in the order of the arrays' rows."""
     scales: PriorScales
     cross_survey: _CrossSurveyState | None = None
+
+    def shapes(self, groups: int, width: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all arrays that a prior may have, by name, for embeddings of width E."""
+        rows = sum(self.sizes.values())
+        return {
+            "shares": (groups, rows),
+            "x": (rows, width),
+            "expected": (rows,),
+            "expected_cross_survey": (rows,),
+        } | NominalResponseModel.state_shapes(rows)
+
+    def max_numbers(self, width: int) -> int:
+        """Return the most numbers that the arrays can hold together, for embeddings of width E."""
+        return sum(math.prod(shape) for shape in self.shapes(MAX_GROUPS, width).values())
 
 
 @dataclass(frozen=True)
@@ -133,7 +149,7 @@ class KeyedGroupPrior:
             ValueError: if the arrays do not fit the values, or hold numbers that a prior cannot have.
         """
         sizes = np.asarray(list(state.sizes.values()), np.int64)
-        _check_shapes(state, arrays, int(sizes.sum()), width)
+        _check_shapes(state, arrays, width)
         _check_numbers(arrays)
         shares: Floats = np.asfortranarray(arrays["shares"], precision(len(arrays["shares"])))
         if np.isnan(shares).all(0).any():
@@ -161,15 +177,20 @@ class KeyedGroupPrior:
         return cls(prior, {key: i for i, key in enumerate(state.sizes)})
 
 
-def _check_shapes(state: PriorState, arrays: Arrays, rows: int, width: int) -> None:
+def _check_shapes(state: PriorState, arrays: Arrays, width: int) -> None:
+    """Check that there are the arrays that the values call for, each in its shape.
+
+    Either ``expected`` may be missing, and the second must be without a ``cross_survey`` prior. The nominal
+    response model is there if, and only if, it has weight.
+    """
     shapes = {name: a.shape for name, a in arrays.items()}
-    groups = max([1, *shapes.get("shares", ())[:1]])
-    wanted: dict[str, tuple[int, ...]] = {"shares": (groups, rows), "x": (rows, width)}
-    if state.scales.traits:
-        wanted |= NominalResponseModel.state_shapes(rows)
-    for name in ("expected", *(["expected_cross_survey"] if state.cross_survey else [])):
-        if name in shapes:
-            wanted[name] = (rows,)
+    wanted = state.shapes(max([1, *shapes.get("shares", ())[:1]]), width)
+    absent = {name for name in ("expected", "expected_cross_survey") if name not in shapes}
+    if state.cross_survey is None:
+        absent.add("expected_cross_survey")
+    if not state.scales.traits:
+        absent |= NominalResponseModel.state_shapes(1).keys()
+    wanted = {name: shape for name, shape in wanted.items() if name not in absent}
     block = state.cross_survey
     if shapes != wanted or (block is not None and not block.start < block.columns <= width):
         raise ValueError(f"shapes {shapes} do not fit the questions and scales of the prior")
