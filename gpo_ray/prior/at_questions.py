@@ -292,7 +292,7 @@ def _extrapolate(
         mean[seen] = prior.expected[response_index[seen]]
     for questions, extrapolator in _extrapolators(prior, question_index, cross_fit):
         rows, unseen = spans(offsets, questions), bool(question_index[questions[0]] < 0)
-        found = extrapolator.at(x[rows], sizes[questions], whitened=unseen)
+        found = extrapolator.at(x[rows], sizes[questions], unseen, len(leave_out) > 0)
         mean[rows], conditional_variance[rows] = found.mean, found.conditional_variance
         deviation.T[rows] = found.deviation.T
         if len(leave_out):
