@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from gpo_ray import __version__
-from gpo_ray.evaluation.summary import by_group, cells, curve, table
+from gpo_ray.evaluation.summary import Row, by_group, cells, curve, table
 
-Row = dict[str, Any]
 COLOURS = (
     *("#1f5f8b", "#c2571a", "#4d8b31", "#8a4f9e", "#b8860b", "#5f6b73", "#a83250", "#2a8c82"),
     *("#7a5230", "#6fa8dc", "#f0a868", "#9bc77a", "#c79ad6", "#e3c75a", "#b0b9c0", "#e08aa0"),

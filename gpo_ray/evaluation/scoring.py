@@ -7,25 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.evaluation.methods import METHODS, Prediction, SplitData, SurveyTexts
-from gpo_ray.evaluation.methods.meta_trained import Priors, fit_transformer
+from gpo_ray.evaluation.methods.meta_trained import fit_transformer
 from gpo_ray.evaluation.methods.method import PUBLISHED_POOLING
 from gpo_ray.evaluation.plan import EvaluationPlan
 from gpo_ray.evaluation.protocols import protocol_of
+from gpo_ray.evaluation.summary import Row
 from gpo_ray.evaluation.tasks import split_tasks
 from gpo_ray.model.episodes import Task
 from gpo_ray.model.predict import score
 from gpo_ray.preferences.metrics import accuracy
 from gpo_ray.preferences.splits import Split
+from gpo_ray.prior.fitted import FittedPriors
 
-Row = dict[str, Any]
-Tell = Callable[[str, float], object]
+SplitProgress = Callable[[str, float], object]
 """A function called with a method's name and the share of its work on a split that is done, from 0 to 1."""
 
 
@@ -33,7 +33,7 @@ def evaluate_split(
     plan: EvaluationPlan,
     arrays: Mapping[str, PreferenceArrays],
     split: Split,
-    tell: Tell = lambda *_: None,
+    tell: SplitProgress = lambda *_: None,
     texts: SurveyTexts = SurveyTexts(),  # noqa: B008 -- it is frozen
 ) -> list[Row]:
     """Score every method on one split.
@@ -75,7 +75,7 @@ def evaluate_config(
     arrays: PreferenceArrays,
     split: Split,
     context: int,
-    priors: Priors = (None, None),
+    priors: FittedPriors | None = None,
     device: str = "cpu",
 ) -> tuple[list[Row], float]:
     """Meta-train with a configuration and score it on a split's test groups.
@@ -86,7 +86,7 @@ def evaluate_config(
         arrays: the data, with the pooling that ``config`` names.
         split: the division.
         context: number of context questions of each test group.
-        priors: see :data:`~gpo_ray.evaluation.methods.meta_trained.Priors`.
+        priors: the priors of these data that were fitted before.
         device: PyTorch device on which the model is trained and predicts.
 
     Returns:

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpo_ray.evaluation.methods import METHODS
-from gpo_ray.evaluation.summary import cells, table
-
-Row = dict[str, Any]
-Array = NDArray[np.float64]
+from gpo_ray.evaluation.summary import Row, cells, table
+from gpo_ray.preferences.slates import Array
 
 RESAMPLES = 2000
 LEVEL = 0.95

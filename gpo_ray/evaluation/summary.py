@@ -15,6 +15,7 @@ import numpy as np
 COLUMNS = 80
 """Number of columns that a terminal is assumed to have."""
 Row = dict[str, Any]
+"""A row of scores, or of a table made from them: values by the name of their column."""
 
 
 def cells(rows: Iterable[Row]) -> list[Row]:

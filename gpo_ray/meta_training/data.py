@@ -9,7 +9,7 @@ import numpy as np
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.arrays import PreferenceArrays
-from gpo_ray.model.episodes import Prior, task_prior
+from gpo_ray.model.episodes import TaskPrior, task_prior
 from gpo_ray.preferences.slates import Ints
 from gpo_ray.preferences.splits import Split
 from gpo_ray.prior.at_questions import PriorAtQuestions
@@ -27,7 +27,7 @@ class MetaTrainingData:
     """Numbers of the questions for training steps, in the split's order."""
     held_out: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """Numbers of the training questions that are kept for validation, where they are masked; may be empty."""
-    prior: Prior | None = None
+    prior: TaskPrior | None = None
     """The prior, made from the training groups' answers; None for a model without one."""
 
     @classmethod

@@ -7,14 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpo_ray.config import ObjectiveConfig
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.model.episodes import Task
-from gpo_ray.preferences.slates import Ints
-
-Floats = NDArray[np.float64]
+from gpo_ray.preferences.slates import Array, Ints
 
 
 class GroupWeights:
@@ -62,12 +59,12 @@ class GroupWeights:
         self._ids = [arrays.group_ids[g] for g in counts]
         inverse = 1 / np.asarray(list(counts.values()), np.float64)
         self._steps = config.step_size * inverse / inverse.sum() * len(inverse)
-        self.log_weights: Floats = np.asarray(log_weights or np.zeros(len(counts)), np.float64)
+        self.log_weights: Array = np.asarray(log_weights or np.zeros(len(counts)), np.float64)
         """Logarithms (G,) of G alpha: equal weights are exact zeros, and no weight underflows."""
         self._total, self._draws = np.zeros(len(counts)), np.zeros(len(counts))
 
     @property
-    def alpha(self) -> Floats:
+    def alpha(self) -> Array:
         """Weights (G,) of the groups, which sum to 1."""
         return np.exp(self.log_weights) / len(self.log_weights)
 
@@ -75,7 +72,7 @@ class GroupWeights:
         """Return a step's tasks with their groups' weights set."""
         return [replace(t, weight=float(np.exp(self.log_weights[self._place[t.group]]))) for t in tasks]
 
-    def update(self, tasks: Sequence[Task], excess: Floats) -> None:
+    def update(self, tasks: Sequence[Task], excess: Array) -> None:
         """Update the weights by the excess losses of the groups that a step drew.
 
         Args:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from gpo_ray.errors import ConfigError
@@ -20,14 +19,12 @@ from gpo_ray.meta_training.data import MetaTrainingData
 from gpo_ray.meta_training.objective import validation_scores
 from gpo_ray.model.episodes import Task
 from gpo_ray.model.predict import Forward, fixed_context_tasks, predict_tasks, score
+from gpo_ray.preferences.slates import Array, Ints
 
 if TYPE_CHECKING:
     import torch
 
     from gpo_ray.config import TrainConfig
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Gain:
     freedom: float
 
     @classmethod
-    def of(cls, differences: Floats, weights: Floats, groups: Ints, questions: Ints) -> Gain:
+    def of(cls, differences: Array, weights: Array, groups: Ints, questions: Ints) -> Gain:
         """Estimate the gain and its error from K answers of groups to questions.
 
         Both groups and questions are samples of future ones, so that the variance is that of means clustered
@@ -77,17 +74,17 @@ class Gain:
         return self.mean > float(stdtrit(self.freedom, confidence)) * self.error
 
 
-def _clusters(weights: Floats, cluster: Ints) -> float:
+def _clusters(weights: Array, cluster: Ints) -> float:
     sums = _sums(weights, cluster)
     return float(sums.sum() ** 2 / (sums**2).sum())
 
 
-def _variance(residual: Floats, cluster: Ints) -> float:
+def _variance(residual: Array, cluster: Ints) -> float:
     sums = _sums(residual, cluster)
     return float((sums**2).sum() * len(sums) / (len(sums) - 1))
 
 
-def _sums(values: Floats, cluster: Ints) -> Floats:
+def _sums(values: Array, cluster: Ints) -> Array:
     return np.asarray(np.bincount(np.unique(cluster, return_inverse=True)[1], values), np.float64)
 
 
@@ -110,7 +107,7 @@ class Validation:
         self._asked = np.concatenate([t.target for t in self.tasks])
         self._groups = np.concatenate([np.full(len(t.target), t.group) for t in self.tasks])
         self._task = np.repeat(np.arange(len(self.tasks)), [len(t.target) for t in self.tasks])
-        self._before: Floats | None = None
+        self._before: Array | None = None
         if data.prior is not None:
             self._before = self._aligned([np.exp(data.prior(t)[0]) for t in self.tasks])
             self.prior_scores, _ = self._scores(self._before)
@@ -126,12 +123,12 @@ class Validation:
             self._aligned(predict_tasks(forward, self._arrays, self.tasks, device, self._prior))
         )
 
-    def _aligned(self, predictions: Sequence[Floats]) -> Floats:
+    def _aligned(self, predictions: Sequence[Array]) -> Array:
         """Return the alignments (K,) of all target answers, NaN where they are not defined."""
         pairs = zip(self.tasks, predictions, strict=True)
         return np.concatenate([score(self._arrays, t, p) for t, p in pairs])
 
-    def _scores(self, aligned: Floats) -> tuple[dict[str, float], Gain | None]:
+    def _scores(self, aligned: Array) -> tuple[dict[str, float], Gain | None]:
         defined = np.isfinite(aligned)
         if not defined.any():
             raise ConfigError(

@@ -32,9 +32,8 @@ from torch import Tensor
 from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
 from gpo_ray.model.transformer import GPOTransformer
-from gpo_ray.prior.calibration import MAX_GROUPS
+from gpo_ray.prior import format_1
 from gpo_ray.prior.keyed import KeyedGroupPrior, PriorState, Size
-from gpo_ray.prior.response_model import COUNT
 from gpo_ray.runtime.memory_left import memory_left
 from gpo_ray.runtime.storage import MANIFEST, Folder
 
@@ -64,17 +63,6 @@ class BundleConfig(BaseModel):
     """Data type in which the language model computed."""
     model: ModelConfig
     """Configuration of the transformer."""
-
-
-_SCALES_1 = {
-    "semantic": "outputscale",
-    "new_noise": "unseen_noise",
-    "new_semantic": "unseen_outputscale",
-    "threshold": "soft_threshold",
-    "evidence": "pseudo_count",
-    "stretch": "group_scale",
-}
-"""Names of hyperparameters in bundles of format 1, with their present names."""
 
 
 @dataclass(frozen=True)
@@ -193,12 +181,12 @@ def _read_prior(folder: Folder, manifest: dict[str, Any], width: int) -> KeyedGr
     """Read the prior, of format 1 or later; the size of its file is limited before it is read."""
     raw = folder.read_json(MEMORY_QUESTIONS, manifest, MAX_BYTES[MEMORY_QUESTIONS])
     if manifest["format"] == 1:
-        raw = _renamed(raw)
+        raw = format_1.renamed_values(raw)
     state = parse(PriorState, raw, folder.where(MEMORY_QUESTIONS))
-    most = 8 * sum(state.sizes.values()) * (width + MAX_GROUPS + COUNT + 3) + HEADER
+    most = 8 * state.max_numbers(width) + HEADER
     tensors = load_tensors(folder.read_checked(MEMORY, manifest, most))
     if manifest["format"] == 1:
-        tensors = {f"{k[:9]}cross_survey" if k[:9] == "expected_" else k: t for k, t in tensors.items()}
+        tensors = format_1.renamed_arrays(tensors)
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:
             raise BundleError(f"{folder.where(MEMORY)}: {name} holds {tensor.dtype}, expected torch.float32")
@@ -206,26 +194,6 @@ def _read_prior(folder: Folder, manifest: dict[str, Any], width: int) -> KeyedGr
         return KeyedGroupPrior.from_state(state, {name: t.numpy() for name, t in tensors.items()}, width)
     except ValueError as e:
         raise BundleError(f"{folder.where(MEMORY)} with {MEMORY_QUESTIONS}: {e}") from e
-
-
-def _renamed(values: Any) -> Any:
-    """Rename the contents of a ``memory.json`` of format 1 to the present names.
-
-    Any key besides ``sizes`` and ``scales`` is that of the prior for contexts of another survey.
-    """
-    if not isinstance(values, dict):
-        return values
-    found = {k if k in ("sizes", "scales") else "cross_survey": v for k, v in values.items()}
-    if isinstance(found.get("cross_survey"), dict):
-        found["cross_survey"] = _scales_renamed(found["cross_survey"])
-    return _scales_renamed(found)
-
-
-def _scales_renamed(values: dict[str, Any]) -> dict[str, Any]:
-    scales = values.get("scales")
-    if not isinstance(scales, dict):
-        return values
-    return values | {"scales": {_SCALES_1.get(k, k): v for k, v in scales.items()}}
 
 
 def fold_standardization(weights: dict[str, Tensor], mean: Tensor, scale: Tensor) -> dict[str, Tensor]:

@@ -119,7 +119,7 @@ def draw_tasks(
     return tasks
 
 
-Prior = Callable[[Task], tuple[NDArray[np.float64], NDArray[np.bool_]]]
+TaskPrior = Callable[[Task], tuple[NDArray[np.float64], NDArray[np.bool_]]]
 """Function from a task to the prior's log-shares over the responses of its targets, and whether each of them
 rests on meta-train groups' answers to the question itself."""
 
@@ -128,7 +128,7 @@ def build_episode(
     arrays: PreferenceArrays,
     tasks: Sequence[Task],
     all_tasks: Sequence[Task] = (),
-    prior: Prior | None = None,
+    prior: TaskPrior | None = None,
 ) -> Episode:
     """Make the tensors for some groups' tasks.
 
@@ -178,10 +178,10 @@ def _context(index: Sequence[Ints], y: Sequence[NDArray[np.float64]], dtype: tor
 def _with_prior(
     target: Tensor, place: Tensor, priors: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]
 ) -> Points:
-    values, known = torch.zeros(target.numel()), torch.zeros(target.numel(), dtype=torch.bool)
+    values, seen = torch.zeros(target.numel()), torch.zeros(target.numel(), dtype=torch.bool)
     values[place] = torch.from_numpy(np.concatenate([p for p, _ in priors])).float()
-    known[place] = torch.from_numpy(np.concatenate([k for _, k in priors]))
-    return Points(target, prior=values.view_as(target), seen=known.view_as(target))
+    seen[place] = torch.from_numpy(np.concatenate([s for _, s in priors]))
+    return Points(target, prior=values.view_as(target), seen=seen.view_as(target))
 
 
 def _pad(rows: Sequence[Ints]) -> tuple[Tensor, Tensor]:
@@ -194,17 +194,17 @@ def _pad(rows: Sequence[Ints]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(padded), torch.from_numpy(place)
 
 
-def task_posterior(view: PriorAtQuestions, arrays: PreferenceArrays, task: Task) -> Posterior:
+def task_posterior(at_questions: PriorAtQuestions, arrays: PreferenceArrays, task: Task) -> Posterior:
     """Return the prior's posterior for a task's targets, given its context; the group itself is left out."""
     y = arrays.shares_of(task.group, task.context)
-    return view.posterior(task.context, y, task.target, task.group, task.masked)
+    return at_questions.posterior(task.context, y, task.target, task.group, task.masked)
 
 
 def log_prior(found: Posterior) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the parts of a posterior that the transformer needs; see :data:`Prior`."""
+    """Return the parts of a posterior that the transformer needs; see :data:`TaskPrior`."""
     return np.log(found.shares), found.seen
 
 
-def task_prior(view: PriorAtQuestions, arrays: PreferenceArrays) -> Prior:
-    """Return the function that computes the prior's log-shares of a task's targets; see :data:`Prior`."""
-    return lambda task: log_prior(task_posterior(view, arrays, task))
+def task_prior(at_questions: PriorAtQuestions, arrays: PreferenceArrays) -> TaskPrior:
+    """Return the function that computes the prior's log-shares of a task's targets; see :data:`TaskPrior`."""
+    return lambda task: log_prior(task_posterior(at_questions, arrays, task))

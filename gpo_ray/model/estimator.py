@@ -201,9 +201,9 @@ class GroupPreferenceModel:
         index[real] = torch.arange(len(projected))
         target = Points(index.to(self._device))
         if log_prior is not None:
-            prior, known = torch.zeros(real.shape), torch.zeros(real.shape, dtype=torch.bool)
-            prior[real], known[real] = log_prior, torch.from_numpy(np.concatenate([p.seen for p in priors]))
-            target = replace(target, prior=prior.to(self._device), seen=known.to(self._device))
+            prior, seen = torch.zeros(real.shape), torch.zeros(real.shape, dtype=torch.bool)
+            prior[real], seen[real] = log_prior, torch.from_numpy(np.concatenate([p.seen for p in priors]))
+            target = replace(target, prior=prior.to(self._device), seen=seen.to(self._device))
         caches = [group.cache for group, _ in asked if group.cache is not None]
         mean, _ = self._model.decode(projected, ContextCache.padded(caches), target)
         return mean[real.to(self._device)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.likelihoods import LIKELIHOODS
 from gpo_ray.likelihoods.shares import divergence, slate_log_softmax
-from gpo_ray.model.episodes import Episode, Prior, Task, build_episode
+from gpo_ray.model.episodes import Episode, Task, TaskPrior, build_episode
 from gpo_ray.model.transformer import Points
 from gpo_ray.preferences.metrics import alignment
 from gpo_ray.preferences.slates import Ints
@@ -57,7 +57,7 @@ def predict_tasks(
     arrays: PreferenceArrays,
     tasks: Sequence[Task],
     device: torch.device | str = "cpu",
-    prior: Prior | None = None,
+    prior: TaskPrior | None = None,
 ) -> list[NDArray[np.float64]]:
     """Predict the shares over the responses of each task's target questions, end to end."""
     predictions: list[NDArray[np.float64]] = []

@@ -308,6 +308,6 @@ class GPOTransformer(nn.Module):
             h, _ = layer(h, layer_cache, cache.mask)
         mean, log_std = self.predictor(h).unbind(-1)
         if target.prior is not None and target.seen is not None:
-            answered, new = self.prior_gate
-            mean = target.prior + torch.where(target.seen, answered, new) * mean
+            seen, unseen = self.prior_gate
+            mean = target.prior + torch.where(target.seen, seen, unseen) * mean
         return mean, log_std

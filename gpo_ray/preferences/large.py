@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.dataset import KIND as SURVEY
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
+from gpo_ray.preferences.slates import Ints
 from gpo_ray.preferences.tables import PREFERENCE_FILE, PREFERENCES, as_schema
 from gpo_ray.runtime.locations import local_copy
 from gpo_ray.runtime.storage import Folder, parquet_bytes
@@ -38,7 +39,6 @@ COLUMNS = {
     "share": np.float64,
 }
 """The files of sorted answers and their types, named like the fields of :class:`SortedAnswers`."""
-Ints = NDArray[np.int64]
 
 
 def write_survey(

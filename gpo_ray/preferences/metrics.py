@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from gpo_ray.preferences.slates import Array
 
 
 def alignment(predicted: Array, human: Array, offsets: NDArray[np.int64], ordinal: Array) -> Array:

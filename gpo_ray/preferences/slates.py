@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Array = NDArray[np.float64]
+"""Numbers in double precision."""
 Floats = NDArray[np.floating[Any]]
+"""Numbers in single or double precision."""
 
 MIN_SHARE = 1e-4
 """Smallest share that a prediction gives to a response."""

@@ -10,7 +10,7 @@ of unseen ones, L groups that are left out in turn, C context rows, T target row
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.preferences.slates import Array, Floats, Ints, spans
-from gpo_ray.prior.covariance import EmbeddedResponses, GroupDeviations, PriorInputs
+from gpo_ray.prior.covariance import EmbeddedResponses, GroupDeviations, Numbering, PriorInputs
 from gpo_ray.prior.extrapolation import Extrapolation, KernelRidgeExtrapolator
 from gpo_ray.prior.group_prior import GroupPrior
 from gpo_ray.prior.kernel import RBFKernel, columns
@@ -60,7 +60,8 @@ class PriorAtQuestions:
     response; both are -1 for unseen questions, which no meta-train group answered. ``extrapolated`` is the
     prediction from the embeddings as if all questions were unseen; its ``whitened`` (M, N') has columns for
     the responses of unseen questions only. ``pairs`` holds the similarities, which are the same for all
-    groups. ``cross_survey`` is the prior's ``cross_survey``, evaluated at the same questions.
+    groups. ``cross_survey`` is the prior's ``cross_survey``, evaluated at the same questions. ``numbering``
+    stands for the questions' numbers, which are the same in the copies that ``dataclasses.replace`` makes.
     """
 
     prior: GroupPrior
@@ -72,6 +73,7 @@ class PriorAtQuestions:
     extrapolated: Extrapolation
     pairs: Pairs
     cross_survey: PriorAtQuestions | None = None
+    numbering: Numbering = field(default_factory=Numbering)
 
     @classmethod
     def of(
@@ -93,13 +95,13 @@ class PriorAtQuestions:
                 unseen; this is needed where a group is left out or a question masked.
         """
         offsets = np.concatenate([[0], np.cumsum(sizes)])
-        inside = np.flatnonzero(question_index >= 0)
+        seen = np.flatnonzero(question_index >= 0)
         response_index = np.full(len(x), -1)
-        response_index[spans(offsets, inside)] = spans(prior.offsets, question_index[inside])
-        across = None
+        response_index[spans(offsets, seen)] = spans(prior.offsets, question_index[seen])
+        cross_survey = None
         if prior.cross_survey is not None:
-            there = prior.cross_survey
-            across = cls.of(there.prior, there.block.of(x), sizes, question_index)
+            other, block = prior.cross_survey.prior, prior.cross_survey.block
+            cross_survey = cls.of(other, block.of(x), sizes, question_index)
         return cls(
             prior=prior,
             x=x,
@@ -109,7 +111,7 @@ class PriorAtQuestions:
             response_index=response_index,
             extrapolated=_extrapolate(prior, x, offsets, response_index, question_index, cross_fit),
             pairs=Pairs(x, prior.kernel),
-            cross_survey=across,
+            cross_survey=cross_survey,
         )
 
     def posterior(
@@ -148,7 +150,7 @@ class PriorAtQuestions:
     def inputs(
         self, questions: Ints, leave_out: int | None = None, masked: Ints | None = None
     ) -> PriorInputs:
-        """Return the prior at some questions, for covariances with inputs from any view of the same prior.
+        """Return the prior at some questions, for covariances with any other inputs of the same prior.
 
         See :meth:`posterior` for the other arguments.
         """
@@ -167,7 +169,7 @@ class PriorAtQuestions:
         extrapolated = self._extrapolated_mean(rows, out)
         weighed = self._weighed_mean(shares, count, extrapolated)
         return PriorInputs(
-            view=self.offsets,
+            numbering=self.numbering,
             questions=questions,
             question_index=self.question_index[questions],
             sizes=sizes,
@@ -285,12 +287,12 @@ def _extrapolate(
     deviation = np.zeros((groups, n), prior.shares.dtype, order="F")
     leave_out = np.full((len(prior.groups) if cross_fit and prior.leaves_out else 0, n), np.nan)
     whitened = np.zeros((0, 0), np.float32)
-    inside = response_index >= 0
+    seen = response_index >= 0
     if prior.expected is not None:
-        mean[inside] = prior.expected[response_index[inside]]
+        mean[seen] = prior.expected[response_index[seen]]
     for questions, extrapolator in _extrapolators(prior, question_index, cross_fit):
         rows, unseen = spans(offsets, questions), bool(question_index[questions[0]] < 0)
-        found = extrapolator.at(x[rows], sizes[questions], whitened=unseen)
+        found = extrapolator.at(x[rows], sizes[questions], unseen, len(leave_out) > 0)
         mean[rows], conditional_variance[rows] = found.mean, found.conditional_variance
         deviation.T[rows] = found.deviation.T
         if len(leave_out):

@@ -80,18 +80,18 @@ def fit_prior(
         ConfigError: if the groups answered none of the questions.
     """
     if cross_survey and arrays.published is not None:
-        there = _fit_cross_survey(arrays, arrays.published, groups, questions, context)
-        here = fit_prior(arrays, groups, questions, context)
-        both = here.prior.with_cross_survey(there.prior, arrays.published)
-        return replace(here, prior=both, cross_survey=there)
+        other = _fit_cross_survey(arrays, arrays.published, groups, questions, context)
+        own = fit_prior(arrays, groups, questions, context)
+        both = own.prior.with_cross_survey(other.prior, arrays.published)
+        return replace(own, prior=both, cross_survey=other)
     if len(groups) > MAX_GROUPS:
         groups = sorted(np.random.default_rng(0).choice(groups, MAX_GROUPS, replace=False).tolist())
     prior, question_index = GroupPrior.from_groups(arrays, groups, questions)
     x, sizes = arrays.x.numpy(), np.diff(arrays.offsets)
-    view = PriorAtQuestions.of(prior, x, sizes, question_index, cross_fit=True)
-    expected = view.extrapolated.mean[np.repeat(question_index >= 0, sizes)]
-    view = replace(view, prior=replace(prior, expected=expected))
-    return calibrated(view, arrays, questions, context, traits=traits)
+    at_questions = PriorAtQuestions.of(prior, x, sizes, question_index, cross_fit=True)
+    expected = at_questions.extrapolated.mean[np.repeat(question_index >= 0, sizes)]
+    at_questions = replace(at_questions, prior=replace(prior, expected=expected))
+    return calibrated(at_questions, arrays, questions, context, traits=traits)
 
 
 @dataclass(frozen=True)
@@ -107,16 +107,17 @@ class _Trial:
     truth: Array
     """Shares (T,) of the responses of the target questions."""
 
-    def ready(self, view: PriorAtQuestions) -> _Ready:
-        """Compute the trial's covariances with the hyperparameters of a view's prior."""
-        context, target = view.joint_inputs(self.context, self.target, self.group, self.masked)
-        given = view.prior.condition_on(context, self.y)
-        cross_covariance = CrossCovariance.of(target, context, view.prior.scales, view.prior.kernel)
-        return _Ready(replace(given, context=context.bare), target.bare, cross_covariance, self.truth)
+    def prepared(self, at_questions: PriorAtQuestions) -> _PreparedTrial:
+        """Compute the trial's covariances with the hyperparameters that the prior has."""
+        context, target = at_questions.joint_inputs(self.context, self.target, self.group, self.masked)
+        prior = at_questions.prior
+        given = prior.condition_on(context, self.y)
+        cross_covariance = CrossCovariance.of(target, context, prior.scales, prior.kernel)
+        return _PreparedTrial(replace(given, context=context.bare), target.bare, cross_covariance, self.truth)
 
 
 @dataclass(frozen=True)
-class _Ready:
+class _PreparedTrial:
     """A trial with its covariances, for which noise, outputscale and the traits' weight can be varied."""
 
     given: ConditionedPrior
@@ -130,7 +131,7 @@ class _Ready:
 
 
 def calibrated(
-    view: PriorAtQuestions,
+    at_questions: PriorAtQuestions,
     arrays: PreferenceArrays,
     questions: Ints,
     context: int,
@@ -144,31 +145,30 @@ def calibrated(
     et al. 2018, section 5).
 
     Args:
-        view: the prior at all questions of ``arrays``, cross-fitted; the prior's ``groups`` must be set.
+        at_questions: the prior at all questions of ``arrays``, cross-fitted; the prior has its ``groups``.
         arrays: the data.
         questions: numbers of the training questions.
         context: number of context questions.
         seed: seed for the choice of groups and contexts.
         traits: whether the nominal response model may have weight, as in :func:`fit_prior`.
     """
-    prior = view.prior
+    prior = at_questions.prior
     mixed = bool(prior.single.any() and not prior.single.all())
     alike = [g for g, single in zip(prior.groups, prior.single, strict=True) if single or not mixed]
     trials = list(_trials(arrays, alike, questions, context, seed))
     if not trials:
-        return view
+        return at_questions
     weights = TRAITS if traits and len(prior.groups) >= TRAIT_GROUPS else TRAITS[:1]
     if len(weights) > 1:  # loadings that are fitted to the groups of the trials would know their answers
         others = ~np.isin(prior.groups, [t.group for t in trials])
-        view = replace(
-            view, prior=replace(prior, traits=NominalResponseModel.fit(prior.shares[others], prior.sizes))
-        )
+        fitted_to_others = NominalResponseModel.fit(prior.shares[others], prior.sizes)
+        at_questions = replace(at_questions, prior=replace(prior, traits=fitted_to_others))
     answers = sum(len(np.intersect1d(arrays.answered[g], questions)) for g in prior.groups)
-    search = _Search(view, trials, CAUTION / max(1, answers))
+    search = _ScalesSearch(at_questions, trials, CAUTION / max(1, answers))
     best = search.all(GROUP_SCALES if mixed else GROUP_SCALES[:1], weights)
     scales = replace(best, widths=search.widths(best))
     fitted = NominalResponseModel.fit(prior.shares, prior.sizes) if best.traits else None
-    return replace(view, prior=replace(prior, traits=fitted, scales=scales))
+    return replace(at_questions, prior=replace(prior, traits=fitted, scales=scales))
 
 
 def _trials(
@@ -211,13 +211,13 @@ def collect_prior(
     Raises:
         ConfigError: if the groups answered none of the questions.
     """
-    there = None
+    other = None
     if arrays.published is not None:  # only the prior is kept, not its evaluation at all questions
-        there = _fit_cross_survey(arrays, arrays.published, groups, questions, context).prior
-    here = fit_prior(arrays, groups, questions, context)
-    if there is None or arrays.published is None:
-        return here.prior, here.question_index
-    return here.prior.with_cross_survey(there, arrays.published), here.question_index
+        other = _fit_cross_survey(arrays, arrays.published, groups, questions, context).prior
+    own = fit_prior(arrays, groups, questions, context)
+    if other is None or arrays.published is None:
+        return own.prior, own.question_index
+    return own.prior.with_cross_survey(other, arrays.published), own.question_index
 
 
 def _fit_cross_survey(
@@ -228,14 +228,14 @@ def _fit_cross_survey(
 
 
 @dataclass(frozen=True)
-class _Search:
+class _ScalesSearch:
     """A search for the hyperparameters with the smallest errors on the trials."""
 
-    view: PriorAtQuestions
+    at_questions: PriorAtQuestions
     trials: Sequence[_Trial]
     caution: float
     """Penalty of one grid step; see :data:`CAUTION`."""
-    kept: dict[PriorScales, list[_Ready]] = field(default_factory=dict)
+    kept: dict[PriorScales, list[_PreparedTrial]] = field(default_factory=dict)
     """The trials that were prepared last, by the hyperparameters that they were prepared for."""
 
     def all(self, group_scales: Sequence[float], trait_weights: Sequence[float]) -> PriorScales:
@@ -245,7 +245,7 @@ class _Search:
             group_scales: values of ``group_scale`` to choose from.
             trait_weights: values of ``traits`` to choose from.
         """
-        many = len(self.view.prior.groups) >= SOFT_THRESHOLD_GROUPS
+        many = len(self.at_questions.prior.groups) >= SOFT_THRESHOLD_GROUPS
         start = PriorScales(outputscale=OUTPUTSCALES[1])
         thresholds = [replace(start, soft_threshold=t) for t in SOFT_THRESHOLDS[: None if many else 1]]
         best = self.best([self.best_apart(s, "noise", NOISES) for s in thresholds])
@@ -258,20 +258,20 @@ class _Search:
     def widths(self, scales: PriorScales) -> tuple[float, float]:
         """Return half widths of 90 % intervals in standard deviations, for seen and for unseen questions."""
         ratios: dict[bool, list[Array]] = {True: [], False: []}
-        for trial in self.ready(scales):
+        for trial in self.prepared(scales):
             found = trial.posterior(scales)
             ratio = np.abs(trial.truth - found.shares) / found.sd
             for seen in ratios:
                 ratios[seen].append(ratio[found.seen == seen])
         return _quantile(np.concatenate(ratios[True])), _quantile(np.concatenate(ratios[False]))
 
-    def ready(self, scales: PriorScales) -> list[_Ready]:
+    def prepared(self, scales: PriorScales) -> list[_PreparedTrial]:
         """Prepare the trials, or return them as prepared last.
 
         They can be used again for hyperparameters that differ only in noise, outputscale, the traits' weight
         and the widths of intervals.
         """
-        traits = 0.0 if self.view.prior.traits is None else TRAITS[-1]
+        traits = 0.0 if self.at_questions.prior.traits is None else TRAITS[-1]
         same = replace(
             scales,
             noise=1.0,
@@ -283,8 +283,8 @@ class _Search:
         )
         if same not in self.kept:
             self.kept.clear()
-            view = replace(self.view, prior=replace(self.view.prior, scales=same))
-            self.kept[same] = [t.ready(view) for t in self.trials]
+            at_questions = replace(self.at_questions, prior=replace(self.at_questions.prior, scales=same))
+            self.kept[same] = [t.prepared(at_questions) for t in self.trials]
         return self.kept[same]
 
     def best(self, choices: Sequence[PriorScales], caution: float = 0.0) -> PriorScales:
@@ -306,25 +306,25 @@ class _Search:
     ) -> PriorScales:
         """Choose the values of one hyperparameter for seen and for unseen questions separately."""
 
-        def having(known: float, new: float) -> PriorScales:
-            changed: dict[str, Any] = {name: known, f"unseen_{name}": new}
+        def having(seen: float, unseen: float) -> PriorScales:
+            changed: dict[str, Any] = {name: seen, f"unseen_{name}": unseen}
             return replace(scales, **changed)
 
         steps = np.abs(np.arange(len(values)) - values.index(getattr(PREFERRED, name)))
         away = np.minimum(steps, FAR)
         errors = np.log([self._errors(having(v, v)) for v in values]) + self.caution * away[:, None]
-        known, new = (values[int(i)] for i in np.argmin(errors, axis=0))
-        return having(known, new)
+        seen, unseen = (values[int(i)] for i in np.argmin(errors, axis=0))
+        return having(seen, unseen)
 
     def _errors(self, scales: PriorScales) -> tuple[float, float]:
         """Return the mean squared errors of shares on seen and on unseen questions.
 
         If the trials have questions of one kind only, both numbers are the error on all questions.
         """
-        found = [(t.posterior(scales), t.truth) for t in self.ready(scales)]
+        found = [(t.posterior(scales), t.truth) for t in self.prepared(scales)]
         squared = np.concatenate([(p.shares - truth) ** 2 for p, truth in found])
-        known = np.concatenate([p.seen for p, _ in found])
-        parts = (known, ~known) if known.any() and not known.all() else (slice(None), slice(None))
+        seen = np.concatenate([p.seen for p, _ in found])
+        parts = (seen, ~seen) if seen.any() and not seen.all() else (slice(None), slice(None))
         return float(squared[parts[0]].mean()), float(squared[parts[1]].mean())
 
 

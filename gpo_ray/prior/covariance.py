@@ -91,7 +91,7 @@ class EmbeddedResponses:
     """The embeddings of N responses, in the form that the kernel needs.
 
     ``x`` are the standardised embeddings. It is empty where ``table`` already holds the similarities of all
-    pairs of a view's responses; ``rows`` (N,) are then the rows of these responses in the table. ``whitened``
+    pairs of responses; ``rows`` (N,) are then the rows of these responses in the table. ``whitened``
     (M, N) is the whitened cross-covariance with the seen responses, None if all questions are seen.
     """
 
@@ -132,19 +132,30 @@ class EmbeddedResponses:
         return self.x.x.nbytes + (0 if self.whitened is None else self.whitened.nbytes)
 
 
+class Numbering:
+    """An opaque token for the questions that a prior was evaluated at, which gave them numbers.
+
+    A number means the same question in two inputs if, and only if, both have the very same token; tokens are
+    compared with ``is`` and hold nothing. A copy of a token is another one, so inputs that go to another
+    process keep their common token only if they go together.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class PriorInputs:
     """The prior at the N responses of some questions, as one side of a covariance matrix.
 
-    ``view`` are the offsets of the questions that the prior was evaluated at, and ``questions`` are the
-    numbers of this object's questions among them. ``question_index`` are their numbers in the prior, -1 if it
-    does not hold them, and ``sizes`` their numbers of responses. ``seen`` (N,) is True where meta-train
-    groups answered. ``mean`` (N,) is the prior mean and ``conditional_variance`` (N,) the variance of a
-    log-share that the embeddings leave unexplained, 0 for seen questions. ``cross_survey`` is the prior's
-    ``cross_survey`` at the same questions, where it may be needed.
+    ``questions`` are the questions' numbers among those that the prior was evaluated at, which ``numbering``
+    stands for. ``question_index`` are their numbers in the prior, -1 if it does not hold them, and ``sizes``
+    their numbers of responses. ``seen`` (N,) is True where meta-train groups answered. ``mean`` (N,) is the
+    prior mean and ``conditional_variance`` (N,) the variance of a log-share that the embeddings leave
+    unexplained, 0 for seen questions. ``cross_survey`` is the prior's ``cross_survey`` at the same questions,
+    where it may be needed.
     """
 
-    view: Ints
+    numbering: Numbering
     questions: Ints
     question_index: Ints
     sizes: Ints
@@ -166,7 +177,7 @@ class PriorInputs:
         if cross_survey:
             parts = [p.cross_survey for p in parts if p.cross_survey is not None]
         return cls(
-            view=np.arange(len(parts) + 1),
+            numbering=Numbering(),
             questions=np.arange(len(parts)),
             question_index=np.concatenate([p.question_index for p in parts]),
             sizes=np.concatenate([p.sizes for p in parts]),
@@ -268,7 +279,7 @@ def empirical_covariance(a: PriorInputs, b: PriorInputs, soft_threshold: float) 
         return np.asarray(products / max(1, one.groups))
     both = np.maximum((one.answered.T @ other.answered).astype(np.float64), MIN_BOTH)
     chance = soft_threshold * np.outer(one.standard_deviation, other.standard_deviation) / np.sqrt(both)
-    if a.view is b.view:
+    if a.numbering is b.numbering:  # responses of one question do not covary by chance
         chance[np.repeat(a.questions, a.sizes)[:, None] == np.repeat(b.questions, b.sizes)] = 0
     covariance = products / both
     return np.asarray(np.sign(covariance) * np.maximum(np.abs(covariance) - chance, 0))

@@ -89,19 +89,23 @@ class KernelRidgeExtrapolator:
         """Number M of responses that are extrapolated from."""
         return len(self._factor)
 
-    def at(self, x: NDArray[np.float32], sizes: Ints, whitened: bool = False) -> Extrapolation:
+    def at(
+        self, x: NDArray[np.float32], sizes: Ints, whitened: bool = False, leave_out: bool = False
+    ) -> Extrapolation:
         """Extrapolate to some questions.
 
         Args:
             x: (N, E) embeddings of their responses.
             sizes: number of responses of each question, summing to N.
             whitened: whether the whitened cross-covariance is kept.
+            leave_out: whether the means without each of the L groups are computed; otherwise L is 0 in the
+                result.
         """
         ends, groups, n = np.cumsum(sizes), len(self._residual), int(sizes.sum())
         by_group = groups < SOLVED_BY_GROUP_BELOW or groups < n
         found = Extrapolation(
             mean=np.empty(n),
-            leave_out=np.empty((self._means.shape[1] - 1, n)),
+            leave_out=np.empty((self._means.shape[1] - 1 if leave_out else 0, n)),
             deviation=np.empty((groups, n), self._residual.dtype, order="F"),
             conditional_variance=np.empty(n),
             whitened=np.empty((self.rows, n) if whitened else (0, 0), np.float32),
@@ -110,7 +114,7 @@ class KernelRidgeExtrapolator:
         for i in np.unique(ends // BLOCK):
             some = np.flatnonzero(ends // BLOCK == i)
             rows = slice(int(ends[some[0]] - sizes[some[0]]), int(ends[some[-1]]))
-            block = self._block(x[rows], sizes[some], by_group)
+            block = self._block(x[rows], sizes[some], by_group, leave_out)
             found.mean[rows] = block.mean
             found.leave_out[:, rows] = block.leave_out
             found.deviation.T[rows] = block.deviation.T
@@ -119,9 +123,10 @@ class KernelRidgeExtrapolator:
                 found.whitened[:, rows] = block.whitened
         return found
 
-    def _block(self, x: NDArray[np.float32], sizes: Ints, by_group: bool) -> Extrapolation:
+    def _block(self, x: NDArray[np.float32], sizes: Ints, by_group: bool, leave_out: bool) -> Extrapolation:
         cross = self._kernel.between(self._x, self._kernel.standardized(x))
-        means = [softmax(TRANSFER * (cross.T @ each), sizes) for each in self._means.T]
+        asked = self._means.T if leave_out else self._means.T[:1]
+        means = [softmax(TRANSFER * (cross.T @ each), sizes) for each in asked]
         near = centred(centred(cross, self._sizes).T, sizes)
         # this step takes the longest, so it is done in single precision
         whitened = solve_triangular(self._factor, cross.astype(np.float32), lower=True, check_finite=False)

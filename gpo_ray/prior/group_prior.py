@@ -145,15 +145,14 @@ class GroupPrior:
         shares, sizes = columns(self.shares, rows), self.sizes[questions]
         return KernelRidgeExtrapolator(self.kernel, self.x[rows], shares, sizes, self.leaves_out)
 
-    def with_cross_survey(self, there: GroupPrior, block: FeatureBlock) -> GroupPrior:
+    def with_cross_survey(self, other: GroupPrior, block: FeatureBlock) -> GroupPrior:
         """Return this prior with one for contexts of another survey.
 
         Args:
-            there: the other prior, fitted to ``block`` and to the same answers, whose table is shared.
+            other: the other prior, fitted to ``block`` and to the same answers, whose table is shared.
             block: the features that it reads.
         """
-        across = CrossSurveyPrior(replace(there, shares=self.shares), block)
-        return replace(self, cross_survey=across)
+        return replace(self, cross_survey=CrossSurveyPrior(replace(other, shares=self.shares), block))
 
     def condition_on(self, context: PriorInputs, y: Array) -> ConditionedPrior:
         """Condition the prior on a group's answers.
@@ -206,6 +205,6 @@ def share_table(arrays: PreferenceArrays, groups: Sequence[int], questions: Ints
     offsets = np.concatenate([[0], np.cumsum(np.diff(arrays.offsets)[questions])])
     table = np.full((len(groups), offsets[-1]), np.nan, precision(len(groups)), order="F")
     for row, g in enumerate(groups):
-        known = np.intersect1d(arrays.answered[g], questions)
-        table[row, spans(offsets, np.searchsorted(questions, known))] = arrays.shares_of(g, known)
+        answered = np.intersect1d(arrays.answered[g], questions)
+        table[row, spans(offsets, np.searchsorted(questions, answered))] = arrays.shares_of(g, answered)
     return table

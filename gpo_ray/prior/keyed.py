@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gpo_ray.embedding.features import PUBLISHED, FeatureBlock
 from gpo_ray.preferences.slates import Array, Floats, Ints
 from gpo_ray.prior.at_questions import PriorAtQuestions
+from gpo_ray.prior.calibration import MAX_GROUPS
 from gpo_ray.prior.covariance import PriorInputs
 from gpo_ray.prior.group_prior import CrossSurveyPrior, GroupPrior, precision
 from gpo_ray.prior.posterior import ConditionedPrior
@@ -45,6 +47,20 @@ class PriorState(BaseModel):
     scales: PriorScales
     cross_survey: _CrossSurveyState | None = None
 
+    def shapes(self, groups: int, width: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all arrays that a prior may have, by name, for embeddings of width E."""
+        rows = sum(self.sizes.values())
+        return {
+            "shares": (groups, rows),
+            "x": (rows, width),
+            "expected": (rows,),
+            "expected_cross_survey": (rows,),
+        } | NominalResponseModel.state_shapes(rows)
+
+    def max_numbers(self, width: int) -> int:
+        """Return the most numbers that the arrays can hold together, for embeddings of width E."""
+        return sum(math.prod(shape) for shape in self.shapes(MAX_GROUPS, width).values())
+
 
 @dataclass(frozen=True)
 class KeyedGroupPrior:
@@ -69,8 +85,8 @@ class KeyedGroupPrior:
         It is -1 where the key is absent, or where the question has another number of responses.
         """
         found = [-1 if k is None else self.number.get(k, -1) for k in keys]
-        known = [i if i >= 0 and self.prior.sizes[i] == n else -1 for i, n in zip(found, sizes, strict=True)]
-        return np.asarray(known, np.int64)
+        index = [i if i >= 0 and self.prior.sizes[i] == n else -1 for i, n in zip(found, sizes, strict=True)]
+        return np.asarray(index, np.int64)
 
     def inputs(
         self, x: NDArray[np.float32], sizes: Sequence[int], keys: Sequence[str | None]
@@ -80,28 +96,29 @@ class KeyedGroupPrior:
         See :meth:`PriorAtQuestions.of` and :meth:`question_index` for the arguments. All unseen questions are
         extrapolated to in one go.
         """
-        view = PriorAtQuestions.of(
+        at_questions = PriorAtQuestions.of(
             self.prior, x, np.asarray(sizes, np.int64), self.question_index(keys, sizes)
         )
         numbers = [np.asarray([i]) for i in range(len(sizes))]
-        if view.cross_survey is None:
-            return [view.inputs(i) for i in numbers]
-        return [replace(view.inputs(i), cross_survey=view.cross_survey.inputs(i)) for i in numbers]
+        cross_survey = at_questions.cross_survey
+        if cross_survey is None:
+            return [at_questions.inputs(i) for i in numbers]
+        return [replace(at_questions.inputs(i), cross_survey=cross_survey.inputs(i)) for i in numbers]
 
     def conditioned(self, priors: Sequence[PriorInputs], y: Array) -> ConditionedPrior:
         """Condition the prior on a group's shares ``y`` (C,) of some questions' responses, end to end.
 
         If all questions are unseen and there is a ``cross_survey`` prior, that one is conditioned instead.
         """
-        across = self.prior.cross_survey
-        if across is None or not all((p.question_index < 0).all() for p in priors):
+        cross_survey = self.prior.cross_survey
+        if cross_survey is None or not all((p.question_index < 0).all() for p in priors):
             return self.prior.condition_on(PriorInputs.joined(priors), y)
-        given = across.prior.condition_on(PriorInputs.joined(priors, cross_survey=True), y)
+        given = cross_survey.prior.condition_on(PriorInputs.joined(priors, cross_survey=True), y)
         return replace(given, cross_survey=True)
 
     def to_state(self) -> tuple[dict[str, Any], Arrays]:
         """Return what is stored: the values of a :class:`PriorState`, and arrays by name."""
-        prior, across = self.prior, self.prior.cross_survey
+        prior, cross_survey = self.prior, self.prior.cross_survey
         arrays = {"shares": prior.shares, "x": prior.x}
         if prior.expected is not None:
             arrays["expected"] = prior.expected
@@ -112,11 +129,11 @@ class KeyedGroupPrior:
             "sizes": {key: int(prior.sizes[self.number[key]]) for key in order},
             "scales": asdict(prior.scales),
         }
-        if across is not None:
-            block, scales = across.block, asdict(across.prior.scales)
+        if cross_survey is not None:
+            block, scales = cross_survey.block, asdict(cross_survey.prior.scales)
             values["cross_survey"] = {"columns": block.stop, "start": block.start, "scales": scales}
-            if across.prior.expected is not None:
-                arrays["expected_cross_survey"] = across.prior.expected
+            if cross_survey.prior.expected is not None:
+                arrays["expected_cross_survey"] = cross_survey.prior.expected
         return values, {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}
 
     @classmethod
@@ -132,21 +149,22 @@ class KeyedGroupPrior:
             ValueError: if the arrays do not fit the values, or hold numbers that a prior cannot have.
         """
         sizes = np.asarray(list(state.sizes.values()), np.int64)
-        _check_shapes(state, arrays, int(sizes.sum()), width)
+        _check_shapes(state, arrays, width)
         _check_numbers(arrays)
         shares: Floats = np.asfortranarray(arrays["shares"], precision(len(arrays["shares"])))
         if np.isnan(shares).all(0).any():
             raise ValueError("holds a question that nobody answered")
-        expected, expected_there = (
+        expected, expected_cross_survey = (
             arrays[name].astype(np.float64) if name in arrays else None
             for name in ("expected", "expected_cross_survey")
         )
         traits = NominalResponseModel.from_state(arrays, sizes) if state.scales.traits else None
-        across = None
+        cross_survey = None
         if state.cross_survey is not None:
             block = FeatureBlock(PUBLISHED, state.cross_survey.start, state.cross_survey.columns)
             x, scales = block.of(arrays["x"]), state.cross_survey.scales
-            across = CrossSurveyPrior(GroupPrior(shares, x, sizes, expected_there, scales=scales), block)
+            other = GroupPrior(shares, x, sizes, expected_cross_survey, scales=scales)
+            cross_survey = CrossSurveyPrior(other, block)
         prior = GroupPrior(
             shares,
             arrays["x"],
@@ -154,22 +172,27 @@ class KeyedGroupPrior:
             expected,
             scales=state.scales,
             traits=traits,
-            cross_survey=across,
+            cross_survey=cross_survey,
         )
         return cls(prior, {key: i for i, key in enumerate(state.sizes)})
 
 
-def _check_shapes(state: PriorState, arrays: Arrays, rows: int, width: int) -> None:
+def _check_shapes(state: PriorState, arrays: Arrays, width: int) -> None:
+    """Check that there are the arrays that the values call for, each in its shape.
+
+    Either ``expected`` may be missing, and the second must be without a ``cross_survey`` prior. The nominal
+    response model is there if, and only if, it has weight.
+    """
     shapes = {name: a.shape for name, a in arrays.items()}
-    groups = max([1, *shapes.get("shares", ())[:1]])
-    wanted: dict[str, tuple[int, ...]] = {"shares": (groups, rows), "x": (rows, width)}
-    if state.scales.traits:
-        wanted |= NominalResponseModel.state_shapes(rows)
-    for name in ("expected", *(["expected_cross_survey"] if state.cross_survey else [])):
-        if name in shapes:
-            wanted[name] = (rows,)
-    there = state.cross_survey
-    if shapes != wanted or (there is not None and not there.start < there.columns <= width):
+    wanted = state.shapes(max([1, *shapes.get("shares", ())[:1]]), width)
+    absent = {name for name in ("expected", "expected_cross_survey") if name not in shapes}
+    if state.cross_survey is None:
+        absent.add("expected_cross_survey")
+    if not state.scales.traits:
+        absent |= NominalResponseModel.state_shapes(1).keys()
+    wanted = {name: shape for name, shape in wanted.items() if name not in absent}
+    block = state.cross_survey
+    if shapes != wanted or (block is not None and not block.start < block.columns <= width):
         raise ValueError(f"shapes {shapes} do not fit the questions and scales of the prior")
 
 

@@ -144,7 +144,7 @@ class ConditionedPrior:
         """Predict the group's shares of the targets.
 
         Args:
-            target: the prior at the targets, from any view of the same prior.
+            target: the same prior at the targets.
             cross_covariance: covariance between targets and context, if it was computed before.
         """
         t = target

@@ -64,7 +64,7 @@ class NominalResponseModel:
         rng = np.random.default_rng(seed)
         chosen = rng.permutation(len(shares))[:MAX_PEOPLE]
         people = [slice(i, i + AT_ONCE) for i in range(0, len(chosen), AT_ONCE)]
-        answers = [_Answers.of(shares[chosen[some]], sizes) for some in people]
+        answers = [_SparseAnswers.of(shares[chosen[some]], sizes) for some in people]
         starts, total = np.cumsum(sizes) - sizes, np.full(shares.shape[1], SMOOTHING)
         for given in answers:
             total += np.bincount(given.row, given.y, len(total))
@@ -192,7 +192,7 @@ class NominalResponseModel:
 
 
 @dataclass(frozen=True)
-class _Answers:
+class _SparseAnswers:
     """The answers of P people as a sparse table, since most people answer only a few of many questions.
 
     The n shares are stored person by person: ``ends`` (P + 1,) is the position of each person's first share,
@@ -206,7 +206,7 @@ class _Answers:
     sizes: Ints
 
     @classmethod
-    def of(cls, shares: Floats, sizes: Ints) -> _Answers:
+    def of(cls, shares: Floats, sizes: Ints) -> _SparseAnswers:
         """Make the sparse table from shares (P, M), which are NaN where a question was not answered."""
         answered = ~np.isnan(shares)
         person, row = np.nonzero(answered)

@@ -24,11 +24,12 @@ from gpo_ray.meta_training.engine import new_model
 from gpo_ray.meta_training.loop import Save, meta_train
 from gpo_ray.meta_training.progress import Progress
 from gpo_ray.preferences.splits import Split
+from gpo_ray.prior.fitted import PriorKey
 from gpo_ray.runtime.ray_session import cluster_capacity, user_error
 from gpo_ray.runtime.resources import PlacementBundle
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.threads import use_threads
-from gpo_ray.tuning.shared import PriorKey, Shared
+from gpo_ray.tuning.shared import SharedArrays
 from gpo_ray.tuning.space import Sample, SearchConfig, Space
 from gpo_ray.tuning.trial import PLACEMENT_GROUP, trial_config, trial_data, trial_metrics
 
@@ -48,7 +49,7 @@ def run_distributed_trial(
     sample: Sample,
     search: SearchConfig,
     space: Space,
-    shared: Shared,
+    shared: SharedArrays,
     priors: Mapping[PriorKey, ray.ObjectRef],
     split: Split,
     threads: int,

@@ -25,13 +25,14 @@ from gpo_ray.evaluation.scoring import evaluate_config
 from gpo_ray.evaluation.statistics import compare
 from gpo_ray.preferences.splits import Split
 from gpo_ray.prior.at_questions import PriorAtQuestions
+from gpo_ray.prior.fitted import FittedPriors, PriorKey
 from gpo_ray.runtime.documents import parse_json
 from gpo_ray.runtime.ray_session import worker_threads
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.terminal import Steps
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.tuning.failures import reason
-from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors, shared_arrays
+from gpo_ray.tuning.shared import SharedArrays, SharedPriors, shared_arrays
 from gpo_ray.tuning.space import SearchConfig
 
 AGAINST = "against"
@@ -44,7 +45,7 @@ AGAIN = "delete it, and that final is made again"
 """Advice in the error message about a damaged file of a final."""
 
 
-class _Final(TypedDict):
+class _StoredFinal(TypedDict):
     """The part of a final that is read from its file."""
 
     name: str
@@ -53,13 +54,13 @@ class _Final(TypedDict):
     validation_alignment: float | None
 
 
-_FINAL = TypeAdapter(_Final)
+_STORED_FINAL = TypeAdapter(_StoredFinal)
 
 
 def run_finals(
     candidates: Mapping[str, TrainConfig],
     search: SearchConfig,
-    shared: Shared,
+    shared: SharedArrays,
     split: Split,
     folder: Folder,
     steps: Steps | None = None,
@@ -86,8 +87,8 @@ def run_finals(
     """
     results, left = _ended(candidates, search, folder)
     start = _starter(candidates, search, shared, split)
-    there = f"; {len(results)} fits were there already" if results else ""
-    what = f"finals: {len(candidates)} configurations anew{there}"
+    before = f"; {len(results)} fits were there already" if results else ""
+    what = f"finals: {len(candidates)} configurations anew{before}"
     with (steps or Steps("tune", 1, shown=False)).step(what, len(left), "fits") as step:
         for final in _made(start, left, search.concurrent, folder):
             results.append(final)
@@ -155,7 +156,7 @@ def _read(folder: Folder, file: str) -> Final:
     where = folder.where(file)
     found = parse_json(folder.read(file), where, ConfigError, f"; {AGAIN}")
     try:
-        _FINAL.validate_python(found, strict=True)
+        _STORED_FINAL.validate_python(found, strict=True)
     except ValidationError as e:
         raise ConfigError(f"{where}: damaged; {AGAIN}") from e
     return dict(found)
@@ -166,7 +167,7 @@ def _file(name: str, protocol: str, seed: int) -> str:
 
 
 def _starter(
-    candidates: Mapping[str, TrainConfig], search: SearchConfig, shared: Shared, split: Split
+    candidates: Mapping[str, TrainConfig], search: SearchConfig, shared: SharedArrays, split: Split
 ) -> Callable[[str, str, int], ray.ObjectRef]:
     """Return a function that starts a final, given candidate, protocol and seed."""
     task = ray.remote(num_cpus=search.cpus, num_gpus=search.gpus)(_final_task)
@@ -176,12 +177,12 @@ def _starter(
     def start(name: str, protocol: str, seed: int) -> ray.ObjectRef:
         config = candidates[name].model_copy(update={"seed": seed})
         drawn = final_split(split, protocol, seed)
-        priors_at: list[ray.ObjectRef | None] = [None, None]
+        keys: list[PriorKey] = []
         if config.model.prior != "none":
             keys = [PriorKey.of(config, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
-            priors_at = [priors.get(k) for k in keys]
+        data = [shared[config.model.pooling]]
         # The priors are separate arguments, so that Ray fetches them before it starts the task.
-        return task.remote(name, config, [shared[config.model.pooling]], drawn, search, threads, *priors_at)
+        return task.remote(name, config, data, drawn, search, threads, keys, *(priors.get(k) for k in keys))
 
     return start
 
@@ -219,16 +220,15 @@ def _final_task(
     split: Split,
     search: SearchConfig,
     threads: int,
-    *priors: PriorAtQuestions | None,
+    keys: Sequence[PriorKey],
+    *priors: PriorAtQuestions,
 ) -> dict[str, Any]:
-    """Meta-train and evaluate one candidate, as a Ray task."""
+    """Meta-train and evaluate one candidate, given its priors with their keys, as a Ray task."""
     use_threads(threads)
-    train, meta_train = priors
+    fitted = FittedPriors(dict(zip(keys, priors, strict=True)))
     arrays = shared_arrays(data[0])
     device = "cuda" if search.gpus else "cpu"
-    rows, validation = evaluate_config(
-        name, config, arrays, split, search.context, (train, meta_train), device
-    )
+    rows, validation = evaluate_config(name, config, arrays, split, search.context, fitted, device)
     return {"rows": rows, "validation_alignment": validation}
 
 

@@ -68,7 +68,7 @@ class TrialRecord:
         return float(self.history[-1][key])
 
 
-class _Report(TypedDict):
+class _StoredReport(TypedDict):
     """The values of a report that are read, among others."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
@@ -89,7 +89,7 @@ class _Record(TypedDict):
     reason: str
     lost: int
     seconds: FiniteFloat
-    history: list[_Report]
+    history: list[_StoredReport]
 
 
 _RECORD = TypeAdapter(_Record)

@@ -26,12 +26,13 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search.hyperopt import HyperOptSearch
 
 from gpo_ray.preferences.splits import Split
+from gpo_ray.prior.fitted import PriorKey
 from gpo_ray.runtime.ray_session import interruptibly, user_error, worker_threads
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.terminal import Step, Steps, is_verbose
 from gpo_ray.tuning.failures import one_line, reason, was_lost
 from gpo_ray.tuning.ledger import FAILED, FINISHED, RUNNING, STOPPED, Ledger, TrialRecord
-from gpo_ray.tuning.shared import PriorKey, Shared, SharedPriors
+from gpo_ray.tuning.shared import SharedArrays, SharedPriors
 from gpo_ray.tuning.space import SearchConfig, Space
 from gpo_ray.tuning.tracking import MlflowLog
 from gpo_ray.tuning.trial import METRIC, PLACEMENT_GROUP, REPORTED, run_trial
@@ -45,7 +46,7 @@ MAX_LOST = 2
 def run_trials(
     search: SearchConfig,
     space: Space,
-    shared: Shared,
+    shared: SharedArrays,
     split: Split,
     ledger: Ledger,
     logs: Folder,
@@ -71,7 +72,7 @@ def run_trials(
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # the older reporter is quiet at verbose=0
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # an interrupt would end the trials and start the finals
     ended = len(ledger.ended())
-    there = f"; {ended} had ended before" if ended else ""
+    before = f"; {ended} had ended before" if ended else ""
     with (steps or Steps("tune", 1, shown=False)).step("try", search.trials, "trials", ended) as step:
         while (left := search.trials - len(ledger.ended())) > 0:
             tuner = tune.Tuner(
@@ -91,7 +92,7 @@ def run_trials(
             if not any(r.lost for r in ledger.interrupted()):  # trials that were lost run again
                 break
         failed = sum(r.status == FAILED for r in ledger.ended())
-        step.outcome = f"{len(ledger.ended())} trials, {failed} failed{there}"
+        step.outcome = f"{len(ledger.ended())} trials, {failed} failed{before}"
 
 
 def _run_config(logs: Folder, recorder: _Recorder) -> tune.RunConfig:
@@ -115,9 +116,9 @@ def _at_a_time(search: SearchConfig) -> int:
     return trials_at_a_time(search)
 
 
-def _trainable(search: SearchConfig, space: Space, shared: Shared, split: Split, logs: Folder) -> Any:
+def _trainable(search: SearchConfig, space: Space, shared: SharedArrays, split: Split, logs: Folder) -> Any:
     """Return the function that Tune runs for each trial, with the resources that it takes."""
-    known: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "space": space,
         "shared": dict(shared),
         "priors": _priors(search, space, shared, split),
@@ -127,18 +128,18 @@ def _trainable(search: SearchConfig, space: Space, shared: Shared, split: Split,
     if search.workers == 1:
         resources = {"CPU": search.cpus, "GPU": search.gpus}
         return tune.with_resources(
-            partial(run_trial, **known, device="cuda" if search.gpus else "cpu"), resources
+            partial(run_trial, **settings, device="cuda" if search.gpus else "cpu"), resources
         )
     from gpo_ray.tuning.distributed import DRIVER, run_distributed_trial
 
     storage = logs.child("train").absolute
     return tune.with_resources(
-        partial(run_distributed_trial, **known, search=search, storage=storage), DRIVER
+        partial(run_distributed_trial, **settings, search=search, storage=storage), DRIVER
     )
 
 
 def _priors(
-    search: SearchConfig, space: Space, shared: Shared, split: Split
+    search: SearchConfig, space: Space, shared: SharedArrays, split: Split
 ) -> dict[PriorKey, ray.ObjectRef]:
     """Fit all priors that some sample needs, before the trials start and take the CPUs.
 

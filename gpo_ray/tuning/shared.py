@@ -5,22 +5,19 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import ray
 import torch
 
-from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.arrays import PreferenceArrays
-from gpo_ray.preferences.splits import Split
 from gpo_ray.prior.at_questions import PriorAtQuestions
-from gpo_ray.prior.calibration import fit_prior
+from gpo_ray.prior.fitted import PriorKey
 from gpo_ray.runtime.ray_session import worker_threads
 from gpo_ray.runtime.threads import use_threads
 
 KEPT = 8
 """Number of priors that are kept in the object store, whether or not they are in use."""
-Shared = Mapping[str, ray.ObjectRef]
+SharedArrays = Mapping[str, ray.ObjectRef]
 """References to the arrays of each pooling, by the pooling's name."""
 
 
@@ -41,24 +38,6 @@ def shared_arrays(reference: ray.ObjectRef) -> PreferenceArrays:
         return dataclasses.replace(stored, x=torch.from_numpy(stored.x))
 
 
-class PriorKey(NamedTuple):
-    """The key of a prior: everything that it depends on besides the survey."""
-
-    pooling: str
-    standardize: bool
-    context: int
-    groups: tuple[str, ...]
-    """Groups to whose answers the prior is fitted."""
-    questions: tuple[str, ...]
-    """Questions whose answers the prior is fitted to, in the split's order."""
-
-    @classmethod
-    def of(cls, config: TrainConfig, split: Split, groups: Sequence[str]) -> PriorKey:
-        """Return the key of the prior that a configuration needs on a split, fitted to ``groups``."""
-        context = config.validation.context_questions
-        return cls(config.model.pooling, config.standardize, context, tuple(groups), split.question_order)
-
-
 class SharedPriors:
     """Priors that are fitted once each, by a Ray task that starts when a prior is first needed.
 
@@ -71,7 +50,7 @@ class SharedPriors:
         tasks: number of tasks, of this or another kind, that run at a time.
     """
 
-    def __init__(self, shared: Shared, cpus: float, tasks: int) -> None:
+    def __init__(self, shared: SharedArrays, cpus: float, tasks: int) -> None:
         self._shared = shared
         self._threads = worker_threads(tasks, cpus)
         self._task = ray.remote(num_cpus=cpus)(_fit)
@@ -90,7 +69,6 @@ class SharedPriors:
 def _fit(data: Sequence[ray.ObjectRef], key: PriorKey, threads: int) -> PriorAtQuestions:
     use_threads(threads)
     arrays = shared_arrays(data[0])
-    questions = arrays.question_numbers(key.questions)
     if key.standardize:
-        arrays = arrays.standardized(questions)[0]
-    return fit_prior(arrays, arrays.group_numbers(key.groups), questions, key.context)
+        arrays = arrays.standardized(arrays.question_numbers(key.questions))[0]
+    return key.fit(arrays)

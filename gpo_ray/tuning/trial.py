@@ -19,8 +19,9 @@ from gpo_ray.meta_training.engine import LocalEngine, new_model
 from gpo_ray.meta_training.loop import Save, meta_train
 from gpo_ray.meta_training.progress import Progress
 from gpo_ray.preferences.splits import Split
+from gpo_ray.prior.fitted import PriorKey
 from gpo_ray.runtime.threads import use_threads
-from gpo_ray.tuning.shared import PriorKey, Shared, shared_arrays
+from gpo_ray.tuning.shared import SharedArrays, shared_arrays
 from gpo_ray.tuning.space import Sample, Space
 
 METRIC = "trained_alignment"
@@ -35,7 +36,7 @@ PLACEMENT_GROUP = "placement_group"
 def run_trial(
     sample: Sample,
     space: Space,
-    shared: Shared,
+    shared: SharedArrays,
     priors: Mapping[PriorKey, ray.ObjectRef],
     split: Split,
     device: str,
@@ -72,7 +73,7 @@ def trial_config(sample: Sample, space: Space) -> TrainConfig:
 
 
 def trial_data(
-    config: TrainConfig, shared: Shared, priors: Mapping[PriorKey, ray.ObjectRef], split: Split
+    config: TrainConfig, shared: SharedArrays, priors: Mapping[PriorKey, ray.ObjectRef], split: Split
 ) -> MetaTrainingData:
     """Build the data that a trial learns from; a prior that is not among ``priors`` is fitted here."""
     arrays = shared_arrays(shared[config.model.pooling])

@@ -19,11 +19,12 @@ from gpo_ray.errors import ConfigError, ResourceError
 from gpo_ray.evaluation.scoring import evaluate_config
 from gpo_ray.model.episodes import Task
 from gpo_ray.model.estimator import GroupPreferenceModel
+from gpo_ray.prior.fitted import FittedPriors, PriorKey
 from gpo_ray.tuning import job, search
 from gpo_ray.tuning.finals import final_split
 from gpo_ray.tuning.job import run_search
 from gpo_ray.tuning.ledger import Ledger, TrialRecord
-from gpo_ray.tuning.shared import PriorKey, SharedPriors, share
+from gpo_ray.tuning.shared import SharedPriors, share
 from gpo_ray.tuning.space import compile_search
 from gpo_ray.tuning.trial import trial_data
 
@@ -128,8 +129,8 @@ def test_a_prior_is_fitted_once_and_shared_without_a_difference(folders):
     assert pool.get(keys[0]) is pool.get(keys[0])
     assert pool.get(keys[0]) is not pool.get(keys[1])
     arguments = ("x", with_prior, sources.arrays[with_prior.model.pooling], drawn, 3)
-    memories = tuple(ray.get([pool.get(k) for k in keys]))
-    assert evaluate_config(*arguments, memories) == evaluate_config(*arguments)
+    fitted = FittedPriors({k: ray.get(pool.get(k)) for k in keys})
+    assert evaluate_config(*arguments, fitted) == evaluate_config(*arguments)
 
 
 def test_a_finished_search_is_not_run_again(folders, finished, monkeypatch):

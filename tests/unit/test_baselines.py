@@ -9,7 +9,7 @@ from synthetic import survey
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.evaluation.methods import METHODS, BaselineTask, MetaTrain
 from gpo_ray.evaluation.methods.baseline import FittedBaseline
-from gpo_ray.evaluation.methods.gaussian import Own, Shared, gaussian_process
+from gpo_ray.evaluation.methods.gaussian import OwnFunctions, SharedFunction, gaussian_process
 from gpo_ray.evaluation.methods.kernels import CentredKernel
 from gpo_ray.evaluation.methods.plain import nearest_question
 from gpo_ray.evaluation.methods.regression import (
@@ -287,7 +287,7 @@ def test_gaussian_process_carries_what_is_the_groups_own_to_other_questions():
     arrays = population(table, sizes, x)
     for questions in (np.arange(40), np.arange(25)):
         q = baseline_task(arrays, 11, np.arange(10), np.arange(25, 40), questions=questions)
-        base = q.uniform + q.train.fitted(Shared.fit).mean[q.target_rows]
+        base = q.uniform + q.train.fitted(SharedFunction.fit).mean[q.target_rows]
         assert (
             np.abs(gaussian_process(q) - table[11, 50:]).mean() < 0.5 * np.abs(base - table[11, 50:]).mean()
         )
@@ -297,7 +297,8 @@ def test_gaussian_process_posterior_is_that_of_all_answers():
     """Given the hyperparameters: conditioning on every meta-train answer by hand gives the same."""
     table, sizes = random_table(groups=5, sizes=(2, 3, 2, 3, 2))
     q = baseline_task(population(table, sizes), 4, [0, 1], [2, 3, 4], questions=np.arange(4))
-    own, shared, everything = q.train.fitted(Own.fit), q.train.fitted(Shared.fit), np.arange(5)
+    own, shared = q.train.fitted(OwnFunctions.fit), q.train.fitted(SharedFunction.fit)
+    everything = np.arange(5)
     f, h = shared.prior(q.train, everything, everything), own(q.train, everything, everything)
     n, known, near = len(f), np.arange(10), q.context_rows
     joint = np.block([[f + (i == j) * h for j in range(5)] for i in range(5)])

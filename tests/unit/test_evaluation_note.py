@@ -1,8 +1,16 @@
 """What an evaluation says of itself."""
 
-import pytest
+import re
 
+import pytest
+from synthetic import arrays, survey
+
+from gpo_ray.evaluation.plan import EvaluationPlan
+from gpo_ray.evaluation.protocols import PROTOCOLS
 from gpo_ray.evaluation.runner import _note
+from gpo_ray.evaluation.scoring import evaluate_split
+from gpo_ray.preferences.join import join_surveys
+from gpo_ray.preferences.splits import draw_split
 
 
 def rows(questions, protocol="paper"):
@@ -21,6 +29,20 @@ def test_a_context_that_leaves_little_to_score_is_named_with_another():
     assert note.endswith("--context 12 would score 13")
 
 
-@pytest.mark.parametrize("protocol", ["new-questions", "new-survey"])
-def test_the_context_takes_nothing_from_other_questions(protocol):
-    assert _note(20, rows([5, 5], protocol)) is None
+def test_the_context_takes_nothing_from_the_new_questions():
+    assert _note(20, rows([5, 5], "new-questions")) is None
+
+
+def test_in_another_survey_the_advised_context_scores_as_many_as_told():
+    joined, other = join_surveys(survey(5, 12), survey(4, 20, seed=1))
+    split = draw_split(joined, 1.0, 0, PROTOCOLS["new-survey"], other=other)
+    data, theirs = {"mean": arrays(joined)}, len(other.new_questions)
+
+    def scored(context):
+        return evaluate_split(EvaluationPlan(("uniform",), context, None, ()), data, split)
+
+    note = _note(theirs - 3, scored(theirs - 3))
+    assert note.startswith(f"{theirs - 3} of a group's answers are context, so that only 3 are scored")
+    context, told = map(int, re.search(r"--context (\d+) would score (\d+)$", note).groups())
+    assert {r["questions"] for r in scored(context)} == {told}
+    assert _note(context, scored(context)) is None

@@ -507,6 +507,19 @@ def test_blocks_of_questions_do_not_change_the_estimates(monkeypatch):
         np.testing.assert_allclose(a, b, atol=1e-6)  # similarities are float32, whose sums depend on the size
 
 
+def test_means_without_each_group_are_computed_only_when_asked_for(monkeypatch):
+    extrapolator, new = view(questions=ALL[:12]).prior.extrapolator, rows(ALL[12:])
+    computed = []
+    softmax = extrapolation.softmax
+    monkeypatch.setattr(extrapolation, "softmax", lambda *values: computed.append(1) or softmax(*values))
+    asked = extrapolator.at(DATA.x.numpy()[new], SIZES[12:], leave_out=True)
+    assert (len(computed), asked.leave_out.shape) == (1 + len(GROUPS), (len(GROUPS), len(new)))
+    computed.clear()
+    found = extrapolator.at(DATA.x.numpy()[new], SIZES[12:])
+    assert (len(computed), found.leave_out.shape) == (1, (0, len(new)))
+    np.testing.assert_array_equal(found.mean, asked.mean)
+
+
 def test_beyond_a_bound_new_questions_are_estimated_from_a_choice_of_those_in_memory(monkeypatch):
     whole = view(questions=ALL[:12])
     monkeypatch.setattr(group_prior, "MAX_RESPONSES", 20)

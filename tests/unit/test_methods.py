@@ -28,6 +28,7 @@ from gpo_ray.lm.score import score_responses
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.prior.at_questions import PriorAtQuestions
+from gpo_ray.prior.group_prior import GroupPrior
 from gpo_ray.runtime.resources import evaluate_need
 
 SETTINGS = FitSettings(steps=2)
@@ -180,3 +181,23 @@ def test_the_prior_is_conditioned_once_on_each_context(monkeypatch):
     tested = set(data.group_numbers(split.test_groups))
     ours = [a for a in asked if a[0] in tested]
     assert len(ours) == len(set(ours)) == len(rows) == 3 * len(tested)
+
+
+def test_each_distinct_prior_is_fitted_once_for_a_split(monkeypatch):
+    dataset = survey(8, 20)
+    split = draw_split(dataset, 0.6, 0, PROTOCOLS["paper"])
+    fitted, from_groups = [], GroupPrior.from_groups
+
+    def counted(arrays, groups, questions):
+        fitted.append(tuple(arrays.group_ids[g] for g in groups))
+        return from_groups(arrays, groups, questions)
+
+    monkeypatch.setattr(GroupPrior, "from_groups", counted)
+    rows = {}
+    for methods in (("gpo",), ("gpo-robust",), ("gpo", "gpo-robust")):
+        plan = EvaluationPlan(methods, 4, 2, ())
+        fitted.clear()
+        rows[methods] = evaluate_split(plan, dict.fromkeys(plan.needs().poolings, arrays(dataset)), split)
+        assert fitted == [split.train_groups, split.meta_train_groups]
+    alone, robust, both = rows.values()
+    assert both == alone + robust

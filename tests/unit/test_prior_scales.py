@@ -1,5 +1,6 @@
 """The prior for sparse answers and many people: pseudo-counts, soft thresholds, groups left out exactly."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -184,3 +185,18 @@ def test_traits_are_for_many_people_alone():
     assert few.traits is None
     assert few.scales.traits == 0
     assert (many.traits is None) == (many.scales.traits == 0)
+
+
+def test_threshold_spares_a_question_that_both_inputs_number_alike():
+    v = view(people(200), range(150), np.arange(12), PriorScales(0.3, 0.0, soft_threshold=3.0))
+    a, again = v.inputs(np.array([8])), replace(v, prior=v.prior).inputs(np.array([8]))
+    whole = empirical_covariance(a, a, 1e-12)
+    np.testing.assert_array_equal(empirical_covariance(a, again, 3.0), whole)
+    apart = PriorAtQuestions.of(v.prior, v.x, v.sizes, v.question_index, cross_fit=True).inputs(np.array([8]))
+    assert np.abs(empirical_covariance(a, apart, 3.0)).max() < 0.9 * np.abs(whole).max()
+
+
+def test_inputs_that_go_to_another_process_together_stay_numbered_alike():
+    v = view(groups=GROUPS)
+    a, b = pickle.loads(pickle.dumps((v.inputs(ALL[:2]), v.inputs(ALL[2:4]))))
+    assert a.numbering is b.numbering is not v.numbering

@@ -11,7 +11,7 @@ from gpo_ray.prior.response_model import (
     PRECISION,
     SMOOTHING,
     NominalResponseModel,
-    _Answers,
+    _SparseAnswers,
 )
 
 SIZES = np.array([2, 3, 4, 2, 5, 3, 2, 4] * 3)
@@ -155,7 +155,7 @@ def test_gradient_equals_that_of_the_likelihood_written_out():
     trait = np.random.default_rng(5).normal(size=(12, COUNT))
     given = [torch.from_numpy(v.copy()).requires_grad_() for v in (trait, truth.loading, truth.base)]
     likelihood(shares, *given).backward()
-    found = _Answers.of(shares, SIZES).gradient(trait, truth.loading, truth.base)
+    found = _SparseAnswers.of(shares, SIZES).gradient(trait, truth.loading, truth.base)
     for got, want in zip(found, given, strict=True):
         np.testing.assert_allclose(got, want.grad.numpy(), atol=1e-6)
     assert (found[0][3] == 0).all()

@@ -17,13 +17,13 @@ import numpy as np
 from gpo_ray.evaluation.methods.meta_train import MetaTrain
 from gpo_ray.evaluation.methods.method import (
     PUBLISHED_POOLING,
+    FitProgress,
     FitSettings,
     Fitted,
     Method,
     Needs,
     Prediction,
     SplitData,
-    Tell,
 )
 from gpo_ray.model.episodes import Task
 from gpo_ray.preferences.slates import Array, Ints, normalized
@@ -39,8 +39,8 @@ class BaselineTask:
     @cached_property
     def context(self) -> Ints:
         """The context questions that some meta-train group answered."""
-        known = np.asarray(self.train.answered.any(0))
-        return self.task.context[known[self.task.context]]
+        seen = np.asarray(self.train.answered.any(0))
+        return self.task.context[seen[self.task.context]]
 
     @cached_property
     def context_rows(self) -> Ints:
@@ -82,7 +82,7 @@ class BaselineTask:
         return normalized(scores, self.sizes)
 
 
-Answer = Callable[[BaselineTask], Array]
+BaselineFunction = Callable[[BaselineTask], Array]
 """A function that returns shares (M,) over the targets' responses, NaN where it cannot answer."""
 
 
@@ -95,7 +95,7 @@ class Baseline(Method):
     """
 
     name: str
-    answer: Answer
+    answer: BaselineFunction
     plain: ClassVar[bool] = True
 
     def needs(self, settings: FitSettings) -> Needs:
@@ -103,7 +103,7 @@ class Baseline(Method):
         del settings
         return Needs(poolings=frozenset({PUBLISHED_POOLING}))
 
-    def fit(self, data: SplitData, tell: Tell = lambda _: None) -> FittedBaseline:
+    def fit(self, data: SplitData, tell: FitProgress = lambda _: None) -> FittedBaseline:
         """Return the baseline with its data; it only learns at its first task."""
         del tell
         return FittedBaseline(self.answer, data.meta_train)
@@ -113,7 +113,7 @@ class Baseline(Method):
 class FittedBaseline(Fitted):
     """A baseline and the data that it learns from."""
 
-    answer: Answer
+    answer: BaselineFunction
     train: MetaTrain
 
     def predict(self, tasks: Sequence[Task]) -> list[Prediction] | None:

@@ -26,11 +26,12 @@ SAMPLE_ROWS = 500
 SAMPLE_GROUPS = 30
 NOISE_RATIOS = np.logspace(-2, 3, 11)
 VARIANCES = np.logspace(-4, 0.5, 10)
-LEAST = 1e-8
+MIN_VARIANCE = 1e-8
+"""Smallest variance that is estimated; it is also added to the diagonal of a covariance to factorise."""
 
 
 @dataclass(frozen=True)
-class Own:
+class OwnFunctions:
     """The distribution of the groups' own functions h and of the noise."""
 
     rbf: CentredKernel
@@ -42,7 +43,7 @@ class Own:
         return self.variance * self.rbf(a, b) + self.noise * _same(train, a, b)
 
     @classmethod
-    def fit(cls, train: MetaTrain) -> Own:
+    def fit(cls, train: MetaTrain) -> OwnFunctions:
         """Fit by the marginal likelihood of some meta-train groups' deviations from the mean.
 
         Only some questions are used, those of :data:`SAMPLE_ROWS` responses.
@@ -56,7 +57,7 @@ class Own:
         for rbf in train.fitted(CentredKernel.fit):
             values, projected = _spectrum(train, rbf, sample, groups, count)
             for ratio in NOISE_RATIOS:
-                variance = max(float((projected**2 / (values + ratio)).mean()), LEAST)
+                variance = max(float((projected**2 / (values + ratio)).mean()), MIN_VARIANCE)
                 likelihood = -len(values) * np.log(variance) - np.log(values + ratio).sum()
                 candidates.append((likelihood, rbf, variance, float(variance * ratio)))
         return cls(*max(candidates, key=lambda c: float(c[0]))[1:])
@@ -70,12 +71,12 @@ def _spectrum(
     Both hold the groups end to end.
     """
     values, projected = [], []
-    known: dict[bytes, tuple[Array, Array]] = {}
+    eigenpairs: dict[bytes, tuple[Array, Array]] = {}
     for g in groups:
         mine = sample[train.answered[g, sample]]
-        if mine.tobytes() not in known:
-            known[mine.tobytes()] = _eigen(train, rbf, mine)
-        value, vectors = known[mine.tobytes()]
+        if mine.tobytes() not in eigenpairs:
+            eigenpairs[mine.tobytes()] = _eigen(train, rbf, mine)
+        value, vectors = eigenpairs[mine.tobytes()]
         # The mean includes the group, so that the group deviates less from it than from the true mean.
         widen = 1 / np.sqrt(1 - 1 / np.repeat(count[mine], train.sizes[mine]))
         values.append(value)
@@ -95,10 +96,10 @@ def _eigen(train: MetaTrain, rbf: CentredKernel, questions: Ints) -> tuple[Array
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedFunction:
     """The distribution of the function f that all groups share, given the meta-train groups' answers."""
 
-    own: Own
+    own: OwnFunctions
     rbf: CentredKernel
     variance: float
     peculiar: float
@@ -121,12 +122,12 @@ class Shared:
         return self.damped[near, None] * covariance * self.damped[far]
 
     @classmethod
-    def fit(cls, train: MetaTrain) -> Shared:
+    def fit(cls, train: MetaTrain) -> SharedFunction:
         """Fit hyperparameters by marginal likelihood of the groups' mean, and f's posterior everywhere."""
-        own = train.fitted(Own.fit)
-        known = train.questions[train.answered[:, train.questions].any(0)]
-        chosen = _first(train, known, MAX_ROWS)
-        rbf, variance, peculiar = _shared_parameters(train, own, _first(train, known, SAMPLE_ROWS))
+        own = train.fitted(OwnFunctions.fit)
+        seen = train.questions[train.answered[:, train.questions].any(0)]
+        chosen = _first(train, seen, MAX_ROWS)
+        rbf, variance, peculiar = _shared_parameters(train, own, _first(train, seen, SAMPLE_ROWS))
         everything = np.arange(len(train.sizes))
         bare = cls(own, rbf, variance, peculiar, *(np.zeros(0),) * 3)
         noise = _noise_of_mean(train, own, chosen)
@@ -139,16 +140,18 @@ class Shared:
         ).numpy()
         explained, weights = solved[:, :-1], solved[:, -1]
         mean, damped = explained.T @ weights, np.ones(len(train.mean))
-        rest = train.arrays.rows(np.setdiff1d(known, chosen))
+        rest = train.arrays.rows(np.setdiff1d(seen, chosen))
         if len(rest):  # each of these responses is corrected only by its own answers
-            left = np.maximum(variance + peculiar - (explained[:, rest] ** 2).sum(0), LEAST)
+            left = np.maximum(variance + peculiar - (explained[:, rest] ** 2).sum(0), MIN_VARIANCE)
             spread = (own.variance + own.noise) / np.repeat(train.answered.sum(0), train.sizes)[rest]
             damped[rest] = spread / (left + spread)
-            mean[rest] += (1 - damped[rest]) * (_deviation(train, np.setdiff1d(known, chosen)) - mean[rest])
+            mean[rest] += (1 - damped[rest]) * (_deviation(train, np.setdiff1d(seen, chosen)) - mean[rest])
         return cls(own, rbf, variance, peculiar, mean, explained, damped)
 
 
-def _shared_parameters(train: MetaTrain, own: Own, sample: Ints) -> tuple[CentredKernel, float, float]:
+def _shared_parameters(
+    train: MetaTrain, own: OwnFunctions, sample: Ints
+) -> tuple[CentredKernel, float, float]:
     y, noise = _deviation(train, sample), _noise_of_mean(train, own, sample)
     best, chosen = -np.inf, (train.fitted(CentredKernel.fit)[0], 1.0, 1.0)
     for rbf in train.fitted(CentredKernel.fit):
@@ -163,7 +166,7 @@ def _shared_parameters(train: MetaTrain, own: Own, sample: Ints) -> tuple[Centre
     return chosen
 
 
-def _noise_of_mean(train: MetaTrain, own: Own, questions: Ints) -> Array:
+def _noise_of_mean(train: MetaTrain, own: OwnFunctions, questions: Ints) -> Array:
     """Return the covariance of the mean of the groups' own deviations.
 
     It takes into account which groups answered which question.
@@ -172,7 +175,7 @@ def _noise_of_mean(train: MetaTrain, own: Own, questions: Ints) -> Array:
     count = answered.sum(0)
     both = np.repeat(answered.T @ answered / np.outer(count, count), train.sizes[questions], axis=0)
     weight = np.repeat(both, train.sizes[questions], axis=1)
-    return weight * own(train, questions, questions) + LEAST * np.eye(len(weight))
+    return weight * own(train, questions, questions) + MIN_VARIANCE * np.eye(len(weight))
 
 
 def _deviation(train: MetaTrain, questions: Ints) -> Array:
@@ -193,7 +196,7 @@ def _first(train: MetaTrain, questions: Ints, rows: int) -> Ints:
 def gaussian_process(q: BaselineTask) -> Array:
     """Predict the posterior mean given the meta-train groups' answers and the context."""
     train, context, target = q.train, q.task.context, q.task.target
-    shared = train.fitted(Shared.fit)
+    shared = train.fitted(SharedFunction.fit)
     near = shared.posterior(train, context, context) + shared.own(train, context, context)
     far = shared.posterior(train, target, context) + shared.own(train, target, context)
     residual = q.context_deviation - shared.mean[train.arrays.rows(context)]

@@ -1,4 +1,4 @@
-"""The data that baselines learn from: the meta-train groups' answers to the training questions.
+"""The data that methods learn from: the meta-train groups' answers to the training questions.
 
 Shapes: G meta-train groups, Q questions, N responses of all questions, E embedding width.
 """
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.preferences.slates import Array, Floats, Ints
+from gpo_ray.prior.fitted import FittedPriors
 from gpo_ray.prior.group_prior import share_table
 from gpo_ray.prior.kernel import Filled, filled
 
@@ -23,14 +24,16 @@ Fit = TypeVar("Fit")
 
 @dataclass(frozen=True)
 class MetaTrain:
-    """The data that a baseline may learn from: the meta-train groups' answers to the training questions.
+    """The data that a method may learn from: the meta-train groups' answers to the training questions.
 
-    It is made once for each split and shared by all baselines, so that nothing is learnt twice.
+    It is made once for each split and shared by all methods, so that nothing is learnt twice.
     """
 
     arrays: PreferenceArrays
     groups: list[int]
     questions: Ints
+    priors: FittedPriors = field(default_factory=FittedPriors, init=False, repr=False, compare=False)
+    """The priors of the split, which methods that have a prior share."""
     _fits: dict[Callable[[MetaTrain], Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

@@ -9,13 +9,13 @@ from typing import Any
 from gpo_ray.config import TrainConfig, load_train_config
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.evaluation.methods.method import (
+    FitProgress,
     FitSettings,
     Fitted,
     Method,
     Needs,
     Prediction,
     SplitData,
-    Tell,
 )
 from gpo_ray.meta_training.data import MetaTrainingData
 from gpo_ray.meta_training.engine import LocalEngine, new_model
@@ -25,12 +25,7 @@ from gpo_ray.model.predict import predict_tasks
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.preferences.splits import Split
 from gpo_ray.prior.at_questions import PriorAtQuestions
-from gpo_ray.prior.calibration import fit_prior
-
-Priors = tuple[PriorAtQuestions | None, PriorAtQuestions | None]
-"""Two priors, fitted to the answers to a split's training questions. The first is fitted to the training
-groups' answers, for meta-training; the second to all meta-train groups' answers, for test groups. None means
-that the prior is fitted when it is needed."""
+from gpo_ray.prior.fitted import FittedPriors, PriorKey
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ class MetaTrained(Method):
         """Return the training configuration as plain values; its seed is always 0, since the split has it."""
         return self.config(settings, 0).model_dump(mode="json")
 
-    def fit(self, data: SplitData, tell: Tell = lambda _: None) -> FittedTransformer:
+    def fit(self, data: SplitData, tell: FitProgress = lambda _: None) -> FittedTransformer:
         """Meta-train the transformer on a split."""
         config = self.config(data.settings, data.split.seed)
         arrays = data.arrays[config.model.pooling]
@@ -68,6 +63,7 @@ class MetaTrained(Method):
             arrays,
             data.split,
             config,
+            data.meta_train.priors,
             cross_survey=data.cross_survey,
             tick=lambda step: tell(step / work),
         )
@@ -102,18 +98,21 @@ def fit_transformer(
     arrays: PreferenceArrays,
     split: Split,
     config: TrainConfig,
-    priors: Priors = (None, None),
+    priors: FittedPriors | None = None,
     cross_survey: bool = False,
     device: str = "cpu",
     tick: Callable[[int], object] = lambda _: None,
 ) -> FittedTransformer:
     """Meta-train a transformer on a split, in this process.
 
+    A transformer with a prior needs two of them: one of the training groups, for meta-training, and one of
+    all meta-train groups, for the test groups.
+
     Args:
         arrays: the data, with the pooling that ``config`` names.
         split: the division.
         config: how to meta-train.
-        priors: see :data:`Priors`.
+        priors: the priors of these data that were fitted before; those that are fitted here are added.
         cross_survey: as in :func:`gpo_ray.prior.calibration.fit_prior`, for the test groups' prior.
         device: PyTorch device on which the model is trained and predicts.
         tick: called after each step with the number of steps done.
@@ -121,17 +120,18 @@ def fit_transformer(
     Raises:
         ConfigError: if training diverges.
     """
-    questions = arrays.question_numbers(split.question_order)
     if config.standardize:
-        arrays = arrays.standardized(questions)[0]
+        arrays = arrays.standardized(arrays.question_numbers(split.question_order))[0]
     engine = LocalEngine(new_model(arrays.x.shape[1], config), config, device)
-    data = MetaTrainingData.build(arrays, split, config, priors[0])
+    fitted = FittedPriors() if priors is None else priors
+    uses_prior = config.model.prior != "none"
+    train = fitted.get(PriorKey.of(config, split, split.train_groups), arrays) if uses_prior else None
+    data = MetaTrainingData.build(arrays, split, config, train)
     progress = meta_train(engine, data, config, lambda *_: None, tick=tick)
     best = new_model(arrays.x.shape[1], config).to(device)
     best.load_state_dict(progress.best_weights)
     prior = None
-    if config.model.prior != "none":
-        groups = arrays.group_numbers(split.meta_train_groups)
-        context = config.validation.context_questions
-        prior = priors[1] or fit_prior(arrays, groups, questions, context, cross_survey)
+    if uses_prior:
+        key = PriorKey.of(config, split, split.meta_train_groups, cross_survey)
+        prior = fitted.get(key, arrays)
     return FittedTransformer(best.eval(), arrays, prior, progress.best_alignment, device)

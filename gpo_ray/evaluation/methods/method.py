@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PUBLISHED_POOLING = "mean"
 """The published pooling. Its arrays are always loaded, since tasks are drawn and scored with them."""
 
-Tell = Callable[[float], object]
+FitProgress = Callable[[float], object]
 """A function called with the share of the fit that is done, from 0 to 1."""
 
 
@@ -163,7 +163,7 @@ class Method(ABC):
         return {}
 
     @abstractmethod
-    def fit(self, data: SplitData, tell: Tell = lambda _: None) -> Fitted:
+    def fit(self, data: SplitData, tell: FitProgress = lambda _: None) -> Fitted:
         """Learn from a split.
 
         Args:

@@ -62,8 +62,8 @@ def _topics(dataset: PreferenceDataset, people: set[str]) -> dict[str, str]:
     """Return each person's topic if each answered questions of exactly one topic, else an empty dict."""
     names = np.asarray([t or "" for t in dataset.questions["topic"].to_pylist()])
     ids = np.asarray(dataset.groups["group_id"].to_pylist())
-    known, code = np.unique(names, return_inverse=True)
+    distinct, code = np.unique(names, return_inverse=True)
     pairs = np.unique(np.stack([dataset.group_codes(), code[dataset.question_codes()]]), axis=1)
-    found = [(str(ids[g]), str(known[t])) for g, t in pairs.T if ids[g] in people]
+    found = [(str(ids[g]), str(distinct[t])) for g, t in pairs.T if ids[g] in people]
     topics = dict(found)
     return topics if len(found) == len(people) == len(topics) and all(topics.values()) else {}

@@ -15,4 +15,3 @@ class NewSurvey(Protocol):
 
     name = "new-survey"
     another_survey = True
-    advises_context = False

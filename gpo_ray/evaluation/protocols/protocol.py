@@ -13,7 +13,10 @@ class Protocol(SplitRule):
     """A rule of which groups and questions methods are evaluated on; a subclass overrides what differs."""
 
     advises_context: bool = True
-    """Whether an evaluation that scores few answers advises a smaller context."""
+    """Whether an evaluation that scores few answers advises a smaller context.
+
+    This helps only where a context and its targets are taken from the same answers of a group.
+    """
 
     def table(self, result: Mapping[str, Any]) -> str:
         """Format the scores for a terminal: by default alignment, and ``gpo`` against the best baseline.
