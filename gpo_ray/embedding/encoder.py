@@ -22,7 +22,7 @@ from gpo_ray.embedding.template import PROMPT_EOL, instruction, opinion_ending, 
 from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 from gpo_ray.lm.find import ModelSource
 from gpo_ray.lm.model import LanguageModel, ReadRow
-from gpo_ray.lm.prefix_tree import Text
+from gpo_ray.lm.prefix_tree import Row, Text
 from gpo_ray.lm.score import first_token_logprobs
 
 if TYPE_CHECKING:
@@ -119,7 +119,10 @@ class Encoder:
             texts += self.opinion_texts([slate])
         if self.language_model.alone:
             return sum(len(t.prompt) + len(r) for t in texts for r in t.responses)
-        return sum(len(t.prompt) + sum(map(len, t.responses)) for t in texts)
+        rows = [Row() for _ in texts]
+        for row, text in zip(rows, texts, strict=True):
+            row.add(0, text, 0)
+        return sum(len(row.ids) for row in rows)
 
     def encode(self, slates: Sequence[Slate]) -> list[EncodedQuestion]:
         """Encode questions, in the order given.

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -36,6 +35,7 @@ from gpo_ray.serving.inference.backend import (
     Unavailable,
 )
 from gpo_ray.serving.inference.calls import Call, Context, Failure, InProcess, Text, answer, ask, texts
+from gpo_ray.serving.inference.encoder_jobs import TURN_CHARACTERS, CountJob, EncodeJob, slates_of
 from gpo_ray.serving.inference.encoding import (
     EmbeddingCache,
     EncodedSlate,
@@ -55,31 +55,14 @@ if TYPE_CHECKING:
 WARM_UP_SECONDS = 60
 ENCODE_BATCH = 16
 """Most requests whose chunks of questions, one of each request, are embedded together."""
+COUNT_BATCH = 16
+"""Most requests whose tokens are counted in one turn."""
 TURN_TOKENS = 512
 """Most tokens that the language model reads in one turn, unless one question has more."""
 QUICK_COST = 50.0
 """Highest cost of a request that is predicted while the other requests of its call wait."""
 TARGET_ONGOING = 32
 """Ongoing requests for each replica above which more replicas are started."""
-
-
-@dataclass(frozen=True)
-class EncodeJob:
-    """A chunk of questions that is embedded in one turn."""
-
-    slates: Sequence[Slate]
-    tokens: int
-    found: list[EncodedSlate | Failure]
-
-    @property
-    def cost(self) -> float:
-        """Return the tokens still to read, see :class:`~gpo_ray.serving.inference.turns.Job`."""
-        return 0 if self.found else self.tokens
-
-    @property
-    def last(self) -> bool:
-        """Return whether the next turn is the last one, see :class:`~gpo_ray.serving.inference.turns.Job`."""
-        return True
 
 
 class EncoderDeployment:
@@ -96,15 +79,22 @@ class EncoderDeployment:
         self._encoder = LoadedEncoder(settings.model, config, settings.bundle, _device(gpus), gpus)
         self._encoder.encode([Slate(prompt="?", responses=("yes", "no"))])  # the first call takes seconds
         self._turns: Turns[EncodeJob] = Turns(self._turn, TURN_TOKENS, ENCODE_BATCH)
+        self._counting: Turns[CountJob] = Turns(self._count, TURN_CHARACTERS, COUNT_BATCH)
 
-    async def measure(self, questions: Sequence[Text]) -> list[int] | Failure:
-        """Return the tokens that the language model would read for each question, if not too many."""
+    async def measure(self, questions: Sequence[Text], caller: str, deadline: float) -> list[int] | Failure:
+        """Return the tokens that the language model would read for each question, if not too many.
+
+        Args:
+            questions: prompts and responses of one request.
+            caller: id of the caller; callers take turns.
+            deadline: time after which the answer is no longer wanted, in seconds since the epoch.
+        """
+        job = CountJob(questions, self._limits)
         try:
-            tokens = await asyncio.to_thread(self._encoder.tokens, _slates(questions))
-            check_tokens(questions, tokens, self._limits)
-        except GPOError as e:
+            await self._counting.run(job, caller, deadline)
+        except (GPOError, TooSlow) as e:
             return Failure.of(e)
-        return tokens
+        return job.counts
 
     async def encode(
         self, questions: Sequence[Text], tokens: int, caller: str, deadline: float
@@ -117,12 +107,17 @@ class EncoderDeployment:
             caller: id of the caller; callers take turns.
             deadline: time after which the questions are no longer wanted, in seconds since the epoch.
         """
-        job = EncodeJob(_slates(questions), tokens, [])
+        job = EncodeJob(slates_of(questions), tokens, [])
         try:
             await self._turns.run(job, caller, deadline)
         except TooSlow as e:
             return Failure.of(e)
         return job.found
+
+    def _count(self, jobs: list[CountJob]) -> None:
+        for job in jobs:
+            job.counts.extend(self._encoder.tokens(slates_of(job.next())))
+            check_tokens(job.questions, job.counts, job.limits)
 
     def _turn(self, jobs: list[EncodeJob]) -> None:
         found = iter(self._encoder.encode([s for job in jobs for s in job.slates]))
@@ -135,10 +130,6 @@ class EncoderDeployment:
 def _device(gpus: float) -> str:
     """Return the device of a replica, which must be said: Ray shows GPUs also to one that asked for none."""
     return "cuda" if gpus else "cpu"
-
-
-def _slates(questions: Sequence[Text]) -> list[Slate]:
-    return [Slate.model_construct(prompt=p, responses=r) for p, r in questions]
 
 
 class SwapConfig(StrictConfig):
@@ -289,7 +280,7 @@ class Predictor:
         self._metrics.embeddings(hits=len(known) + len(found), misses=len(missing))
         if not missing:
             return found
-        tokens = await ask(partial(self._measure, missing))
+        tokens = await ask(partial(self._measure, missing, call))
         todo = chunks(missing, tokens, TURN_TOKENS)
         for start in range(0, len(todo), self._encoders):
             some = [ask(partial(self._encode, *c, call)) for c in todo[start : start + self._encoders]]
@@ -306,8 +297,10 @@ class Predictor:
                 raise problems[0]
         return found
 
-    async def _measure(self, questions: list[Text]) -> list[int] | Failure:
-        found: list[int] | Failure = await answer(self._encoder.measure.remote(questions))
+    async def _measure(self, questions: list[Text], call: Call) -> list[int] | Failure:
+        found: list[int] | Failure = await answer(
+            self._encoder.measure.remote(questions, call.caller, call.deadline)
+        )
         return found
 
     async def _encode(

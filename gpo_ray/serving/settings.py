@@ -35,7 +35,7 @@ class Replicas(StrictConfig):
 class Limits(StrictConfig):
     """Limits on what one request, one key and one visitor of the page may ask for."""
 
-    body_bytes: int = Field(default=1_000_000, ge=1_000)
+    body_bytes: int = Field(default=1_000_000, ge=1_000, le=16_000_000)
     """Most bytes of a request's body; longer ones get 413."""
     body_seconds: float = Field(default=20, gt=0)
     """Seconds for a body to arrive; slower ones get 408."""

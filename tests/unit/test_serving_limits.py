@@ -14,6 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocketDisconnect
 
 from gpo_ray.errors import DataError, QuestionTooLongError
+from gpo_ray.serving.inference.encoder_jobs import CountJob
 from gpo_ray.serving.inference.encoding import check_tokens, chunks
 from gpo_ray.serving.page.places import Places
 from gpo_ray.serving.registry.groups import Registry
@@ -150,9 +151,8 @@ def test_tokens_are_counted_before_the_language_model_reads(backend):
     slates = [("Why?", ("yes", "no")), ("word " * 50, ("yes", "no", "perhaps"))]
     counts = [encoder.count_tokens(s) for s in slates]
     assert counts[1] > counts[0] + 50
-    # alone, a question shares nothing but what its responses have in common
     for slate, count in zip(slates, counts, strict=True):
-        assert 0.7 * count <= encoder.encode([slate])[0].tokens <= count
+        assert encoder.encode([slate])[0].tokens == count
 
 
 def test_too_many_tokens_are_refused_with_their_number_and_the_limit():
@@ -165,6 +165,22 @@ def test_too_many_tokens_are_refused_with_their_number_and_the_limit():
         check_tokens(questions, [5, 11], limits)
     with pytest.raises(DataError, match=r"16 tokens .* the limit is 15 \(limits.request_tokens\)"):
         check_tokens(questions, [8, 8], limits)
+
+
+def test_a_request_is_refused_as_soon_as_it_is_known_to_have_too_many_tokens():
+    limits = Limits(question_tokens=10, request_tokens=15)
+    with pytest.raises(DataError, match="at least 16 tokens"):
+        check_tokens([("a", ("b", "c"))] * 9, [8, 8], limits)
+    job = CountJob([("x" * 9_000, ("a", "b"))] * 5, limits)
+    seen = []
+    while not job.last:
+        seen.append(len(job.next()))
+        job.counts.extend([1] * len(job.next()))
+    assert (*seen, len(job.next())) == (2, 2, 1)
+    assert job.cost > 9_000
+    job.counts.append(1)
+    assert job.cost == 0
+    assert len(CountJob([("x" * 50_000, ("a", "b"))] * 2, limits).next()) == 1
 
 
 def test_questions_go_to_the_language_model_in_chunks():

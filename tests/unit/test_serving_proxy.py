@@ -24,6 +24,7 @@ class Application:
     def __init__(self):
         self.got = []
         self.headers = []
+        self.taken = 0
         self.answers = threading.Event()
         self.answers.set()
 
@@ -31,18 +32,26 @@ class Application:
         self.headers = scope["headers"]
         if scope["type"] == "websocket":
             await receive()
+            while not self.answers.is_set():
+                await asyncio.sleep(0.01)
             await send({"type": "websocket.accept"})
             while (message := await receive())["type"] != "websocket.disconnect":
                 self.got.append(message.get("text") or message.get("bytes"))
             return
+        taking = asyncio.create_task(self.take(receive))  # as Serve's proxy does
         while not self.answers.is_set():
             await asyncio.sleep(0.01)
+        taking.cancel()
         body = json.dumps({"path": scope["path"]}).encode()
         if scope["path"] == "/long":
             body = b"x" * 30_000_000
         headers = [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def take(self, receive):
+        while (message := await receive())["type"] == "http.request":
+            self.taken += len(message["body"])
 
 
 @pytest.fixture
@@ -55,7 +64,11 @@ def connect(app, monkeypatch):
     """Connections to a server as a proxy would run it, with short times and few places."""
     monkeypatch.setattr(http, "HEADER_SECONDS", 0.4)
     monkeypatch.setattr(connections, "STALL_SECONDS", 0.4)
+    monkeypatch.setattr(websocket, "ACCEPT_SECONDS", 0.4)
     held = connections.Connections(6)
+    bodies = connections.Bodies(1_000_000, 2_000_000)
+    monkeypatch.setattr(http, "BODIES", bodies)
+    monkeypatch.setattr(connections, "BODIES", bodies)
     monkeypatch.setattr(http, "CONNECTIONS", held)
     monkeypatch.setattr(connections, "CONNECTIONS", held)
     from uvicorn.config import HTTP_PROTOCOLS, WS_PROTOCOLS
@@ -81,6 +94,7 @@ def connect(app, monkeypatch):
             return s
 
         yield open_one
+    app.answers.set()
     server.should_exit = True
     thread.join()
 
@@ -177,6 +191,57 @@ def test_an_answer_that_is_taken_slowly_is_not(connect):
     assert found
 
 
+CHUNKED = b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def send_chunks(s, count):
+    """Whether a connection takes chunks of 64 KiB."""
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        for _ in range(count):
+            s.sendall(b"10000\r\n" + b"a" * 0x10000 + b"\r\n")
+        return True
+    return False
+
+
+def test_a_body_without_end_is_not_taken_in(connect, app):
+    app.answers.clear()
+    s = connect(CHUNKED)
+    assert not send_chunks(s, 1_000)
+    assert app.taken <= 1_000_000
+
+
+def test_of_bodies_that_are_too_long_together_the_longest_is_dropped(connect, app):
+    app.answers.clear()
+    short, long, *others = [connect(CHUNKED) for _ in range(5)]
+    assert send_chunks(short, 1)
+    assert send_chunks(long, 14)
+    time.sleep(0.5)
+    for s in others:
+        send_chunks(s, 10)
+        time.sleep(0.2)
+    assert is_closed(long)
+    short.sendall(b"0\r\n\r\n")
+    app.answers.set()
+    assert short.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_answered_requests_do_not_count(connect, app):
+    s = connect()
+    for _ in range(20):
+        s.sendall(CHUNKED)
+        send_chunks(s, 3)
+        s.sendall(b"0\r\n\r\n")
+        if not s.recv(1000).startswith(b"HTTP/1.1 200"):
+            pytest.fail("no answer")
+        s = connect()
+    assert connections.BODIES._together < 1_000_000
+
+
+def test_a_body_has_one_length(connect):
+    s = connect(CHUNKED.replace(b"Host", b"Content-Length: 3\r\nHost") + b"0\r\n\r\n")
+    assert read_all(s).startswith(b"HTTP/1.1 400")
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -247,6 +312,27 @@ def joined(connect):
         answer += s.recv(1)
     assert answer.startswith(b"HTTP/1.1 101")
     return s, answer
+
+
+HANDSHAKE = (
+    b"Upgrade: websocket",
+    b"Connection: Upgrade",
+    b"Sec-WebSocket-Version: 13",
+    b"Sec-WebSocket-Key: " + base64.b64encode(bytes(16)),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "more"),
+    [("/" + "a" * 9_000, ()), ("/", (b"Content-Length: 1",)), ("/", (b"X: " + b"a" * 9_000,))],
+)
+def test_a_handshake_that_cannot_be_read_is_refused(connect, path, more):
+    assert read_all(connect(request(path, *HANDSHAKE, *more))).startswith(b"HTTP/1.1 400")
+
+
+def test_a_socket_that_is_not_accepted_soon_is_closed(connect, app):
+    app.answers.clear()
+    assert is_closed(connect(request("/", *HANDSHAKE)))
 
 
 def code(s):

@@ -176,7 +176,7 @@ _PASSED_ON = re.compile(
 def _is_near(scope: Scope, headers: Headers) -> bool:
     """Return whether a request comes from this machine, and no proxy on it passed it on for another one."""
     client = scope.get("client")
-    passed_on = any(_PASSED_ON.fullmatch(name.lower()) for name in headers)
+    passed_on = any(_PASSED_ON.fullmatch(name.lower().replace("_", "-")) for name in headers)
     return client is not None and is_loopback(client[0]) and not passed_on
 
 

@@ -110,22 +110,23 @@ def check_tokens(
 
     Args:
         questions: prompts and responses of one request.
-        tokens: number of tokens of each question.
+        tokens: number of tokens of each question, or of those that are counted so far.
         limits: limits, of which those of tokens are used.
 
     Raises:
         QuestionTooLongError: if one question has too many tokens; the message names the number and the limit.
         DataError: if all questions together have too many; the message names the number and the limit.
     """
-    for (prompt, _), count in zip(questions, tokens, strict=True):
+    for (prompt, _), count in zip(questions, tokens, strict=False):
         if count > limits.question_tokens:
             most = f"the limit is {limits.question_tokens} (limits.question_tokens)"
             raise QuestionTooLongError(prompt, f"{count} tokens for the language model, {most}")
     total = sum(tokens)
     if total > limits.request_tokens:
+        least = "" if len(tokens) == len(questions) else "at least "
         raise DataError(
-            f"the request's new questions have {total} tokens for the language model together, the limit is "
-            f"{limits.request_tokens} (limits.request_tokens)"
+            f"the request's new questions have {least}{total} tokens for the language model together, "
+            f"the limit is {limits.request_tokens} (limits.request_tokens)"
         )
 
 

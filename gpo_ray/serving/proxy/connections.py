@@ -1,4 +1,4 @@
-"""Bounds on the connections of a proxy: how many there are, and how long a client may receive nothing."""
+"""Bounds on the connections of a proxy: how many there are, what they send, how long they receive nothing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING
 
 MAX_CONNECTIONS = 4_096
 """Most connections at once; half of the files that the process may open, if that is less."""
+MAX_BODY_BYTES = 16_000_000
+"""Most bytes of one request; the service's settings bound bodies further (``limits.body_bytes``)."""
+MAX_BODIES_BYTES = 128_000_000
+"""Most bytes of all requests that are not answered yet."""
 STALL_SECONDS = 30.0
 """Seconds within which a client has to receive some of what waits for it."""
 STALL_BYTES = 16_384
@@ -58,6 +62,44 @@ class Connections:
 CONNECTIONS = Connections(min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
 """The connections of this process."""
 
+
+class Bodies:
+    """The bytes of the requests that are not answered yet; if there are too many, the largest one is dropped.
+
+    Serve takes in all that a request sends until it is answered, whether or not the application reads it, so
+    that without a bound anybody could fill the memory of this process and of the replica.
+
+    Args:
+        most: most bytes of one request.
+        most_together: most bytes of all requests.
+    """
+
+    def __init__(self, most: int, most_together: int) -> None:
+        self._most, self._most_together = most, most_together
+        self._held: dict[asyncio.Transport, int] = {}
+        self._together = 0
+
+    def hold(self, transport: asyncio.Transport, size: int) -> None:
+        """Count bytes of the request that a connection sends; close connections that hold too many."""
+        held = self._held[transport] = self._held.get(transport, 0) + size
+        self._together += size
+        if held > self._most:
+            self._drop(transport)
+        while self._together > self._most_together:
+            self._drop(max(self._held, key=self._held.__getitem__))
+
+    def release(self, transport: asyncio.Transport) -> None:
+        """Stop counting a connection's request, which was answered or dropped."""
+        self._together -= self._held.pop(transport, 0)
+
+    def _drop(self, transport: asyncio.Transport) -> None:
+        self.release(transport)
+        transport.abort()
+
+
+BODIES = Bodies(MAX_BODY_BYTES, MAX_BODIES_BYTES)
+"""The requests of this process."""
+
 if TYPE_CHECKING:
     _Protocol = asyncio.Protocol
 else:
@@ -85,6 +127,7 @@ class Counted(_Protocol):
         """Stop watching and counting the connection, then do what the parent does."""
         self._rest()
         CONNECTIONS.leave(self.transport)
+        BODIES.release(self.transport)
         super().connection_lost(exc)
 
     def _watch(self) -> None:

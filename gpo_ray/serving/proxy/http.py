@@ -1,4 +1,4 @@
-"""The HTTP protocol of the proxies, with bounds on time and connections."""
+"""The HTTP protocol of the proxies, with bounds on time, connections and bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gpo_ray.serving.proxy.connections import CONNECTIONS, Counted
+from gpo_ray.serving.proxy.connections import BODIES, CONNECTIONS, Counted
 
 HEADER_SECONDS = 10.0
 """Seconds for a request's headers to arrive, from the start of the connection or, later, from their first
@@ -40,6 +40,9 @@ class BoundedHTTP(Counted, H11Protocol):
         """Receive data; data that arrives while no request is being answered begins the next one."""
         if self._is_idle():
             self._expect_headers()
+        BODIES.hold(self.transport, len(data))
+        if self.transport.is_closing():
+            return
         super().data_received(data)
         self._note()
 
@@ -52,6 +55,7 @@ class BoundedHTTP(Counted, H11Protocol):
         """Upgrade as the parent does; from now on another protocol has the connection."""
         self._upgraded = True
         self._note()
+        BODIES.release(self.transport)
         super().handle_websocket_upgrade(event)
 
     def timeout_keep_alive_handler(self) -> None:
@@ -66,6 +70,7 @@ class BoundedHTTP(Counted, H11Protocol):
     def _note(self) -> None:
         if self._is_idle():
             CONNECTIONS.rests(self.transport)
+            BODIES.release(self.transport)
         else:
             self._expect_nothing()
             CONNECTIONS.asks(self.transport)

@@ -38,6 +38,10 @@ class OwnRequests:
             await self._app(scope, receive, send)
         elif _is_serves(scope["path"]):
             await _refuse(scope, receive, send)
+        elif _is_of_two_lengths(scope["headers"]):
+            text = "Content-Length and Transfer-Encoding exclude one another."
+            answer = PlainTextResponse(text, HTTPStatus.BAD_REQUEST, {"Connection": "close"})
+            await answer(scope, receive, send)
         else:
             await self._app({**scope, "headers": _plain(scope["headers"])}, receive, send)
 
@@ -45,6 +49,15 @@ class OwnRequests:
 def _is_serves(path: str) -> bool:
     """Return whether Serve would answer itself: on its own paths, or with an error for an invalid path."""
     return not path.startswith("/") or (path.startswith("/-/") and path != _HEALTH)
+
+
+def _is_of_two_lengths(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Return whether a request gives its length twice, which smuggles a second one past some proxies.
+
+    RFC 9112, section 6.1, lets a server refuse it.
+    """
+    names = {name.lower() for name, _ in headers}
+    return {b"content-length", b"transfer-encoding"} <= names
 
 
 def _plain(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import BaseTransport
 from typing import Any
 
 from uvicorn.config import Config
@@ -21,7 +22,10 @@ FRAMES_AT_ONCE = 120
 """Frames that a socket may send at once after a rest."""
 FRAME_BYTES = 4_096
 """Bytes of a frame that count as another frame."""
+ACCEPT_SECONDS = 30.0
+"""Seconds within which the application has to accept or refuse a socket."""
 _SLICE = 4_096
+_NO_HANDSHAKE = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class BoundedWebSocket(Counted, WebSocketsSansIOProtocol):
@@ -42,12 +46,33 @@ class BoundedWebSocket(Counted, WebSocketsSansIOProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._pace = Pace(FRAMES, FRAMES_AT_ONCE)
 
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Take over a connection, whose socket has to be accepted soon."""
+        super().connection_made(transport)
+        self._late = self.loop.call_later(ACCEPT_SECONDS, self._give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer, then do what the parent does."""
+        self._late.cancel()
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
-        """Receive data in slices, since one piece may hold tens of thousands of frames."""
+        """Receive data in slices, since one piece may hold tens of thousands of frames.
+
+        The first data hold the whole handshake. If websockets cannot read it, although h11 could, the parent
+        would do nothing, and the connection would stay open for ever.
+        """
         for start in range(0, len(data), _SLICE):
             if self.transport.is_closing():
                 return
             super().data_received(data[start : start + _SLICE])
+        if not self.handshake_initiated:
+            self.transport.write(_NO_HANDSHAKE)
+            self.transport.close()
+
+    def _give_up(self) -> None:
+        if not self.handshake_complete:
+            self.transport.abort()
 
     def handle_events(self) -> None:
         """Handle the frames received, unless there are too many."""
