@@ -15,7 +15,7 @@ import uvicorn
 
 from gpo_ray.serving import proxy
 from gpo_ray.serving.page.places import MAX_MESSAGE_CHARACTERS
-from gpo_ray.serving.proxy import connections, http, websocket
+from gpo_ray.serving.proxy import connections, http, requests, websocket
 
 
 class Application:
@@ -223,6 +223,48 @@ def test_of_bodies_that_are_too_long_together_the_longest_is_dropped(connect, ap
     short.sendall(b"0\r\n\r\n")
     app.answers.set()
     assert short.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_is_not_read_on_after_the_answer(connect):
+    s = connect(CHUNKED)
+    assert s.recv(1000).startswith(b"HTTP/1.1 200")
+    assert send_chunks(s, 2)
+    assert not send_chunks(s, 1_000)
+
+
+def test_long_bodies_are_taken_in_slowly_and_leave_room_for_other_events(monkeypatch):
+    monkeypatch.setattr(requests, "BODY_RATE", 200 * requests.FREE_BYTES)
+    passed, others, began = 0, 0, time.monotonic()
+
+    async def take(scope, receive, send):
+        nonlocal passed
+        while (await receive())["more_body"]:
+            passed += 1
+
+    async def flood(chunks):
+        left = iter(range(chunks, -1, -1))
+
+        async def receive():
+            return {"type": "http.request", "body": bytes(requests.FREE_BYTES), "more_body": next(left) > 0}
+
+        await own({"type": "http", "path": "/", "headers": []}, receive, None)
+
+    async def count():
+        nonlocal others
+        while True:
+            others += 1
+            await asyncio.sleep(0)
+
+    async def run():
+        counting = asyncio.create_task(count())
+        await asyncio.gather(*(flood(20) for _ in range(10)))
+        counting.cancel()
+
+    own = requests.OwnRequests(take)
+    asyncio.run(run())
+    assert passed == 200
+    assert others > 180
+    assert time.monotonic() - began > 0.9  # the first piece of each body is free
 
 
 def test_answered_requests_do_not_count(connect, app):

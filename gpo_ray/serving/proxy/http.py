@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from h11 import SEND_BODY
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gpo_ray.serving.proxy.connections import BODIES, CONNECTIONS, Counted
@@ -12,6 +13,8 @@ from gpo_ray.serving.proxy.connections import BODIES, CONNECTIONS, Counted
 HEADER_SECONDS = 10.0
 """Seconds for a request's headers to arrive, from the start of the connection or, later, from their first
 byte."""
+MAX_USELESS_BYTES = 262_144
+"""Most bytes of a body that a client may send after the answer, which closing at once could make it lose."""
 
 
 class BoundedHTTP(Counted, H11Protocol):
@@ -22,6 +25,7 @@ class BoundedHTTP(Counted, H11Protocol):
 
     _late: asyncio.TimerHandle | None = None
     _upgraded = False
+    _useless = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a connection if there is room for it."""
@@ -40,6 +44,11 @@ class BoundedHTTP(Counted, H11Protocol):
         """Receive data; data that arrives while no request is being answered begins the next one."""
         if self._is_idle():
             self._expect_headers()
+            if self.conn.their_state is SEND_BODY:  # of a request that was answered, and is thrown away
+                self._useless += len(data)
+                if self._useless > MAX_USELESS_BYTES:
+                    self.transport.abort()
+                    return
         BODIES.hold(self.transport, len(data))
         if self.transport.is_closing():
             return
@@ -48,6 +57,7 @@ class BoundedHTTP(Counted, H11Protocol):
 
     def on_response_complete(self) -> None:
         """Finish as the parent does, which goes on with a request that has arrived meanwhile."""
+        self._useless = 0
         super().on_response_complete()
         self._note()
 
