@@ -161,8 +161,8 @@ class TextGroup:
             [None] * len(slates)
         )
         return [
-            Prediction(s.prompt, s.responses, tuple(share.tolist()), interval, known)
-            for s, share, interval, known in zip(slates, predicted.shares, intervals, seen, strict=True)
+            Prediction(s.prompt, s.responses, tuple(share.tolist()), interval, was_seen)
+            for s, share, interval, was_seen in zip(slates, predicted.shares, intervals, seen, strict=True)
         ]
 
 

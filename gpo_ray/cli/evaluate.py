@@ -63,10 +63,7 @@ def evaluate(
     objective: Objective = None,
     model: Annotated[str, typer.Option(help="Language model, for methods that ask one.")] = "smollm2",
     dtype: Annotated[str, typer.Option(help="The model's: float32, bfloat16 or float16.")] = "float32",
-    gpus_per_task: Annotated[
-        float | None,
-        typer.Option(min=0, help="GPUs of each copy of the model; by default 1 if there is one."),
-    ] = None,
+    gpus_per_task: GpusPerTask = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:

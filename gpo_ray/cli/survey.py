@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from gpo_ray.preferences.dataset import PreferenceDataset
 
 app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
-KINDS = "gss, opinionqa, globalopinionqa, opinionqa-individuals, gss-panel, table"
+KINDS = (
+    "gss",
+    "opinionqa",
+    "globalopinionqa",
+    "opinionqa-individuals",
+    "gss-panel",
+    "table",
+)
 """Names of :data:`gpo_ray.preferences.readers.READERS`, repeated since its module takes long to import."""
 MAX_CELL_CHARACTERS = 60
 """Most characters of a text that is shown in a table."""
@@ -25,7 +32,7 @@ MAX_CELL_CHARACTERS = 60
 
 @app.command("import")
 def survey_import(
-    kind: Annotated[str, typer.Argument(help=f"One of: {KINDS}.")],
+    kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.")],
     out: Out,
     source: Annotated[str | None, typer.Option("--from", help="File or folder; none for gss.")] = None,
     units: Annotated[str, typer.Option(help="groups or individuals (gss, gss-panel).")] = "groups",

@@ -13,8 +13,10 @@ from typing import Any
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.runtime.locations import is_uri
 
-_WHOLE = 1 << 30  # size in bytes up to which a weights file is hashed as a whole
-_BLOCK, _STRIDE = 1 << 20, 1 << 25  # of a larger file, the first block of each stride and the end are hashed
+_WHOLE = 1 << 30
+"""Size in bytes up to which a weights file is hashed as a whole."""
+_BLOCK, _STRIDE = 1 << 20, 1 << 25
+"""Bytes. Of a larger file, the first block of each stride is hashed, and the last block of the file."""
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,7 @@ class GroupPreferenceModel:
         self.config: BundleConfig = bundle.config
         self.provenance: dict[str, Any] = bundle.provenance
         self._prior = bundle.prior
-        # training leaves the gates at 0 where the transformer gains nothing over the prior
-        self._prior_alone = bundle.prior is not None and not bool(bundle.model.prior_gate.any())
+        self._prior_alone = bundle.prior is not None and not bundle.model.corrects_prior
 
     @classmethod
     def load(cls, uri: str | os.PathLike[str], device: str = "cpu") -> GroupPreferenceModel:
@@ -279,12 +278,12 @@ class AdaptedGroup:
         """Number C of responses of the answered questions."""
         if self.conditioned is not None:
             return len(self.conditioned.residual)
-        return self.cache.layers[0][0].shape[2] if self.cache is not None else 0
+        return self.cache.length if self.cache is not None else 0
 
     @property
     def nbytes(self) -> int:
         """Approximate memory in bytes."""
-        tensors = sum(t.nbytes for layer in self.cache.layers for t in layer) if self.cache else 0
+        tensors = self.cache.nbytes if self.cache is not None else 0
         return tensors + (self.conditioned.nbytes if self.conditioned is not None else 0)
 
     def posterior(self, questions: Sequence[PreparedQuestion]) -> Posterior | None:

@@ -53,12 +53,22 @@ class ContextCache:
     layers: tuple[tuple[Tensor, Tensor], ...]
     mask: Tensor | None
 
+    @property
+    def length(self) -> int:
+        """Length C of the longest context."""
+        return self.layers[0][0].shape[2]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the keys and values in bytes."""
+        return sum(t.nbytes for layer in self.layers for t in layer)
+
     @classmethod
     def padded(cls, caches: Sequence[ContextCache]) -> ContextCache:
         """Join contexts of any lengths, each with B = 1 and no mask, into one cache, in their order."""
         if len(caches) == 1:
             return caches[0]
-        lengths = torch.tensor([c.layers[0][0].shape[2] for c in caches])
+        lengths = torch.tensor([c.length for c in caches])
         mask = torch.arange(int(lengths.max())) < lengths[:, None]
         layers = tuple(
             (_stacked([c.layers[i][0] for c in caches]), _stacked([c.layers[i][1] for c in caches]))
@@ -239,6 +249,11 @@ class GPOTransformer(nn.Module):
             # with gates of 0 the model starts as the prior itself; one gate is for seen questions and one for
             # unseen questions, and _decode applies them
             self.prior_gate = nn.Parameter(torch.zeros(2))
+
+    @property
+    def corrects_prior(self) -> bool:
+        """Whether a gate is open; training leaves both at 0 where the transformer gains nothing."""
+        return bool(self.prior_gate.any())
 
     def forward(self, x: Tensor, context: Points, target: Points) -> tuple[Tensor, Tensor]:
         """Predict targets from contexts.

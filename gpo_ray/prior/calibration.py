@@ -27,10 +27,10 @@ from gpo_ray.prior.scales import PriorScales
 PREFERRED = PriorScales(noise=0.003, outputscale=0.02, pseudo_count=0.0)
 """Hyperparameters that suit small surveys of all kinds; a few answers should not move the choice far from
 them."""
-CAUTION, FAR = 5.0, 2
-"""For each grid step away from :data:`PREFERRED`, up to ``FAR`` steps, the logarithm of the squared error has
-to fall by ``CAUTION`` divided by the number of the meta-train groups' answers, because chance alone moves it
-by as much where answers are few."""
+STEP_PENALTY, MAX_PENALISED_STEPS = 5.0, 2
+"""For each grid step away from :data:`PREFERRED`, up to ``MAX_PENALISED_STEPS`` steps, the logarithm of the
+squared error has to fall by ``STEP_PENALTY`` divided by the number of the meta-train groups' answers, because
+chance alone moves it by as much where answers are few."""
 NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 OUTPUTSCALES = (0.0, 0.02, 0.1, 0.3, 1.0, 3.0, 10.0)
 PSEUDO_COUNTS = (0.0, 0.3, 1.0, 3.0)
@@ -164,7 +164,7 @@ def calibrated(
         fitted_to_others = NominalResponseModel.fit(prior.shares[others], prior.sizes)
         at_questions = replace(at_questions, prior=replace(prior, traits=fitted_to_others))
     answers = sum(len(np.intersect1d(arrays.answered[g], questions)) for g in prior.groups)
-    search = _ScalesSearch(at_questions, trials, CAUTION / max(1, answers))
+    search = _ScalesSearch(at_questions, trials, STEP_PENALTY / max(1, answers))
     best = search.all(GROUP_SCALES if mixed else GROUP_SCALES[:1], weights)
     scales = replace(best, widths=search.widths(best))
     fitted = NominalResponseModel.fit(prior.shares, prior.sizes) if best.traits else None
@@ -234,7 +234,7 @@ class _ScalesSearch:
     at_questions: PriorAtQuestions
     trials: Sequence[_Trial]
     caution: float
-    """Penalty of one grid step; see :data:`CAUTION`."""
+    """Penalty of one grid step; see :data:`STEP_PENALTY`."""
     kept: dict[PriorScales, list[_PreparedTrial]] = field(default_factory=dict)
     """The trials that were prepared last, by the hyperparameters that they were prepared for."""
 
@@ -294,11 +294,14 @@ class _ScalesSearch:
 
         Args:
             choices: hyperparameters in order, the preferred ones first.
-            caution: penalty of each step away from the first choice, up to ``FAR`` steps.
+            caution: penalty of each step away from the first choice, up to ``MAX_PENALISED_STEPS`` steps.
         """
         if len(choices) == 1:
             return choices[0]
-        errors = [float(np.log(self._errors(s)).sum()) + min(i, FAR) * caution for i, s in enumerate(choices)]
+        errors = [
+            float(np.log(self._errors(s)).sum()) + min(i, MAX_PENALISED_STEPS) * caution
+            for i, s in enumerate(choices)
+        ]
         return choices[int(np.argmin(errors))]
 
     def best_apart(
@@ -311,7 +314,7 @@ class _ScalesSearch:
             return replace(scales, **changed)
 
         steps = np.abs(np.arange(len(values)) - values.index(getattr(PREFERRED, name)))
-        away = np.minimum(steps, FAR)
+        away = np.minimum(steps, MAX_PENALISED_STEPS)
         errors = np.log([self._errors(having(v, v)) for v in values]) + self.caution * away[:, None]
         seen, unseen = (values[int(i)] for i in np.argmin(errors, axis=0))
         return having(seen, unseen)

@@ -212,7 +212,7 @@ class PriorInputs:
         """Return the variance (N,) of an observed share that no other question explains."""
         return np.where(self.seen, 0.0, NUGGET) * self.binomial**2 + self.noise(scales)
 
-    def own_covariance(self) -> Array:
+    def idiosyncratic_covariance(self) -> Array:
         """Return the covariance (N, N) of that part of the shares which no other question explains.
 
         Only unseen questions have such a part; noise is not included.

@@ -81,8 +81,8 @@ class Posterior:
 class ConditionedPrior:
     """The prior conditioned on a group's answers, ready for any targets; made by :meth:`of`.
 
-    ``context`` is the prior at the questions answered, and ``own_covariance`` is the covariance between them.
-    ``residual`` (C,) is the answers less the prior mean. ``trait`` (K,) are the group's traits in the nominal
+    ``context`` is the prior at the questions answered, and ``context_covariance`` is the covariance between
+    them. ``residual`` (C,) is the answers less the prior mean. ``trait`` (K,) are the group's traits in the nominal
     response model, None where that model has no weight.
     """
 
@@ -90,7 +90,7 @@ class ConditionedPrior:
     traits: NominalResponseModel | None
     kernel: RBFKernel
     context: PriorInputs
-    own_covariance: CrossCovariance
+    context_covariance: CrossCovariance
     residual: Array
     trait: Array | None
     cross_survey: bool = False
@@ -118,8 +118,8 @@ class ConditionedPrior:
         if scales.traits and traits is not None:
             inside = context.question_index >= 0
             trait = traits.mode(context.question_index[inside], y[np.repeat(inside, context.sizes)])
-        own_covariance = CrossCovariance.of(context, context, scales, kernel)
-        return cls(scales, traits, kernel, context, own_covariance, y - context.mean, trait)
+        context_covariance = CrossCovariance.of(context, context, scales, kernel)
+        return cls(scales, traits, kernel, context, context_covariance, y - context.mean, trait)
 
     @property
     def log_marginal_likelihood(self) -> float:
@@ -137,7 +137,7 @@ class ConditionedPrior:
         """Approximate memory in bytes after both seen and unseen questions have been predicted."""
         squares = (
             4 if self.scales.alike else 5
-        )  # the three parts of ``own_covariance`` and one or two factors
+        )  # the three parts of ``context_covariance`` and one or two factors
         return squares * self.residual.nbytes * len(self.residual) + self.context.nbytes
 
     def posterior(self, target: PriorInputs, cross_covariance: CrossCovariance | None = None) -> Posterior:
@@ -179,10 +179,12 @@ class ConditionedPrior:
     def _factor(self, scales: PriorScales) -> Array:
         """Return the lower Cholesky factor (C, C) of the answers' covariance for some hyperparameters."""
         c = self.context
-        covariance = self.own_covariance.covariance(c, c, scales)
+        covariance = self.context_covariance.covariance(c, c, scales)
         if scales.soft_threshold:
             covariance = nearest_covariance(covariance)
-        factor, _ = cho_factor(covariance + c.own_covariance() + np.diag(c.noise(scales)), lower=True)
+        factor, _ = cho_factor(
+            covariance + c.idiosyncratic_covariance() + np.diag(c.noise(scales)), lower=True
+        )
         return np.asarray(factor)
 
     def _predicted(
@@ -204,7 +206,7 @@ class ConditionedPrior:
                 prior = nearest_covariance(prior)
             with_context = cross.covariance(t, self.context, scales)
             explained = with_context @ cho_solve((factor, True), with_context.T)
-            return np.asarray(prior + t.own_covariance() + np.diag(t.noise(scales)) - explained)
+            return np.asarray(prior + t.idiosyncratic_covariance() + np.diag(t.noise(scales)) - explained)
 
         if self.scales.alike or t.seen.all():
             return given(self.scales, self._seen_factor)

@@ -23,7 +23,7 @@ from scipy.sparse import csr_array
 
 from gpo_ray.preferences.slates import Array, Floats, Ints, slate_totals, softmax, spans
 
-COUNT = 5
+TRAIT_COUNT = 5
 """Number K of traits, where they are estimated jointly with the loadings."""
 PRECISION = 10.0
 """Precision of the normal prior of a loading; the precision of a trait's prior is 1."""
@@ -35,12 +35,12 @@ MARGINAL_ITERATIONS = 150
 """Maximum number of L-BFGS iterations for the marginal likelihood."""
 MAX_PEOPLE = 5000
 """Maximum number of people whose answers are used; more people do not improve the loadings."""
-AT_ONCE = 250
+PEOPLE_PER_BATCH = 250
 """Number of people whose answers are processed together."""
 EPOCHS, RATE = 60, 0.1
 """Number of epochs and learning rate. Training stops before it has converged, since further epochs improve
 the fit to the people in training only."""
-CLIMBS = 40
+MODE_STEPS = 40
 """Number of steps by which the most probable traits of a person are found."""
 
 
@@ -63,14 +63,14 @@ class NominalResponseModel:
         """
         rng = np.random.default_rng(seed)
         chosen = rng.permutation(len(shares))[:MAX_PEOPLE]
-        people = [slice(i, i + AT_ONCE) for i in range(0, len(chosen), AT_ONCE)]
+        people = [slice(i, i + PEOPLE_PER_BATCH) for i in range(0, len(chosen), PEOPLE_PER_BATCH)]
         answers = [_SparseAnswers.of(shares[chosen[some]], sizes) for some in people]
         starts, total = np.cumsum(sizes) - sizes, np.full(shares.shape[1], SMOOTHING)
         for given in answers:
             total += np.bincount(given.row, given.y, len(total))
         centre = torch.from_numpy(np.log(total / np.repeat(np.add.reduceat(total, starts), sizes))).float()
-        loading = torch.from_numpy(rng.normal(0, PRECISION**-0.5, (len(centre), COUNT))).float()
-        trait = torch.from_numpy(rng.normal(0, 1, (len(chosen), COUNT))).float()
+        loading = torch.from_numpy(rng.normal(0, PRECISION**-0.5, (len(centre), TRAIT_COUNT))).float()
+        trait = torch.from_numpy(rng.normal(0, 1, (len(chosen), TRAIT_COUNT))).float()
         base = centre.clone()
         optimizer = torch.optim.Adam([base, loading, trait], RATE)
         for _ in range(EPOCHS):
@@ -140,7 +140,7 @@ class NominalResponseModel:
     @staticmethod
     def state_shapes(rows: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the arrays of :meth:`to_state`, by name, for M rows."""
-        return {"trait_loading": (rows, COUNT), "trait_base": (rows,)}
+        return {"trait_loading": (rows, TRAIT_COUNT), "trait_base": (rows,)}
 
     def to_state(self) -> dict[str, Array]:
         """Return the arrays that are stored, by name; ``sizes`` is stored apart from them."""
@@ -170,7 +170,7 @@ class NominalResponseModel:
             mean = np.repeat(np.add.reduceat(loading, starts) / sizes[:, None], sizes, axis=0)
             # with Boehning's bound of the curvature (1992), every step increases the posterior density
             inverse = np.linalg.inv(np.eye(len(trait)) + 0.5 * (loading - mean).T @ (loading - mean))
-            for _ in range(CLIMBS):
+            for _ in range(MODE_STEPS):
                 expected = softmax(base + loading @ trait, sizes)
                 trait = trait + inverse @ (loading.T @ (y - expected) - trait)
         return trait

@@ -173,7 +173,7 @@ def _acquire(folder: Path, made: list[Path], wait: bool) -> int:
                 told = True
             time.sleep(0.2)
             continue
-        if os.fstat(descriptor).st_nlink:  # 0: removed since os.open
+        if os.fstat(descriptor).st_nlink:  # it is 0 if the file was removed after it was opened
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
             return descriptor
@@ -194,4 +194,4 @@ def _release(folder: Path, descriptor: int, made: list[Path]) -> None:
         try:
             path.rmdir()
         except OSError:
-            break  # not empty
+            break  # the folder holds something else

@@ -24,7 +24,7 @@ from gpo_ray.serving.registry.database import open_database
 from gpo_ray.serving.settings import ServeSettings
 
 KEYS_AT_ONCE = 4
-"""Keys that may each use all their requests at once before any of them takes places from another."""
+"""Number of keys whose limits of requests at once all keys together have."""
 ENVIRONMENT = "GPO_SERVE_"
 """Prefix of the environment variables from which ``app`` takes its settings."""
 

@@ -62,7 +62,7 @@ def run(
         os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2")
         os.environ.setdefault(CALLBACK, BOUNDED)
         with ray_session(address):
-            stop.listen()  # again, since Ray has set its own handlers
+            stop.listen()  # Ray has set handlers of its own in place of these
             require(settings.need())
             logging.getLogger("ray.serve").setLevel(logging.WARNING)
             _serve(settings, host, port, stop, announce, alone)

@@ -87,7 +87,7 @@ def run_trials(
                 run_config=_run_config(logs, _Recorder(ledger, log, step)),
             )
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Tune's; the ledger has all that a user can act on
+                warnings.simplefilter("ignore")  # Tune warns of what the ledger tells users in full
                 interruptibly(tuner.fit)
             if not any(r.lost for r in ledger.interrupted()):  # trials that were lost run again
                 break

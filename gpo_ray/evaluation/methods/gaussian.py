@@ -23,9 +23,13 @@ from gpo_ray.preferences.slates import Array, Ints
 MAX_ROWS = 2500
 """Most responses that f is conditioned on jointly; others are corrected only by their own answers."""
 SAMPLE_ROWS = 500
+"""Most responses of the sample by which the hyperparameters are chosen."""
 SAMPLE_GROUPS = 30
+"""Most groups of that sample."""
 NOISE_RATIOS = np.logspace(-2, 3, 11)
+"""Candidate variances of the noise, as multiples of the variance of f."""
 VARIANCES = np.logspace(-4, 0.5, 10)
+"""Candidate variances of f."""
 MIN_VARIANCE = 1e-8
 """Smallest variance that is estimated; it is also added to the diagonal of a covariance to factorise."""
 

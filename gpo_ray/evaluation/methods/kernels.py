@@ -13,6 +13,7 @@ from gpo_ray.prior.kernel import RBFKernel, squared_distances
 LENGTHS = (0.5, 1.0, 2.0)
 """Candidate length scales, as multiples of the median distance between responses."""
 SAMPLE_QUESTIONS = 150
+"""Most questions between whose responses the median distance is taken."""
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,7 @@ class Needs:
     model."""
     gpus: float = 0.0
     """Number of GPUs of the task that fits it and predicts with it, besides the language model's; less than 1
-    is a share of one GPU. Methods with other needs of GPUs or a language model are scored in other
-    tasks."""
+    is a share of one GPU. Methods of a split whose needs differ are scored in different tasks."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +114,8 @@ class SplitData:
     def language_model(self) -> LanguageModel:
         """Return the language model to ask, which this process keeps for the methods of all splits.
 
+        There is one such model; a method that needs a second one loads it itself.
+
         Raises:
             EmbeddingError: if it cannot be found or loaded.
         """
@@ -168,7 +169,8 @@ class Method(ABC):
 
         Args:
             data: the data to learn from.
-            tell: called with the progress.
+            tell: called with the progress. A method that does most of its work when it predicts may keep it
+                and call it then.
 
         Raises:
             ConfigError: if training diverges.

@@ -105,7 +105,7 @@ async def _ask(app: ASGIApp, scope: Scope) -> tuple[int, str, bytes]:
     async def receive() -> Message:
         nonlocal asked
         if asked:
-            await asyncio.Event().wait()  # for ever: the client stays connected
+            await asyncio.Event().wait()  # this never ends, as for a client that stays connected
         asked = True
         return {"type": "http.request", "body": b"", "more_body": False}
 

@@ -25,10 +25,10 @@ their own."""
 MAX_WAITING = 64
 """Most requests for the page that wait for their turn."""
 ADDRESSES = 4
-"""Client addresses that may each send all their requests before any of them takes another's share."""
+"""Number of client addresses whose limits all addresses together have."""
 SENDING = 3
-"""Messages, or kilobytes of them, that an open page may send for each request that it may make. What is typed
-is sent again with each letter."""
+"""Messages, or kilobytes of them, that an open page may send for each request that it may make: what is
+typed is sent in several messages."""
 EVENTS = 10.0
 """Messages that a page may send in a second in the long run; a long one counts as several."""
 EVENTS_AT_ONCE = 60.0
@@ -66,7 +66,9 @@ class Places:
         address = scope["client"][0] if scope.get("client") else "unknown"
         if not self._may_ask(address, OPENING_COST if route_path(scope) in ("", "/") else 1):
             await _refuse(scope, receive, send)
-        elif scope["type"] == "websocket" or "/_nicegui_ws/" in scope["path"]:  # may be polled
+        elif (
+            scope["type"] == "websocket" or "/_nicegui_ws/" in scope["path"]
+        ):  # Socket.IO can also poll over HTTP
             await self._connect(address, scope, receive, send)
         elif self._waiting >= MAX_ANSWERED + MAX_WAITING:
             await _refuse(scope, receive, send, HTTPStatus.SERVICE_UNAVAILABLE)

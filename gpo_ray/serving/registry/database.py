@@ -206,8 +206,11 @@ def _keep_private(file: Path, place: str) -> None:
 
 
 def _rewrite(engine: Engine) -> None:
-    """Remove, once for each file, the data that earlier versions deleted without overwriting them."""
-    with suppress(exc.OperationalError), single_statements(engine).connect() as connection:  # busy: next time
+    """Remove, once for each file, the data that earlier versions deleted without overwriting them.
+
+    A database that is busy is rewritten when it is opened the next time.
+    """
+    with suppress(exc.OperationalError), single_statements(engine).connect() as connection:
         if connection.exec_driver_sql("PRAGMA user_version").scalar() == 0:
             connection.exec_driver_sql("VACUUM")
             connection.exec_driver_sql(f"PRAGMA user_version={_REWRITTEN}")
