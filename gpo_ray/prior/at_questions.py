@@ -205,7 +205,11 @@ class PriorAtQuestions:
         They are estimated without the group that is left out, where such estimates were made.
         """
         found = self.extrapolated
-        return found.mean[rows] if out is None or not len(found.leave_out) else found.leave_out[out, rows]
+        return (
+            found.mean[rows]
+            if out is None or not len(found.leave_one_out_mean)
+            else found.leave_one_out_mean[out, rows]
+        )
 
     def _weighed_mean(self, shares: Floats, count: Ints, extrapolated: Array) -> Array:
         """Average the answering groups' shares and ``pseudo_count`` times the extrapolated mean.
@@ -285,21 +289,21 @@ def _extrapolate(
     n, groups, sizes = len(x), len(prior.shares), np.diff(offsets)
     mean, conditional_variance = np.full(n, np.nan), np.zeros(n)
     deviation = np.zeros((groups, n), prior.shares.dtype, order="F")
-    leave_out = np.full((len(prior.groups) if cross_fit and prior.leaves_out else 0, n), np.nan)
+    leave_one_out_mean = np.full((len(prior.groups) if cross_fit and prior.leaves_out else 0, n), np.nan)
     whitened = np.zeros((0, 0), np.float32)
     seen = response_index >= 0
     if prior.expected is not None:
         mean[seen] = prior.expected[response_index[seen]]
     for questions, extrapolator in _extrapolators(prior, question_index, cross_fit):
         rows, unseen = spans(offsets, questions), bool(question_index[questions[0]] < 0)
-        found = extrapolator.at(x[rows], sizes[questions], unseen, len(leave_out) > 0)
+        found = extrapolator.at(x[rows], sizes[questions], unseen, len(leave_one_out_mean) > 0)
         mean[rows], conditional_variance[rows] = found.mean, found.conditional_variance
         deviation.T[rows] = found.deviation.T
-        if len(leave_out):
-            leave_out[:, rows] = found.leave_out
+        if len(leave_one_out_mean):
+            leave_one_out_mean[:, rows] = found.leave_one_out_mean
         if unseen:
             whitened = found.whitened
-    return Extrapolation(mean, leave_out, deviation, conditional_variance, whitened)
+    return Extrapolation(mean, leave_one_out_mean, deviation, conditional_variance, whitened)
 
 
 def _extrapolators(

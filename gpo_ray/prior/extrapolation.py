@@ -37,15 +37,15 @@ otherwise the system is solved for the responses."""
 class Extrapolation:
     """The predictions of kernel ridge regression for N responses.
 
-    ``mean`` (N,) is the mean share, and ``leave_out`` (L, N) is the mean estimated without each of L groups.
-    ``deviation`` (G, N), in Fortran order, are the groups' deviations from the mean. ``conditional_variance``
-    (N,) is the variance of a log-share that the embeddings leave unexplained (Rasmussen and Williams 2006,
-    equation 2.26). ``whitened`` (M, N) is the whitened cross-covariance; its shape is (0, 0) if it is not
-    kept.
+    ``mean`` (N,) is the mean share, and ``leave_one_out_mean`` (L, N) is the mean estimated without each of L
+    groups. ``deviation`` (G, N), in Fortran order, are the groups' deviations from the mean.
+    ``conditional_variance`` (N,) is the variance of a log-share that the embeddings leave unexplained
+    (Rasmussen and Williams 2006, equation 2.26). ``whitened`` (M, N) is the whitened cross-covariance; its
+    shape is (0, 0) if it is not kept.
     """
 
     mean: Array
-    leave_out: Array
+    leave_one_out_mean: Array
     deviation: Floats
     conditional_variance: Array
     whitened: NDArray[np.float32]
@@ -59,11 +59,11 @@ class KernelRidgeExtrapolator:
         x: (M, E) embeddings of the responses to learn from.
         shares: (G, M) the groups' shares, NaN where a group did not answer.
         sizes: number of responses of each question, summing to M.
-        leave_out: whether the mean is also estimated without each of the groups; L is then G, else 0.
+        leave_one_out: whether the mean is also estimated without each of the groups; L is then G, else 0.
     """
 
     def __init__(
-        self, kernel: RBFKernel, x: NDArray[np.float32], shares: Floats, sizes: Ints, leave_out: bool
+        self, kernel: RBFKernel, x: NDArray[np.float32], shares: Floats, sizes: Ints, leave_one_out: bool
     ) -> None:
         self._sizes = sizes
         self._kernel, self._x = kernel, kernel.standardized(x)
@@ -72,7 +72,7 @@ class KernelRidgeExtrapolator:
         same = centred(centred(covariance, sizes).T, sizes)
         covariance[np.diag_indices(len(x))] += NUGGET
         means = [found.mean]
-        if leave_out:
+        if leave_one_out:
             count = (~np.isnan(shares)).sum(0)
             total = np.where(np.isnan(shares), 0.0, shares).sum(0)
             means += list((total - np.nan_to_num(shares)) / np.maximum(count - ~np.isnan(shares), 1))
@@ -90,7 +90,7 @@ class KernelRidgeExtrapolator:
         return len(self._factor)
 
     def at(
-        self, x: NDArray[np.float32], sizes: Ints, whitened: bool = False, leave_out: bool = False
+        self, x: NDArray[np.float32], sizes: Ints, whitened: bool = False, leave_one_out: bool = False
     ) -> Extrapolation:
         """Extrapolate to some questions.
 
@@ -98,14 +98,14 @@ class KernelRidgeExtrapolator:
             x: (N, E) embeddings of their responses.
             sizes: number of responses of each question, summing to N.
             whitened: whether the whitened cross-covariance is kept.
-            leave_out: whether the means without each of the L groups are computed; otherwise L is 0 in the
-                result.
+            leave_one_out: whether the means without each of the L groups are computed; otherwise L is 0 in
+                the result.
         """
         ends, groups, n = np.cumsum(sizes), len(self._residual), int(sizes.sum())
         by_group = groups < SOLVED_BY_GROUP_BELOW or groups < n
         found = Extrapolation(
             mean=np.empty(n),
-            leave_out=np.empty((self._means.shape[1] - 1 if leave_out else 0, n)),
+            leave_one_out_mean=np.empty((self._means.shape[1] - 1 if leave_one_out else 0, n)),
             deviation=np.empty((groups, n), self._residual.dtype, order="F"),
             conditional_variance=np.empty(n),
             whitened=np.empty((self.rows, n) if whitened else (0, 0), np.float32),
@@ -114,18 +114,20 @@ class KernelRidgeExtrapolator:
         for i in np.unique(ends // BLOCK):
             some = np.flatnonzero(ends // BLOCK == i)
             rows = slice(int(ends[some[0]] - sizes[some[0]]), int(ends[some[-1]]))
-            block = self._block(x[rows], sizes[some], by_group, leave_out)
+            block = self._block(x[rows], sizes[some], by_group, leave_one_out)
             found.mean[rows] = block.mean
-            found.leave_out[:, rows] = block.leave_out
+            found.leave_one_out_mean[:, rows] = block.leave_one_out_mean
             found.deviation.T[rows] = block.deviation.T
             found.conditional_variance[rows] = block.conditional_variance
             if whitened:
                 found.whitened[:, rows] = block.whitened
         return found
 
-    def _block(self, x: NDArray[np.float32], sizes: Ints, by_group: bool, leave_out: bool) -> Extrapolation:
+    def _block(
+        self, x: NDArray[np.float32], sizes: Ints, by_group: bool, leave_one_out: bool
+    ) -> Extrapolation:
         cross = self._kernel.between(self._x, self._kernel.standardized(x))
-        asked = self._means.T if leave_out else self._means.T[:1]
+        asked = self._means.T if leave_one_out else self._means.T[:1]
         means = [softmax(TRANSFER * (cross.T @ each), sizes) for each in asked]
         near = centred(centred(cross, self._sizes).T, sizes)
         # this step takes the longest, so it is done in single precision
@@ -133,7 +135,7 @@ class KernelRidgeExtrapolator:
         whitened *= TRANSFER
         return Extrapolation(
             mean=means[0],
-            leave_out=np.reshape(means[1:], (len(means) - 1, len(x))),
+            leave_one_out_mean=np.reshape(means[1:], (len(means) - 1, len(x))),
             deviation=self._deviations(near, by_group).T,
             conditional_variance=1 - (whitened**2).sum(0, dtype=np.float64),
             whitened=whitened,

@@ -82,8 +82,8 @@ class ConditionedPrior:
     """The prior conditioned on a group's answers, ready for any targets; made by :meth:`of`.
 
     ``context`` is the prior at the questions answered, and ``context_covariance`` is the covariance between
-    them. ``residual`` (C,) is the answers less the prior mean. ``trait`` (K,) are the group's traits in the nominal
-    response model, None where that model has no weight.
+    them. ``residual`` (C,) is the answers less the prior mean. ``trait`` (K,) are the group's traits in the
+    nominal response model, None where that model has no weight.
     """
 
     scales: PriorScales

@@ -46,7 +46,7 @@ def test_noise_is_small_where_there_is_none_and_large_where_there_is_much():
 
 def test_scales_are_the_best_of_all_on_the_left_out_groups(monkeypatch):
     """By hand, with the same groups and contexts: no other choice has smaller errors, known and new apart."""
-    monkeypatch.setattr(calibration, "CAUTION", 0.0)
+    monkeypatch.setattr(calibration, "STEP_PENALTY", 0.0)
     data = mixtures(12, 20)
     view = fit_prior(data, range(12), QUESTIONS, 6)
     trials = calibration._trials(data, range(12), QUESTIONS, 6, 0)
@@ -144,13 +144,13 @@ def test_groups_with_a_single_answer_leave_the_scales_as_they_are():
 
 def test_few_answers_do_not_lead_far_from_the_preferred_scales_and_many_do(monkeypatch):
     def chosen(questions, caution):
-        monkeypatch.setattr(calibration, "CAUTION", caution)
+        monkeypatch.setattr(calibration, "STEP_PENALTY", caution)
         found = [scales(mixtures(8, 30, seed), 8, 4, np.arange(questions)) for seed in range(4)]
         return [(s.noise, s.outputscale, s.pseudo_count) for s in found]
 
     preferred = (PREFERRED.noise, PREFERRED.outputscale, PREFERRED.pseudo_count)
     assert set(chosen(6, 1e9)) == {preferred}
-    few = sum(s != preferred for s in chosen(6, calibration.CAUTION))
+    few = sum(s != preferred for s in chosen(6, calibration.STEP_PENALTY))
     assert chosen(6, 0.0) != chosen(6, 1e9), "errors alone choose the same; the test would prove nothing"
     assert few < len(chosen(6, 0.0))
 

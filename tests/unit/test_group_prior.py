@@ -495,7 +495,7 @@ def test_known_and_new_questions_are_predicted_each_with_its_scales():
 
 def estimates(v):
     found = v.extrapolated
-    return found.mean, found.deviation, found.conditional_variance, found.whitened, found.leave_out
+    return found.mean, found.deviation, found.conditional_variance, found.whitened, found.leave_one_out_mean
 
 
 def test_blocks_of_questions_do_not_change_the_estimates(monkeypatch):
@@ -512,11 +512,11 @@ def test_means_without_each_group_are_computed_only_when_asked_for(monkeypatch):
     computed = []
     softmax = extrapolation.softmax
     monkeypatch.setattr(extrapolation, "softmax", lambda *values: computed.append(1) or softmax(*values))
-    asked = extrapolator.at(DATA.x.numpy()[new], SIZES[12:], leave_out=True)
-    assert (len(computed), asked.leave_out.shape) == (1 + len(GROUPS), (len(GROUPS), len(new)))
+    asked = extrapolator.at(DATA.x.numpy()[new], SIZES[12:], leave_one_out=True)
+    assert (len(computed), asked.leave_one_out_mean.shape) == (1 + len(GROUPS), (len(GROUPS), len(new)))
     computed.clear()
     found = extrapolator.at(DATA.x.numpy()[new], SIZES[12:])
-    assert (len(computed), found.leave_out.shape) == (1, (0, len(new)))
+    assert (len(computed), found.leave_one_out_mean.shape) == (1, (0, len(new)))
     np.testing.assert_array_equal(found.mean, asked.mean)
 
 

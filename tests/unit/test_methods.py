@@ -149,7 +149,7 @@ def test_methods_that_need_gpus_keep_none_from_the_others(monkeypatch):
 
 
 def test_the_command_line_names_what_the_registries_hold():
-    assert evaluate.PROTOCOLS == tuple(PROTOCOLS)
+    assert tuple(PROTOCOLS) == evaluate.PROTOCOLS
     assert set(evaluate.DEFAULT_METHODS.split(",")) <= METHODS.keys()
     assert set(cli_survey.KINDS) == READERS.keys()
 

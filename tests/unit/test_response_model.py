@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from gpo_ray.prior.response_model import (
-    AT_ONCE,
-    COUNT,
     MAX_PEOPLE,
+    PEOPLE_PER_BATCH,
     PRECISION,
     SMOOTHING,
+    TRAIT_COUNT,
     NominalResponseModel,
     _SparseAnswers,
 )
@@ -25,13 +25,13 @@ def rows(questions):
 
 def random_traits(seed=0, strength=1.0):
     rng = np.random.default_rng(seed)
-    return NominalResponseModel(rng.normal(0, strength, (ROWS, COUNT)), rng.normal(0, 1, ROWS), SIZES)
+    return NominalResponseModel(rng.normal(0, strength, (ROWS, TRAIT_COUNT)), rng.normal(0, 1, ROWS), SIZES)
 
 
 def people(count, traits, seed=1, answered=1.0):
     """Single answers (count, ROWS) of people drawn from the model, NaN where there is none."""
     rng = np.random.default_rng(seed)
-    theta = rng.normal(size=(count, COUNT))
+    theta = rng.normal(size=(count, TRAIT_COUNT))
     shares = np.full((count, ROWS), np.nan)
     for g in range(count):
         for q in range(len(SIZES)):
@@ -50,7 +50,7 @@ def shares_of(traits, context, y, target):
 
 def by_hand(traits, context, y, target):
     """The mode of a person's traits by plain gradient ascent, and the shares there."""
-    theta = np.zeros(COUNT)
+    theta = np.zeros(TRAIT_COUNT)
 
     def shares(questions):
         parts = []
@@ -152,7 +152,7 @@ def test_gradient_equals_that_of_the_likelihood_written_out():
     truth = random_traits(seed=2)
     shares = people(12, truth, answered=0.4)
     shares[3] = np.nan  # a person who answered nothing
-    trait = np.random.default_rng(5).normal(size=(12, COUNT))
+    trait = np.random.default_rng(5).normal(size=(12, TRAIT_COUNT))
     given = [torch.from_numpy(v.copy()).requires_grad_() for v in (trait, truth.loading, truth.base)]
     likelihood(shares, *given).backward()
     found = _SparseAnswers.of(shares, SIZES).gradient(trait, truth.loading, truth.base)
@@ -162,9 +162,9 @@ def test_gradient_equals_that_of_the_likelihood_written_out():
 
 
 def test_fit_is_near_the_mode_of_the_posterior_and_does_not_depend_on_portions_of_people(monkeypatch):
-    shares = people(AT_ONCE + 20, random_traits(), answered=0.5)
+    shares = people(PEOPLE_PER_BATCH + 20, random_traits(), answered=0.5)
     whole = NominalResponseModel.fit(shares, SIZES)
-    monkeypatch.setattr("gpo_ray.prior.response_model.AT_ONCE", 64)
+    monkeypatch.setattr("gpo_ray.prior.response_model.PEOPLE_PER_BATCH", 64)
     in_portions = NominalResponseModel.fit(shares, SIZES)
     np.testing.assert_allclose(in_portions.loading, whole.loading, atol=1e-4)
     total = np.nansum(shares, 0) + SMOOTHING
