@@ -92,7 +92,11 @@ def test_interrupted_run_is_continued_with_only_what_is_missing(store, dataset, 
     EmbeddingStore(store).load(dataset)
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_byte], ids=["truncated", "one byte changed"])
+@pytest.mark.parametrize(
+    "damage",
+    [pytest.param(truncate, marks=pytest.mark.minutes), flip_byte],
+    ids=["truncated", "one byte changed"],
+)
 def test_damaged_shard_is_named_and_made_again(store, dataset, config, damage):
     victim = sorted(store.glob("shard-*.parquet"))[1]
     damage(victim)
@@ -104,6 +108,7 @@ def test_damaged_shard_is_named_and_made_again(store, dataset, config, damage):
     EmbeddingStore(store).load(dataset)
 
 
+@pytest.mark.minutes
 def test_another_survey_adds_to_the_store(store, dataset, config):
     longer = survey(groups=3, count=70)
     result = embed(longer, store, config)
@@ -148,6 +153,7 @@ def test_a_local_cluster_has_the_gpus_that_were_counted_before_it_started():
     assert machine_capacity().gpus == cluster_capacity().gpus
 
 
+@pytest.mark.minutes
 def test_error_of_the_encoder_reaches_the_user_as_itself(tmp_path, config):
     huge = survey(groups=2, count=2)
     question = next(iter(huge.iter_questions()))

@@ -68,6 +68,7 @@ def test_files_agree_with_the_result(folders):
     assert page.count("<svg") == 2
 
 
+@pytest.mark.minutes
 def test_same_command_gives_the_same_numbers(folders):
     first, second = (run(folders, name, methods=("gpo", "ridge")) for name in ("once", "twice"))
     assert first["cells"] == second["cells"]

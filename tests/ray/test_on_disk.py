@@ -148,10 +148,15 @@ def again(rows):
     ("change", "message"),
     [
         (lambda rows: rows[3].update(group_id="nobody"), "'nobody' is not known"),
-        (lambda rows: rows[3].update(question_id="nothing"), "'nothing' is not known"),
-        (lambda rows: rows[5].update(share=None, choice=9), "choice is not the index of a response"),
-        (lambda rows: rows[5].update(share=[0.5, 0.6], choice=None), "share"),
         (again, "occurs twice"),
+        *(
+            pytest.param(change, message, marks=pytest.mark.minutes)
+            for change, message in [
+                (lambda rows: rows[3].update(question_id="nothing"), "'nothing' is not known"),
+                (lambda rows: rows[5].update(share=None, choice=9), "choice is not the index of a response"),
+                (lambda rows: rows[5].update(share=[0.5, 0.6], choice=None), "share"),
+            ]
+        ),
     ],
 )
 def test_a_wrong_answer_is_named_and_nothing_is_complete(tmp_path, change, message):

@@ -143,6 +143,7 @@ def test_a_finished_search_is_not_run_again(folders, finished, monkeypatch):
         run(folders, finished[1], seed=1)
 
 
+@pytest.mark.minutes
 def test_more_trials_go_on_from_those_there_are(folders, finished, tmp_path):
     out = folders / "more"
     run(folders, out, trials=2, start=[START[3], START[0]])

@@ -16,6 +16,7 @@ REFERENCE = Path(
 )
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.minutes,
     pytest.mark.skipif(not REFERENCE.is_dir(), reason=f"no reference embeddings at {REFERENCE}"),
 ]
 

@@ -107,7 +107,7 @@ def test_predictions_over_http_are_those_of_the_command_line_under_load(service,
             np.testing.assert_allclose(a["interval"], b["interval"], atol=1e-5)
 
 
-@pytest.mark.parametrize("deployment", ["Predictor", "Ingress"])
+@pytest.mark.parametrize("deployment", [pytest.param("Predictor", marks=pytest.mark.minutes), "Ingress"])
 def test_killed_replica_costs_only_what_was_in_flight_on_it(service, deployment):
     run, url = service
     with Load(registered(url), BODY, 8) as load:

@@ -130,6 +130,7 @@ def test_others_are_left_as_they_were(bundle, tmp_path):
         assert get(cluster, "/v1/groups").status_code == 404
 
 
+@pytest.mark.minutes
 def test_nobody_is_served_without_keys_where_serve_listens_to_all(bundle, tmp_path):
     with Cluster("0.0.0.0") as cluster:
         assert "host '0.0.0.0', not '127.0.0.1'" in refused(cluster.serve(tmp_path, bundle))

@@ -50,7 +50,8 @@ def stopped(run, number):
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.minutes)])
+@pytest.mark.minutes
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_while_pages_are_open(started, number):
     run, port = started
     run.wait_until(lambda: ready(port), 120, "ready")
