@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from synthetic import arrays, survey
 
-from gpo_ray.cli import evaluate
-from gpo_ray.cli import survey as cli_survey
 from gpo_ray.config import load_train_config
 from gpo_ray.embedding.template import instruction, letter
 from gpo_ray.evaluation.methods import (
@@ -28,7 +26,6 @@ from gpo_ray.lm.model import LanguageModel
 from gpo_ray.lm.prefix_tree import Text
 from gpo_ray.lm.score import score_responses
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
-from gpo_ray.preferences.readers import READERS
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.group_prior import GroupPrior
@@ -146,12 +143,6 @@ def test_methods_that_need_gpus_keep_none_from_the_others(monkeypatch):
         assert [needed for needed, _ in parts] == [0, float(gpus > 0), 0.5]
     asked = EvaluationPlan(("told",), 4, language_model=LanguageModelSettings(gpus=0.25))
     assert [needed for needed, _ in asked.on_cluster(gpus=2).parts()] == [0.25]
-
-
-def test_the_command_line_names_what_the_registries_hold():
-    assert tuple(PROTOCOLS) == evaluate.PROTOCOLS
-    assert set(evaluate.DEFAULT_METHODS.split(",")) <= METHODS.keys()
-    assert set(cli_survey.KINDS) == READERS.keys()
 
 
 @pytest.mark.parametrize("name", METHODS)

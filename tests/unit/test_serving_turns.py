@@ -55,7 +55,8 @@ def test_a_small_job_does_not_wait_for_the_whole_of_a_large_one():
     async def main():
         worker = Worker()
         large = asyncio.create_task(worker.turns.run(Work("large", 50, 10), "a", LATER))
-        await asyncio.sleep(0.01)
+        while not worker.record:
+            await asyncio.sleep(0)
         before = len(worker.record)
         await worker.turns.run(Work("small"), "b", LATER)
         assert not large.done()
