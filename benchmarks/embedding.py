@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import cpu_seconds, matmul_peak
+from machine import cpu_seconds, matmul_peak, product_weights
 
 from gpo_ray.embedding.encoder import Encoder, Slate
 from gpo_ray.lm.find import find_model
@@ -103,9 +103,7 @@ def _times(
     source = find_model(options.model)
     reader = Encoder(source, device="cpu")
     _, model = load(source, "float32", "cpu")
-    weights = sum(
-        p.numel() for n, p in model.base_model.named_parameters() if p.dim() > 1 and "embed" not in n
-    )
+    weights = product_weights(model)
     whole = [t.prompt + r for t in texts for r in t.responses]
     ways: dict[str, Callable[[], Any]] = {
         "plain": lambda: np.stack([_mean(model, [ids])[0] for ids in whole]),

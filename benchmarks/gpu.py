@@ -39,9 +39,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from machine import matmul_flop
-from predict import CONTEXT, QUESTIONS_EACH, _bundle, _slates
-from training_step import _random, _tasks
+from machine import matmul_flop, product_weights
+from predict import CONTEXT, QUESTIONS_EACH, bundle_of, random_slates
+from training_step import random_arrays, tasks_of_step
 
 from gpo_ray.config import load_train_config
 from gpo_ray.embedding.encoder import Encoder, Slate
@@ -184,9 +184,7 @@ def _throughput(
     taken = _repeated(lambda: encoder.encode(some), options.seconds)
     memory = torch.cuda.max_memory_allocated()
     tokens = sum(e.tokens for e in encoder.encode(some))
-    base = encoder.language_model._model.base_model
-    weights = sum(p.numel() for n, p in base.named_parameters() if p.dim() > 1 and "embed" not in n)
-    flop = 2 * weights * tokens
+    flop = 2 * product_weights(encoder.language_model._model) * tokens
     if options.profile:
         _profile(lambda: encoder.encode(some))
     return {
@@ -255,20 +253,23 @@ def _step(options: argparse.Namespace, figures: dict[str, Any]) -> dict[str, Any
 
 
 def _steps(width: int, groups: int, options: argparse.Namespace, peak_tflops: float) -> dict[str, Any]:
-    config, arrays = load_train_config("paper"), _random(width, groups)
+    config, arrays = load_train_config("paper"), random_arrays(width, groups)
     engines, losses = {}, {}
     for device in ("cpu", "cuda") if groups <= 17 else ("cuda",):
         engine = engines[device] = LocalEngine(new_model(width, config), config, device)
         losses[device] = [
-            engine.step(build_episode(arrays, _tasks(groups, s)), config.learning_rate)[0] for s in range(8)
+            engine.step(build_episode(arrays, tasks_of_step(groups, s)), config.learning_rate)[0]
+            for s in range(8)
         ]
-    engine, episode = engines["cuda"], build_episode(arrays, _tasks(groups, 0))
+    engine, episode = engines["cuda"], build_episode(arrays, tasks_of_step(groups, 0))
 
     def step() -> None:
         engine.step(episode, 0.0)
 
     taken = _repeated(step, options.seconds)
-    whole = _repeated(lambda: engine.step(build_episode(arrays, _tasks(groups, 0)), 0.0), options.seconds)
+    whole = _repeated(
+        lambda: engine.step(build_episode(arrays, tasks_of_step(groups, 0)), 0.0), options.seconds
+    )
     if options.profile and (width, groups) == (4096, 64):
         _profile(step)
     cell = {
@@ -290,8 +291,11 @@ def _predict(options: argparse.Namespace, _: dict[str, Any]) -> dict[str, Any]:
 def _predictions(device: str, options: argparse.Namespace, cells: dict[str, Any]) -> np.ndarray:
     """Return the shares that are predicted for 256 groups, end to end, and note the times in ``cells``."""
     width, rng = 4096, np.random.default_rng(1)
-    model = GroupPreferenceModel(_bundle(new_model(width, load_train_config("paper")), width), device)
-    context, asked = model.prepare(_slates(rng, 200, width)), model.prepare(_slates(rng, 50, width))
+    model = GroupPreferenceModel(bundle_of(new_model(width, load_train_config("paper")), width), device)
+    context, asked = (
+        model.prepare(random_slates(rng, 200, width)),
+        model.prepare(random_slates(rng, 50, width)),
+    )
     groups = []
     for _ in range(256):
         mine = [context[i] for i in rng.choice(len(context), CONTEXT, replace=False)]

@@ -35,6 +35,11 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - begun
 
 
+def product_weights(model: Any) -> int:
+    """Return the number of weights with which a language model multiplies each token's state."""
+    return sum(p.numel() for n, p in model.base_model.named_parameters() if p.dim() > 1 and "embed" not in n)
+
+
 def matmul_flop(work: Callable[[], Any]) -> int:
     """Count the floating-point operations of the matrix products in some work, attention's too."""
     ops = torch.ops.aten

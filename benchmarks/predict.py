@@ -52,9 +52,12 @@ def main() -> None:
     config = load_train_config("paper")
     transformer, published = new_model(options.width, config), Published(options.width)
     published.load_state_dict(transformer.state_dict())
-    model = GroupPreferenceModel(_bundle(transformer, options.width))
+    model = GroupPreferenceModel(bundle_of(transformer, options.width))
     rng = np.random.default_rng(0)
-    context, questions = _slates(rng, CONTEXT, options.width), _slates(rng, options.questions, options.width)
+    context, questions = (
+        random_slates(rng, CONTEXT, options.width),
+        random_slates(rng, options.questions, options.width),
+    )
     answers = [(x, rng.dirichlet(np.ones(len(x)))) for x in context]
     group, prepared = model.adapt(answers), model.prepare(questions)
     plain = [(torch.from_numpy(x), torch.from_numpy(y).float()) for x, y in answers]
@@ -99,7 +102,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _bundle(transformer: Any, width: int) -> Bundle:
+def bundle_of(transformer: Any, width: int) -> Bundle:
     config = BundleConfig(
         embedding_width=width,
         embedding_fingerprint="random",
@@ -111,15 +114,15 @@ def _bundle(transformer: Any, width: int) -> Bundle:
     return Bundle(model=transformer.eval(), config=config, provenance={})
 
 
-def _slates(rng: np.random.Generator, count: int, width: int) -> list[np.ndarray]:
+def random_slates(rng: np.random.Generator, count: int, width: int) -> list[np.ndarray]:
     return [rng.normal(size=(n, width)).astype(np.float32) for n in rng.integers(2, 7, count)]
 
 
 def _many(model: GroupPreferenceModel, options: argparse.Namespace) -> dict[str, Any]:
     """Measure predictions of several questions of each of many groups, with 32 groups in a pass."""
     rng = np.random.default_rng(1)
-    context = model.prepare(_slates(rng, 200, options.width))
-    asked = model.prepare(_slates(rng, 50, options.width))
+    context = model.prepare(random_slates(rng, 200, options.width))
+    asked = model.prepare(random_slates(rng, 50, options.width))
     groups = []
     for _ in range(options.groups):
         mine = [context[i] for i in rng.choice(len(context), CONTEXT, replace=False)]

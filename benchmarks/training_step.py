@@ -67,7 +67,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _random(width: int, groups: int) -> PreferenceArrays:
+def random_arrays(width: int, groups: int) -> PreferenceArrays:
     """Make random data; questions have as many options as ``SLATES`` says in turn, and all are answered."""
     rng = np.random.default_rng(0)
     sizes = np.resize(SLATES, QUESTIONS)
@@ -86,7 +86,7 @@ def _random(width: int, groups: int) -> PreferenceArrays:
     )
 
 
-def _tasks(groups: int, step: int) -> list[Task]:
+def tasks_of_step(groups: int, step: int) -> list[Task]:
     """Draw the tasks of a step, the same questions for all groups, with 220 options on either side."""
     rng = np.random.default_rng([1, step])
     by_size = rng.permuted(np.arange(QUESTIONS).reshape(-1, 5).T, axis=1)  # (5 sizes, questions)
@@ -96,7 +96,7 @@ def _tasks(groups: int, step: int) -> list[Task]:
 
 def _compare(width: int, groups: int, steps: int) -> dict[str, float]:
     config: TrainConfig = load_train_config("paper")
-    arrays = _random(width, groups)
+    arrays = random_arrays(width, groups)
     model, published = new_model(width, config), Published(width)
     published.load_state_dict(model.state_dict())
     engine = LocalEngine(model, config)
@@ -105,7 +105,7 @@ def _compare(width: int, groups: int, steps: int) -> dict[str, float]:
     losses: dict[str, list[float]] = {"ours": [], "published": []}
 
     for step in range(WARM_UP + steps):
-        tasks = _tasks(groups, step)
+        tasks = tasks_of_step(groups, step)
 
         def ours(tasks: list[Task] = tasks) -> None:
             losses["ours"].append(engine.step(build_episode(arrays, tasks), config.learning_rate)[0])
@@ -117,7 +117,7 @@ def _compare(width: int, groups: int, steps: int) -> dict[str, float]:
             seconds[name].append(cpu_seconds(work))
     np.testing.assert_allclose(losses["ours"], losses["published"], rtol=TOLERANCE, atol=TOLERANCE)
     taken = {k: v[WARM_UP:] for k, v in seconds.items()}
-    tasks = _tasks(groups, 0)
+    tasks = tasks_of_step(groups, 0)
     return {
         "width": width,
         "groups": groups,

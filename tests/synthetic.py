@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import torch
@@ -119,6 +120,18 @@ def write_store(folder, asked: list[Question], shards: int = 2, dtype: str = "fl
     ]
     store.commit(FINGERPRINT, dict(written), model="tiny", dtype="float32")
     return store
+
+
+def write_survey_and_store(root, dataset: PreferenceDataset) -> None:
+    """``dataset`` in the folder ``survey``, and random vectors of its questions in ``store``."""
+    dataset.save(root / "survey")
+    write_store(root / "store", list(dataset.iter_questions()))
+
+
+def run_losses(root, name: str) -> list[float]:
+    """The loss of each step of the training run ``name``, from its metrics file below ``root``."""
+    lines = (root / "runs" / name / "metrics.jsonl").read_text().splitlines()
+    return [loss for line in lines for loss in json.loads(line)["losses"]]
 
 
 def tiny_config(**changes) -> TrainConfig:

@@ -65,8 +65,9 @@ def train(
         job = _train_job((*places, *run_at), settings, fraction, on_disk)
         if workers == 0:
             from gpo_ray.meta_training.local import train_local
+            from gpo_ray.runtime.resources import device_of
 
-            device = "cuda" if gpus_per_worker else "cpu"
+            device = device_of(gpus_per_worker)
             result = train_local(job, progress(as_json), device, restart, address)
         else:
             from gpo_ray.meta_training.driver import train_distributed as run

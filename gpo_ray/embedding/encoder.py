@@ -22,7 +22,7 @@ from gpo_ray.embedding.template import PROMPT_EOL, instruction, opinion_ending, 
 from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 from gpo_ray.lm.find import ModelSource
 from gpo_ray.lm.model import LanguageModel, ReadRow
-from gpo_ray.lm.prefix_tree import Row, Text
+from gpo_ray.lm.prefix_tree import Text, plan_rows
 from gpo_ray.lm.score import first_token_logprobs
 
 if TYPE_CHECKING:
@@ -112,17 +112,22 @@ class Encoder:
         for some in texts:
             yield list(itertools.islice(tokens, len(some)))
 
-    def count_tokens(self, slate: Slate) -> int:
-        """Return the number of tokens that the model reads for a question if it reads no other."""
-        texts = self.texts([slate])
-        if self._readings:
-            texts += self.opinion_texts([slate])
-        if self.language_model.alone:
-            return sum(len(t.prompt) + len(r) for t in texts for r in t.responses)
-        rows = [Row() for _ in texts]
-        for row, text in zip(rows, texts, strict=True):
-            row.add(0, text, 0)
-        return sum(len(row.ids) for row in rows)
+    def count_tokens(self, slates: Sequence[Slate]) -> list[int]:
+        """Return, for each question, the number of tokens that the model reads if it reads no other."""
+        count = self._count_alone if self.language_model.alone else self._count_as_tree
+        counts = [count(t) for t in self.texts(slates)]
+        if not self._readings:
+            return counts
+        return [n + count(t) for n, t in zip(counts, self.opinion_texts(slates), strict=True)]
+
+    @staticmethod
+    def _count_alone(text: Text) -> int:
+        return sum(len(text.prompt) + len(r) for r in text.responses)
+
+    @staticmethod
+    def _count_as_tree(text: Text) -> int:
+        (row,) = plan_rows([text], 0, 0)
+        return len(row.ids)
 
     def encode(self, slates: Sequence[Slate]) -> list[EncodedQuestion]:
         """Encode questions, in the order given.

@@ -29,7 +29,7 @@ from gpo_ray.runtime.ray_session import (
     told_session,
     worker_threads,
 )
-from gpo_ray.runtime.resources import Capacity, PlacementBundle, ResourceRequest, embed_need
+from gpo_ray.runtime.resources import Capacity, PlacementBundle, ResourceRequest, device_of, embed_need
 from gpo_ray.runtime.terminal import Steps
 from gpo_ray.runtime.threads import physical_cores, use_threads
 
@@ -82,7 +82,7 @@ class _EmbeddingActor:
         self, source: ModelSource, config: EmbedConfig, gpus: float, threads: int, out: str, model_id: str
     ) -> None:
         use_threads(threads)
-        device = "cuda" if gpus else "cpu"
+        device = device_of(gpus)
         self._problem: GPOError | None = None
         try:
             self._encoder = Encoder(source, config.dtype, device, gpus, config.batch_tokens, config.readings)

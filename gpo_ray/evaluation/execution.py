@@ -102,13 +102,8 @@ def score_splits(
             scored.write(part.file, json.dumps(found).encode())
             rows[part] = found
     order = {method: i for i, method in enumerate(plan.methods)}
-    return [
-        row
-        for split in range(len(data.splits))
-        for row in sorted(
-            (row for p in every if p.split == split for row in rows[p]), key=lambda row: order[row["method"]]
-        )
-    ]
+    of_splits = ((part.split, row) for part in every for row in rows[part])
+    return [row for _, row in sorted(of_splits, key=lambda pair: (pair[0], order[pair[1]["method"]]))]
 
 
 def _scored(

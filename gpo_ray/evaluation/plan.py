@@ -50,7 +50,7 @@ class EvaluationPlan:
             poolings=frozenset({PUBLISHED_POOLING}).union(*(n.poolings for n in each)),
             texts=any(n.texts or n.language_model for n in each),
             language_model=any(n.language_model for n in each),
-            gpus=max(self._gpus(m) for m in self.methods),
+            gpus=max(self._gpus(n.gpus, n.language_model) for n in each),
         )
 
     def on_cluster(self, gpus: float) -> EvaluationPlan:
@@ -69,11 +69,10 @@ class EvaluationPlan:
         for method in self.methods:
             needs = METHODS[method].needs(self.settings)
             alike.setdefault((needs.gpus, needs.language_model), []).append(method)
-        return [(self._gpus(some[0]), replace(self, methods=tuple(some))) for some in alike.values()]
+        return [(self._gpus(*needed), replace(self, methods=tuple(some))) for needed, some in alike.items()]
 
-    def _gpus(self, method: str) -> float:
-        needs = METHODS[method].needs(self.settings)
-        return needs.gpus + ((needs.language_model and self.language_model.gpus) or 0.0)
+    def _gpus(self, own: float, asks_language_model: bool) -> float:
+        return own + (self.language_model.gpus or 0.0) * asks_language_model
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gpo_ray.lm.find import ModelSource
 from gpo_ray.lm.load import load
 from gpo_ray.lm.prefix_tree import Row, Text, common_prefix, plan_rows
+from gpo_ray.runtime.resources import device_of
 
 if TYPE_CHECKING:
     import torch
@@ -346,7 +347,7 @@ def shared_model(source: ModelSource, dtype: str = "float32", gpus: float = 0) -
     key = (source, dtype, gpus)
     if key not in _shared:
         _shared.clear()  # before loading, since two models may not fit into memory
-        _shared[key] = LanguageModel(source, dtype, "cuda" if gpus else "cpu", gpus)
+        _shared[key] = LanguageModel(source, dtype, device_of(gpus), gpus)
     return _shared[key]
 
 

@@ -46,6 +46,8 @@ def score_responses(model: LanguageModel, texts: Sequence[Text]) -> list[Respons
     Returns:
         The scores of each prompt's responses, in the order given.
     """
+    import torch
+
     if not texts:
         return []
 
@@ -54,13 +56,13 @@ def score_responses(model: LanguageModel, texts: Sequence[Text]) -> list[Respons
 
     if model.reads_alone(texts):
         alone = model.read_alone(texts, pool)
-        found = [(parts[0][0], [whole for _, (whole,) in parts]) for parts in alone]
+        found = [(parts[0][0], torch.cat([whole for _, whole in parts])) for parts in alone]
     else:
-        found = [(first, list(whole)) for first, whole in model.read(texts, pool)[0]]
+        found, _ = model.read(texts, pool)
     return [
         ResponseScores(
             first.cpu().numpy(),
-            np.array([float(w) for w in whole], np.float32),
+            whole.cpu().numpy(),
             np.array([len(r) for r in text.responses]),
         )
         for text, (first, whole) in zip(texts, found, strict=True)

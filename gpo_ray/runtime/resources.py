@@ -17,6 +17,14 @@ _PARTS = 10_000
 """Parts that Ray divides one unit of a resource into; it counts in ten-thousandths."""
 
 
+def device_of(gpus: float) -> str:
+    """Return the PyTorch device of a process that asked for so many GPUs.
+
+    It has to be said: Ray shows a node's GPUs also to a process that asked for none.
+    """
+    return "cuda" if gpus else "cpu"
+
+
 @dataclass(frozen=True)
 class PlacementBundle:
     """Processes of one kind that run at the same time, each of them on a single node.

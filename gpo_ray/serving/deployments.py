@@ -24,6 +24,7 @@ from gpo_ray.model.bundle import read_bundle
 from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.preferences.dataset import question_key
 from gpo_ray.runtime.ray_session import worker_threads
+from gpo_ray.runtime.resources import device_of
 from gpo_ray.runtime.terminal_text import one_line
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.serving.api.metrics import IngressMetrics, Metrics
@@ -76,7 +77,7 @@ class EncoderDeployment:
         config = read_bundle(settings.bundle).config
         self._limits = settings.limits
         gpus = settings.encoder.gpus
-        self._encoder = LoadedEncoder(settings.model, config, settings.bundle, _device(gpus), gpus)
+        self._encoder = LoadedEncoder(settings.model, config, settings.bundle, device_of(gpus), gpus)
         self._encoder.encode([Slate(prompt="?", responses=("yes", "no"))])  # the first call takes seconds
         self._turns: Turns[EncodeJob] = Turns(self._turn, TURN_TOKENS, ENCODE_BATCH)
         self._counting: Turns[CountJob] = Turns(self._count, TURN_CHARACTERS, COUNT_BATCH)
@@ -127,11 +128,6 @@ class EncoderDeployment:
             )
 
 
-def _device(gpus: float) -> str:
-    """Return the device of a replica, which must be said: Ray shows GPUs also to one that asked for none."""
-    return "cuda" if gpus else "cpu"
-
-
 class SwapConfig(StrictConfig):
     """The settings that can be changed while the service runs (Serve's ``user_config``)."""
 
@@ -145,7 +141,7 @@ class Predictor:
     def __init__(self, settings: ServeSettings, encoder: DeploymentHandle) -> None:
         use_threads(worker_threads(settings.processes, settings.predictor.cpus))
         caches = (settings.cached_contexts, settings.cached_questions)
-        self._predictor = BatchPredictor(settings.bundle, *caches, device=_device(settings.predictor.gpus))
+        self._predictor = BatchPredictor(settings.bundle, *caches, device=device_of(settings.predictor.gpus))
         self._cache = EmbeddingCache(settings.embeddings, self._predictor.config, settings.cached_questions)
         self._serving = settings.bundle
         self._problem: str | None = None

@@ -28,6 +28,7 @@ from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.fitted import FittedPriors, PriorKey
 from gpo_ray.runtime.documents import parse_json
 from gpo_ray.runtime.ray_session import worker_threads
+from gpo_ray.runtime.resources import device_of
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.terminal import Steps
 from gpo_ray.runtime.threads import use_threads
@@ -227,7 +228,7 @@ def _final_task(
     use_threads(threads)
     fitted = FittedPriors(dict(zip(keys, priors, strict=True)))
     arrays = shared_arrays(data[0])
-    device = "cuda" if search.gpus else "cpu"
+    device = device_of(search.gpus)
     rows, validation = evaluate_config(name, config, arrays, split, search.context, fitted, device)
     return {"rows": rows, "validation_alignment": validation}
 

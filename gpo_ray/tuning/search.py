@@ -28,6 +28,7 @@ from ray.tune.search.hyperopt import HyperOptSearch
 from gpo_ray.preferences.splits import Split
 from gpo_ray.prior.fitted import PriorKey
 from gpo_ray.runtime.ray_session import interruptibly, user_error, worker_threads
+from gpo_ray.runtime.resources import device_of
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.terminal import Step, Steps, is_verbose
 from gpo_ray.tuning.failures import one_line, reason, was_lost
@@ -127,9 +128,7 @@ def _trainable(search: SearchConfig, space: Space, shared: SharedArrays, split: 
     }
     if search.workers == 1:
         resources = {"CPU": search.cpus, "GPU": search.gpus}
-        return tune.with_resources(
-            partial(run_trial, **settings, device="cuda" if search.gpus else "cpu"), resources
-        )
+        return tune.with_resources(partial(run_trial, **settings, device=device_of(search.gpus)), resources)
     from gpo_ray.tuning.distributed import DRIVER, run_distributed_trial
 
     storage = logs.child("train").absolute

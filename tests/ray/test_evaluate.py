@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from synthetic import one_topic_each, survey, write_store
+from synthetic import one_topic_each, survey, write_store, write_survey_and_store
 
 from gpo_ray.errors import ConfigError, DataError, EmbeddingError
 from gpo_ray.evaluation.methods import METHODS
@@ -23,9 +23,7 @@ SMALL = {"methods": ("gpo", "uniform"), "seeds": 4}
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("evaluate")
-    dataset = survey(groups=8, count=24)
-    dataset.save(root / "survey")
-    write_store(root / "store", list(dataset.iter_questions()))
+    write_survey_and_store(root, survey(groups=8, count=24))
     return root
 
 

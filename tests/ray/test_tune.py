@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 import yaml
-from synthetic import TINY_MODEL, survey, tiny_config, write_store
+from synthetic import TINY_MODEL, survey, tiny_config, write_survey_and_store
 
 from gpo_ray.config import load_train_config
 from gpo_ray.errors import ConfigError, ResourceError
@@ -46,9 +46,7 @@ START = [  # as sampled: indices of the choices
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("tune")
-    dataset = survey(groups=8, count=12)
-    dataset.save(root / "survey")
-    write_store(root / "store", list(dataset.iter_questions()))
+    write_survey_and_store(root, survey(groups=8, count=12))
     config = tiny_config(steps=6, standardize=True).model_dump(mode="json")
     config["validation"]["every"] = 2
     (root / "base.yaml").write_text(yaml.safe_dump(config))

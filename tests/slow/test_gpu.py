@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from serving_cluster import free_ports, wait_for
-from synthetic import questions, survey, write_store
+from synthetic import questions, run_losses, survey, write_survey_and_store
 from tiny_model import save_tiny_model
 
 from gpo_ray.embedding.store import EmbeddingStore
@@ -30,9 +30,7 @@ STEPS = 20
 def folders(tmp_path_factory):
     """A survey, a language model, and embeddings that do not come from it."""
     root = tmp_path_factory.mktemp("gpu")
-    dataset = survey(groups=12, count=40)
-    dataset.save(root / "survey")
-    write_store(root / "store", list(dataset.iter_questions()))
+    write_survey_and_store(root, survey(groups=12, count=40))
     save_tiny_model(root / "model", hidden_size=64, num_attention_heads=4, initializer_range=0.1)
     return root
 
@@ -58,8 +56,7 @@ def train(folders, gpo, tmp_path):
         config.write_text(yaml.safe_dump(settings))
         places = ("--survey", folders / "survey", "--embeddings", folders / "store", "--out", tmp_path / out)
         gpo("train", "--config", config, *places, "--fraction", 0.75, "--json", *arguments).result()
-        lines = (tmp_path / "runs" / out / "metrics.jsonl").read_text().splitlines()
-        return [loss for line in lines for loss in json.loads(line)["losses"]]
+        return run_losses(tmp_path, out)
 
     return start
 

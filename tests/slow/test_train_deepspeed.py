@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from safetensors.torch import load_file
-from synthetic import survey, write_store
+from synthetic import run_losses, survey, write_survey_and_store
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.meta_training.driver import SNAPSHOT, check_snapshot
@@ -28,9 +28,7 @@ STEPS = 80
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("train")
-    dataset = survey(groups=12, count=40)
-    dataset.save(root / "survey")
-    write_store(root / "store", list(dataset.iter_questions()))
+    write_survey_and_store(root, survey(groups=12, count=40))
     return root
 
 
@@ -50,16 +48,10 @@ def train(folders, gpo, tmp_path):
     return start
 
 
-def losses(root, name):
-    """Per-step losses of a run, from its metrics file."""
-    lines = (root / "runs" / name / "metrics.jsonl").read_text().splitlines()
-    return [loss for line in lines for loss in json.loads(line)["losses"]]
-
-
 @pytest.mark.parametrize("stages", [(2,), pytest.param((1, 3), marks=pytest.mark.minutes)])
 def test_zero_stages_take_the_same_steps_as_one_process(train, tmp_path, stages):
     train("alone", "--workers", 0).result()
-    alone = losses(tmp_path, "alone")
+    alone = run_losses(tmp_path, "alone")
     assert len(alone) == 20
     assert alone[-1] < alone[0]
     weights = load_file(tmp_path / "alone" / "model.safetensors")
@@ -67,7 +59,7 @@ def test_zero_stages_take_the_same_steps_as_one_process(train, tmp_path, stages)
         name = f"zero{stage}"
         result = train(name, "--workers", 2, "--zero-stage", stage).result()
         assert result["steps"] == 20
-        np.testing.assert_allclose(losses(tmp_path, name), alone, atol=1e-4)
+        np.testing.assert_allclose(run_losses(tmp_path, name), alone, atol=1e-4)
         for key, tensor in load_file(tmp_path / name / "model.safetensors").items():
             np.testing.assert_allclose(tensor, weights[key], atol=5e-3, err_msg=f"{name} {key}")
 
@@ -103,7 +95,7 @@ def test_killed_worker_resumes_within_two_reports_and_ends_with_the_same_weights
     os.kill(workers[1].pid, signal.SIGKILL)
     result = run.result()
     assert result["steps"] == STEPS
-    assert losses(tmp_path, "struck") == pytest.approx(losses(tmp_path, "calm"), abs=1e-6)
+    assert run_losses(tmp_path, "struck") == pytest.approx(run_losses(tmp_path, "calm"), abs=1e-6)
     lines = [json.loads(line) for line in metrics.read_text().splitlines()]
     assert [m["step"] for m in lines] == list(range(every, STEPS + 1, every))
     assert len(result["resumed"]) == 1
@@ -116,7 +108,7 @@ def test_killed_worker_resumes_within_two_reports_and_ends_with_the_same_weights
     ).result()  # a finished run is not trained again
     assert (tmp_path / "calm" / "model.safetensors").read_bytes() == finished
     assert again["best_step"] == first["best_step"]
-    assert len(losses(tmp_path, "calm")) == STEPS
+    assert len(run_losses(tmp_path, "calm")) == STEPS
 
 
 def test_checkpoint_runs_no_code(tmp_path):

@@ -7,7 +7,7 @@ import time
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from synthetic import survey, tiny_config, tiny_search, write_store
+from synthetic import survey, tiny_config, tiny_search, write_survey_and_store
 
 pytestmark = pytest.mark.slow
 TRIALS = 6
@@ -16,9 +16,7 @@ TRIALS = 6
 @pytest.fixture
 def command(tmp_path):
     """A search whose trials take a second or two."""
-    dataset = survey(groups=8, count=12)
-    dataset.save(tmp_path / "survey")
-    write_store(tmp_path / "store", list(dataset.iter_questions()))
+    write_survey_and_store(tmp_path, survey(groups=8, count=12))
     config = tiny_config(steps=60).model_dump(mode="json")
     config["validation"]["every"] = 20
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(config))

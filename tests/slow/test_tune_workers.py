@@ -3,16 +3,14 @@
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from synthetic import survey, tiny_config, tiny_search, write_store
+from synthetic import survey, tiny_config, tiny_search, write_survey_and_store
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.minutes
 def test_trials_of_two_workers_find_what_one_finds_and_stopped_ones_leave_their_place(gpo, tmp_path):
-    dataset = survey(groups=8, count=12)
-    dataset.save(tmp_path / "survey")
-    write_store(tmp_path / "store", list(dataset.iter_questions()))
+    write_survey_and_store(tmp_path, survey(groups=8, count=12))
     config = tiny_config(steps=8, model={**tiny_config().model.model_dump(), "prior": "none"})
     config = config.model_dump(mode="json")
     config["validation"] |= {"every": 2, "patience": 100}

@@ -149,7 +149,7 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(start, sent):
 def test_tokens_are_counted_before_the_language_model_reads(backend):
     encoder = backend.encoder
     slates = [("Why?", ("yes", "no")), ("word " * 50, ("yes", "no", "perhaps"))]
-    counts = [encoder.count_tokens(s) for s in slates]
+    counts = encoder.count_tokens(slates)
     assert counts[1] > counts[0] + 50
     for slate, count in zip(slates, counts, strict=True):
         assert encoder.encode([slate])[0].tokens == count

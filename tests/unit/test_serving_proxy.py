@@ -16,6 +16,7 @@ import uvicorn
 from gpo_ray.serving import proxy
 from gpo_ray.serving.page.places import MAX_MESSAGE_CHARACTERS
 from gpo_ray.serving.proxy import connections, http, requests, websocket
+from gpo_ray.serving.settings import Limits
 
 
 class Application:
@@ -208,6 +209,12 @@ def test_a_body_without_end_is_not_taken_in(connect, app):
     s = connect(CHUNKED)
     assert not send_chunks(s, 1_000)
     assert app.taken <= 1_000_000
+
+
+def test_settings_allow_no_longer_bodies_than_proxies_do():
+    assert Limits(body_bytes=connections.MAX_BODY_BYTES)
+    with pytest.raises(ValueError, match="body_bytes"):
+        Limits(body_bytes=connections.MAX_BODY_BYTES + 1)
 
 
 def test_of_bodies_that_are_too_long_together_the_longest_is_dropped(connect, app):

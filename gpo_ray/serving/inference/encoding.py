@@ -100,7 +100,7 @@ class LoadedEncoder:
 
     def tokens(self, slates: Sequence[Slate]) -> list[int]:
         """Return the tokens that the model reads for each question; other threads may call this, too."""
-        return [self._encoder.count_tokens((s.prompt, s.responses)) for s in slates]
+        return self._encoder.count_tokens([(s.prompt, s.responses) for s in slates])
 
 
 def check_tokens(
