@@ -35,18 +35,40 @@ def survey_import(
     kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.")],
     out: Out,
     source: Annotated[str | None, typer.Option("--from", help="File or folder; none for gss.")] = None,
-    units: Annotated[str, typer.Option(help="groups or individuals (gss, gss-panel).")] = "groups",
-    groups: Annotated[str, typer.Option(help="all or paper (opinionqa, globalopinionqa).")] = "all",
-    min_respondents: Annotated[float, typer.Option(help="Fewest respondents behind a share.")] = 50,
+    units: Annotated[
+        str, typer.Option(help="groups or individuals (gss, gss-panel, table), or both (respondents).")
+    ] = "groups",
+    groups: Annotated[
+        str,
+        typer.Option(help="all or paper (opinionqa, globalopinionqa); AGE,PARTY,AGE*PARTY (respondents)."),
+    ] = "all",
+    bins: Annotated[
+        list[str] | None, typer.Option(help="Cut a number into levels: AGE=18,30,50,65 (respondents).")
+    ] = None,
+    codebook: Annotated[
+        str | None, typer.Option(help="File of `gpo survey codebook`, edited or not (respondents).")
+    ] = None,
+    min_respondents: Annotated[
+        float | None, typer.Option(help="Fewest respondents behind a share; by default 50, and 1 for table.")
+    ] = None,
     min_questions: Annotated[int, typer.Option(help="Fewest questions a group must have answered.")] = 1,
     contentious: Annotated[bool, typer.Option(help="Only contentious questions (opinionqa).")] = False,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a text file, such as cp1252.")] = None,
+    decimal: Annotated[str | None, typer.Option(help="Decimal sign of numbers: . or ,")] = None,
+    thousands: Annotated[str | None, typer.Option(help="Sign between thousands: . , ' or a space.")] = None,
+    repeated: Annotated[
+        str, typer.Option(help="A person's second answer: refuse, or last to take the last one (table).")
+    ] = "refuse",
+    merge_case: Annotated[
+        bool, typer.Option(help="Take texts that differ in case alone as one (table, respondents).")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Read a survey source and write it as a PreferenceDataset folder."""
     from gpo_ray.preferences.readers import ReadOptions, read_survey
     from gpo_ray.runtime.storage import Folder
 
-    options = parse_options(ReadOptions, locals(), "survey import")
+    options = parse_options(ReadOptions, locals() | {"bins": tuple(bins or ())}, "survey import")
     with Folder(out).writing():
         dataset = read_survey(kind, source, options)
         dataset.save(out)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,13 @@ from gpo_ray.errors import DataError, UnknownGroupError
 from gpo_ray.preferences.tables import (
     DROPPED,
     GROUPS,
+    NOTES,
     PREFERENCES,
     QUESTIONS,
     SCHEMAS,
     answer_files,
     as_schema,
+    log_table,
     preference_table,
     without_nulls,
 )
@@ -89,6 +91,9 @@ class PreferenceDataset:
     and ``n``, the respondents behind it."""
     dropped: pa.Table
     """The rows that a reader left out: ``where`` (file, row, key) and ``reason``."""
+    notes: pa.Table = field(default_factory=NOTES.empty_table)
+    """What a reader took from the source in a way that its user should know of: ``where`` (file, row, key)
+    and ``note``."""
 
     @classmethod
     def build(
@@ -97,6 +102,7 @@ class PreferenceDataset:
         groups: Iterable[Group],
         preferences: Mapping[str, Sequence[Any]] | pa.Table | None,
         dropped: Iterable[tuple[str, str]] = (),
+        notes: Iterable[tuple[str, str]] = (),
     ) -> PreferenceDataset:
         """Assemble a data set and validate it.
 
@@ -107,6 +113,7 @@ class PreferenceDataset:
                 optionally ``n`` (number of respondents behind it). None makes a data set without
                 preferences, like :meth:`load` without answers.
             dropped: ``(where, reason)`` of every source row that was left out.
+            notes: ``(where, note)`` of what was read in a way that the user should know of.
         """
         question_rows = [
             {
@@ -120,17 +127,12 @@ class PreferenceDataset:
             for q in questions
         ]
         group_rows = [{"group_id": g.group_id, "kind": g.kind, "description": g.description} for g in groups]
-        drops = list(dropped)
         dataset = cls(
             questions=pa.Table.from_pylist(question_rows, schema=QUESTIONS),
             groups=pa.Table.from_pylist(group_rows, schema=GROUPS),
             preferences=PREFERENCES.empty_table() if preferences is None else preference_table(preferences),
-            dropped=pa.table(
-                {
-                    "where": pa.array([d[0] for d in drops], pa.string()),
-                    "reason": pa.array([d[1] for d in drops], pa.string()),
-                }
-            ),
+            dropped=log_table(dropped, DROPPED),
+            notes=log_table(notes, NOTES),
         )
         dataset.validate(answers=preferences is not None)
         return dataset
@@ -152,6 +154,8 @@ class PreferenceDataset:
         tables = {}
         for name in ("questions", "groups", "dropped"):
             tables[name] = _read(folder, manifest, f"{name}.parquet", SCHEMAS.get(name, DROPPED))
+        if "notes.parquet" in manifest["files"]:  # surveys written before there were notes have none
+            tables["notes"] = _read(folder, manifest, "notes.parquet", NOTES)
         parts = []
         for file in answer_files(manifest):
             if answers:
@@ -167,7 +171,10 @@ class PreferenceDataset:
         folder = Folder(uri, DataError)
         folder.publish(
             KIND,
-            {f"{name}.parquet": parquet_bytes(getattr(self, name)) for name in (*SCHEMAS, "dropped")},
+            {
+                f"{name}.parquet": parquet_bytes(getattr(self, name))
+                for name in (*SCHEMAS, "dropped", "notes")
+            },
             questions=self.questions.num_rows,
             groups=self.groups.num_rows,
             preferences=self.preferences.num_rows,
@@ -306,6 +313,7 @@ class PreferenceDataset:
             groups=self.groups.filter(pc.is_in(self.groups["group_id"], keep)),
             preferences=preferences,
             dropped=self.dropped,
+            notes=self.notes,
         )
 
     def dropped_by_reason(self) -> dict[str, int]:

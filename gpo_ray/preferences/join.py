@@ -59,6 +59,7 @@ def join_surveys(
     joined = PreferenceDataset(
         **{name: pa.concat_tables([getattr(first, name), renamed[name]]) for name in SCHEMAS},
         dropped=pa.concat_tables([first.dropped, second.dropped]),
+        notes=pa.concat_tables([first.notes, second.notes]),
     )
     joined.validate("joined surveys")
     asked = {q.key for q in first.iter_questions()}
@@ -103,6 +104,7 @@ def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> Prefer
         dropped=pa.concat_tables(
             [first.dropped, second.dropped, pa.table(dropped, schema=first.dropped.schema)]
         ),
+        notes=pa.concat_tables([first.notes, second.notes]),
     )
     merged.validate("merged surveys")
     return merged

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -45,6 +45,14 @@ SCHEMAS = {"questions": QUESTIONS, "groups": GROUPS, "preferences": PREFERENCES}
 """The tables that make up the contents of a survey, by name."""
 DROPPED = pa.schema([pa.field("where", pa.string()), pa.field("reason", pa.string())])
 """The log of the source rows that a reader left out."""
+NOTES = pa.schema([pa.field("where", pa.string()), pa.field("note", pa.string())])
+"""The log of what a reader took from its source in a way that the user should know of."""
+
+
+def log_table(entries: Iterable[tuple[str, str]], schema: pa.Schema) -> pa.Table:
+    """Make the table of a log, :data:`DROPPED` or :data:`NOTES`, of its entries."""
+    rows = list(entries)
+    return pa.table([[row[i] for row in rows] for i in range(2)], schema=schema)
 
 
 def as_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:

@@ -60,7 +60,6 @@ def test_source_is_needed_and_must_be_there(kind, tmp_path):
     ("kind", "options"),
     [
         ("table", {"units": "individuals"}),
-        ("table", {"min_respondents": 10}),
         ("gss", {"groups": "paper"}),
         ("gss-panel", {"contentious": True}),
         ("globalopinionqa", {"contentious": True}),

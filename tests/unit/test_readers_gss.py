@@ -3,7 +3,6 @@
 import itertools
 import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -275,9 +274,7 @@ def test_panel_missing_or_empty_file(name, tmp_path):
 
 @real_panel
 def test_real_panel_groups():
-    start = time.perf_counter()
     data = read_survey("gss-panel", PANEL)
-    assert time.perf_counter() - start < 20
     assert data.questions.num_rows == 311
     assert min(data.preferences["n"].to_pylist()) >= 50
     answers, people = (pq.read_table(PANEL / f"{n}.parquet").to_pylist() for n in ("answers", "respondents"))

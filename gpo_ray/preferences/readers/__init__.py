@@ -113,6 +113,8 @@ def _with_enough_questions(dataset: PreferenceDataset, least: int) -> Preference
 
 def _check_options(kind: str, options: ReadOptions) -> None:
     default = ReadOptions()
+    if kind != "respondents" and options.groups not in ("all", "paper"):
+        raise ConfigError(f"option groups={options.groups!r} does not apply to {kind!r}; give all or paper")
     for name in ReadOptions.model_fields:
         value = getattr(options, name)
         if name == "min_questions" or value == getattr(default, name):

@@ -25,6 +25,7 @@ from gpo_ray.preferences.readers.common import (
     UNKNOWN_QUESTION,
     Collector,
     Drops,
+    Notes,
     build_dataset,
     finite_number,
     require_folder,
@@ -49,6 +50,9 @@ REPEATED_ANSWER = "person answered the question before; the first answer is used
 
 MIN_QUESTIONS = 10
 """Fewest answered questions of a group or person, so that there is a context and there are targets."""
+
+MIN_RESPONDENTS = 50
+"""Fewest respondents behind a group's shares of a question, unless the options say another number."""
 
 Codes = NDArray[np.int64]
 
@@ -154,6 +158,7 @@ def individual_dataset(
     where: str,
     source: Path | str,
     min_answers: int = 1,
+    notes: Notes = (),
 ) -> PreferenceDataset:
     """Build a data set with one group per respondent and one choice per answer.
 
@@ -164,6 +169,7 @@ def individual_dataset(
         where: name of the file or table, for the log.
         source: name of the source, for error messages.
         min_answers: fewest answers; a respondent with fewer is left out.
+        notes: what was read in a way that the user should know of.
     """
     answered = np.bincount(answers.respondent, minlength=len(groups))
     enough = answered >= min_answers
@@ -193,6 +199,7 @@ def individual_dataset(
         (g for g, known in zip(groups, enough, strict=True) if known),
         table,
         log,
+        notes,
     )
 
 

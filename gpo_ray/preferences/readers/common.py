@@ -20,6 +20,8 @@ from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 
 Drops = list[tuple[str, str]]
 """``(where, reason)`` of each source row that is left out."""
+Notes = Sequence[tuple[str, str]]
+"""``(where, note)`` of what is read in a way that the user should know of."""
 
 EMPTY_PAIR = "no answers of this group to this question"
 NO_PREFERENCE_LEFT = "no group's answers to this question are left"
@@ -254,6 +256,7 @@ def build_dataset(
     groups: Iterable[Group],
     preferences: Mapping[str, Sequence[Any]] | pa.Table,
     drops: Drops,
+    notes: Notes = (),
 ) -> PreferenceDataset:
     """Build a data set with :meth:`PreferenceDataset.build`; error messages name the source.
 
@@ -271,7 +274,7 @@ def build_dataset(
             + "; check the source and the options"
         )
     try:
-        return PreferenceDataset.build(kept, groups, preferences, drops)
+        return PreferenceDataset.build(kept, groups, preferences, drops, notes)
     except DataError as e:
         raise DataError(f"{source}: {e}; {ADVICE}") from e
     except UnicodeEncodeError as e:
@@ -284,11 +287,16 @@ class Collector:
     def __init__(self) -> None:
         self.groups: dict[str, Group] = {}
         self.drops: Drops = []
+        self.notes: list[tuple[str, str]] = []
         self._columns: dict[str, list[Any]] = {"group_id": [], "question_id": [], "share": [], "n": []}
 
     def drop(self, where: str, reason: str) -> None:
         """Log a source row that is left out."""
         self.drops.append((where, reason))
+
+    def note(self, where: str, note: str) -> None:
+        """Log what was read in a way that the user should know of, such as shares that were renormalised."""
+        self.notes.append((where, note))
 
     def add(self, group: Group, question_id: str, counts: ArrayLike, n: float | None) -> None:
         """Add a group's preference on one question.
@@ -321,4 +329,4 @@ class Collector:
                 kept.append(q)
             else:
                 self.drop(f"{where}: {q.question_id}", NO_PREFERENCE_LEFT)
-        return build_dataset(source, kept, self.groups.values(), self._columns, self.drops)
+        return build_dataset(source, kept, self.groups.values(), self._columns, self.drops, self.notes)

@@ -18,6 +18,7 @@ from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.readers import gss_items as items
 from gpo_ray.preferences.readers.answers import (
     MIN_QUESTIONS,
+    MIN_RESPONDENTS,
     Answers,
     Codes,
     collect_groups,
@@ -60,7 +61,7 @@ def read_gss(source: Path | None, options: ReadOptions) -> PreferenceDataset:
         groups = [Group(f"respondent={r}", "individual", "A US adult") for r in answers.respondents]
         return individual_dataset(answers, groups, into.drops, WHERE, SOURCE, MIN_QUESTIONS)
     groups_of = [*_levels(spending, into), *_crossings(spending, into)]
-    collect_groups(answers, groups_of, into, WHERE, options.min_respondents, MIN_QUESTIONS)
+    collect_groups(answers, groups_of, into, WHERE, options.min_respondents or MIN_RESPONDENTS, MIN_QUESTIONS)
     return into.dataset(answers.questions, WHERE, SOURCE)
 
 

@@ -13,6 +13,7 @@ from gpo_ray.errors import DataError
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.readers.answers import (
     MIN_QUESTIONS,
+    MIN_RESPONDENTS,
     NO_WEIGHT,
     Answers,
     collect_groups,
@@ -69,7 +70,9 @@ def read_gss_panel(source: Path | None, options: ReadOptions) -> PreferenceDatas
                 members.append((Group(f"{attribute}={level}", "attribute", text), levels == level))
             else:
                 into.drop(f"respondents.parquet: {attribute}={level}", NOT_A_GROUP)
-    collect_groups(weighted, members, into, "answers.parquet", options.min_respondents, MIN_QUESTIONS)
+    collect_groups(
+        weighted, members, into, "answers.parquet", options.min_respondents or MIN_RESPONDENTS, MIN_QUESTIONS
+    )
     return into.dataset(answers.questions, "questions.parquet", folder)
 
 
