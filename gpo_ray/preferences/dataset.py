@@ -7,7 +7,6 @@ in join.py, and splits for training and test in splits.py.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from gpo_ray.errors import DataError, UnknownGroupError
+from gpo_ray.preferences.labels import question_key, slate_key
 from gpo_ray.preferences.tables import (
     DROPPED,
     GROUPS,
@@ -53,14 +53,13 @@ class Question:
 
     @property
     def key(self) -> str:
-        """The hash of what a language model reads: the prompt and the responses in order."""
+        """The hash that identifies the question, see :func:`~gpo_ray.preferences.labels.question_key`."""
         return question_key(self.prompt, self.responses)
 
-
-def question_key(prompt: str, responses: Sequence[str]) -> str:
-    """Return the hash of what a language model reads of a question."""
-    text = json.dumps([prompt, list(responses)], ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    @property
+    def slate_key(self) -> str:
+        """The hash of what a language model reads, see :func:`~gpo_ray.preferences.labels.slate_key`."""
+        return slate_key(self.prompt, self.responses)
 
 
 @dataclass(frozen=True)

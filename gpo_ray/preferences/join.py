@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.dataset import PreferenceDataset, Question
+from gpo_ray.preferences.labels import response_labels, response_order
 from gpo_ray.preferences.tables import SCHEMAS
 
 PREFIX = "other:"
@@ -29,7 +31,7 @@ class OtherSurvey:
     groups: tuple[str, ...]
     questions: tuple[str, ...]
     new_questions: tuple[str, ...]
-    """Questions that the first survey does not ask in the same words with the same responses."""
+    """Questions that the first survey does not ask, in whatever order of their responses."""
 
 
 def join_surveys(
@@ -70,10 +72,11 @@ def join_surveys(
 def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> PreferenceDataset:
     """Return the union of two surveys, in which a question that both ask occurs once.
 
-    Two questions are the same if they have the same prompt and the same responses in the same order.
-    ``first`` stays as it is, with its topics, sources and scales. A question of ``second`` that ``first``
-    asks too gets its id in ``first``; if ``first`` asks it under several ids, the equal id among them, else
-    the earliest. Two groups of the same id stay two groups. An id of ``second`` that ``first`` has for
+    Two questions are the same if they have the same :func:`~gpo_ray.preferences.labels.question_key`: the
+    same prompt and the same responses, in any order. ``first`` stays as it is, with its topics, sources,
+    scales and orders of responses; shares and choices of ``second`` follow the labels into that order. A
+    question of ``second`` that ``first`` asks too gets its id in ``first``; if ``first`` asks it under
+    several ids, the one with the same texts and order, else the equal id, else the earliest. Two groups of the same id stay two groups. An id of ``second`` that ``first`` has for
     something else gets :data:`PREFIX`. Where two questions of ``second`` become one, each group's first
     answer is kept and the other is logged in ``dropped``.
 
@@ -88,9 +91,10 @@ def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> Prefer
     second.validate("second survey")
     groups = _distinct(first.groups["group_id"].to_pylist(), second.groups["group_id"].to_pylist())
     questions = _same_or_distinct(first, second)
+    aligned = _aligned(first, second, questions)
     asked = set(first.questions["question_id"].to_pylist())
     is_new = [questions[q] not in asked for q in second.questions["question_id"].to_pylist()]
-    preferences = _renamed(_renamed(second.preferences, "group_id", groups), "question_id", questions)
+    preferences = _renamed(_renamed(aligned, "group_id", groups), "question_id", questions)
     again = _occurred_before(preferences.select(["group_id", "question_id"]))
     left_out = second.preferences.filter(again).to_pylist()
     where = [f"second survey: {p['group_id']}, {p['question_id']}" for p in left_out]
@@ -112,14 +116,43 @@ def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> Prefer
 
 def _same_or_distinct(first: PreferenceDataset, second: PreferenceDataset) -> dict[str, str]:
     """Map each question id of ``second`` to the same question's id in ``first``, else to a new id."""
-    asked: dict[str, list[str]] = defaultdict(list)
+    asked: dict[str, list[Question]] = defaultdict(list)
     for q in first.iter_questions():
-        asked[q.key].append(q.question_id)
+        asked[q.key].append(q)
     names = _distinct(first.questions["question_id"].to_pylist(), second.questions["question_id"].to_pylist())
     for q in second.iter_questions():
         if same := asked.get(q.key):
-            names[q.question_id] = q.question_id if q.question_id in same else same[0]
+            likest = max(same, key=lambda s: (s.slate_key == q.slate_key, s.question_id == q.question_id))
+            names[q.question_id] = likest.question_id
     return names
+
+
+def _aligned(first: PreferenceDataset, second: PreferenceDataset, names: dict[str, str]) -> pa.Table:
+    """Return the preferences of ``second``, in the order that ``first`` gives its questions' responses."""
+    mine = {q.question_id: response_labels(q.responses) for q in first.iter_questions()}
+    orders = {}
+    for q in second.iter_questions():
+        order = response_order(q.responses, mine.get(names[q.question_id], ()))
+        if order is not None and order != tuple(range(len(order))):
+            orders[q.question_id] = order
+    preferences = second.preferences
+    if not orders:
+        return preferences
+    asked = preferences["question_id"].to_pylist()
+    columns: dict[str, list[Any]] = {c: preferences[c].to_pylist() for c in ("share", "choice")}
+    for i, question in enumerate(asked):
+        if (order := orders.get(question)) is None:
+            continue
+        share, choice = columns["share"][i], columns["choice"][i]
+        if share is not None:
+            columns["share"][i] = [share[j] for j in np.argsort(order)]
+        if choice is not None:
+            columns["choice"][i] = order[choice]
+    for name, values in columns.items():
+        field = preferences.schema.field(name)
+        index = preferences.column_names.index(name)
+        preferences = preferences.set_column(index, field, pa.array(values, field.type))
+    return preferences
 
 
 def _occurred_before(table: pa.Table) -> pa.Array:

@@ -1,8 +1,19 @@
-"""Normal forms of prompts and responses, by which two spellings are recognised as the same text."""
+"""The identity of questions: normal forms of their texts, and hashes by which they are found again.
+
+A question is the same one whatever the order of its responses and whatever the spaces, the Unicode form and
+the case of its texts: :func:`question_key` says which question it is. A language model, however, reads texts
+as they are given, so embeddings belong to a :func:`slate_key`, which depends on every character and on the
+order. :func:`response_order` leads from one order of a question's responses to another, so that shares
+follow labels and not positions.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
 """Characters of no width that editors and exports leave in texts; str.split does not count them as space."""
@@ -16,3 +27,56 @@ def normal_label(text: str) -> str:
 def folded_label(text: str) -> str:
     """Normalise a text as :func:`normal_label` does, and remove differences of case."""
     return unicodedata.normalize("NFC", normal_label(text).casefold())
+
+
+def response_labels(responses: Sequence[str]) -> tuple[str, ...]:
+    """Return the forms by which a question's responses are recognised, in their order.
+
+    They are the :func:`folded_label` of each response; if two responses have the same, then the
+    :func:`normal_label` of each, and if these are not distinct either, the texts themselves.
+    """
+    for form in (folded_label, normal_label):
+        labels = tuple(map(form, responses))
+        if len(set(labels)) == len(labels):
+            return labels
+    return tuple(responses)
+
+
+def question_key(prompt: str, responses: Sequence[str]) -> str:
+    """Return the hash that identifies a question: of its normalised prompt and the set of its responses.
+
+    Texts are normalised by :func:`folded_label` and :func:`response_labels`; the order of the responses does
+    not matter.
+    """
+    return _digest([folded_label(prompt), sorted(response_labels(responses))])
+
+
+def prompt_key(prompt: str) -> str:
+    """Return the hash of a normalised prompt, by which a prompt with other responses is recognised."""
+    return _digest(folded_label(prompt))
+
+
+def slate_key(prompt: str, responses: Sequence[str]) -> str:
+    """Return the hash of what a language model reads of a question: its prompt and responses as they are."""
+    return _digest([prompt, list(responses)])
+
+
+def response_order(responses: Sequence[str], labels: Sequence[str]) -> tuple[int, ...] | None:
+    """Return where each response stands among a question's responses in another order.
+
+    Args:
+        responses: R responses.
+        labels: the :func:`response_labels` of the question in the other order.
+
+    Returns:
+        R indices into ``labels``, or None if these are not the same responses.
+    """
+    mine = response_labels(responses)
+    place = {label: i for i, label in enumerate(labels)}
+    if len(place) != len(labels) or place.keys() != set(mine) or len(mine) != len(labels):
+        return None
+    return tuple(place[label] for label in mine)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, ensure_ascii=False).encode()).hexdigest()[:32]

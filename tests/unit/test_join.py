@@ -91,7 +91,7 @@ def test_a_question_with_the_same_content_is_not_new_whatever_its_id():
     turned = dataclasses.replace(next(iter(first.iter_questions())), responses=("No", "Yes"))
     rows = {"group_id": ["h"], "question_id": ["a"], "choice": [0]}
     _, other = join_surveys(first, PreferenceDataset.build([turned], [Group("h", "attribute")], rows))
-    assert other.new_questions == (f"{PREFIX}a",)  # a language model reads another slate
+    assert other.new_questions == ()  # in another order, it is the same question
 
 
 def test_what_was_dropped_from_both_is_kept():
@@ -160,14 +160,67 @@ def test_the_same_question_is_the_first_surveys():
     assert merged.dropped.num_rows == 0
 
 
-def test_responses_in_another_order_are_another_question():
+def test_shares_and_choices_follow_their_labels():
     first = small({"a": "A?"}, ["g"])
-    turned = dataclasses.replace(next(iter(first.iter_questions())), responses=("No", "Yes"))
-    rows = {"group_id": ["h"], "question_id": ["a"], "choice": [0]}
-    merged = merge_surveys(first, PreferenceDataset.build([turned], [Group("h", "attribute")], rows))
-    assert [(q.question_id, q.responses) for q in merged.iter_questions()] == [
-        ("a", ("Yes", "No")),
-        (f"{PREFIX}a", ("No", "Yes")),
+    turned = Question("a", "test", " A? ", ("no", "Yes "))
+    rows = {
+        "group_id": ["h", "i", "j"],
+        "question_id": ["a"] * 3,
+        "share": [[0.9, 0.1], None, None],
+        "choice": [None, 0, 1],
+    }
+    people = [Group(g, "attribute") for g in "hij"]
+    merged = merge_surveys(first, PreferenceDataset.build([turned], people, rows))
+    assert [(q.question_id, q.responses) for q in merged.iter_questions()] == [("a", ("Yes", "No"))]
+    assert [(p["share"], p["choice"]) for p in merged.preferences.to_pylist()] == [
+        (None, 0),
+        ([0.1, 0.9], None),
+        (None, 1),
+        (None, 0),
+    ]
+
+
+@given(st.permutations(range(4)), st.integers(0, 3), st.lists(st.integers(0, 9), min_size=4, max_size=4))
+def test_a_merge_in_any_order_keeps_what_each_response_got(order, chosen, counts):
+    if not sum(counts):
+        return
+    responses = ("Often", "Rarely", "Never", "Unsure")
+    share = [c / sum(counts) for c in counts]
+    first = PreferenceDataset.build(
+        [Question("a", "test", "A?", responses)],
+        [Group("g", "attribute")],
+        {"group_id": ["g"], "question_id": ["a"], "share": [share]},
+    )
+    second = PreferenceDataset.build(
+        [Question("b", "test", "A?", tuple(responses[i] for i in order))],
+        [Group("h", "attribute"), Group("i", "individual")],
+        {
+            "group_id": ["h", "i"],
+            "question_id": ["b"] * 2,
+            "share": [[share[i] for i in order], None],
+            "choice": [None, order.index(chosen)],
+        },
+    )
+    rows = merge_surveys(first, second).preferences.to_pylist()
+    assert rows[0]["share"] == rows[1]["share"]
+    assert rows[2]["choice"] == chosen
+
+
+def test_of_one_question_asked_twice_the_likest_is_taken():
+    turned = dataclasses.replace(Question("b", "test", "A?", ("No", "Yes")))
+    twice = PreferenceDataset.build(
+        [Question("a", "test", "A?", ("Yes", "No")), turned],
+        [Group("g", "attribute")],
+        {"group_id": ["g", "g"], "question_id": ["a", "b"], "choice": [0, 1]},
+    )
+    again = PreferenceDataset.build(
+        [turned], [Group("h", "attribute")], {"group_id": ["h"], "question_id": ["b"], "choice": [1]}
+    )
+    merged = merge_surveys(twice, again)
+    assert [(p["question_id"], p["choice"]) for p in merged.preferences.to_pylist()] == [
+        ("a", 0),
+        ("b", 1),
+        ("b", 1),
     ]
 
 

@@ -1,0 +1,65 @@
+"""The identity of questions: what is the same text, the same question, and which response is which."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpo_ray.preferences.labels import (
+    folded_label,
+    normal_label,
+    question_key,
+    response_labels,
+    response_order,
+    slate_key,
+)
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
+SPACES = st.sampled_from([" ", "  ", "\u00a0", "\u202f", "\t", "\n ", "\u200b "])
+
+
+@pytest.mark.parametrize(
+    "text", ["Heat the  pool?", " Heat the pool?", "Heat\u00a0the pool?\n", "\ufeffHeat the\u202fpool?"]
+)
+def test_spaces_make_no_other_label(text):
+    assert normal_label(text) == "Heat the pool?"
+
+
+def test_unicode_forms_make_no_other_label():
+    composed = "Köln, où ça?"
+    assert normal_label(unicodedata.normalize("NFD", composed)) == composed
+    assert folded_label("STRASSE ") == folded_label("straße")
+
+
+def test_case_is_kept_where_it_alone_tells_responses_apart():
+    assert response_labels(["US", "us", "We "]) == ("US", "us", "We")
+    assert response_labels(["US", "Us  and them"]) == ("us", "us and them")
+    assert question_key("Who?", ["US", "us"]) != question_key("Who?", ["us", "they"])
+
+
+@given(st.data(), st.lists(WORDS, min_size=2, max_size=6), WORDS)
+def test_order_and_spelling_do_not_change_the_question(data, responses, prompt):
+    labels = response_labels(responses)
+    if len(set(labels)) < len(labels):
+        return
+    order = data.draw(st.permutations(range(len(responses))))
+    space = data.draw(SPACES)
+    turned = [space + unicodedata.normalize("NFD", responses[i]) for i in order]
+    assert question_key(prompt + space, turned) == question_key(prompt, responses)
+    found = response_order(turned, labels)
+    assert found == tuple(order)
+    if turned != responses:
+        assert slate_key(prompt, turned) != slate_key(prompt, responses)
+
+
+@pytest.mark.parametrize("other", [["Yes"], ["Yes", "No", "Unsure"], ["Yes", "Maybe"], ["Yes", "Yes"]])
+def test_other_responses_make_another_question(other):
+    labels = response_labels(["Yes", "No"])
+    assert response_order(other, labels) is None
+    assert question_key("Heat it?", other) != question_key("Heat it?", ["Yes", "No"])
+    assert question_key("Heat them?", ["Yes", "No"]) != question_key("Heat it?", ["Yes", "No"])
+
+
+def test_what_a_language_model_reads_has_the_key_that_stores_were_written_with():
+    assert slate_key("Heat it?", ["Yes", "No"]) == "ca886c7675e6b70579613be018037879"
