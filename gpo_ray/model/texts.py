@@ -19,6 +19,7 @@ from gpo_ray.errors import BundleError, EmbeddingError
 from gpo_ray.lm.find import ModelSource, find_model
 from gpo_ray.lm.load import fingerprint
 from gpo_ray.model.bundle import BundleConfig
+from gpo_ray.preferences.labels import normal_label, unusable
 from gpo_ray.runtime.terminal import Steps
 
 Vectors = dict[str, NDArray[np.float32]]
@@ -38,8 +39,14 @@ class Slate(BaseModel):
     """Texts of the possible responses."""
 
     @model_validator(mode="after")
-    def _distinct(self) -> Slate:
-        if len(set(self.responses)) < len(self.responses):
+    def _texts(self) -> Slate:
+        for what, text in (
+            ("prompt", self.prompt),
+            *((f"response {i}", r) for i, r in enumerate(self.responses)),
+        ):
+            if problem := unusable(text):
+                raise ValueError(f"{what} {problem}")
+        if len(set(map(normal_label, self.responses))) < len(self.responses):
             raise ValueError("two responses are the same")
         return self
 

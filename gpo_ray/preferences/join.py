@@ -76,9 +76,10 @@ def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> Prefer
     same prompt and the same responses, in any order. ``first`` stays as it is, with its topics, sources,
     scales and orders of responses; shares and choices of ``second`` follow the labels into that order. A
     question of ``second`` that ``first`` asks too gets its id in ``first``; if ``first`` asks it under
-    several ids, the one with the same texts and order, else the equal id, else the earliest. Two groups of the same id stay two groups. An id of ``second`` that ``first`` has for
-    something else gets :data:`PREFIX`. Where two questions of ``second`` become one, each group's first
-    answer is kept and the other is logged in ``dropped``.
+    several ids, the one with the same texts and order, else the equal id, else the earliest. Two groups of
+    the same id stay two groups. An id of ``second`` that ``first`` has for something else gets
+    :data:`PREFIX`. Where two questions of ``second`` become one, each group's first answer is kept and the
+    other is logged in ``dropped``.
 
     Returns:
         The merged data set: the rows of ``first``, then what ``second`` adds.
@@ -132,7 +133,7 @@ def _aligned(first: PreferenceDataset, second: PreferenceDataset, names: dict[st
     mine = {q.question_id: response_labels(q.responses) for q in first.iter_questions()}
     orders = {}
     for q in second.iter_questions():
-        order = response_order(q.responses, mine.get(names[q.question_id], ()))
+        order = response_order(response_labels(q.responses), mine.get(names[q.question_id], ()))
         if order is not None and order != tuple(range(len(order))):
             orders[q.question_id] = order
     preferences = second.preferences

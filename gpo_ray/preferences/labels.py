@@ -29,6 +29,17 @@ def folded_label(text: str) -> str:
     return unicodedata.normalize("NFC", normal_label(text).casefold())
 
 
+def unusable(text: str) -> str | None:
+    """Return what makes a text unusable as a prompt or response, None if nothing does."""
+    if not normal_label(text):
+        return "is blank"
+    if "\x00" in text:
+        return "holds a NUL character"
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        return "holds half a character (a lone surrogate)"
+    return None
+
+
 def response_labels(responses: Sequence[str]) -> tuple[str, ...]:
     """Return the forms by which a question's responses are recognised, in their order.
 
@@ -40,6 +51,11 @@ def response_labels(responses: Sequence[str]) -> tuple[str, ...]:
         if len(set(labels)) == len(labels):
             return labels
     return tuple(responses)
+
+
+def label_hashes(responses: Sequence[str]) -> tuple[str, ...]:
+    """Return a hash of each of the :func:`response_labels`, which tell responses apart without texts."""
+    return tuple(_digest(label)[:16] for label in response_labels(responses))
 
 
 def question_key(prompt: str, responses: Sequence[str]) -> str:
@@ -61,17 +77,16 @@ def slate_key(prompt: str, responses: Sequence[str]) -> str:
     return _digest([prompt, list(responses)])
 
 
-def response_order(responses: Sequence[str], labels: Sequence[str]) -> tuple[int, ...] | None:
-    """Return where each response stands among a question's responses in another order.
+def response_order(mine: Sequence[str], labels: Sequence[str]) -> tuple[int, ...] | None:
+    """Return where each response of a question stands among the same responses in another order.
 
     Args:
-        responses: R responses.
-        labels: the :func:`response_labels` of the question in the other order.
+        mine: the :func:`response_labels` of R responses, or their :func:`label_hashes`.
+        labels: the same of the question in the other order.
 
     Returns:
         R indices into ``labels``, or None if these are not the same responses.
     """
-    mine = response_labels(responses)
     place = {label: i for i, label in enumerate(labels)}
     if len(place) != len(labels) or place.keys() != set(mine) or len(mine) != len(labels):
         return None

@@ -79,6 +79,15 @@ def read_json(path: Path, where: str, error: type[GPOError], advice: str = "") -
     return parse_json(_read(path, JSON_BYTES, where, error), where, error, advice)
 
 
+def read_bytes(path: Path, where: str, error: type[GPOError]) -> bytes:
+    """Return the bytes of a file on this machine that holds JSON, in whatever encoding.
+
+    Raises:
+        GPOError: of class ``error``, if the file cannot be read.
+    """
+    return _read(path, JSON_BYTES, where, error)
+
+
 def parse_yaml(
     data: bytes | str, where: str, error: type[GPOError], loader: type[Any] = _Loader
 ) -> list[Any]:

@@ -1,0 +1,113 @@
+"""Recognise a question that a prior has seen, whatever the order and the spelling of its responses.
+
+A bundle holds no texts of its questions, only hashes: of each prompt and of each response
+(:mod:`gpo_ray.preferences.labels`). Bundles of earlier versions hold one hash of the prompt and all responses
+in their order; there, orders are tried one after the other.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gpo_ray.preferences.labels import label_hashes, normal_label, prompt_key, response_order, slate_key
+
+MAX_PERMUTED = 6
+"""Most responses whose orders are tried where only the hash of a whole question is known; 720 orders take
+some milliseconds."""
+
+Hash = Annotated[str, Field(max_length=64)]
+
+
+class QuestionHashes(BaseModel):
+    """The hashes by which a question is recognised."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: Hash
+    """The :func:`~gpo_ray.preferences.labels.prompt_key`."""
+    responses: tuple[Hash, ...]
+    """The :func:`~gpo_ray.preferences.labels.label_hashes` of the R responses, in the prior's order."""
+
+    @classmethod
+    def of(cls, prompt: str, responses: Sequence[str]) -> QuestionHashes:
+        """Hash a question."""
+        return cls(prompt=prompt_key(prompt), responses=label_hashes(responses))
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What a prior knows of a question with R responses."""
+
+    key: str | None
+    """Key of the question in the prior; None if it is unseen."""
+    order: tuple[int, ...]
+    """Index in the prior's order of each of the R responses; 0 to R - 1 for an unseen question."""
+    other_responses: bool = False
+    """Whether the question is unseen although meta-train groups were asked its prompt: its responses are
+    others."""
+
+    def to_prior(self, values: Sequence[float]) -> list[float]:
+        """Return values (R,) of the responses, in the prior's order."""
+        found = [0.0] * len(self.order)
+        for value, place in zip(values, self.order, strict=True):
+            found[place] = float(value)
+        return found
+
+
+@dataclass(frozen=True)
+class Recognizer:
+    """The questions that a prior has seen, found by their texts."""
+
+    sizes: Mapping[str, int]
+    """Number of responses of each question, by its key in the prior: the
+    :func:`~gpo_ray.preferences.labels.slate_key` of the question as the meta-train groups were asked it."""
+    hashes: Mapping[str, QuestionHashes]
+    """The hashes of each question, by its key; empty for a bundle of an earlier version."""
+
+    @cached_property
+    def _by_prompt(self) -> Mapping[str, list[str]]:
+        found = defaultdict(list)
+        for key, hashes in self.hashes.items():
+            found[hashes.prompt].append(key)
+        return dict(found)
+
+    def recognise(self, prompt: str, responses: Sequence[str]) -> Recognition:
+        """Find a question among the seen ones."""
+        same = tuple(range(len(responses)))
+        key = slate_key(prompt, responses)
+        if self.sizes.get(key) == len(responses):
+            return Recognition(key, same)
+        if not self.hashes:
+            return self._tried(prompt, responses) or Recognition(None, same)
+        asked = self._by_prompt.get(prompt_key(prompt), ())
+        mine = label_hashes(responses) if asked else ()
+        for key in asked:
+            order = response_order(mine, self.hashes[key].responses)
+            if order is not None:
+                return Recognition(key, order)
+        return Recognition(None, same, bool(asked))
+
+    def _tried(self, prompt: str, responses: Sequence[str]) -> Recognition | None:
+        """Look for a question by trying orders and normal forms of its texts."""
+        for text, labels in _spellings(prompt, responses):
+            orders: Iterator[tuple[int, ...]] = itertools.permutations(range(len(labels)))
+            for order in orders if len(labels) <= MAX_PERMUTED else itertools.islice(orders, 1):
+                key = slate_key(text, [labels[i] for i in order])
+                if self.sizes.get(key) == len(labels):
+                    place = {i: p for p, i in enumerate(order)}
+                    return Recognition(key, tuple(place[i] for i in range(len(labels))))
+        return None
+
+
+def _spellings(prompt: str, responses: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    yield prompt, list(responses)
+    normal = normal_label(prompt), [normal_label(r) for r in responses]
+    if normal != (prompt, list(responses)):
+        yield normal

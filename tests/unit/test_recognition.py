@@ -1,0 +1,68 @@
+"""Recognising the questions that a prior has seen."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpo_ray.preferences.labels import slate_key
+from gpo_ray.prior.recognition import QuestionHashes, Recognition, Recognizer
+
+SEEN = [
+    ("Should the library open on Sundays?", ("Yes", "No")),
+    ("How often do you swim?", ("Often", "Rarely", "Never", "Don't know")),
+    ("How often do you swim?", ("Daily", "Weekly")),
+    ("Who?", ("US", "us")),
+]
+SIZES = {slate_key(*q): len(q[1]) for q in SEEN}
+NEW = Recognizer(SIZES, {slate_key(*q): QuestionHashes.of(*q) for q in SEEN})
+OLD = Recognizer(SIZES, {})
+"""As bundles of earlier versions are read."""
+
+
+@pytest.mark.parametrize("recognizer", [NEW, OLD])
+@pytest.mark.parametrize("question", SEEN)
+def test_every_order_is_recognised(recognizer, question):
+    prompt, responses = question
+    for order in itertools.permutations(range(len(responses))):
+        turned = [responses[i] for i in order]
+        found = recognizer.recognise(prompt, turned)
+        assert found.key == slate_key(*question)
+        assert [responses[i] for i in found.order] == turned
+
+
+@pytest.mark.parametrize("recognizer", [NEW, OLD])
+def test_spaces_are_no_other_question(recognizer):
+    found = recognizer.recognise(" Should the library open on  Sundays?", ["No ", "Yes"])
+    assert found == Recognition(slate_key(*SEEN[0]), (1, 0))
+
+
+def test_case_is_no_other_question():
+    assert NEW.recognise("should the library open on sundays?", ["no", "YES"]).order == (1, 0)
+    assert NEW.recognise("Who?", ["us", "US"]) == Recognition(slate_key(*SEEN[3]), (1, 0))
+
+
+def test_a_known_prompt_with_other_responses_is_told():
+    assert NEW.recognise(SEEN[0][0], ["Yes", "No", "Unsure"]) == Recognition(None, (0, 1, 2), True)
+    assert NEW.recognise("Should it close?", ["Yes", "No"]) == Recognition(None, (0, 1), False)
+    assert OLD.recognise(SEEN[0][0], ["Yes", "No", "Unsure"]) == Recognition(None, (0, 1, 2), False)
+
+
+@given(st.permutations(range(4)), st.lists(st.floats(0, 1), min_size=4, max_size=4))
+def test_values_follow_their_labels(order, values):
+    prompt, responses = SEEN[1]
+    turned = [responses[i] for i in order]
+    found = NEW.recognise(prompt, turned)
+    mine = dict(zip(responses, found.to_prior(values), strict=True))
+    assert [mine[r] for r in turned] == values
+
+
+def test_many_responses_are_recognised_by_hashes_and_in_old_bundles_in_their_order():
+    responses = tuple(f"Response {i}" for i in range(40))
+    key = slate_key("Which?", responses)
+    old = Recognizer({key: 40}, {})
+    assert old.recognise("Which? ", responses).key == key
+    assert old.recognise("Which?", responses[::-1]).key is None
+    new = Recognizer({key: 40}, {key: QuestionHashes.of("Which?", responses)})
+    assert new.recognise("Which?", responses[::-1]).order == tuple(range(40))[::-1]
