@@ -171,7 +171,7 @@ def _embed(
         store.folder.remove(name)
     store.folder.claim(KIND)
     questions = list(dataset.iter_questions())
-    missing = [q for q in questions if (q.question_id, q.key) not in contents.keys]
+    missing = [q for q in questions if (q.question_id, q.slate_key) not in contents.keys]
     shards = dict(contents.shards)
     workers: dict[str, int] = {}
     units: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
 """Write and read the embedding store: Parquet shards of response vectors, and a manifest, written last.
 
-A row is one response: ``question_key`` (content hash of prompt and responses), ``question_id``,
+A row is one response: ``question_key`` (its :func:`~gpo_ray.preferences.labels.slate_key`), ``question_id``,
 ``response_index``, the poolings as fixed-size lists, ``letter_logprob`` and ``tokens`` (the number of tokens
 that the language model read for the question). Every shard also carries, in its own metadata, the model
 fingerprint and template, so that shards left by an interrupted run can be trusted and reused.
@@ -103,7 +103,7 @@ class EmbeddingStore:
         Returns:
             The shard's name and manifest entry.
         """
-        identity = repr([(q.question_id, q.key) for q in questions])
+        identity = repr([(q.question_id, q.slate_key) for q in questions])
         name = f"{SHARD}{hashlib.sha256(identity.encode()).hexdigest()[:20]}.parquet"
         metadata = {b"fingerprint": fingerprint.encode(), b"template": TEMPLATE.encode()}
         table = _shard_table(questions, encoded, dtype).replace_schema_metadata(metadata)
@@ -188,7 +188,7 @@ class EmbeddingStore:
             EmbeddingError: if the store is incomplete or damaged, or lacks a question.
         """
         manifest = self.manifest()
-        wanted = [q.key for q in dataset.iter_questions()]
+        wanted = [q.slate_key for q in dataset.iter_questions()]
         keys = pa.array(sorted(set(wanted)), pa.string())
         found: dict[str, Vectors] = {}
         for name in manifest["files"]:
@@ -303,7 +303,7 @@ def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestio
         raise EmbeddingError(f"store dtype {dtype!r} is not one of {list(STORE_DTYPES)}")
     sizes = [len(q.responses) for q in questions]
     columns: dict[str, pa.Array] = {
-        "question_key": pa.array([q.key for q, s in zip(questions, sizes, strict=True) for _ in range(s)]),
+        "question_key": pa.array([q.slate_key for q, s in zip(questions, sizes, strict=True) for _ in range(s)]),
         "question_id": pa.array(
             [q.question_id for q, s in zip(questions, sizes, strict=True) for _ in range(s)]
         ),
