@@ -129,7 +129,7 @@ class Prepared:
 
     def trained(self) -> Prepared:
         """Return the same without the prior of training, to free memory for making the bundle's prior."""
-        return replace(self, data=replace(self.data, prior=None))
+        return replace(self, data=replace(self.data, task_prior=None))
 
 
 def sort_first(job: TrainJob, address: str | None) -> None:

@@ -33,7 +33,8 @@ from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.prior import format_1
-from gpo_ray.prior.keyed import KeyedGroupPrior, PriorState, Size
+from gpo_ray.prior.group_prior import Size
+from gpo_ray.prior.keyed import KeyedGroupPrior, PriorState
 from gpo_ray.runtime.memory_left import memory_left
 from gpo_ray.runtime.storage import MANIFEST, Folder
 

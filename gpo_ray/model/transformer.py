@@ -34,15 +34,15 @@ class Points:
 
     ``index`` (B, P) is the row of each point in the distinct responses. ``y`` (B, P) is the group's share,
     None for targets. ``mask`` (B, P) is True for real points and False for padding; it is None if all are
-    real. Only targets of a model with a prior have the other two: ``prior`` (B, P) is the logarithm of the
-    share that the prior predicts, and ``seen`` (B, P) is True where that rests on meta-train groups' answers
-    to the same question, False where it was estimated from other questions.
+    real. Only targets of a model with a prior have the other two: ``prior_log_share`` (B, P) is the logarithm
+    of the share that the prior predicts, and ``seen`` (B, P) is True where that rests on meta-train groups'
+    answers to the same question, False where it was estimated from other questions.
     """
 
     index: Tensor
     y: Tensor | None = None
     mask: Tensor | None = None
-    prior: Tensor | None = None
+    prior_log_share: Tensor | None = None
     seen: Tensor | None = None
 
 
@@ -264,7 +264,7 @@ class GPOTransformer(nn.Module):
         Args:
             x: (N, E) distinct responses.
             context: (B, C) points with shares; every group needs at least one.
-            target: (B, T) points, with ``prior`` and ``seen`` for a model with a prior.
+            target: (B, T) points, with ``prior_log_share`` and ``seen`` for a model with a prior.
 
         Returns:
             Mean and log standard deviation, each (B, T). The softmax of the means within a question is the
@@ -297,7 +297,7 @@ class GPOTransformer(nn.Module):
         Args:
             projected: (N, D) distinct responses, from :meth:`project`.
             cache: the encoded contexts, from :meth:`encode_context`.
-            target: (B, T) points, with ``prior`` and ``seen`` for a model with a prior.
+            target: (B, T) points, with ``prior_log_share`` and ``seen`` for a model with a prior.
         """
         return self._decode(cache, self.embedder(projected, (target,), projected=True)[0], target)
 
@@ -322,7 +322,7 @@ class GPOTransformer(nn.Module):
         for layer, layer_cache in zip(self.encoder.layers, cache.layers, strict=True):
             h, _ = layer(h, layer_cache, cache.mask)
         mean, log_std = self.predictor(h).unbind(-1)
-        if target.prior is not None and target.seen is not None:
+        if target.prior_log_share is not None and target.seen is not None:
             seen, unseen = self.prior_gate
-            mean = target.prior + torch.where(target.seen, seen, unseen) * mean
+            mean = target.prior_log_share + torch.where(target.seen, seen, unseen) * mean
         return mean, log_std

@@ -139,7 +139,7 @@ def test_an_episode_holds_the_data_of_its_tasks(seed):
     sizes = np.diff(SPARSE.offsets)
     mask = episode.context.mask
     starts = np.concatenate([[0], np.cumsum([sizes[t.target].sum() for t in tasks])])
-    flat_target = episode.target.index.flatten()[episode.place]
+    flat_target = episode.target.index.flatten()[episode.position]
     slates = np.concatenate([np.repeat(np.arange(len(t.target)), sizes[t.target]) for t in tasks])
     for b, task in enumerate(tasks):
         real = slice(None) if mask is None else mask[b]
@@ -153,7 +153,7 @@ def test_an_episode_holds_the_data_of_its_tasks(seed):
         )
         own = episode.slate[part] - episode.slate[part][0]
         np.testing.assert_array_equal(own, slates[part])
-        assert (episode.place[part] // episode.target.index.shape[1] == b).all()
+        assert (episode.position[part] // episode.target.index.shape[1] == b).all()
     assert episode.slates == episode.total_slates == sum(len(t.target) for t in tasks)
     assert episode.slate.unique().tolist() == list(range(episode.slates))
     assert episode.total_points == len(episode.y) == starts[-1]

@@ -20,7 +20,7 @@ from gpo_ray.evaluation.methods.method import (
 from gpo_ray.meta_training.data import MetaTrainingData
 from gpo_ray.meta_training.engine import LocalEngine, new_model
 from gpo_ray.meta_training.loop import meta_train
-from gpo_ray.model.episodes import Task, log_prior, task_posterior
+from gpo_ray.model.episodes import Task, log_shares_and_seen, task_posterior
 from gpo_ray.model.predict import predict_tasks
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.preferences.splits import Split
@@ -76,7 +76,8 @@ class FittedTransformer(Fitted):
     model: GPOTransformer
     arrays: PreferenceArrays
     """The data, with embeddings scaled as the model expects them."""
-    prior: PriorAtQuestions | None
+    at_questions: PriorAtQuestions | None
+    """The prior at all questions; None for a transformer without one."""
     validation_alignment: float
     device: str = "cpu"
 
@@ -85,11 +86,11 @@ class FittedTransformer(Fitted):
 
         The prior is conditioned once on each task's context.
         """
-        if self.prior is None:
+        if self.at_questions is None:
             return [Prediction(s) for s in predict_tasks(self.model, self.arrays, tasks, self.device)]
-        found = {task: task_posterior(self.prior, self.arrays, task) for task in tasks}
+        found = {task: task_posterior(self.at_questions, self.arrays, task) for task in tasks}
         shares = predict_tasks(
-            self.model, self.arrays, tasks, self.device, lambda task: log_prior(found[task])
+            self.model, self.arrays, tasks, self.device, lambda task: log_shares_and_seen(found[task])
         )
         return [Prediction(s, found[task].half_width) for s, task in zip(shares, tasks, strict=True)]
 
