@@ -206,7 +206,7 @@ def _validate(
     certain = True
     if gain is not None and progress.best_step == 0:
         certain = bool(engine.agree(float(gain.is_certain(config.validation.confidence))))
-    if progress.note_validation(scores, config.validation.least_gain, certain):
+    if progress.note_validation(scores, config.validation.min_gain, certain):
         progress.best_weights = engine.weights()
     if gain is not None:
         scores["gain"] = engine.agree(gain.mean)

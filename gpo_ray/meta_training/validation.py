@@ -153,9 +153,9 @@ def validation_tasks(data: MetaTrainingData, config: TrainConfig) -> list[Task]:
         ConfigError: if there are none.
     """
     groups, context = data.validation_groups, config.validation.context_questions
-    if len(groups) > config.validation.most_groups:
+    if len(groups) > config.validation.max_groups:
         rng = np.random.default_rng([config.seed, 2])
-        groups = sorted(rng.choice(groups, config.validation.most_groups, replace=False).tolist())
+        groups = sorted(rng.choice(groups, config.validation.max_groups, replace=False).tolist())
     tasks = fixed_context_tasks(data.arrays, groups, data.questions, context)
     if len(data.held_out):
         new = fixed_context_tasks(data.arrays, groups, data.questions, context, data.held_out)

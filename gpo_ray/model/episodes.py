@@ -101,7 +101,7 @@ def draw_tasks(
     contexts = int(rng.integers(*config.context_questions, endpoint=True))
     targets = int(rng.integers(*config.target_questions, endpoint=True))
     order = rng.permutation(questions)
-    masked = questions[rng.random(len(questions)) < config.hidden_prior]
+    masked = questions[rng.random(len(questions)) < config.masked_fraction]
     chosen = list(groups)
     if len(chosen) > config.groups:
         chosen = [chosen[i] for i in rng.choice(len(chosen), config.groups, replace=False)]

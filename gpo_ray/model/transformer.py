@@ -93,6 +93,16 @@ class PairLinear(nn.Linear):
         """Compute W_x x + b (N, D) from x (N, E)."""
         return F.linear(x, self.weight[:, :-1], self.bias)
 
+    @staticmethod
+    def fold_standardization(
+        weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return weight and bias that give for x what these give for (x - mean) / scale."""
+        w = weight.double()
+        folded = w[:, :-1] / scale.double()
+        moved = bias.double() - folded @ mean.double()
+        return torch.cat([folded, w[:, -1:]], 1).float(), moved.float()
+
     def forward(  # type: ignore[override]
         self, x: Tensor, points: tuple[Points, ...], projected: bool = False
     ) -> list[Tensor]:
@@ -222,6 +232,10 @@ class TransformerEncoder(nn.Module):
         )
 
 
+FIRST_LAYER = "embedder.0"
+"""Path, in the state dict of a :class:`GPOTransformer`, of the :class:`PairLinear` that reads embeddings."""
+
+
 class GPOTransformer(nn.Module):
     """A transformer that predicts a group's shares of some responses from its shares of a few others.
 
@@ -249,6 +263,20 @@ class GPOTransformer(nn.Module):
             # with gates of 0 the model starts as the prior itself; one gate is for seen questions and one for
             # unseen questions, and _decode applies them
             self.prior_gate = nn.Parameter(torch.zeros(2))
+
+    @staticmethod
+    def fold_standardization(weights: dict[str, Tensor], mean: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """Return weights for raw embeddings x that give what ``weights`` give for (x - mean) / scale.
+
+        Args:
+            weights: the weights of a model of this class.
+            mean: (E,) mean of the embeddings.
+            scale: (E,) factor that the embeddings were divided by.
+        """
+        names = f"{FIRST_LAYER}.weight", f"{FIRST_LAYER}.bias"
+        weight, bias = (weights[name] for name in names)
+        folded = PairLinear.fold_standardization(weight, bias, mean, scale)
+        return weights | dict(zip(names, folded, strict=True))
 
     @property
     def corrects_prior(self) -> bool:

@@ -79,7 +79,7 @@ class Training:
             responses=work.responses,
             slate=work.slate,
             training=work.groups - validating,
-            validating=min(validating, config.validation.most_groups),
+            validating=min(validating, config.validation.max_groups),
             prior_groups=min(work.groups - validating, MAX_PRIOR_GROUPS),
             context=low * scale * work.slate,
             target=high * scale * work.slate,

@@ -159,7 +159,7 @@ def calibrated(
     trials = list(_trials(arrays, same_kind, questions, context, seed))
     if not trials:
         return at_questions
-    weights = RESPONSE_MODEL_WEIGHTS
+    weights: Sequence[float] = RESPONSE_MODEL_WEIGHTS
     if not use_response_model or len(prior.groups) < RESPONSE_MODEL_GROUPS:
         weights = weights[:1]
     if len(weights) > 1:  # loadings that are fitted to the groups of the trials would know their answers

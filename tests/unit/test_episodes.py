@@ -12,7 +12,7 @@ from synthetic import arrays, bundle_config, survey, tiny_config
 from gpo_ray.config import EpisodeConfig
 from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model import predict
-from gpo_ray.model.bundle import Bundle, fold_standardization
+from gpo_ray.model.bundle import Bundle
 from gpo_ray.model.episodes import Task, build_episode, draw_tasks
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.model.predict import episode_loss, fixed_context_tasks, predict_tasks, score
@@ -206,7 +206,7 @@ def folded_error(raw):
     """Largest difference that folding makes to predictions, and that leaving it out would make."""
     scaled, mean, scale = raw.standardized(np.arange(12))
     network, folded, tasks = model(), model(), draw(raw, 0)
-    folded.load_state_dict(fold_standardization(network.state_dict(), mean, scale))
+    folded.load_state_dict(network.fold_standardization(network.state_dict(), mean, scale))
     want, got, bare = (
         np.concatenate(predict_tasks(n, data, tasks))
         for n, data in ((network, scaled), (folded, raw), (network, raw))

@@ -83,7 +83,7 @@ def test_each_gate_moves_its_own_questions(gates, moved):
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (1.0, 1, 1), (0.5, 0.3, 0.7)])
 def test_share_of_hidden_targets(share, least, most):
-    config = EpisodeConfig(context_questions=(4, 4), target_questions=(8, 8), hidden_prior=share)
+    config = EpisodeConfig(context_questions=(4, 4), target_questions=(8, 8), masked_fraction=share)
     drawn = [t for s in range(20) for t in draw_tasks(DATA, range(5), np.arange(16), config, (0, s))]
     assert least <= np.mean([len(t.masked) / len(t.target) for t in drawn]) <= most
     assert all(set(t.masked) <= set(t.target) for t in drawn)
@@ -295,7 +295,7 @@ def loop(**changes):
 
 
 def test_the_prior_itself_is_the_best_step_when_training_does_not_gain_enough():
-    data, config = loop(validation={"least_gain": 1.0, "prior_patience": 2}, steps=40)
+    data, config = loop(validation={"min_gain": 1.0, "prior_patience": 2}, steps=40)
     worker, progress, reported = run(config, data)
     assert (progress.best_step, progress.stale, progress.step) == (0, 2, 8)
     assert [m["best_step"] for m in reported] == [0, 0]
@@ -327,7 +327,7 @@ def test_a_gain_that_may_be_chance_does_not_take_the_priors_place():
 
 
 def test_training_stops_early_only_while_the_prior_stands():
-    data, config = loop(steps=60, validation={"prior_patience": 1, "patience": 5, "least_gain": 1.0})
+    data, config = loop(steps=60, validation={"prior_patience": 1, "patience": 5, "min_gain": 1.0})
     assert run(config, data)[1].step == 4
     data, config = loop(
         steps=60, validation={"prior_patience": 3, "patience": 5}, learning_rate=1e-2, clip_norm=1.0
@@ -346,15 +346,15 @@ def test_gains_are_over_the_prior_alone():
 
 
 def test_without_a_prior_the_untrained_model_is_no_candidate():
-    config = tiny_config(validation={"context_questions": 2, "every": 4, "least_gain": 1.0}, steps=8)
+    config = tiny_config(validation={"context_questions": 2, "every": 4, "min_gain": 1.0}, steps=8)
     data = MetaTrainingData.build(arrays(LOOP_DATASET), LOOP_SPLIT, config)
     assert run(config, data)[1].best_step == 4
 
 
-@pytest.mark.parametrize("least_gain", [0.0, 1.0])
+@pytest.mark.parametrize("min_gain", [0.0, 1.0])
 @pytest.mark.parametrize("stop", [4, 8])
-def test_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, stop, least_gain):
-    data, config = loop(validation={"least_gain": least_gain})
+def test_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, stop, min_gain):
+    data, config = loop(validation={"min_gain": min_gain})
     whole, whole_progress, whole_reported = run(config, data)
 
     def die(metrics, save, _):
