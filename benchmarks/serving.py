@@ -133,7 +133,7 @@ def estimator_rate(bundle: str, survey: str, embeddings: str, seconds: float) ->
     dataset = PreferenceDataset.load(survey)
     found = EmbeddingStore(embeddings).load(dataset, model.config.model.pooling)
     x = np.split(found.vectors, found.offsets[1:-1])
-    keys = [q.key for q in dataset.iter_questions()]
+    keys = [q.slate_key for q in dataset.iter_questions()]
     context = [(v, np.eye(len(v))[0]) for v in x[:CONTEXT]]
     group = model.adapt(context, keys[:CONTEXT])
     asked = slice(CONTEXT, CONTEXT + QUESTIONS)

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
+from gpo_ray.answer_files import check_distinct, read_answers_file, read_questions_file
 from gpo_ray.errors import DataError
 from gpo_ray.model import AdaptedGroup, GroupPreferenceModel
 from gpo_ray.model.texts import (
@@ -24,9 +25,8 @@ from gpo_ray.model.texts import (
     first_problem,
     stored_vectors,
 )
-from gpo_ray.preferences.dataset import question_key
-from gpo_ray.runtime.documents import read_json
-from gpo_ray.runtime.locations import local_copy
+from gpo_ray.preferences.labels import slate_key
+from gpo_ray.prior.recognition import OTHER_RESPONSES, Recognition
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,13 @@ class Prediction:
     interval: tuple[tuple[float, float], ...] | None
     """Ends of the 90 % intervals of the shares, (R, 2); None for a model without a prior."""
     seen: bool | None
-    """Whether meta-train groups answered the question; None for a model without a prior."""
+    """Whether meta-train groups answered the question, in whatever order and spelling of its responses; None
+    for a model without a prior."""
+    recognised: bool | None = None
+    """True for a seen question; False where the prompt is known to the bundle but not with these responses,
+    so that the question is taken as unseen; None where the prompt is not known either."""
+    note: str | None = None
+    """What to know about the prediction, in words."""
 
     @property
     def ranked(self) -> list[tuple[str, float]]:
@@ -86,7 +92,7 @@ class TextModel:
             answers: at least one answer of the group.
 
         Raises:
-            DataError: if there is no answer, or one is malformed.
+            DataError: if there is no answer, one is malformed, or a question is answered twice.
             EmbeddingError: if the language model or the embedding store cannot be used.
             BundleError: if the language model is not the one that the bundle was trained with.
         """
@@ -97,17 +103,39 @@ class TextModel:
 
     def adapt_checked(self, answers: Sequence[AnsweredSlate]) -> TextGroup:
         """Do the same as :meth:`adapt`, from answers that were checked before."""
-        vectors = self.vectors(answers)
-        keys = [_key(a) for a in answers]
-        known = [(vectors[k], a.shares()) for k, a in zip(keys, answers, strict=True)]
-        return TextGroup(self, self.estimator.adapt(known, keys))
+        check_distinct(answers, "answers: item {}".format)
+        found = self.recognise(answers)
+        shares = [r.to_prior(a.shares()) for a, r in zip(answers, found, strict=True)]
+        vectors = self.embeddings_of(answers, found)
+        group = self.estimator.adapt([*zip(vectors, shares, strict=True)], [r.key for r in found])
+        notes = [
+            f"answer {i} ({a.prompt[:60]!r}): {OTHER_RESPONSES}"
+            for i, (a, r) in enumerate(zip(answers, found, strict=True))
+            if r.other_responses
+        ]
+        return TextGroup(self, group, notes)
+
+    def recognise(self, slates: Iterable[Slate]) -> list[Recognition]:
+        """Find questions among the seen ones, whatever the order and the spelling of their responses."""
+        return [self.estimator.recognise(s.prompt, s.responses) for s in slates]
+
+    def embeddings_of(self, slates: Sequence[Slate], found: Sequence[Recognition]) -> list[Any]:
+        """Return the embeddings (R, E) of questions; the model itself keeps those of the seen ones."""
+        read = self.vectors([s for s, r in zip(slates, found, strict=True) if r.key is None])
+        return [
+            read[_key(s)] if r.key is None else self.estimator.vectors(r.key)
+            for s, r in zip(slates, found, strict=True)
+        ]
 
     def vectors(self, slates: Sequence[Slate], progress: bool = False) -> Mapping[str, Any]:
-        """Return the embeddings (R, E) of questions by their keys; each question is read only once.
+        """Return the embeddings (R, E) of questions as they are written; each is read only once.
 
         Args:
             slates: the questions.
             progress: whether to show progress on standard error.
+
+        Returns:
+            The embeddings by :func:`~gpo_ray.preferences.labels.slate_key`.
         """
         wanted = {_key(s): s for s in slates}
         config = self.estimator.config
@@ -124,10 +152,12 @@ class TextModel:
 class TextGroup:
     """A group whose answers a model was adapted to; :meth:`TextModel.adapt` makes it."""
 
-    def __init__(self, model: TextModel, group: AdaptedGroup) -> None:
+    def __init__(self, model: TextModel, group: AdaptedGroup, notes: Sequence[str] = ()) -> None:
         self._model = model
         self.group = group
         """The adapted group of the model that takes arrays."""
+        self.notes = list(notes)
+        """What to know about the answers, such as those whose question was not recognised."""
 
     def predict(self, questions: Iterable[Question]) -> list[Prediction]:
         """Predict what the group answers to some questions.
@@ -149,21 +179,29 @@ class TextGroup:
         """Do the same as :meth:`predict`, for questions that were checked before."""
         if not slates:
             return []
-        by_key = self._model.vectors(slates)
-        keys = [_key(s) for s in slates]
-        vectors = [by_key[k] for k in keys]
-        estimator = self._model.estimator
-        predicted = self.group.ask(vectors, keys)
-        intervals: Sequence[Any] = [None] * len(slates)
-        if predicted.intervals is not None:
-            intervals = [tuple(map(tuple, ends.tolist())) for ends in predicted.intervals]
-        seen: Sequence[bool | None] = estimator.seen(keys, [len(s.responses) for s in slates]) or (
-            [None] * len(slates)
-        )
+        found = self._model.recognise(slates)
+        predicted = self.group.ask(self._model.embeddings_of(slates, found), [r.key for r in found])
+        intervals: Sequence[Any] = predicted.intervals or [None] * len(slates)
+        has_prior = predicted.posterior is not None
         return [
-            Prediction(s.prompt, s.responses, tuple(share.tolist()), interval, was_seen)
-            for s, share, interval, was_seen in zip(slates, predicted.shares, intervals, seen, strict=True)
+            _prediction(s, r, share, ends, has_prior)
+            for s, r, share, ends in zip(slates, found, predicted.shares, intervals, strict=True)
         ]
+
+
+def _prediction(slate: Slate, found: Recognition, share: Any, ends: Any, has_prior: bool) -> Prediction:
+    """Return a prediction whose values follow the responses of the question, in its own order."""
+    order = list(found.order)
+    seen = found.key is not None
+    return Prediction(
+        prompt=slate.prompt,
+        responses=slate.responses,
+        share=tuple(share[order].tolist()),
+        interval=None if ends is None else tuple(map(tuple, ends[order].tolist())),
+        seen=seen if has_prior else None,
+        recognised=True if seen else False if found.other_responses else None,
+        note=OTHER_RESPONSES if found.other_responses else None,
+    )
 
 
 def load(
@@ -203,26 +241,27 @@ def predict_file(
 
     Args:
         bundle: the bundle's folder or URI.
-        context: JSON file, a list of :class:`gpo_ray.model.texts.AnsweredSlate`.
-        questions: JSON file, a list of :class:`gpo_ray.model.texts.Slate`.
+        context: file of answers, see :func:`gpo_ray.answer_files.read_answers_file`.
+        questions: file of questions, see :func:`gpo_ray.answer_files.read_questions_file`.
         model: the language model, by default the one the bundle was trained with.
-        embeddings: folder or URI of an embedding store; where it holds all questions, no language model is
-            loaded.
+        embeddings: folder or URI of an embedding store; questions that it holds, like those that the bundle
+            recognises, need no language model.
         progress: whether to show progress.
 
     Returns:
-        ``predictions``: a list of ``{prompt, responses, share, interval, seen}``; ``interval`` holds the ends
-        of a 90 % interval for each response, ``seen`` says whether meta-train groups answered the question;
-        both are None for a model without a prior.
+        ``predictions``: a list with the fields of :class:`Prediction`. ``notes``: what to know about the
+        answers, in words.
 
     Raises:
         GPOError: if a file is malformed, or the language model or the store is not the bundle's.
     """
+    answers, notes = read_answers_file(context)
+    slates = read_questions_file(questions)
     loaded = load(bundle, model=model, embeddings=embeddings)
-    answers = _read(context, TypeAdapter(list[AnsweredSlate]))
-    slates = _read(questions, TypeAdapter(list[Slate]))
-    loaded.vectors([*answers, *slates], progress)  # so that common beginnings are read once
-    predicted = loaded.adapt_checked(answers).predict_checked(slates)
+    every = [*answers, *slates]
+    unseen = [s for s, r in zip(every, loaded.recognise(every), strict=True) if r.key is None]
+    loaded.vectors(unseen, progress)  # so that common beginnings are read once
+    group = loaded.adapt_checked(answers)
     return {
         "predictions": [
             {
@@ -231,14 +270,17 @@ def predict_file(
                 "share": list(p.share),
                 "interval": None if p.interval is None else [list(ends) for ends in p.interval],
                 "seen": p.seen,
+                "recognised": p.recognised,
+                "note": p.note,
             }
-            for p in predicted
-        ]
+            for p in group.predict_checked(slates)
+        ],
+        "notes": [*notes, *group.notes],
     }
 
 
 def _key(slate: Slate) -> str:
-    return question_key(slate.prompt, slate.responses)
+    return slate_key(slate.prompt, slate.responses)
 
 
 def _checked(kind: type[Any], number: int, item: Question) -> Any:
@@ -254,20 +296,3 @@ def _checked(kind: type[Any], number: int, item: Question) -> Any:
     except ValidationError as e:
         what = "answers" if kind is AnsweredSlate else "questions"
         raise DataError(f"{what}: item {number}: {first_problem(e)}") from e
-
-
-def _read(path: str, schema: TypeAdapter[Any]) -> Any:
-    try:
-        with local_copy(path) as file:
-            values = read_json(file, path, DataError)
-    except FileNotFoundError as e:
-        raise DataError(f"{path}: no such file") from e
-    except (OSError, ValueError) as e:
-        raise DataError(f"{path}: not a readable file: {e}") from e
-    try:
-        items = schema.validate_python(values, strict=False)
-    except ValidationError as e:
-        raise DataError(f"{path}: item {first_problem(e)}") from e
-    if not items:
-        raise DataError(f"{path}: the list is empty")
-    return items

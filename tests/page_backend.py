@@ -14,7 +14,8 @@ from gpo_ray.lm.load import fingerprint
 from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model.bundle import BundleConfig, read_bundle, write_bundle
 from gpo_ray.model.estimator import GroupPreferenceModel
-from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question, question_key
+from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
+from gpo_ray.preferences.labels import slate_key
 from gpo_ray.prior.calibration import fit_prior
 from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.serving.inference.backend import BackendReadiness, SlatePrediction, SlatePredictions
@@ -64,7 +65,7 @@ def write_small_bundle(folder, language_model, dataset):
         model=config.model,
     )
     weights = new_model(about.embedding_width, config).state_dict()
-    memory = KeyedGroupPrior(view.prior, {q.key: i for i, q in enumerate(questions)})
+    memory = KeyedGroupPrior.keyed(view.prior, questions)
     write_bundle(folder, weights, about, {}, memory)
     return folder
 
@@ -89,7 +90,7 @@ class InProcessBackend:
         pooling = self.model.config.model.pooling
         encoded = self.encoder.encode([(s.prompt, s.responses) for s in [*context, *questions]])
         vectors = [e.pooled(pooling) for e in encoded]
-        keys = [question_key(s.prompt, s.responses) for s in [*context, *questions]]
+        keys = [slate_key(s.prompt, s.responses) for s in [*context, *questions]]
         n = len(context)
         known = [(v, a.shares()) for v, a in zip(vectors[:n], context, strict=True)]
         group = self.model.adapt(known, keys[:n])

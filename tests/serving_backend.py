@@ -73,12 +73,11 @@ def small_bundle(encoder):
     )
     data = PreferenceArrays.build(dataset, embeddings)
     view = fit_prior(data, range(6), np.arange(12), 4)
-    keys = {q.key: i for i, q in enumerate(dataset.iter_questions())}
     model = new_model(encoder.width, CONFIG).eval()
     with torch.no_grad():
         model.prior_gate.copy_(torch.tensor([0.3, 0.6]))
     config = bundle_config(CONFIG, encoder.width)
-    return Bundle(model, config, {}, KeyedGroupPrior(view.prior, keys))
+    return Bundle(model, config, {}, KeyedGroupPrior.keyed(view.prior, [*dataset.iter_questions()]))
 
 
 def write_service_bundle(folder, language_model):

@@ -305,7 +305,9 @@ def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestio
         raise EmbeddingError(f"store dtype {dtype!r} is not one of {list(STORE_DTYPES)}")
     sizes = [len(q.responses) for q in questions]
     columns: dict[str, pa.Array] = {
-        "question_key": pa.array([q.slate_key for q, s in zip(questions, sizes, strict=True) for _ in range(s)]),
+        "question_key": pa.array(
+            [q.slate_key for q, s in zip(questions, sizes, strict=True) for _ in range(s)]
+        ),
         "question_id": pa.array(
             [q.question_id for q, s in zip(questions, sizes, strict=True) for _ in range(s)]
         ),

@@ -198,8 +198,8 @@ def _bundle_prior(dataset: PreferenceDataset, arrays: PreferenceArrays, job: Tra
     groups = arrays.group_numbers(job.split.meta_train_groups)
     context = job.config.validation.context_questions
     prior, question_index = collect_prior(arrays, groups, questions, context)
-    keys = [q.key for q in dataset.iter_questions()]
-    return KeyedGroupPrior.keyed(prior, [keys[i] for i in np.flatnonzero(question_index >= 0)])
+    asked = [*dataset.iter_questions()]
+    return KeyedGroupPrior.keyed(prior, [asked[i] for i in np.flatnonzero(question_index >= 0)])
 
 
 def finish(job: TrainJob, prepared: PreparedJob, progress: Progress) -> dict[str, Any]:

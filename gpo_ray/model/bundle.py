@@ -43,7 +43,7 @@ WEIGHTS, CONFIG, PROVENANCE = "model.safetensors", "config.json", "provenance.js
 MEMORY, MEMORY_QUESTIONS = "memory.safetensors", "memory.json"
 MAX_FILES = 16
 """Most files that a bundle's manifest may name."""
-MAX_BYTES = {CONFIG: 1_000_000, PROVENANCE: 128_000_000, MEMORY_QUESTIONS: 64_000_000}
+MAX_BYTES = {CONFIG: 1_000_000, PROVENANCE: 128_000_000, MEMORY_QUESTIONS: 256_000_000}
 """Most bytes of the files that are read as a whole before they are checked."""
 HEADER = 1_000_000
 """Maximum number of bytes in a safetensors file beside the tensors themselves."""

@@ -21,6 +21,7 @@ from gpo_ray.preferences.dataset import SHARE_TOLERANCE
 from gpo_ray.preferences.slates import Floats
 from gpo_ray.prior.covariance import PriorInputs
 from gpo_ray.prior.posterior import ConditionedPrior, Posterior
+from gpo_ray.prior.recognition import Recognition
 
 
 class GroupPreferenceModel:
@@ -61,8 +62,9 @@ class GroupPreferenceModel:
             context: for each answered question, its responses' embeddings (R, E), in the pooling of
                 ``config.model.pooling``, and the group's shares over the responses (R,), summing to 1. A
                 single answer is a one-hot share. There must be at least one question.
-            keys: :func:`~gpo_ray.preferences.dataset.question_key` of each question. By its key, a model with
-                a prior recognises a seen question; without keys, all questions are treated as unseen.
+            keys: key of each question, None for an unseen one: its
+                :func:`~gpo_ray.preferences.labels.slate_key`, or the key that :meth:`recognise` returns.
+                Without keys, all questions are treated as unseen.
 
         Returns:
             The group, with its context encoded once for any number of predictions.
@@ -99,6 +101,12 @@ class GroupPreferenceModel:
             raise DataError(f"{what}: {len(keys)} keys for {len(arrays)} questions")
         if not arrays:
             return []
+        if self._prior is not None and keys is not None:
+            # a seen question is the same one however its texts are written, which changes embeddings a little
+            for i, index in enumerate(self._prior.question_index(keys, [len(a) for a in arrays])):
+                key = keys[i]
+                if index >= 0 and key is not None:
+                    arrays[i] = self._prior.vectors(key)
         x, sizes = np.concatenate(arrays), [len(a) for a in arrays]
         projected: list[Tensor | None] = [None] * len(arrays)
         if not self._prior_alone:
@@ -109,6 +117,26 @@ class GroupPreferenceModel:
         if self._prior is not None:
             prior_inputs = [*self._prior.inputs(x, sizes, keys or [None] * len(arrays))]
         return [PreparedQuestion(*values) for values in zip(sizes, projected, prior_inputs, strict=True)]
+
+    def recognise(self, prompt: str, responses: Sequence[str]) -> Recognition:
+        """Find a question among the seen ones, whatever the order and the spelling of its responses.
+
+        A model without a prior knows no question. Vectors and shares that are given for a recognised
+        question must be in the prior's order of the responses (:attr:`Recognition.order`).
+        """
+        if self._prior is None:
+            return Recognition(None, tuple(range(len(responses))))
+        return self._prior.recognizer.recognise(prompt, responses)
+
+    def vectors(self, key: str) -> NDArray[np.float32]:
+        """Return the embeddings (R, E) that the model keeps of a seen question, by its key.
+
+        Raises:
+            KeyError: if no seen question has the key.
+        """
+        if self._prior is None:
+            raise KeyError(key)
+        return self._prior.vectors(key)
 
     def seen(self, keys: Sequence[str | None], sizes: Sequence[int]) -> list[bool] | None:
         """Return whether each question is a seen one; None for a model without a prior.

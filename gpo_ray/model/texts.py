@@ -23,7 +23,7 @@ from gpo_ray.preferences.labels import normal_label, unusable
 from gpo_ray.runtime.terminal import Steps
 
 VectorsByKey = dict[str, NDArray[np.float32]]
-"""The embeddings (R, E) of questions' responses, by :func:`~gpo_ray.preferences.dataset.question_key`."""
+"""The embeddings (R, E) of questions' responses, by their :func:`~gpo_ray.preferences.labels.slate_key`."""
 READ_TOGETHER = 64
 """Number of questions that the language model reads between two updates of the progress display."""
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from gpo_ray.preferences.dataset import Question
 from gpo_ray.preferences.slates import Array, Ints
 from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.calibration import MAX_PRIOR_GROUPS
 from gpo_ray.prior.covariance import PriorInputs
 from gpo_ray.prior.group_prior import Arrays, GroupPrior, GroupPriorState, Size
 from gpo_ray.prior.posterior import ConditionedPrior
+from gpo_ray.prior.recognition import QuestionHashes, Recognizer
 from gpo_ray.prior.response_model import NominalResponseModel
 
 
@@ -25,6 +28,8 @@ class PriorState(GroupPriorState):
 
     sizes: dict[str, Size] = Field(min_length=1)
     """Number of responses of each question by its key, in the order of the arrays' rows."""
+    questions: dict[str, QuestionHashes] = Field(default_factory=dict)
+    """Hashes of the texts of all questions by their keys; bundles of earlier versions have none."""
 
     def shapes(self, groups: int, width: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all arrays that a prior may have, by name, for embeddings of width E."""
@@ -47,16 +52,32 @@ class KeyedGroupPrior:
 
     prior: GroupPrior
     question_numbers: Mapping[str, int]
-    """Number of each question in the prior, by :func:`~gpo_ray.preferences.dataset.question_key`."""
+    """Number of each question in the prior, by its :func:`~gpo_ray.preferences.labels.slate_key`."""
+    hashes: Mapping[str, QuestionHashes] = field(default_factory=dict)
+    """Hashes by which texts of the questions are recognised, by key; empty in a bundle of an earlier
+    version."""
 
     @classmethod
-    def keyed(cls, prior: GroupPrior, keys: Sequence[str]) -> KeyedGroupPrior:
-        """Give a prior's questions these keys; if a question occurs twice, only the first one is kept."""
+    def keyed(cls, prior: GroupPrior, questions: Sequence[Question]) -> KeyedGroupPrior:
+        """Give a prior's questions their keys; if a question occurs twice, only the first one is kept."""
+        keys = [q.slate_key for q in questions]
         first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
         kept = np.asarray(sorted(first.values()), np.int64)
         if len(kept) < len(keys):
             prior = prior.only(kept)
-        return cls(prior, {keys[i]: number for number, i in enumerate(kept)})
+        hashes = {keys[i]: QuestionHashes.of(questions[i].prompt, questions[i].responses) for i in kept}
+        return cls(prior, {keys[i]: number for number, i in enumerate(kept)}, hashes)
+
+    @cached_property
+    def recognizer(self) -> Recognizer:
+        """The recogniser of the questions that the meta-train groups were asked."""
+        sizes = {key: int(self.prior.sizes[number]) for key, number in self.question_numbers.items()}
+        return Recognizer(sizes, self.hashes)
+
+    def vectors(self, key: str) -> NDArray[np.float32]:
+        """Return the embeddings (R, E) of a seen question, in the prior's order of its responses."""
+        start, end = self.prior.offsets[self.question_numbers[key] :][:2]
+        return self.prior.x[start:end]
 
     def question_index(self, keys: Sequence[str | None], sizes: Sequence[int]) -> Ints:
         """Return the number of each question in the prior.
@@ -101,7 +122,8 @@ class KeyedGroupPrior:
         keys = sorted(self.question_numbers, key=lambda key: self.question_numbers[key])
         sizes = {key: int(self.prior.sizes[self.question_numbers[key]]) for key in keys}
         stored = {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}
-        return {"sizes": sizes} | values, stored
+        questions = {key: self.hashes[key].model_dump() for key in keys if key in self.hashes}
+        return {"sizes": sizes} | ({"questions": questions} if questions else {}) | values, stored
 
     @classmethod
     def from_state(cls, state: PriorState, arrays: Arrays, width: int) -> KeyedGroupPrior:
@@ -119,7 +141,10 @@ class KeyedGroupPrior:
         _check_shapes(state, arrays, width)
         _check_numbers(arrays)
         prior = GroupPrior.from_state(state, arrays, sizes)
-        return cls(prior, {key: i for i, key in enumerate(state.sizes)})
+        hashes = state.questions
+        if hashes and {k: len(h.responses) for k, h in hashes.items()} != state.sizes:
+            raise ValueError("the hashes of questions do not fit their numbers of responses")
+        return cls(prior, {key: i for i, key in enumerate(state.sizes)}, hashes)
 
 
 def _check_shapes(state: PriorState, arrays: Arrays, width: int) -> None:

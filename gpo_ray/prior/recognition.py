@@ -14,13 +14,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpo_ray.preferences.labels import label_hashes, normal_label, prompt_key, response_order, slate_key
+from gpo_ray.preferences.slates import Array, Floats
 
-MAX_PERMUTED = 6
-"""Most responses whose orders are tried where only the hash of a whole question is known; 720 orders take
-some milliseconds."""
+MAX_PERMUTED = 5
+"""Most responses whose orders are tried where only the hash of a whole question is known; 120 orders take
+half a millisecond."""
+
+OTHER_RESPONSES = "its prompt is known to the bundle, with other responses: taken as an unseen question"
+"""What is said of a question whose prompt the meta-train groups were asked, but not with these responses."""
 
 Hash = Annotated[str, Field(max_length=64)]
 
@@ -53,12 +58,16 @@ class Recognition:
     """Whether the question is unseen although meta-train groups were asked its prompt: its responses are
     others."""
 
-    def to_prior(self, values: Sequence[float]) -> list[float]:
+    def to_prior(self, values: Sequence[float] | Floats) -> Array:
         """Return values (R,) of the responses, in the prior's order."""
-        found = [0.0] * len(self.order)
-        for value, place in zip(values, self.order, strict=True):
-            found[place] = float(value)
+        found = np.empty(len(self.order))
+        found[list(self.order)] = values
         return found
+
+    def in_prior_order(self, responses: Sequence[str]) -> tuple[str, ...]:
+        """Return the R responses in the prior's order."""
+        place = dict(zip(self.order, responses, strict=True))
+        return tuple(place[i] for i in range(len(place)))
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from gpo_ray.embedding.template import SlateTexts
 from gpo_ray.errors import GPOError
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.model.texts import AnsweredSlate, Slate
-from gpo_ray.preferences.dataset import question_key
 from gpo_ray.runtime.ray_session import worker_threads
 from gpo_ray.runtime.resources import device_of
 from gpo_ray.runtime.terminal_text import one_line
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.serving.api.metrics import IngressMetrics, Metrics
+from gpo_ray.serving.inference.asked import Asked, restored, with_keys
 from gpo_ray.serving.inference.backend import (
     BackendReadiness,
     Overloaded,
@@ -209,31 +209,34 @@ class Predictor:
     async def _predict(self, call: Call, begun: float) -> SlatePredictions:
         adapted = self._predictor.adapted(call.context.id)
         answers = [] if adapted else call.context.answers
-        slates = [*slate_texts(answers), *call.questions]
-        keys = [question_key(*s) for s in slates]
+        asked = [Asked.of(q, self._predictor.recognise(*q)) for q in (*slate_texts(answers), *call.questions)]
+        keys = [a.key for a in asked]
         known = self._cache.in_memory(keys)
         if len(known) < len(set(keys)):
-            known |= await self._embedded(dict(zip(keys, slates, strict=True)), known, call)
+            known |= await self._embedded({a.key: a.texts for a in asked}, known, call)
         else:
             self._metrics.embeddings(hits=len(known), misses=0)
         encoded = [known[k] for k in keys]
         embedded = time.time()
-        answered = [(e, a.shares()) for e, a in zip(encoded, answers, strict=False)]
-        job = self._predictor.start(
-            EncodedRequest(answered, encoded[len(answers) :], call.context.id), adapted
-        )
-        return await self._finish(job, call, begun, embedded)
+        answered = [
+            (e, q.found.to_prior(a.shares()))
+            for e, q, a in zip(encoded, asked, answers, strict=False)
+        ]
+        n = len(answers)
+        job = self._predictor.start(EncodedRequest(answered, encoded[n:], call.context.id), adapted)
+        return restored(await self._finish(job, call, begun, embedded), asked[n:])
 
     async def _predict_quickly(self, call: Call) -> SlatePredictions | Failure | None:
         begun = time.time()
-        keys = [question_key(*q) for q in call.questions]
+        asked = [Asked.of(q, self._predictor.recognise(*q)) for q in call.questions]
+        keys = [a.key for a in asked]
         made = self._predictor.predicted(call.context.id, keys)
         if made is not None:
             self._metrics.embeddings(hits=len(keys), misses=0)
             self._metrics.predicted(
                 queued=begun - call.sent, embedded=0.0, predicted=0.0, context=call.context.size
             )
-            return made
+            return restored(made, asked)
         adapted = self._predictor.adapted(call.context.id)
         if adapted is None:
             return None
@@ -245,7 +248,7 @@ class Predictor:
             return None
         self._metrics.embeddings(hits=len(known), misses=0)
         try:
-            return await self._finish(job, call, begun, begun)
+            return restored(await self._finish(job, call, begun, begun), asked)
         except (GPOError, TooSlow) as e:
             return Failure.of(e)
 
@@ -290,7 +293,7 @@ class Predictor:
                 if isinstance(made, BaseException):
                     problems.append(made)
                     continue
-                good = [e for e in made if isinstance(e, EncodedSlate)]
+                good = with_keys((e for e in made if isinstance(e, EncodedSlate)), asked)
                 self._cache.put(good)
                 found |= {e.key: e for e in good}
                 problems += [e.error for e in made if isinstance(e, Failure)]

@@ -13,7 +13,7 @@ import gpo_ray
 from gpo_ray import Answer, DataError, Question
 from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.lm.find import find_model
-from gpo_ray.preferences.dataset import question_key
+from gpo_ray.preferences.labels import slate_key
 
 README = Path(__file__).parents[2] / "README.md"
 PARKS = Answer("Should the city build more parks?", ["Yes", "No"], share=[0.8, 0.2])
@@ -34,7 +34,7 @@ def test_predictions_are_those_by_arrays(bundle, tiny_language_model):
     parks, taxes = (
         e.pooled(pooling) for e in encoder.encode([(q.prompt, q.responses) for q in (PARKS, TAXES)])
     )
-    keys = [question_key(q.prompt, q.responses) for q in (PARKS, TAXES)]
+    keys = [slate_key(q.prompt, q.responses) for q in (PARKS, TAXES)]
     group = estimator.adapt([(parks, np.array([0.8, 0.2]))], keys[:1])
     np.testing.assert_allclose(found.share, group.predict([taxes], keys[1:])[0], atol=1e-5)
     if found.interval is not None:

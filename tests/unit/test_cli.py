@@ -284,7 +284,7 @@ def test_train_embed_predict_agree_from_files_to_shares(gpo, tmp_path, tiny_lang
     model = GroupPreferenceModel.load(tmp_path / "bundle")
     vectors = [e.mean for e in encoded]
     one_hot = [[1.0] + [0.0] * (len(q.responses) - 1) for q in questions[:3]]
-    keys = [q.key for q in questions]
+    keys = [q.slate_key for q in questions]
     context = list(zip(vectors, one_hot, strict=False))
     shares = model.adapt(context, keys[:3]).predict(vectors[3:], keys[3:])
     unrecognized = model.adapt(context).predict(vectors[3:])

@@ -20,7 +20,8 @@ from gpo_ray.prior.keyed import KeyedGroupPrior, PriorState
 from gpo_ray.prior.response_model import NominalResponseModel
 
 SURVEY = survey(groups=8, count=16)
-KEYS = [q.key for q in SURVEY.iter_questions()]
+ASKED = [*SURVEY.iter_questions()]
+KEYS = [q.slate_key for q in ASKED]
 PUBLISHED = 3
 BLOCK = FeatureBlock("published", 0, PUBLISHED)
 DATA = replace(arrays(SURVEY), published=BLOCK)
@@ -29,7 +30,7 @@ GROUPS, TRAINING, GROUP = range(5), np.arange(10), 6
 HERE = fit_prior(DATA, GROUPS, TRAINING, 4)
 THERE = fit_prior(ALONE, GROUPS, TRAINING, 4)
 VIEW = fit_prior(DATA, GROUPS, TRAINING, 4, with_cross_survey=True)
-MEMORY = KeyedGroupPrior.keyed(VIEW.prior, KEYS[:10])
+MEMORY = KeyedGroupPrior.keyed(VIEW.prior, ASKED[:10])
 FOREIGN, MIXED = np.asarray([10, 11, 12]), np.asarray([10, 11, 3])
 TARGET = np.asarray([2, 13, 14])
 CONFIG = tiny_config(model={"prior": "memory", "likelihood": "cross_entropy", "width": 16, "heads": 2})
@@ -110,7 +111,7 @@ def test_served_groups_are_predicted_likewise(tmp_path, context, stored):
 
 
 def test_a_question_asked_twice_is_kept_once_in_both():
-    twice = KeyedGroupPrior.keyed(VIEW.prior, [KEYS[1], *KEYS[1:10]])
+    twice = KeyedGroupPrior.keyed(VIEW.prior, [ASKED[1], *ASKED[1:10]])
     assert len(twice.prior.sizes) == len(twice.prior.cross_survey.prior.sizes) == 9
     np.testing.assert_array_equal(twice.prior.cross_survey.prior.x, twice.prior.x[:, :PUBLISHED])
 
@@ -150,7 +151,7 @@ def test_a_block_in_the_middle_is_kept_as_it_is():
     middle = FeatureBlock("published prompt", 2, 5)
     data = replace(DATA, published=middle)
     prior, _ = collect_prior(data, GROUPS, TRAINING, 4)
-    values, stored = KeyedGroupPrior.keyed(prior, KEYS[:10]).to_state()
+    values, stored = KeyedGroupPrior.keyed(prior, ASKED[:10]).to_state()
     again = KeyedGroupPrior.from_state(PriorState(**values), stored, 6).prior
     assert again.cross_survey.block == middle
     np.testing.assert_array_equal(again.cross_survey.prior.x, again.x[:, 2:5])

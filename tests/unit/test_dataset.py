@@ -204,7 +204,7 @@ def test_select_groups_names_an_unknown_group():
         build().select_groups(["a", "c"])
 
 
-def test_key_depends_on_what_the_language_model_reads():
+def test_keys_of_questions_and_of_slates():
     same = dataclasses.replace(Q2, question_id="x", source="y", topic=None, ordinal=None)
     others = [
         dataclasses.replace(Q2, prompt="Yes or no??"),
@@ -212,8 +212,10 @@ def test_key_depends_on_what_the_language_model_reads():
         dataclasses.replace(Q2, responses=("Yes", "No", "Maybe")),
         dataclasses.replace(Q2, responses=('Yes", "No',)),
     ]
-    assert same.key == Q2.key
-    assert len({Q2.key, *(q.key for q in others)}) == 5
+    assert same.slate_key == Q2.slate_key
+    assert len({Q2.slate_key, *(q.slate_key for q in others)}) == 5
+    assert same.key == Q2.key == others[1].key
+    assert len({Q2.key, *(q.key for q in others)}) == 4
 
 
 @pytest.mark.parametrize("uri", [False, True])

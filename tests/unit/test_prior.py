@@ -28,7 +28,7 @@ from gpo_ray.prior.response_model import NominalResponseModel
 
 SURVEY = survey(groups=8, count=16)
 DATA = arrays(SURVEY)
-KEYS = [q.key for q in SURVEY.iter_questions()]
+KEYS = [q.slate_key for q in SURVEY.iter_questions()]
 X = np.split(DATA.x.numpy(), DATA.offsets[1:-1])
 MODEL = {
     **TINY_MODEL,
@@ -181,7 +181,8 @@ def test_missing_answers_survive_the_round_trip(tmp_path):
 
 
 def test_question_that_was_asked_twice_is_remembered_once(tmp_path):
-    twice = [KEYS[0], KEYS[1], KEYS[0], *KEYS[3:12]]
+    asked = [*SURVEY.iter_questions()]
+    twice = [asked[0], asked[1], asked[0], *asked[3:12]]
     known = KeyedGroupPrior.keyed(with_traits().prior, twice)
     write_bundle(tmp_path, gated_model().state_dict(), bundle_config(CONFIG), {}, known)
     got = read_bundle(tmp_path).prior

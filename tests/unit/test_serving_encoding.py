@@ -14,7 +14,7 @@ from gpo_ray.errors import BundleError, EmbeddingError, QuestionTooLongError
 from gpo_ray.lm.find import find_model
 from gpo_ray.lm.load import fingerprint
 from gpo_ray.model.texts import Slate
-from gpo_ray.preferences.dataset import question_key
+from gpo_ray.preferences.labels import slate_key
 from gpo_ray.serving.inference.encoding import EmbeddingCache, EncodedSlate, LoadedEncoder
 
 ASKED = questions(7)
@@ -82,7 +82,7 @@ def assert_same(slate, expected, pooling="last+mean+opinion+person"):
 def test_questions_are_encoded_in_the_bundles_pooling(encoder, config):
     plain = Encoder(find_model(config.embedding_model))
     for slate, found in zip(SLATES, encoder.encode(SLATES), strict=True):
-        assert found.key == question_key(slate.prompt, slate.responses)
+        assert found.key == slate_key(slate.prompt, slate.responses)
         assert found.vectors.shape == (len(slate.responses), 64)
         assert_same(found, plain.encode([(slate.prompt, slate.responses)])[0])
 
@@ -242,7 +242,7 @@ def test_known_questions_never_reach_the_language_model(encoder, config, tmp_pat
         before = encoder.encoded
 
         def embed(slates, cache=cache):
-            names = [question_key(s.prompt, s.responses) for s in slates]
+            names = [slate_key(s.prompt, s.responses) for s in slates]
             found = cache.get_many(names)
             new = encoder.encode([s for s, k in zip(slates, names, strict=True) if k not in found])
             cache.put(new)

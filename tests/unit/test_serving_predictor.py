@@ -28,7 +28,7 @@ from gpo_ray.serving.inference.predictor import BatchPredictor
 
 SURVEY = survey(groups=8, count=16, answered=0.8)
 DATA = arrays(SURVEY)
-KEYS = [q.key for q in SURVEY.iter_questions()]
+KEYS = [q.slate_key for q in SURVEY.iter_questions()]
 X = np.split(DATA.x.numpy(), DATA.offsets[1:-1])
 SIZES = np.diff(DATA.offsets)
 LETTERS = [np.random.default_rng([q, 5]).normal(size=n).astype(np.float32) for q, n in enumerate(SIZES)]

@@ -214,7 +214,7 @@ def test_another_survey_shares_nothing_with_training(groups, theirs, count, seed
     alone = draw_split(first, fraction, seed)
     assert split.meta_train_groups == alone.meta_train_groups
     assert split.question_order == alone.question_order == alone.context_order
-    asked = {q.question_id: q.key for q in joined.iter_questions()}
+    asked = {q.question_id: q.slate_key for q in joined.iter_questions()}
     assert not {asked[q] for q in split.test_order} & {asked[q] for q in split.question_order}
 
 

@@ -126,14 +126,14 @@ def test_store_with_the_readings_is_not_continued_without(store):
 
 @pytest.mark.parametrize("wanted", [None, [], [1, 4], list(range(7))])
 def test_one_shard_by_itself(store, wanted):
-    written, manifest = dict(zip([q.key for q in ASKED], encoded(ASKED), strict=True)), store.manifest()
-    keys = None if wanted is None else pa.array([ASKED[i].key for i in wanted], pa.string())
+    written, manifest = dict(zip([q.slate_key for q in ASKED], encoded(ASKED), strict=True)), store.manifest()
+    keys = None if wanted is None else pa.array([ASKED[i].slate_key for i in wanted], pa.string())
     found = {}
     for name in manifest["files"]:
         part = store.read_shard(name, manifest, "last+mean", keys)
         assert not set(part) & set(found)
         found |= part
-    assert set(found) == {q.key for i, q in enumerate(ASKED) if wanted is None or i in wanted}
+    assert set(found) == {q.slate_key for i, q in enumerate(ASKED) if wanted is None or i in wanted}
     for key, (vectors, letters) in found.items():
         np.testing.assert_array_equal(vectors, written[key].pooled("last+mean"))
         np.testing.assert_array_equal(letters, written[key].letter_logprob)
@@ -168,7 +168,7 @@ def test_missing_shard_is_named_on_loading(store):
 
 def test_contents_of_a_whole_store(store):
     contents = store.contents(FINGERPRINT)
-    assert contents.keys == {(q.question_id, q.key) for q in ASKED}
+    assert contents.keys == {(q.question_id, q.slate_key) for q in ASKED}
     assert contents.shards == store.folder.read_manifest("embeddings")["files"]
     assert contents.damaged == {}
 
@@ -182,7 +182,7 @@ def test_shards_left_without_a_manifest_are_found_and_can_be_committed(store):
     whole = store.load(survey(ASKED))
     store.folder.remove(MANIFEST)
     contents = store.contents(FINGERPRINT)
-    assert contents.keys == {(q.question_id, q.key) for q in ASKED}
+    assert contents.keys == {(q.question_id, q.slate_key) for q in ASKED}
     store.commit(FINGERPRINT, contents.shards)
     np.testing.assert_array_equal(store.load(survey(ASKED)).vectors, whole.vectors)
 
@@ -192,7 +192,7 @@ def test_shard_written_after_the_manifest_is_found(tmp_path):
     name, entry = store.write_shard(ASKED[3:], encoded(ASKED[3:]), FINGERPRINT)
     contents = store.contents(FINGERPRINT)
     assert contents.shards[name] == entry
-    assert contents.keys == {(q.question_id, q.key) for q in ASKED}
+    assert contents.keys == {(q.question_id, q.slate_key) for q in ASKED}
 
 
 @pytest.mark.parametrize("listed", [True, False])

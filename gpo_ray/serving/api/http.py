@@ -17,6 +17,7 @@ from fastapi import FastAPI, Header, Path, Query, Request, Response
 
 from gpo_ray import __version__
 from gpo_ray.model.texts import Slate
+from gpo_ray.prior.recognition import OTHER_RESPONSES
 from gpo_ray.serving.api.access import Guard, caller_of
 from gpo_ray.serving.api.budget import Bounded
 from gpo_ray.serving.api.documentation import BEARER, DescribedAPI, problem_reply, problems
@@ -269,6 +270,9 @@ def _predictions(
             share=tuple(p.share),
             interval=None if p.interval is None else tuple(p.interval),
             language_model=tuple(p.language_model),
+            seen=p.seen,
+            recognised=True if p.seen else False if p.other_responses else None,
+            note=OTHER_RESPONSES if p.other_responses else None,
         )
         for q, p in zip(questions, made.predictions, strict=True)
     )

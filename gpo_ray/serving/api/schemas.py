@@ -204,6 +204,14 @@ class Prediction(_Reply):
     language_model: tuple[float, ...]
     """The probability that the language model by itself, which knows nothing of the group, gives each
     response: R numbers from 0 to 1 with the sum 1."""
+    seen: bool | None = None
+    """Whether the bundle's meta-train groups answered the question, in whatever order and spelling of its
+    responses; null if the model of the bundle keeps no answers."""
+    recognised: bool | None = None
+    """True for a seen question; false if the bundle knows the prompt, but with other responses, so that the
+    question is taken as unseen; null if it does not know the prompt either."""
+    note: str | None = None
+    """What to know about the prediction, in words; null if there is nothing."""
 
 
 class Predictions(_Reply):

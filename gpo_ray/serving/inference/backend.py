@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gpo_ray.model.texts import AnsweredSlate, Slate
@@ -19,6 +19,20 @@ class SlatePrediction:
     """Ends of the 90 % intervals of the shares, (R, 2); None if the model gives none."""
     language_model: list[float]
     """The language model's own distribution over the option letters, (R,)."""
+    seen: bool | None = None
+    """Whether meta-train groups answered the question; None for a model without a prior."""
+    other_responses: bool = False
+    """Whether meta-train groups were asked the question's prompt, but with other responses."""
+
+    def in_order(self, order: Sequence[int]) -> SlatePrediction:
+        """Return the prediction with its responses in another order, given by their (R,) present indices."""
+        ends = self.interval
+        return replace(
+            self,
+            share=[self.share[i] for i in order],
+            interval=None if ends is None else [ends[i] for i in order],
+            language_model=[self.language_model[i] for i in order],
+        )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import DataError, EmbeddingError, QuestionTooLongError
 from gpo_ray.model.bundle import BundleConfig
 from gpo_ray.model.texts import Slate, bundle_language_model, manifest_for
-from gpo_ray.preferences.dataset import question_key
+from gpo_ray.preferences.labels import slate_key
 from gpo_ray.serving.inference.caching import CACHED_BYTES, Cache, bounded, has_room, keep
 from gpo_ray.serving.settings import Limits
 
@@ -34,7 +34,8 @@ log = getLogger(__name__)
 class EncodedSlate:
     """A question with its embeddings, as the model reads it.
 
-    ``key`` is the question's :func:`~gpo_ray.preferences.dataset.question_key`; ``vectors`` are embeddings
+    ``key`` is the question's :func:`~gpo_ray.preferences.labels.slate_key`, or the prior's key of a question
+    that it recognised, whose responses are then in the prior's order; ``vectors`` are embeddings
     (R, E) in the bundle's pooling; ``letter_logprob`` are log-probabilities (R,) of the option letters.
     """
 
@@ -86,7 +87,7 @@ class LoadedEncoder:
             The encoded questions, with an error in the place of each one that is longer than the model can
             read.
         """
-        keys = [question_key(s.prompt, s.responses) for s in slates]
+        keys = [slate_key(s.prompt, s.responses) for s in slates]
         distinct = dict(zip(keys, slates, strict=True))
         found = self._encoder.encode_each([(s.prompt, s.responses) for s in distinct.values()])
         result: dict[str, EncodedSlate | EmbeddingError] = {}

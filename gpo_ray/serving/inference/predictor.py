@@ -13,6 +13,7 @@ import numpy as np
 from gpo_ray.errors import BundleError, DataError, GPOError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
 from gpo_ray.model.estimator import AdaptedGroup, GroupPrediction, GroupPreferenceModel, PreparedQuestion
+from gpo_ray.prior.recognition import Recognition
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.caching import CACHED_BYTES, Cache, bounded, keep
 from gpo_ray.serving.inference.encoding import EncodedSlate
@@ -78,6 +79,10 @@ class BatchPredictor:
         while left := [job for job in jobs if job.cost]:
             self.turn(left)
         return [job.outcome for job in jobs]
+
+    def recognise(self, prompt: str, responses: Sequence[str]) -> Recognition:
+        """Find a question among the seen ones, see :meth:`GroupPreferenceModel.recognise`."""
+        return self._serving.model.recognise(prompt, responses)
 
     def start(self, request: EncodedRequest, adapted: Adapted | None = None) -> PredictionJob:
         """Return a request as a job that :meth:`turn` does piece by piece, all of it by the same bundle.

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from gpo_ray.errors import DataError, GPOError
 from gpo_ray.model.texts import AnsweredSlate, Slate
-from gpo_ray.preferences.dataset import PreferenceDataset, question_key
+from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.labels import question_key
 from gpo_ray.serving.api.budget import Bounded, check_context
 from gpo_ray.serving.api.schemas import (
     GROUP_ID_WORDS,

@@ -14,7 +14,7 @@ from nicegui.events import GenericEventArguments
 
 from gpo_ray.errors import DataError, GPOError
 from gpo_ray.model.texts import AnsweredSlate, Slate
-from gpo_ray.preferences.dataset import question_key
+from gpo_ray.preferences.labels import question_key
 from gpo_ray.serving.inference.backend import Overloaded, TooSlow, Unavailable
 from gpo_ray.serving.page.actions import (
     Distribution,

@@ -9,7 +9,7 @@ from serving_backend import BUNDLE, answer, question
 
 from gpo_ray.errors import QuestionTooLongError
 from gpo_ray.model.texts import AnsweredSlate
-from gpo_ray.preferences.dataset import question_key
+from gpo_ray.preferences.labels import slate_key
 from gpo_ray.serving.api.http import create_api
 from gpo_ray.serving.settings import ServeSettings
 
@@ -103,8 +103,8 @@ def expected(backend, context, questions):
 
     shares = [a["share"] if "share" in a else np.eye(len(a["responses"]))[a["choice"]] for a in context]
     known = list(zip(backend.encode(read(context)), shares, strict=True))
-    group = backend.model.adapt(known, [question_key(*s) for s in read(context)])
-    asked, keys = backend.encode(read(questions)), [question_key(*s) for s in read(questions)]
+    group = backend.model.adapt(known, [slate_key(*s) for s in read(context)])
+    asked, keys = backend.encode(read(questions)), [slate_key(*s) for s in read(questions)]
     return group.predict(asked, keys), group.intervals(asked, keys)
 
 
