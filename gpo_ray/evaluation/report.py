@@ -87,9 +87,9 @@ def _bars(axes: Axes, results: list[TableRow], methods: list[str], fractions: li
         mine = {r["fraction"]: r for r in results if r["method"] == method}
         places = [j + i * width for j, f in enumerate(fractions) if f in mine]
         heights = [mine[f]["alignment"] for f in fractions if f in mine]
-        errors = [mine[f]["spread"] for f in fractions if f in mine]
+        errors = [mine[f]["seed_deviation"] for f in fractions if f in mine]
         axes.bar(places, heights, width, yerr=errors, label=method, color=COLOURS[i % len(COLOURS)])
-    lowest = min(r["alignment"] - r["spread"] for r in results)
+    lowest = min(r["alignment"] - r["seed_deviation"] for r in results)
     axes.set_ylim(max(0.0, lowest - 0.03), 1.0)
     axes.set_xticks([j + 0.4 - width / 2 for j in range(len(fractions))], [f"{f:.0%}" for f in fractions])
     axes.set(xlabel="share of groups in meta-training", ylabel="alignment")

@@ -59,7 +59,11 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def table(results: list[TableRow]) -> list[TableRow]:
-    """Summarise the cells of each method and fraction in a row: means, spread over seeds and over groups."""
+    """Summarise the cells of each method and fraction in a row.
+
+    A row has means over the seeds, and ``seed_deviation``, the standard deviation over seeds of the cells'
+    alignment.
+    """
     by: dict[tuple[str, float], list[TableRow]] = defaultdict(list)
     for cell in results:
         by[cell["method"], cell["fraction"]].append(cell)
@@ -68,7 +72,7 @@ def table(results: list[TableRow]) -> list[TableRow]:
             "method": method,
             "fraction": fraction,
             "alignment": float(np.mean([c["alignment"] for c in group])),
-            "spread": float(np.std([c["alignment"] for c in group])),
+            "seed_deviation": float(np.std([c["alignment"] for c in group])),
             "worst_group": float(np.mean([c["worst_group"] for c in group])),
             "group_spread": float(np.mean([c["group_spread"] for c in group])),
             "accuracy": float(np.mean([c["accuracy"] for c in group])),
@@ -111,10 +115,10 @@ def text_table(results: list[TableRow], statistics: TableRow | None = None) -> s
     methods = list(dict.fromkeys(r["method"] for r in rows))
     width = max([16, *(len(m) for m in methods)]) + 1
     fractions = sorted({r["fraction"] for r in rows})
-    found = {
-        (r["method"], r["fraction"]): f"{r['alignment']:.4f} ±{r['spread']:.3f}  {r['worst_group']:.3f}"
-        for r in rows
-    }
+    found = {}
+    for r in rows:
+        mean = f"{r['alignment']:.4f} ±{r['seed_deviation']:.3f}"
+        found[r["method"], r["fraction"]] = f"{mean}  {r['worst_group']:.3f}"
     heads = {f: f"{f:.0%} of groups  worst" for f in fractions}
     blocks = blocks_of(methods, fractions, heads, found, width)
     return "\n".join([blocks, *(_against_best(statistics) if statistics else [])])

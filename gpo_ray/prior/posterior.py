@@ -58,7 +58,7 @@ class Posterior:
 
     @property
     def variance(self) -> Array:
-        """Variance (T,) of each share, the diagonal of :attr:`covariance`."""
+        """Variance (T,) of each share, the diagonal of :attr:`covariance`, which is computed whole for it."""
         return np.diagonal(self.covariance)
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:

@@ -2,7 +2,7 @@
 
 A method (:class:`~gpo_ray.evaluation.methods.method.Method`) says what it needs, is fitted on a split and
 predicts test groups' tasks. Plain baselines are short functions of one task. ``gpo``, ``gpo-robust`` and
-``paper`` are meta-trained (meta_trained.py).
+``paper`` are meta-trained (meta_trained_transformer.py).
 """
 
 from __future__ import annotations
