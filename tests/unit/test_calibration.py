@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from prior_views import changed
 from synthetic import arrays, survey
-from test_group_prior import changed
 
 from gpo_ray.prior import calibration
 from gpo_ray.prior.calibration import NOISES, OUTPUTSCALES, PREFERRED, fit_prior
