@@ -1,26 +1,20 @@
 """The readers of the General Social Survey: the embedded extracts and the panel."""
 
 import itertools
-import os
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from survey_sources import DATA, prefs
 
 from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.readers import ReadOptions, gss, gss_items, read_survey
 
-DATA = Path(os.environ.get("GPO_RAY_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 PANEL = DATA / "gss_panel"
 real_panel = pytest.mark.skipif(not PANEL.is_dir(), reason="the GSS panel is not on this machine")
-
-
-def prefs(dataset):
-    return {(p["group_id"], p["question_id"]): p for p in dataset.preferences.to_pylist()}
 
 
 @pytest.fixture(scope="module")
