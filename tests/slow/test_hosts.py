@@ -256,7 +256,7 @@ def test_no_trial_is_lost(shared, cluster, embedded, settings, tell):
     assert (result["trials"], result["failed"], len(lost)) == (len(rates), 0, len(rates))
     assert 1 <= sum(lost) <= 2
     search, space = compile_search(values, "search.yaml")
-    sources = tuning._load(search, space, str(shared / "survey"), str(shared / "store"))
+    sources = tuning.load_sources(search, space, str(shared / "survey"), str(shared / "store"))
     rows = pq.read_table(shared / "tuning" / "trials.parquet").to_pylist()
     assert sorted(r["learning_rate"] for r in rows) == sorted(rates)
     for row, times in zip(rows, lost, strict=True):

@@ -159,7 +159,7 @@ def test_many_groups_in_single_precision_predict_the_same(monkeypatch, data, by_
         return v, [ask(v, context, some, data=data, masked=target[::2]) for some in (target, [13, 15])]
 
     _, want = asked()
-    solve = KernelRidgeExtrapolator._deviations
+    solve = KernelRidgeExtrapolator._deviations  # noqa: SLF001 -- one of its ways is forced
     monkeypatch.setattr(KernelRidgeExtrapolator, "_deviations", lambda *args: solve(*args[:2], by_group))
     monkeypatch.setattr(group_prior, "SINGLE_PRECISION_GROUPS", 3)
     monkeypatch.setattr(group_prior, "LEFT_OUT_BELOW", 3)
