@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from machine import cpu_seconds, matmul_peak, product_weights
 
-from gpo_ray.embedding.encoder import Encoder, Slate
+from gpo_ray.embedding.encoder import Encoder, SlateTexts
 from gpo_ray.lm.find import find_model
 from gpo_ray.lm.load import load
 from gpo_ray.lm.prefix_tree import Text
@@ -97,7 +97,7 @@ def _planned(encoder: Encoder, texts: Sequence[Text]) -> tuple[int, int]:
 
 
 def _times(
-    options: argparse.Namespace, encoder: Encoder, slates: Sequence[Slate], texts: Sequence[Text]
+    options: argparse.Namespace, encoder: Encoder, slates: Sequence[SlateTexts], texts: Sequence[Text]
 ) -> dict[str, Any]:
     source = find_model(options.model)
     reader = Encoder(source, device="cpu")

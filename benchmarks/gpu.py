@@ -44,7 +44,7 @@ from predict import CONTEXT, QUESTIONS_EACH, bundle_of, random_slates
 from training_step import random_arrays, tasks_of_step
 
 from gpo_ray.config import load_train_config
-from gpo_ray.embedding.encoder import Encoder, Slate
+from gpo_ray.embedding.encoder import Encoder, SlateTexts
 from gpo_ray.lm.find import find_model
 from gpo_ray.lm.load import load
 from gpo_ray.meta_training.engine import LocalEngine, new_model
@@ -129,7 +129,7 @@ def _repeated(work: Callable[[], Any], seconds: float) -> float:
     return statistics.median(taken)
 
 
-def _questions(survey: str) -> list[Slate]:
+def _questions(survey: str) -> list[SlateTexts]:
     dataset = PreferenceDataset.load(survey, answers=False)
     return [(q.prompt, q.responses) for q in dataset.iter_questions()]
 
@@ -168,7 +168,7 @@ def _error(found: Sequence[Any], wanted: Sequence[Any]) -> float:
 
 
 def _throughput(
-    encoder: Encoder, slates: list[Slate], peak_tflops: float, options: argparse.Namespace
+    encoder: Encoder, slates: list[SlateTexts], peak_tflops: float, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Measure how fast an encoder reads questions, as many in a call as take a quarter of the time."""
     per_call = 64

@@ -41,7 +41,7 @@ from gpo_ray.meta_training.data import MetaTrainingData
 from gpo_ray.meta_training.engine import LocalEngine, new_model
 from gpo_ray.meta_training.objective import GroupWeights
 from gpo_ray.meta_training.validation import validation_tasks
-from gpo_ray.model.episodes import Task, build_episode, draw_tasks, task_prior
+from gpo_ray.model.episodes import Task, build_episode, draw_tasks, make_task_prior
 from gpo_ray.model.predict import predict_tasks
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import draw_split
@@ -224,7 +224,7 @@ def _prior(arrays: PreferenceArrays) -> Costs:
     everything, groups = np.arange(len(arrays.question_ids)), range(len(arrays.group_ids))
     made: list[Any] = []
     fit = cpu_seconds(lambda: made.append(fit_prior(arrays, groups, everything, 20)))
-    prior = task_prior(made[0], arrays)
+    prior = make_task_prior(made[0], arrays)
     mine = arrays.answered[0]
     cut = min(20, len(mine) // 2)
     return {

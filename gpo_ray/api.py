@@ -18,7 +18,7 @@ from gpo_ray.model import AdaptedGroup, GroupPreferenceModel
 from gpo_ray.model.texts import (
     AnsweredSlate,
     Slate,
-    Vectors,
+    VectorsByKey,
     bundle_language_model,
     encoded_vectors,
     first_problem,
@@ -77,7 +77,7 @@ class TextModel:
         self.estimator = estimator
         """The model that takes arrays of embeddings."""
         self._bundle, self._model, self._embeddings = bundle, model, embeddings
-        self._vectors: Vectors = {}
+        self._vectors: VectorsByKey = {}
 
     def adapt(self, answers: Iterable[Answer]) -> TextGroup:
         """Adapt the model to a group, without a gradient step.

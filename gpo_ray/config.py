@@ -14,6 +14,32 @@ from gpo_ray.likelihoods import LIKELIHOODS
 from gpo_ray.runtime.documents import read_yaml_documents
 
 C = TypeVar("C", bound=BaseModel)
+FORMER_KEYS = {"hidden_prior": "masked_fraction", "most_groups": "max_groups", "least_gain": "min_gain"}
+"""Former names of configuration keys, which files may still use, with their present names."""
+
+
+def present_keys(values: Any) -> Any:
+    """Give the keys of nested plain values their present names; of a dotted path, the last part is renamed.
+
+    Raises:
+        ValueError: if a key occurs by its former and by its present name.
+    """
+    if isinstance(values, list | tuple):
+        return [present_keys(v) for v in values]
+    if not isinstance(values, dict):
+        return values
+    renamed = {_present_key(k): present_keys(v) for k, v in values.items()}
+    if len(renamed) < len(values):
+        twice = next(k for k in values if k != _present_key(k) and _present_key(k) in values)
+        raise ValueError(f"{twice}: is the former name of {_present_key(twice)}; give only one of them")
+    return renamed
+
+
+def _present_key(key: Any) -> Any:
+    if not isinstance(key, str):
+        return key
+    sections, dot, name = key.rpartition(".")
+    return f"{sections}{dot}{FORMER_KEYS.get(name, name)}"
 
 
 class StrictConfig(BaseModel):
@@ -72,8 +98,8 @@ class EpisodeConfig(StrictConfig):
     """Least and most context questions; each step draws the number anew."""
     target_questions: tuple[int, int] = (10, 100)
     """Least and most target questions; each step draws the number anew."""
-    hidden_prior: float = Field(default=0.5, ge=0, le=1)
-    """Share of the target questions that are masked from the prior, so that the model learns to predict
+    masked_fraction: float = Field(default=0.5, ge=0, le=1)
+    """Fraction of the target questions that are masked from the prior, so that the model learns to predict
     unseen questions too (only with ``prior: memory``)."""
 
     @model_validator(mode="after")
@@ -95,13 +121,13 @@ class ValidationConfig(StrictConfig):
     from the prior. With 0, validation scores only questions that are trained on."""
     context_questions: int = Field(default=20, ge=1)
     """Number of context questions of each validation group; its other questions are targets."""
-    most_groups: int = Field(default=2000, ge=1)
-    """Most validation groups that are scored; if there are more, they are drawn at random."""
+    max_groups: int = Field(default=2000, ge=1)
+    """Maximum number of validation groups that are scored; if there are more, they are drawn at random."""
     every: int = Field(default=50, ge=1)
     """Number of steps between validations; each validation also saves a checkpoint and reports progress."""
     patience: int = Field(default=10, ge=1)
     """Number of validations without a better alignment after which training stops."""
-    least_gain: float = Field(default=0.0, ge=0)
+    min_gain: float = Field(default=0.0, ge=0)
     """Alignment by which a step must exceed the best earlier step to replace it."""
     prior_patience: int = Field(default=2, ge=1)
     """Patience that replaces ``patience`` until a step has been better than the prior (only with
@@ -149,6 +175,11 @@ class TrainConfig(StrictConfig):
     training the scaling is folded into the first layer."""
     seed: int = Field(default=0, ge=0)
     """Seed of the initial weights and the episodes."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _present_keys(cls, values: Any) -> Any:
+        return present_keys(values)
 
 
 def parse(model: type[C], values: Any, where: str) -> C:

@@ -10,7 +10,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from gpo_ray.runtime.ray_session import in_background, ray_session, require
-from gpo_ray.runtime.resources import train_need
+from gpo_ray.runtime.resources import train_request
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.threads import physical_cores, threads_each, use_threads
 
@@ -105,7 +105,7 @@ def _embed_train_evaluate(
     names = ("survey", "embeddings", "bundle", "evaluation", "runs")
     survey, embeddings, bundle, report, runs = map(folder.where, names)
     say("", f"{dataset.questions.num_rows} questions, {dataset.groups.num_rows} groups; Ray is running")
-    require(train_need(workers))
+    require(train_request(workers))
     say(2, "embed: SmolLM2-135M reads every question with every response (Ray Data)")
     embedded = embed(dataset, embeddings, EmbedConfig(), address, progress_bar)
     say("", f"{embedded['responses']} responses, {embedded['tokens']} tokens")

@@ -41,7 +41,7 @@ def embed(
 
     config = parse_options(EmbedConfig, locals(), "embed")
     with joined(address) as capacity:
-        capacity.check(config.need(capacity))
+        capacity.check(config.resource_request(capacity))
         dataset = PreferenceDataset.load(survey, answers=False)
         result = run(dataset, absolute(out), config, address, progress(as_json))
     report(

@@ -70,14 +70,14 @@ def evaluate(
     """Meta-train and score methods on many splits in parallel, and write tables and a report."""
     from gpo_ray.evaluation.protocols import protocol_named
     from gpo_ray.runtime.ray_session import joined
-    from gpo_ray.runtime.resources import evaluate_need
+    from gpo_ray.runtime.resources import evaluate_request
 
     chosen = protocol_named(protocol)
     sizes = None if context_sizes is None else tuple(_numbers(context_sizes, "--context-sizes", int))
     named = tuple(dict.fromkeys(m.strip() for m in methods.split(",")))
     shares = _numbers(fractions, "--fractions", float)
     with joined(address) as capacity:
-        capacity.check(evaluate_need())
+        capacity.check(evaluate_request())
         from gpo_ray.evaluation.methods import LanguageModelSettings
         from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
         from gpo_ray.evaluation.runner import evaluate as run

@@ -11,8 +11,8 @@ from gpo_ray.cli.options import Json
 from gpo_ray.cli.output import print_json, progress
 
 WHO = {
-    True: "  (seen: training groups answered it)",
-    False: "  (new: no training group answered it)",
+    True: "  (seen: meta-train groups answered it)",
+    False: "  (unseen: no meta-train group answered it)",
     None: "",
 }
 
@@ -28,7 +28,7 @@ def predict(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Adapt to a group from a few of its answers and predict its preferences over new questions."""
+    """Adapt to a group from a few of its answers and predict its preferences over other questions."""
     gc.disable()  # garbage collection would take a tenth of this short process's time
     from gpo_ray.api import predict_file
 
@@ -40,7 +40,7 @@ def predict(
 
 
 def _show(predictions: list[dict[str, Any]]) -> None:
-    """Print each question with its shares, their 90 % intervals, and whether training groups answered it."""
+    """Print each question with its shares, their 90 % intervals, and whether it is a seen one."""
     from rich.console import Console
     from rich.padding import Padding
 

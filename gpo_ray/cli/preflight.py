@@ -8,7 +8,7 @@ import typer
 
 from gpo_ray.cli.output import print_json
 from gpo_ray.errors import ResourceError
-from gpo_ray.planning.preflight import OPTIONS, examine, stage_needs
+from gpo_ray.planning.preflight import OPTIONS, examine, stage_requests
 
 
 def preflight(
@@ -36,7 +36,7 @@ def preflight(
         "gpus_per_worker": gpus_per_worker,
         "concurrent": concurrent,
     }
-    needs = stage_needs(stage, {k: v for k, v in given.items() if v is not None})
+    needs = stage_requests(stage, {k: v for k, v in given.items() if v is not None})
     result = examine(needs, storage, address)
     if as_json:
         print_json(result)

@@ -16,7 +16,7 @@ from gpo_ray.runtime.terminal_text import shown
 
 if TYPE_CHECKING:  # a command that needs the database's packages imports them
     from gpo_ray.serving.registry.groups import Registry
-    from gpo_ray.serving.registry.keys import Key, KeyRing
+    from gpo_ray.serving.registry.keys import ApiKey, KeyRing
 
 _MAX_TENANTS = 10
 app = typer.Typer(no_args_is_help=True, invoke_without_command=True)
@@ -74,7 +74,7 @@ def serve(
     }
     settings = load_settings(config, {k: v for k, v in given.items() if v is not None})
     with joined(address) as capacity:
-        capacity.check(settings.need())
+        capacity.check(settings.resource_request())
         with _extra_needed():
             from gpo_ray.serving.run import run
         run(settings, host, port, address, announce=lambda text: print(shown(text), flush=True))
@@ -182,7 +182,7 @@ def _extra_needed() -> Iterator[None]:
         raise ConfigError(f"the service needs {e.name}; install it with: pip install 'gpo-ray[serve]'") from e
 
 
-def _describe(key: Key) -> dict[str, Any]:
+def _describe(key: ApiKey) -> dict[str, Any]:
     return {
         "id": key.key_id,
         "name": key.name,

@@ -57,9 +57,9 @@ def train(
     with ExitStack() as stack:
         if workers:
             from gpo_ray.runtime.ray_session import joined
-            from gpo_ray.runtime.resources import train_need
+            from gpo_ray.runtime.resources import train_request
 
-            stack.enter_context(joined(address)).check(train_need(workers, gpus_per_worker))
+            stack.enter_context(joined(address)).check(train_request(workers, gpus_per_worker))
         places = (absolute(survey), absolute(embeddings), absolute(out))
         run_at = (absolute(storage or runs_beside(out)), name or last_name(out))
         job = _train_job((*places, *run_at), settings, fraction, on_disk)

@@ -24,13 +24,13 @@ def tune(
 ) -> None:
     """Search for better hyperparameters (HyperOpt on Ray Tune) and write the winner's bundle."""
     from gpo_ray.runtime.ray_session import joined
-    from gpo_ray.runtime.resources import tune_need
+    from gpo_ray.runtime.resources import tune_request
     from gpo_ray.runtime.storage import Folder
     from gpo_ray.tuning.space import load_search
 
     search, space = load_search(config, trials=trials, concurrent=concurrent)
     with joined(address) as capacity:
-        capacity.check(tune_need(search))
+        capacity.check(tune_request(search))
         from gpo_ray.tuning.job import run_search
 
         places = (absolute(survey), absolute(embeddings), absolute(out))

@@ -143,6 +143,17 @@ class PreferenceArrays:
         return replace(self, x=(self.x - mean) / scale), mean, scale
 
 
+def scaled(arrays: PreferenceArrays, standardize: bool, question_ids: Sequence[str]) -> PreferenceArrays:
+    """Return data as a model reads them: standardised over its training questions if ``standardize`` is true.
+
+    Args:
+        arrays: the data with raw embeddings.
+        standardize: the ``standardize`` of the model's training configuration.
+        question_ids: ids of the training questions.
+    """
+    return arrays.standardized(arrays.question_numbers(question_ids))[0] if standardize else arrays
+
+
 def _in_memory(dataset: PreferenceDataset) -> tuple[ByGroup[Ints], ByGroup[NDArray[np.float64]]]:
     values, offsets = dataset.shares()
     group, question = dataset.group_codes(), dataset.question_codes()

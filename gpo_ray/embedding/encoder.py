@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gpo_ray.embedding.template import PROMPT_EOL, instruction, opinion_ending, opinion_stem, response_text
+from gpo_ray.embedding.template import (
+    PROMPT_EOL,
+    SlateTexts,
+    instruction,
+    opinion_ending,
+    opinion_stem,
+    response_text,
+)
 from gpo_ray.errors import EmbeddingError, QuestionTooLongError
 from gpo_ray.lm.find import ModelSource
 from gpo_ray.lm.model import LanguageModel, ReadRow
@@ -29,7 +36,6 @@ if TYPE_CHECKING:
     import torch
 
 POOLINGS = ("mean", "answer_mean", "last", *PROMPT_EOL)
-Slate = tuple[str, Sequence[str]]  # a prompt and its responses
 
 
 def needs_prompt_eol(pooling: str) -> bool:
@@ -94,13 +100,13 @@ class Encoder:
         """Width E of the vectors of a single pooling."""
         return self.language_model.width
 
-    def texts(self, slates: Sequence[Slate]) -> list[Text]:
+    def texts(self, slates: Sequence[SlateTexts]) -> list[Text]:
         """Return each question as token ids: in the model's chat template, then responses with letters."""
         prompts = self.language_model.chat_tokens([instruction(*s) for s in slates])
         responses = [[response_text(i, r) for i, r in enumerate(s[1])] for s in slates]
         return [Text(*parts) for parts in zip(prompts, self._tokens_of_each(responses), strict=True)]
 
-    def opinion_texts(self, slates: Sequence[Slate]) -> list[Text]:
+    def opinion_texts(self, slates: Sequence[SlateTexts]) -> list[Text]:
         """Return the token ids of each question's PromptEOL texts: common beginning, endings by pooling."""
         stems = self.language_model.opening_tokens([opinion_stem(prompt) for prompt, _ in slates])
         endings = [[opinion_ending(r, pooling) for pooling in PROMPT_EOL for r in s[1]] for s in slates]
@@ -112,7 +118,7 @@ class Encoder:
         for some in texts:
             yield list(itertools.islice(tokens, len(some)))
 
-    def count_tokens(self, slates: Sequence[Slate]) -> list[int]:
+    def count_tokens(self, slates: Sequence[SlateTexts]) -> list[int]:
         """Return, for each question, the number of tokens that the model reads if it reads no other."""
         count = self._count_alone if self.language_model.alone else self._count_as_tree
         counts = [count(t) for t in self.texts(slates)]
@@ -129,7 +135,7 @@ class Encoder:
         (row,) = plan_rows([text], 0, 0)
         return len(row.ids)
 
-    def encode(self, slates: Sequence[Slate]) -> list[EncodedQuestion]:
+    def encode(self, slates: Sequence[SlateTexts]) -> list[EncodedQuestion]:
         """Encode questions, in the order given.
 
         Raises:
@@ -141,14 +147,14 @@ class Encoder:
                 raise text
         return self._encode(slates, [t for t in texts if not isinstance(t, EmbeddingError)])
 
-    def encode_each(self, slates: Sequence[Slate]) -> list[EncodedQuestion | EmbeddingError]:
+    def encode_each(self, slates: Sequence[SlateTexts]) -> list[EncodedQuestion | EmbeddingError]:
         """Encode questions like :meth:`encode`, but return an error for each question that is too long."""
         texts = self._short_enough(slates)
         able = [(s, t) for s, t in zip(slates, texts, strict=True) if not isinstance(t, EmbeddingError)]
         encoded = iter(self._encode([s for s, _ in able], [t for _, t in able]))
         return [t if isinstance(t, EmbeddingError) else next(encoded) for t in texts]
 
-    def _encode(self, slates: Sequence[Slate], texts: Sequence[Text]) -> list[EncodedQuestion]:
+    def _encode(self, slates: Sequence[SlateTexts], texts: Sequence[Text]) -> list[EncodedQuestion]:
         encoded = self._read(texts)
         if not self._readings:
             return encoded
@@ -159,7 +165,7 @@ class Encoder:
             both.append(replace(e, tokens=e.tokens + o.tokens, **dict(zip(PROMPT_EOL, parts, strict=True))))
         return both
 
-    def _short_enough(self, slates: Sequence[Slate]) -> list[Text | EmbeddingError]:
+    def _short_enough(self, slates: Sequence[SlateTexts]) -> list[Text | EmbeddingError]:
         """Return each question's :meth:`texts`, or an error if it is longer than the model can read."""
         limit = self.language_model.max_tokens
         found: list[Text | EmbeddingError] = []

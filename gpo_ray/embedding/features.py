@@ -20,3 +20,12 @@ class FeatureBlock:
     def of(self, x: Any) -> Any:
         """Return the block's columns (N, stop - start) of an array or tensor (N, E)."""
         return x[:, self.start : self.stop]
+
+    def to_state(self) -> dict[str, int]:
+        """Return the values that are stored; the name is not."""
+        return {"columns": self.stop, "start": self.start}
+
+    @classmethod
+    def from_state(cls, columns: int, start: int) -> FeatureBlock:
+        """Make the block of the published prompt from the values that :meth:`to_state` returned."""
+        return cls(PUBLISHED, start, columns)

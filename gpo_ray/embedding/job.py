@@ -29,7 +29,7 @@ from gpo_ray.runtime.ray_session import (
     told_session,
     worker_threads,
 )
-from gpo_ray.runtime.resources import Capacity, PlacementBundle, ResourceRequest, device_of, embed_need
+from gpo_ray.runtime.resources import Capacity, PlacementBundle, ResourceRequest, device_of, embed_request
 from gpo_ray.runtime.terminal import Steps
 from gpo_ray.runtime.threads import physical_cores, use_threads
 
@@ -70,9 +70,9 @@ class EmbedConfig(BaseModel):
         """Return the number of GPUs for each copy on a cluster of the given capacity."""
         return self.gpus_per_actor if self.gpus_per_actor is not None else float(capacity.gpus >= 1)
 
-    def need(self, capacity: Capacity) -> ResourceRequest:
+    def resource_request(self, capacity: Capacity) -> ResourceRequest:
         """Return the resources that the job needs at the same time on a cluster of the given capacity."""
-        return embed_need(self.actors, self.cpus_per_actor, self.gpus_each(capacity))
+        return embed_request(self.actors, self.cpus_per_actor, self.gpus_each(capacity))
 
 
 class _EmbeddingActor:
@@ -179,7 +179,7 @@ def _embed(
     if missing:
         with told_session(steps, address):
             capacity = cluster_capacity()
-            capacity.check(config.need(capacity))
+            capacity.check(config.resource_request(capacity))
             run = partial(_run, source, model_id, str(store.folder))
             with steps.step(f"embed with {source.name}{there}", len(missing), "questions") as step:
                 for row in _run_to_the_end(missing, config, run):
@@ -228,7 +228,7 @@ def _run_to_the_end(
                 yield row
         except stalled() as e:
             capacity = cluster_capacity()
-            fit = capacity.room(config.need(capacity).bundles[0], config.actors or 1)
+            fit = capacity.room(config.resource_request(capacity).bundles[0], config.actors or 1)
             if len(capacity.alive) >= before or not fit:
                 raise ResourceError(
                     f"embed: nothing moved for long, {len(left)} questions are left; the same command goes "

@@ -28,8 +28,10 @@ from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes, read_parque
 
 KIND, SHARD = "embeddings", "shard-"
 STORE_DTYPES = ("float32", "float16")
-Key = tuple[str, str]  # (question_id, question_key)
-Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
+IdAndKey = tuple[str, str]
+"""The id of a question and its key."""
+VectorsAndLogprobs = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""The embeddings (R, E) of a question's responses, and the log-probabilities (R,) of their letters."""
 """The vectors (R, E) and the letter log-probabilities (R,) of one question's responses."""
 
 
@@ -76,7 +78,7 @@ class Embeddings:
 class StoreContents:
     """The contents of a store: its questions, each shard's manifest entry, and damaged shards."""
 
-    keys: frozenset[Key]
+    keys: frozenset[IdAndKey]
     shards: dict[str, dict[str, Any]]
     damaged: dict[str, str]
     """Description of the damage, by shard name."""
@@ -157,7 +159,7 @@ class EmbeddingStore:
             EmbeddingError: if the store holds embeddings of another model or template, or other poolings.
         """
         listed = self.manifest()["files"] if self.folder.exists(MANIFEST) else {}
-        keys: set[Key] = set()
+        keys: set[IdAndKey] = set()
         shards: dict[str, dict[str, Any]] = {}
         damaged = dict.fromkeys(listed, "is listed in the manifest but missing")
         for name in self.folder.names():
@@ -190,7 +192,7 @@ class EmbeddingStore:
         manifest = self.manifest()
         wanted = [q.key for q in dataset.iter_questions()]
         keys = pa.array(sorted(set(wanted)), pa.string())
-        found: dict[str, Vectors] = {}
+        found: dict[str, VectorsAndLogprobs] = {}
         for name in manifest["files"]:
             found |= self.read_shard(name, manifest, pooling, keys)
         sizes = dataset.slate_sizes()
@@ -212,7 +214,7 @@ class EmbeddingStore:
 
     def read_shard(
         self, name: str, manifest: dict[str, Any], pooling: str, keys: pa.Array | None = None
-    ) -> dict[str, Vectors]:
+    ) -> dict[str, VectorsAndLogprobs]:
         """Read the vectors (R, E) and letter log-probabilities (R,) of a shard's questions, by question key.
 
         Args:
@@ -320,7 +322,7 @@ def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestio
     return pa.table(columns)
 
 
-def _by_question(table: pa.Table, pooling: str) -> dict[str, Vectors]:
+def _by_question(table: pa.Table, pooling: str) -> dict[str, VectorsAndLogprobs]:
     """Return the vectors (R, E) and letter log-probabilities (R,) of a shard's questions, by content hash."""
     if table.num_rows == 0:
         return {}

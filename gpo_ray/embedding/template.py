@@ -6,6 +6,8 @@ import string
 from collections.abc import Sequence
 
 TEMPLATE = "survey-v1"
+SlateTexts = tuple[str, Sequence[str]]
+"""A slate as plain texts: a prompt and its responses."""
 
 
 def letter(index: int) -> str:

@@ -24,7 +24,7 @@ from gpo_ray.evaluation.scoring import evaluate_split
 from gpo_ray.preferences.splits import Split
 from gpo_ray.runtime.documents import parse_json
 from gpo_ray.runtime.ray_session import require, user_error, worker_threads
-from gpo_ray.runtime.resources import evaluate_need
+from gpo_ray.runtime.resources import evaluate_request
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.terminal import Step, Steps
 from gpo_ray.runtime.threads import physical_cores, use_threads
@@ -89,7 +89,7 @@ def score_splits(
     """
     cpus, parts = _cpus_per_task(), plan.parts()
     for gpus, _ in parts:
-        require(evaluate_need(cpus, gpus))
+        require(evaluate_request(cpus, gpus))
     every = [_Part(i, k, *part) for i in range(len(data.splits)) for k, part in enumerate(parts)]
     rows = {p: _read(scored, p.file) for p in every if scored.exists(p.file)}
     left = [p for p in every if p not in rows]

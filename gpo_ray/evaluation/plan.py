@@ -65,11 +65,13 @@ class EvaluationPlan:
         Methods whose needs are alike are in the same part, on any cluster, so that an interrupted evaluation
         finds the parts that it has scored.
         """
-        alike: dict[tuple[float, bool], list[str]] = {}
+        by_resources: dict[tuple[float, bool], list[str]] = {}
         for method in self.methods:
             needs = METHODS[method].needs(self.settings)
-            alike.setdefault((needs.gpus, needs.language_model), []).append(method)
-        return [(self._gpus(*needed), replace(self, methods=tuple(some))) for needed, some in alike.items()]
+            by_resources.setdefault((needs.gpus, needs.language_model), []).append(method)
+        return [
+            (self._gpus(*needed), replace(self, methods=tuple(some))) for needed, some in by_resources.items()
+        ]
 
     def _gpus(self, own: float, asks_language_model: bool) -> float:
         return own + (self.language_model.gpus or 0.0) * asks_language_model

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from gpo_ray import __version__
-from gpo_ray.evaluation.summary import Row, by_group, cells, curve, table
+from gpo_ray.evaluation.summary import TableRow, by_group, cells, curve, table
 
 COLOURS = (
     *("#1f5f8b", "#c2571a", "#4d8b31", "#8a4f9e", "#b8860b", "#5f6b73", "#a83250", "#2a8c82"),
@@ -24,7 +24,7 @@ _PAGE = jinja2.Environment(
 ).get_template("report.html.j2")
 
 
-def render_report(title: dict[str, Any], rows: list[Row], statistics: dict[str, Any]) -> str:
+def render_report(title: dict[str, Any], rows: list[TableRow], statistics: dict[str, Any]) -> str:
     """Render the report as one HTML page.
 
     Args:
@@ -57,9 +57,9 @@ def render_report(title: dict[str, Any], rows: list[Row], statistics: dict[str, 
     )
 
 
-def _pairs(comparisons: list[Row]) -> list[Row]:
+def _pairs(comparisons: list[TableRow]) -> list[TableRow]:
     """Put a pair's comparisons by metric in one row: ``fraction, method, against, rows, <metric>...``."""
-    pairs: dict[tuple[Any, ...], Row] = {}
+    pairs: dict[tuple[Any, ...], TableRow] = {}
     for c in comparisons:
         key = (c["fraction"], c["method"], c["against"])
         pairs.setdefault(key, {k: c[k] for k in ("fraction", "method", "against", "rows")})[c["metric"]] = c
@@ -81,15 +81,15 @@ def inline_svg(draw: Any, *args: Any, height: float = 3.6) -> Any:
     return Markup(text[text.index("<svg") :])  # noqa: S704 - drawn here, not from input
 
 
-def _bars(axes: Axes, results: list[Row], methods: list[str], fractions: list[float]) -> None:
+def _bars(axes: Axes, results: list[TableRow], methods: list[str], fractions: list[float]) -> None:
     width = 0.8 / len(methods)
     for i, method in enumerate(methods):
         mine = {r["fraction"]: r for r in results if r["method"] == method}
         places = [j + i * width for j, f in enumerate(fractions) if f in mine]
         heights = [mine[f]["alignment"] for f in fractions if f in mine]
-        errors = [mine[f]["spread"] for f in fractions if f in mine]
+        errors = [mine[f]["seed_deviation"] for f in fractions if f in mine]
         axes.bar(places, heights, width, yerr=errors, label=method, color=COLOURS[i % len(COLOURS)])
-    lowest = min(r["alignment"] - r["spread"] for r in results)
+    lowest = min(r["alignment"] - r["seed_deviation"] for r in results)
     axes.set_ylim(max(0.0, lowest - 0.03), 1.0)
     axes.set_xticks([j + 0.4 - width / 2 for j in range(len(fractions))], [f"{f:.0%}" for f in fractions])
     axes.set(xlabel="share of groups in meta-training", ylabel="alignment")

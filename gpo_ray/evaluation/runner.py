@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from gpo_ray import __version__
+from gpo_ray.config import present_keys
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
@@ -156,7 +157,7 @@ def _begin(folder: Folder, plan: EvaluationPlan, data: EvaluationData) -> Folder
     parts = {"version": __version__, "plan": dataclasses.asdict(plan), "methods": methods, "splits": drawn}
     identity = json.loads(json.dumps(parts | data.fingerprints))
     scored = folder.child("scored")
-    if scored.identify(IDENTITY, identity, f"delete {scored}"):
+    if scored.identify(IDENTITY, identity, f"delete {scored}", present_keys):
         scored.remove_all()
         scored.identify(IDENTITY, identity, "")
     return scored

@@ -12,12 +12,12 @@ import numpy as np
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.arrays import PreferenceArrays
-from gpo_ray.evaluation.methods import METHODS, Prediction, SplitData, SurveyTexts
-from gpo_ray.evaluation.methods.meta_trained import fit_transformer
+from gpo_ray.evaluation.methods import METHODS, SplitData, SurveyTexts, TaskPrediction
+from gpo_ray.evaluation.methods.meta_trained_transformer import fit_transformer
 from gpo_ray.evaluation.methods.method import PUBLISHED_POOLING
 from gpo_ray.evaluation.plan import EvaluationPlan
 from gpo_ray.evaluation.protocols import protocol_of
-from gpo_ray.evaluation.summary import Row
+from gpo_ray.evaluation.summary import TableRow
 from gpo_ray.evaluation.tasks import split_tasks
 from gpo_ray.model.episodes import Task
 from gpo_ray.model.predict import score
@@ -35,7 +35,7 @@ def evaluate_split(
     split: Split,
     tell: SplitProgress = lambda *_: None,
     texts: SurveyTexts = SurveyTexts(),  # noqa: B008 -- it is frozen
-) -> list[Row]:
+) -> list[TableRow]:
     """Score every method on one split.
 
     Args:
@@ -55,10 +55,10 @@ def evaluate_split(
     Raises:
         ConfigError: if no test group answered any target question, or training diverges.
     """
-    cross_survey = protocol_of(split).another_survey
-    data = SplitData(arrays, split, cross_survey, plan.settings, texts)
+    another_survey = protocol_of(split).another_survey
+    data = SplitData(arrays, split, another_survey, plan.settings, texts)
     main, curve = split_tasks(arrays[PUBLISHED_POOLING], split, plan.context, plan.context_sizes)
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for name in plan.methods:
         tell(name, 0.0)
         fitted = METHODS[name].fit(data, partial(tell, name))
@@ -77,7 +77,7 @@ def evaluate_config(
     context: int,
     priors: FittedPriors | None = None,
     device: str = "cpu",
-) -> tuple[list[Row], float]:
+) -> tuple[list[TableRow], float]:
     """Meta-train with a configuration and score it on a split's test groups.
 
     Args:
@@ -96,19 +96,19 @@ def evaluate_config(
         ConfigError: if no test group answered any target question, or training diverges.
     """
     tasks, _ = split_tasks(arrays, split, context, sizes=())
-    cross_survey = protocol_of(split).another_survey
-    fitted = fit_transformer(arrays, split, config, priors, cross_survey, device)
+    another_survey = protocol_of(split).another_survey
+    fitted = fit_transformer(arrays, split, config, priors, another_survey, device)
     told = {"method": name, "context": context, "curve": False}
     return _rows(told, arrays, split, tasks, fitted.predict(tasks)), fitted.validation_alignment
 
 
 def _rows(
-    told: Row,
+    told: TableRow,
     arrays: PreferenceArrays,
     split: Split,
     tasks: Sequence[Task],
-    predictions: Sequence[Prediction] | None,
-) -> list[Row]:
+    predictions: Sequence[TaskPrediction] | None,
+) -> list[TableRow]:
     """Make a row for each task, with the values ``told``, which all rows share.
 
     There are no rows if ``predictions`` is None, that is if the method cannot predict these tasks.
@@ -117,7 +117,7 @@ def _rows(
         return []
     topics = dict(zip(split.test_groups, split.test_topics, strict=False))
     told = told | {"protocol": split.protocol, "fraction": split.fraction, "seed": split.seed}
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for task, predicted in zip(tasks, predictions, strict=True):
         group = arrays.group_ids[task.group]
         row = told | {"group_id": group, "topic": topics.get(group)}
@@ -125,7 +125,7 @@ def _rows(
     return rows
 
 
-def _scores(arrays: PreferenceArrays, task: Task, predicted: Prediction) -> Row:
+def _scores(arrays: PreferenceArrays, task: Task, predicted: TaskPrediction) -> TableRow:
     true = arrays.shares_of(task.group, task.target)
     aligned = score(arrays, task, predicted.shares)
     ends = np.concatenate([[0], np.cumsum(np.diff(arrays.offsets)[task.target])])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpo_ray.evaluation.methods import METHODS
-from gpo_ray.evaluation.summary import Row, cells, table
+from gpo_ray.evaluation.summary import TableRow, cells, table
 from gpo_ray.preferences.slates import Array
 
 RESAMPLES = 2000
@@ -23,7 +23,7 @@ PLAIN = {name for name, method in METHODS.items() if method.plain}
 """Names of the plain baselines; the other methods are compared with the best of them."""
 
 
-def statistics(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def statistics(rows: Sequence[TableRow]) -> dict[str, list[TableRow]]:
     """Compute the best baselines, the skills and the comparisons of methods from the scores of all splits.
 
     Args:
@@ -75,7 +75,7 @@ def interval(differences: Sequence[Array], resamples: int = RESAMPLES, seed: int
     return float(low), float(high)
 
 
-def compare(rows: Sequence[Row], method: str, against: str, metric: str) -> Row | None:
+def compare(rows: Sequence[TableRow], method: str, against: str, metric: str) -> TableRow | None:
     """Compare two methods on the groups and seeds that both have; return None if there are none.
 
     Args:
@@ -106,7 +106,7 @@ def compare(rows: Sequence[Row], method: str, against: str, metric: str) -> Row 
     }
 
 
-def _best(fraction: float, means: list[Row]) -> Row | None:
+def _best(fraction: float, means: list[TableRow]) -> TableRow | None:
     plain = [r for r in means if r["fraction"] == fraction and r["method"] in PLAIN]
     if not plain:
         return None
@@ -114,7 +114,7 @@ def _best(fraction: float, means: list[Row]) -> Row | None:
     return {k: best[k] for k in ("fraction", "method", "alignment")}
 
 
-def _skills(means: list[Row], best: dict[float, str]) -> list[Row]:
+def _skills(means: list[TableRow], best: dict[float, str]) -> list[TableRow]:
     alignment = {(r["fraction"], r["method"]): r["alignment"] for r in means}
 
     def skill(fraction: float, method: str, other: str | None) -> float | None:
@@ -132,7 +132,7 @@ def _skills(means: list[Row], best: dict[float, str]) -> list[Row]:
     ]
 
 
-def _comparisons(rows: Sequence[Row], means: list[Row], best: dict[float, str]) -> list[Row]:
+def _comparisons(rows: Sequence[TableRow], means: list[TableRow], best: dict[float, str]) -> list[TableRow]:
     result = []
     for fraction in sorted({r["fraction"] for r in means}):
         mine = [r for r in rows if r["fraction"] == fraction]

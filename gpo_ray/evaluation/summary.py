@@ -14,11 +14,11 @@ import numpy as np
 
 COLUMNS = 80
 """Number of columns that a terminal is assumed to have."""
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 """A row of scores, or of a table made from them: values by the name of their column."""
 
 
-def cells(rows: Iterable[Row]) -> list[Row]:
+def cells(rows: Iterable[TableRow]) -> list[TableRow]:
     """Summarise the rows of each method and split in one cell.
 
     A cell has ``alignment`` (mean over test groups), ``worst_group`` (the lowest alignment of a test group),
@@ -26,7 +26,7 @@ def cells(rows: Iterable[Row]) -> list[Row]:
     probable response), ``topic_accuracy`` (the mean over topics of the mean over their groups), ``coverage``
     (share of responses within their 90 % intervals, None without intervals), ``groups`` and ``questions``.
     """
-    split: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    split: dict[tuple[Any, ...], list[TableRow]] = defaultdict(list)
     for row in rows:
         if not row["curve"] and row["alignment"] is not None:
             split[row["method"], row["protocol"], row["fraction"], row["seed"]].append(row)
@@ -58,9 +58,13 @@ def _mean(values: list[float | None]) -> float | None:
     return float(np.mean(given)) if given else None
 
 
-def table(results: list[Row]) -> list[Row]:
-    """Summarise the cells of each method and fraction in a row: means, spread over seeds and over groups."""
-    by: dict[tuple[str, float], list[Row]] = defaultdict(list)
+def table(results: list[TableRow]) -> list[TableRow]:
+    """Summarise the cells of each method and fraction in a row.
+
+    A row has means over the seeds, and ``seed_deviation``, the standard deviation over seeds of the cells'
+    alignment.
+    """
+    by: dict[tuple[str, float], list[TableRow]] = defaultdict(list)
     for cell in results:
         by[cell["method"], cell["fraction"]].append(cell)
     return [
@@ -68,7 +72,7 @@ def table(results: list[Row]) -> list[Row]:
             "method": method,
             "fraction": fraction,
             "alignment": float(np.mean([c["alignment"] for c in group])),
-            "spread": float(np.std([c["alignment"] for c in group])),
+            "seed_deviation": float(np.std([c["alignment"] for c in group])),
             "worst_group": float(np.mean([c["worst_group"] for c in group])),
             "group_spread": float(np.mean([c["group_spread"] for c in group])),
             "accuracy": float(np.mean([c["accuracy"] for c in group])),
@@ -78,7 +82,7 @@ def table(results: list[Row]) -> list[Row]:
     ]
 
 
-def curve(rows: Iterable[Row]) -> dict[str, list[tuple[int, float]]]:
+def curve(rows: Iterable[TableRow]) -> dict[str, list[tuple[int, float]]]:
     """Return each method's mean alignment by context size, over all splits and test groups."""
     by: dict[tuple[str, int], list[float]] = defaultdict(list)
     for row in rows:
@@ -90,7 +94,7 @@ def curve(rows: Iterable[Row]) -> dict[str, list[tuple[int, float]]]:
     return dict(result)
 
 
-def by_group(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
+def by_group(rows: Iterable[TableRow]) -> dict[str, dict[str, float]]:
     """Return the mean alignment of each test group by method, over the splits in which it was held out."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -99,7 +103,7 @@ def by_group(rows: Iterable[Row]) -> dict[str, dict[str, float]]:
     return {g: {m: float(np.mean(v)) for m, v in methods.items()} for g, methods in sorted(values.items())}
 
 
-def text_table(results: list[Row], statistics: Row | None = None) -> str:
+def text_table(results: list[TableRow], statistics: TableRow | None = None) -> str:
     """Format the results for a terminal, with a line for each method and a column for each fraction.
 
     Args:
@@ -111,10 +115,10 @@ def text_table(results: list[Row], statistics: Row | None = None) -> str:
     methods = list(dict.fromkeys(r["method"] for r in rows))
     width = max([16, *(len(m) for m in methods)]) + 1
     fractions = sorted({r["fraction"] for r in rows})
-    found = {
-        (r["method"], r["fraction"]): f"{r['alignment']:.4f} ±{r['spread']:.3f}  {r['worst_group']:.3f}"
-        for r in rows
-    }
+    found = {}
+    for r in rows:
+        mean = f"{r['alignment']:.4f} ±{r['seed_deviation']:.3f}"
+        found[r["method"], r["fraction"]] = f"{mean}  {r['worst_group']:.3f}"
     heads = {f: f"{f:.0%} of groups  worst" for f in fractions}
     blocks = blocks_of(methods, fractions, heads, found, width)
     return "\n".join([blocks, *(_against_best(statistics) if statistics else [])])
@@ -149,7 +153,7 @@ def blocks_of(
     return "\n".join(lines)
 
 
-def _against_best(statistics: Row) -> list[str]:
+def _against_best(statistics: TableRow) -> list[str]:
     best = {b["fraction"]: b["method"] for b in statistics["best_baseline"]}
     skill = {(s["fraction"], s["method"]): s["over_best_baseline"] for s in statistics["skills"]}
     lines = []

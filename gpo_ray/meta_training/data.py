@@ -9,7 +9,7 @@ import numpy as np
 
 from gpo_ray.config import TrainConfig
 from gpo_ray.embedding.arrays import PreferenceArrays
-from gpo_ray.model.episodes import TaskPrior, task_prior
+from gpo_ray.model.episodes import TaskPrior, make_task_prior
 from gpo_ray.preferences.slates import Ints
 from gpo_ray.preferences.splits import Split
 from gpo_ray.prior.at_questions import PriorAtQuestions
@@ -27,7 +27,7 @@ class MetaTrainingData:
     """Numbers of the questions for training steps, in the split's order."""
     held_out: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """Numbers of the training questions that are kept for validation, where they are masked; may be empty."""
-    prior: TaskPrior | None = None
+    task_prior: TaskPrior | None = None
     """The prior, made from the training groups' answers; None for a model without one."""
 
     @classmethod
@@ -49,19 +49,19 @@ class MetaTrainingData:
         questions = arrays.question_numbers(split.question_order)
         groups = arrays.group_numbers(split.train_groups)
         cut = len(questions) - int(config.validation.question_fraction * len(questions))
-        prior = None
+        task_prior = None
         if config.model.prior != "none":
             context = config.validation.context_questions
-            prior = task_prior(fitted or fit_prior(arrays, groups, questions, context), arrays)
+            task_prior = make_task_prior(fitted or fit_prior(arrays, groups, questions, context), arrays)
         return cls(
             arrays=arrays,
             train_groups=groups,
             validation_groups=arrays.group_numbers(split.validation_groups),
             questions=questions[:cut],
             held_out=questions[cut:],
-            prior=prior,
+            task_prior=task_prior,
         )
 
     def with_cached_prior(self) -> MetaTrainingData:
         """Return the same data with a prior that is computed only once for each task."""
-        return self if self.prior is None else replace(self, prior=cache(self.prior))
+        return self if self.task_prior is None else replace(self, task_prior=cache(self.task_prior))

@@ -36,7 +36,7 @@ from gpo_ray.runtime.ray_session import (
     user_error,
     worker_threads,
 )
-from gpo_ray.runtime.resources import train_need
+from gpo_ray.runtime.resources import train_request
 from gpo_ray.runtime.storage import Folder
 from gpo_ray.runtime.terminal import Step, Steps
 from gpo_ray.runtime.threads import environment, use_threads
@@ -104,7 +104,7 @@ def _train(
             f"{workers} workers for {groups} groups a step: use at most as many workers as groups"
         )
     with told_session(steps, address):
-        require(train_need(workers, gpus_per_worker))
+        require(train_request(workers, gpus_per_worker))
         job.claim(prepared, restart)
         check_snapshot(job.run_folder)
         trainer = ray.train.torch.TorchTrainer(

@@ -96,7 +96,7 @@ def meta_train(
     weights = GroupWeights(*objective, progress.log_weights)
     losses: list[float] = []
     begun = time.monotonic() - progress.seconds
-    if data.prior is not None and not progress.best_weights:
+    if data.task_prior is not None and not progress.best_weights:
         _start_from_prior(engine, validation, progress)
     while progress.step < config.steps and progress.stale < _patience(config, progress):
         rate = learning_rate(config, progress.step)
@@ -190,7 +190,7 @@ def _worker_episode(engine: Engine, data: MetaTrainingData, tasks: list[Task]) -
         raise ConfigError(
             f"{engine.workers} workers for {len(tasks)} groups a step: use at most as many workers as groups"
         )
-    return build_episode(data.arrays, mine, tasks, data.prior)
+    return build_episode(data.arrays, mine, tasks, data.task_prior)
 
 
 def _validate(
@@ -206,7 +206,7 @@ def _validate(
     certain = True
     if gain is not None and progress.best_step == 0:
         certain = bool(engine.agree(float(gain.is_certain(config.validation.confidence))))
-    if progress.note_validation(scores, config.validation.least_gain, certain):
+    if progress.note_validation(scores, config.validation.min_gain, certain):
         progress.best_weights = engine.weights()
     if gain is not None:
         scores["gain"] = engine.agree(gain.mean)

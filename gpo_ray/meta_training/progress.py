@@ -79,23 +79,21 @@ class Progress:
         self.best_score = self.leading = scores["validation_score"]
         self.best_alignment = self.prior_alignment = scores["validation_alignment"]
 
-    def note_validation(
-        self, scores: dict[str, float], least_gain: float = 0.0, certain: bool = True
-    ) -> bool:
+    def note_validation(self, scores: dict[str, float], min_gain: float = 0.0, certain: bool = True) -> bool:
         """Record a validation's scores, and return whether they are the best so far and the weights are kept.
 
         Args:
             scores: the scores of the present step.
-            least_gain: amount by which the score must be higher than the best one.
+            min_gain: amount by which the score must be higher than the best one.
             certain: whether the gain is larger than chance explains; if not, the best step stays, but the
                 validation still counts as an improvement, so that training goes on.
         """
         score = scores["validation_score"]
-        if score > self.leading + least_gain:
+        if score > self.leading + min_gain:
             self.leading, self.stale = score, 0
         else:
             self.stale += 1
-        if score <= self.best_score + least_gain or not certain:
+        if score <= self.best_score + min_gain or not certain:
             return False
         self.best_score, self.best_alignment = score, scores["validation_alignment"]
         self.best_step = self.step

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gpo_ray.config import TrainConfig
+from gpo_ray.config import TrainConfig, present_keys
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import BundleError, ConfigError, DataError
 from gpo_ray.meta_training.data import MetaTrainingData
 from gpo_ray.meta_training.progress import Progress
 from gpo_ray.model.bundle import KIND as BUNDLE
-from gpo_ray.model.bundle import BundleConfig, fold_standardization, write_bundle
+from gpo_ray.model.bundle import BundleConfig, write_bundle
+from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.large import SortedAnswers, contents_id
 from gpo_ray.preferences.splits import Split
@@ -85,7 +86,7 @@ class TrainJob:
         with Folder(self.out, BundleError).writing(), self.run_folder.writing():
             yield
 
-    def claim(self, prepared: Prepared, restart: bool = False) -> None:
+    def claim(self, prepared: PreparedJob, restart: bool = False) -> None:
         """Claim the run folder for these settings, and check that the bundle can be written.
 
         Args:
@@ -106,7 +107,7 @@ class TrainJob:
         folder = self.run_folder
         if restart and folder.exists(RUN):
             folder.remove_all()
-        different = folder.identify(RUN, identity, "--restart forgets that run")
+        different = folder.identify(RUN, identity, "--restart forgets that run", present_keys)
         if different:
             raise ConfigError(
                 f"{folder}: a run of this name was started with another {' and '.join(different)}; "
@@ -115,7 +116,7 @@ class TrainJob:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedJob:
     """A job's data, ready for the loop, and the values that the bundle must hold about them."""
 
     data: MetaTrainingData
@@ -127,9 +128,9 @@ class Prepared:
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]]
     """Function that turns weights for standardised embeddings into weights for raw embeddings."""
 
-    def trained(self) -> Prepared:
+    def trained(self) -> PreparedJob:
         """Return the same without the prior of training, to free memory for making the bundle's prior."""
-        return replace(self, data=replace(self.data, prior=None))
+        return replace(self, data=replace(self.data, task_prior=None))
 
 
 def sort_first(job: TrainJob, address: str | None) -> None:
@@ -155,7 +156,7 @@ def sort_first(job: TrainJob, address: str | None) -> None:
             sort_answers(job.survey, answers)
 
 
-def prepare(job: TrainJob) -> Prepared:
+def prepare(job: TrainJob) -> PreparedJob:
     """Load the survey and its embeddings, and look up the split's groups and questions.
 
     Raises:
@@ -173,9 +174,9 @@ def prepare(job: TrainJob) -> Prepared:
         arrays, mean, scale = arrays.standardized(arrays.question_numbers(job.split.question_order))
 
         def fold(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-            return fold_standardization(weights, mean, scale)
+            return GPOTransformer.fold_standardization(weights, mean, scale)
 
-    return Prepared(
+    return PreparedJob(
         data=MetaTrainingData.build(arrays, job.split, job.config),
         survey_fingerprint=contents_id(job.survey) if job.on_disk else dataset.fingerprint(),
         bundle_prior=lambda: None if job.config.model.prior == "none" else _bundle_prior(dataset, raw, job),
@@ -201,7 +202,7 @@ def _bundle_prior(dataset: PreferenceDataset, arrays: PreferenceArrays, job: Tra
     return KeyedGroupPrior.keyed(prior, [keys[i] for i in np.flatnonzero(question_index >= 0)])
 
 
-def finish(job: TrainJob, prepared: Prepared, progress: Progress) -> dict[str, Any]:
+def finish(job: TrainJob, prepared: PreparedJob, progress: Progress) -> dict[str, Any]:
     """Write the bundle with the best weights, and return the result of ``gpo train``."""
     from gpo_ray.meta_training.curves import learning_curve
 

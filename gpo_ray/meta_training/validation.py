@@ -101,15 +101,15 @@ class Validation:
     """
 
     def __init__(self, data: MetaTrainingData, config: TrainConfig) -> None:
-        self._arrays, self._prior = data.arrays, data.prior
+        self._arrays, self._task_prior = data.arrays, data.task_prior
         self._config = config
         self.tasks = validation_tasks(data, config)
         self._asked = np.concatenate([t.target for t in self.tasks])
         self._groups = np.concatenate([np.full(len(t.target), t.group) for t in self.tasks])
         self._task = np.repeat(np.arange(len(self.tasks)), [len(t.target) for t in self.tasks])
         self._before: Array | None = None
-        if data.prior is not None:
-            self._before = self._aligned([np.exp(data.prior(t)[0]) for t in self.tasks])
+        if data.task_prior is not None:
+            self._before = self._aligned([np.exp(data.task_prior(t)[0]) for t in self.tasks])
             self.prior_scores, _ = self._scores(self._before)
 
     def score(self, forward: Forward, device: torch.device | str) -> tuple[dict[str, float], Gain | None]:
@@ -120,7 +120,7 @@ class Validation:
             prior, None for a model without one.
         """
         return self._scores(
-            self._aligned(predict_tasks(forward, self._arrays, self.tasks, device, self._prior))
+            self._aligned(predict_tasks(forward, self._arrays, self.tasks, device, self._task_prior))
         )
 
     def _aligned(self, predictions: Sequence[Array]) -> Array:
@@ -153,9 +153,9 @@ def validation_tasks(data: MetaTrainingData, config: TrainConfig) -> list[Task]:
         ConfigError: if there are none.
     """
     groups, context = data.validation_groups, config.validation.context_questions
-    if len(groups) > config.validation.most_groups:
+    if len(groups) > config.validation.max_groups:
         rng = np.random.default_rng([config.seed, 2])
-        groups = sorted(rng.choice(groups, config.validation.most_groups, replace=False).tolist())
+        groups = sorted(rng.choice(groups, config.validation.max_groups, replace=False).tolist())
     tasks = fixed_context_tasks(data.arrays, groups, data.questions, context)
     if len(data.held_out):
         new = fixed_context_tasks(data.arrays, groups, data.questions, context, data.held_out)

@@ -33,7 +33,8 @@ from gpo_ray.config import ModelConfig, parse
 from gpo_ray.errors import BundleError, ConfigError
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.prior import format_1
-from gpo_ray.prior.keyed import KeyedGroupPrior, PriorState, Size
+from gpo_ray.prior.group_prior import Size
+from gpo_ray.prior.keyed import KeyedGroupPrior, PriorState
 from gpo_ray.runtime.memory_left import memory_left
 from gpo_ray.runtime.storage import MANIFEST, Folder
 
@@ -196,20 +197,3 @@ def _read_prior(folder: Folder, manifest: dict[str, Any], width: int) -> KeyedGr
         return KeyedGroupPrior.from_state(state, {name: t.numpy() for name, t in tensors.items()}, width)
     except ValueError as e:
         raise BundleError(f"{folder.where(MEMORY)} with {MEMORY_QUESTIONS}: {e}") from e
-
-
-def fold_standardization(weights: dict[str, Tensor], mean: Tensor, scale: Tensor) -> dict[str, Tensor]:
-    """Return weights for raw embeddings x that give what ``weights`` give for (x - mean) / scale.
-
-    Args:
-        weights: the weights of a :class:`GPOTransformer`.
-        mean: (E,) mean of the embeddings.
-        scale: (E,) factor that the embeddings were divided by.
-    """
-    weight = weights["embedder.0.weight"].double()
-    folded = weight[:, :-1] / scale.double()
-    bias = weights["embedder.0.bias"].double() - folded @ mean.double()
-    return weights | {
-        "embedder.0.weight": torch.cat([folded, weight[:, -1:]], 1).float(),
-        "embedder.0.bias": bias.float(),
-    }

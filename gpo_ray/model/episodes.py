@@ -28,7 +28,7 @@ class Episode:
     """The contexts and targets of some groups, as tensors for the transformer.
 
     ``x`` (N', E) are the embeddings of the distinct responses; ``context`` (B, C) and ``target`` (B, T) are
-    the points. For each of the M real target points, end to end, ``place`` (M,) is its position in the
+    the points. For each of the M real target points, end to end, ``position`` (M,) is its position in the
     flattened (B, T), ``slate`` (M,) is the number of its slate, and ``y`` (M,) is its share. ``slates`` is
     the number of slates. For each group, ``weight`` (B,) is its weight in the loss, and ``answers`` (B,) is
     its number of slates. ``total_points``, ``total_slates`` and ``total_groups`` are the numbers of points,
@@ -38,7 +38,7 @@ class Episode:
     x: Tensor
     context: Points
     target: Points
-    place: Tensor
+    position: Tensor
     slate: Tensor
     slates: int
     y: Tensor
@@ -101,7 +101,7 @@ def draw_tasks(
     contexts = int(rng.integers(*config.context_questions, endpoint=True))
     targets = int(rng.integers(*config.target_questions, endpoint=True))
     order = rng.permutation(questions)
-    masked = questions[rng.random(len(questions)) < config.hidden_prior]
+    masked = questions[rng.random(len(questions)) < config.masked_fraction]
     chosen = list(groups)
     if len(chosen) > config.groups:
         chosen = [chosen[i] for i in rng.choice(len(chosen), config.groups, replace=False)]
@@ -128,7 +128,7 @@ def build_episode(
     arrays: PreferenceArrays,
     tasks: Sequence[Task],
     all_tasks: Sequence[Task] = (),
-    prior: TaskPrior | None = None,
+    task_prior: TaskPrior | None = None,
 ) -> Episode:
     """Make the tensors for some groups' tasks.
 
@@ -136,7 +136,7 @@ def build_episode(
         arrays: the data.
         tasks: this worker's tasks.
         all_tasks: all workers' tasks, by default ``tasks``.
-        prior: the prior of the target responses, for a model with a prior.
+        task_prior: the prior of the target responses, for a model with a prior.
     """
     context_rows = [arrays.rows(t.context) for t in tasks]
     target_rows = [arrays.rows(t.target) for t in tasks]
@@ -146,13 +146,16 @@ def build_episode(
     context_y = [arrays.shares_of(t.group, t.context) for t in tasks]
     sizes = np.diff(arrays.offsets)
     slate_sizes = np.concatenate([sizes[t.target] for t in tasks])
-    target, place = _pad(index[len(tasks) :])
+    target, position = _pad(index[len(tasks) :])
     everyone = all_tasks or tasks
+    targets = Points(target)
+    if task_prior is not None:
+        targets = _with_prior(target, position, [task_prior(t) for t in tasks])
     return Episode(
         x=arrays.x[torch.from_numpy(distinct)],
         context=_context(index[: len(tasks)], context_y, arrays.x.dtype),
-        target=Points(target) if prior is None else _with_prior(target, place, [prior(t) for t in tasks]),
-        place=place,
+        target=targets,
+        position=position,
         slate=torch.from_numpy(np.repeat(np.arange(len(slate_sizes)), slate_sizes)),
         slates=len(slate_sizes),
         y=torch.from_numpy(np.concatenate([arrays.shares_of(t.group, t.target) for t in tasks])).to(
@@ -167,21 +170,21 @@ def build_episode(
 
 
 def _context(index: Sequence[Ints], y: Sequence[NDArray[np.float64]], dtype: torch.dtype) -> Points:
-    padded, place = _pad(index)
+    padded, position = _pad(index)
     values = torch.zeros(padded.numel(), dtype=dtype)
-    values[place] = torch.from_numpy(np.concatenate(y)).to(dtype)
+    values[position] = torch.from_numpy(np.concatenate(y)).to(dtype)
     mask = torch.zeros(padded.numel(), dtype=torch.bool)
-    mask[place] = True
+    mask[position] = True
     return Points(padded, values.view_as(padded), None if mask.all() else mask.view_as(padded))
 
 
 def _with_prior(
-    target: Tensor, place: Tensor, priors: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]
+    target: Tensor, position: Tensor, given: Sequence[tuple[NDArray[np.float64], NDArray[np.bool_]]]
 ) -> Points:
     values, seen = torch.zeros(target.numel()), torch.zeros(target.numel(), dtype=torch.bool)
-    values[place] = torch.from_numpy(np.concatenate([p for p, _ in priors])).float()
-    seen[place] = torch.from_numpy(np.concatenate([s for _, s in priors]))
-    return Points(target, prior=values.view_as(target), seen=seen.view_as(target))
+    values[position] = torch.from_numpy(np.concatenate([log_shares for log_shares, _ in given])).float()
+    seen[position] = torch.from_numpy(np.concatenate([seen for _, seen in given]))
+    return Points(target, prior_log_share=values.view_as(target), seen=seen.view_as(target))
 
 
 def _pad(rows: Sequence[Ints]) -> tuple[Tensor, Tensor]:
@@ -190,8 +193,8 @@ def _pad(rows: Sequence[Ints]) -> tuple[Tensor, Tensor]:
     padded = np.zeros((len(rows), longest), np.int64)
     for i, row in enumerate(rows):
         padded[i, : len(row)] = row
-    place = np.concatenate([i * longest + np.arange(len(r)) for i, r in enumerate(rows)])
-    return torch.from_numpy(padded), torch.from_numpy(place)
+    position = np.concatenate([i * longest + np.arange(len(r)) for i, r in enumerate(rows)])
+    return torch.from_numpy(padded), torch.from_numpy(position)
 
 
 def task_posterior(at_questions: PriorAtQuestions, arrays: PreferenceArrays, task: Task) -> Posterior:
@@ -200,11 +203,11 @@ def task_posterior(at_questions: PriorAtQuestions, arrays: PreferenceArrays, tas
     return at_questions.posterior(task.context, y, task.target, task.group, task.masked)
 
 
-def log_prior(found: Posterior) -> tuple[Array, NDArray[np.bool_]]:
+def log_shares_and_seen(posterior: Posterior) -> tuple[Array, NDArray[np.bool_]]:
     """Return the parts of a posterior that the transformer needs; see :data:`TaskPrior`."""
-    return np.log(found.shares), found.seen
+    return np.log(posterior.shares), posterior.seen
 
 
-def task_prior(at_questions: PriorAtQuestions, arrays: PreferenceArrays) -> TaskPrior:
+def make_task_prior(at_questions: PriorAtQuestions, arrays: PreferenceArrays) -> TaskPrior:
     """Return the function that computes the prior's log-shares of a task's targets; see :data:`TaskPrior`."""
-    return lambda task: log_prior(task_posterior(at_questions, arrays, task))
+    return lambda task: log_shares_and_seen(task_posterior(at_questions, arrays, task))

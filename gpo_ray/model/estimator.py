@@ -105,10 +105,10 @@ class GroupPreferenceModel:
             with torch.inference_mode():
                 rows = torch.split(self._model.project(torch.from_numpy(x).to(self._device)), sizes)
                 projected = [r.clone() for r in rows]  # a view would keep all questions' rows in memory
-        priors: list[PriorInputs | None] = [None] * len(arrays)
+        prior_inputs: list[PriorInputs | None] = [None] * len(arrays)
         if self._prior is not None:
-            priors = [*self._prior.inputs(x, sizes, keys or [None] * len(arrays))]
-        return [PreparedQuestion(*values) for values in zip(sizes, projected, priors, strict=True)]
+            prior_inputs = [*self._prior.inputs(x, sizes, keys or [None] * len(arrays))]
+        return [PreparedQuestion(*values) for values in zip(sizes, projected, prior_inputs, strict=True)]
 
     def seen(self, keys: Sequence[str | None], sizes: Sequence[int]) -> list[bool] | None:
         """Return whether each question is a seen one; None for a model without a prior.
@@ -150,13 +150,14 @@ class GroupPreferenceModel:
                 index = torch.arange(len(y), device=self._device)[None]
                 points = Points(index, torch.from_numpy(y).float()[None].to(self._device))
                 cache = self._model.encode_context(_projected(questions), points)
-        priors = [q.prior for q in questions if q.prior is not None]
-        conditioned = self._prior.conditioned(priors, y) if self._prior is not None else None
+        conditioned = (
+            self._prior.condition_on(_prior_inputs(questions), y) if self._prior is not None else None
+        )
         return AdaptedGroup(self, cache, conditioned)
 
     def predict_prepared(
         self, asked: Sequence[tuple[AdaptedGroup, Sequence[PreparedQuestion]]]
-    ) -> list[Predicted]:
+    ) -> list[GroupPrediction]:
         """Predict several groups in one pass through the transformer.
 
         Args:
@@ -166,43 +167,44 @@ class GroupPreferenceModel:
             A prediction for each group, in the order of ``asked``. It does not depend on the other groups.
         """
         sizes = [[q.size for q in some] for _, some in asked]
-        priors = [p for group, some in asked if (p := group.posterior(some)) is not None]
+        posteriors = [p for group, some in asked if (p := group.posterior(some)) is not None]
         each_size = np.concatenate(sizes)
         slate = torch.from_numpy(np.repeat(np.arange(len(each_size)), each_size)).to(self._device)
         with torch.inference_mode():
-            mean = self._means(asked, [sum(s) for s in sizes], priors)
+            mean = self._means(asked, [sum(s) for s in sizes], posteriors)
             shares = slate_log_softmax(mean, slate, len(each_size)).exp().double().cpu().numpy()
         each = np.split(shares, np.cumsum([sum(s) for s in sizes])[:-1])
-        found = priors or itertools.repeat(None, len(asked))
-        return [Predicted(*values) for values in zip(each, sizes, found, strict=True)]
+        found = posteriors or itertools.repeat(None, len(asked))
+        return [GroupPrediction(*values) for values in zip(each, sizes, found, strict=True)]
 
     def _means(
         self,
         asked: Sequence[tuple[AdaptedGroup, Sequence[PreparedQuestion]]],
         points: Sequence[int],
-        priors: Sequence[Posterior],
+        posteriors: Sequence[Posterior],
     ) -> Tensor:
         """Return the means (N,) of all responses, end to end; their softmax within a question is its shares.
 
         Args:
             asked: groups, each with its prepared questions.
             points: number of responses that each group is asked about.
-            priors: the prior's posterior for each group; empty for a model without a prior.
+            posteriors: the prior's posterior for each group; empty for a model without a prior.
         """
-        log_prior = None
-        if priors:
-            log_prior = torch.from_numpy(np.log(np.concatenate([p.shares for p in priors]))).float()
-        if self._prior_alone and log_prior is not None:
-            return log_prior.to(self._device)
+        log_shares = None
+        if posteriors:
+            log_shares = torch.from_numpy(np.log(np.concatenate([p.shares for p in posteriors]))).float()
+        if self._prior_alone and log_shares is not None:
+            return log_shares.to(self._device)
         projected = _projected([q for _, some in asked for q in some])
         real = torch.arange(max(points)) < torch.tensor(points)[:, None]
         index = torch.zeros(real.shape, dtype=torch.long)
         index[real] = torch.arange(len(projected))
         target = Points(index.to(self._device))
-        if log_prior is not None:
-            prior, seen = torch.zeros(real.shape), torch.zeros(real.shape, dtype=torch.bool)
-            prior[real], seen[real] = log_prior, torch.from_numpy(np.concatenate([p.seen for p in priors]))
-            target = replace(target, prior=prior.to(self._device), seen=seen.to(self._device))
+        if log_shares is not None:
+            padded, seen = torch.zeros(real.shape), torch.zeros(real.shape, dtype=torch.bool)
+            padded[real] = log_shares
+            seen[real] = torch.from_numpy(np.concatenate([p.seen for p in posteriors]))
+            target = replace(target, prior_log_share=padded.to(self._device), seen=seen.to(self._device))
         caches = [group.cache for group, _ in asked if group.cache is not None]
         mean, _ = self._model.decode(projected, ContextCache.padded(caches), target)
         return mean[real.to(self._device)]
@@ -213,19 +215,19 @@ class PreparedQuestion:
     """What can be computed for a question with R responses before a group is known.
 
     ``size`` is R. ``projected`` (R, D) is the projection of the responses' embeddings by the transformer's
-    first layer, None where the prior predicts alone. ``prior`` is the prior at this question, None for a
-    model without one. Made by :meth:`GroupPreferenceModel.prepare`.
+    first layer, None where the prior predicts alone. ``prior_inputs`` is the prior at this question, None for
+    a model without one. Made by :meth:`GroupPreferenceModel.prepare`.
     """
 
     size: int
     projected: Tensor | None
-    prior: PriorInputs | None
+    prior_inputs: PriorInputs | None
 
     @property
     def nbytes(self) -> int:
         """Approximate memory in bytes."""
         own = self.projected.nbytes if self.projected is not None else 0
-        return own + (self.prior.nbytes if self.prior is not None else 0)
+        return own + (self.prior_inputs.nbytes if self.prior_inputs is not None else 0)
 
 
 def _projected(questions: Sequence[PreparedQuestion]) -> Tensor:
@@ -233,17 +235,22 @@ def _projected(questions: Sequence[PreparedQuestion]) -> Tensor:
     return torch.cat([q.projected for q in questions if q.projected is not None])
 
 
+def _prior_inputs(questions: Sequence[PreparedQuestion]) -> list[PriorInputs]:
+    """Return the prior at each question; an empty list for a model without one."""
+    return [q.prior_inputs for q in questions if q.prior_inputs is not None]
+
+
 @dataclass(frozen=True)
-class Predicted:
+class GroupPrediction:
     """A prediction for one group.
 
     ``flat`` (N,) are the shares over the responses of all questions, end to end; ``sizes`` is the number of
-    responses of each question; ``prior`` is the prior's posterior, None for a model without a prior.
+    responses of each question; ``posterior`` is the prior's posterior, None for a model without a prior.
     """
 
     flat: NDArray[np.float64]
     sizes: list[int]
-    prior: Posterior | None
+    posterior: Posterior | None
 
     @property
     def shares(self) -> list[NDArray[np.float64]]:
@@ -253,9 +260,9 @@ class Predicted:
     @property
     def intervals(self) -> list[NDArray[np.float64]] | None:
         """Lower and upper ends (R, 2) of the 90 % intervals of each question; None without a prior."""
-        if self.prior is None:
+        if self.posterior is None:
             return None
-        half = self.prior.half_width
+        half = self.posterior.half_width
         return self._each(np.clip(np.stack([self.flat - half, self.flat + half], 1), 0, 1))
 
     def _each(self, values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
@@ -290,8 +297,7 @@ class AdaptedGroup:
         """Return the prior's posterior for some questions; None for a model without a prior."""
         if self.conditioned is None:
             return None
-        priors = [q.prior for q in questions if q.prior is not None]
-        return self.conditioned.posterior(PriorInputs.joined(priors, self.conditioned.cross_survey))
+        return self.conditioned.posterior_at(_prior_inputs(questions))
 
     def predict(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
@@ -338,7 +344,7 @@ class AdaptedGroup:
             raise DataError("this model has no prior and gives no intervals; train one with prior: memory")
         return ends
 
-    def ask(self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None) -> Predicted:
+    def ask(self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None) -> GroupPrediction:
         """Predict the group's preferences with their intervals, in one pass.
 
         Args:

@@ -41,11 +41,11 @@ def episode_loss(
         likelihood, averaged over the group's slates.
     """
     mean, log_std = forward(episode.x, episode.context, episode.target)
-    log_share = slate_log_softmax(mean.flatten()[episode.place], episode.slate, episode.slates)
+    log_share = slate_log_softmax(mean.flatten()[episode.position], episode.slate, episode.slates)
     chosen = LIKELIHOODS[likelihood]
-    losses = chosen.loss(log_share, log_std.flatten()[episode.place], episode.y)
+    losses = chosen.loss(log_share, log_std.flatten()[episode.position], episode.y)
     total = episode.total_points if chosen.mean_over == "points" else episode.total_slates
-    group = episode.place // episode.target.index.shape[1]
+    group = episode.position // episode.target.index.shape[1]
     loss = (losses * episode.weight[group]).sum() * (workers / total)
     short = divergence(log_share.detach(), episode.y)
     return loss, torch.zeros_like(episode.weight).index_add(0, group, short) / episode.answers
@@ -57,15 +57,15 @@ def predict_tasks(
     arrays: PreferenceArrays,
     tasks: Sequence[Task],
     device: torch.device | str = "cpu",
-    prior: TaskPrior | None = None,
+    task_prior: TaskPrior | None = None,
 ) -> list[NDArray[np.float64]]:
     """Predict the shares over the responses of each task's target questions, end to end."""
     predictions: list[NDArray[np.float64]] = []
     for start in range(0, len(tasks), TARGET_CHUNK):
         chunk = tasks[start : start + TARGET_CHUNK]
-        episode = build_episode(arrays, chunk, prior=prior).to(device)
+        episode = build_episode(arrays, chunk, task_prior=task_prior).to(device)
         mean, _ = forward(episode.x, episode.context, episode.target)
-        log_share = slate_log_softmax(mean.flatten()[episode.place], episode.slate, episode.slates)
+        log_share = slate_log_softmax(mean.flatten()[episode.position], episode.slate, episode.slates)
         shares = log_share.exp().double().cpu().numpy()
         sizes = [len(arrays.rows(t.target)) for t in chunk]
         predictions += np.split(shares, np.cumsum(sizes)[:-1])

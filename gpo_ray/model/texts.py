@@ -21,7 +21,7 @@ from gpo_ray.lm.load import fingerprint
 from gpo_ray.model.bundle import BundleConfig
 from gpo_ray.runtime.terminal import Steps
 
-Vectors = dict[str, NDArray[np.float32]]
+VectorsByKey = dict[str, NDArray[np.float32]]
 """The embeddings (R, E) of questions' responses, by :func:`~gpo_ray.preferences.dataset.question_key`."""
 READ_TOGETHER = 64
 """Number of questions that the language model reads between two updates of the progress display."""
@@ -72,7 +72,7 @@ class AnsweredSlate(Slate):
 
 def encoded_vectors(
     slates: Mapping[str, Slate], source: ModelSource, config: BundleConfig, progress: bool
-) -> Vectors:
+) -> VectorsByKey:
     """Return the embeddings (R, E) of questions, by key.
 
     Embeddings are taken from the cache where it has them; the language model is loaded only for the others.
@@ -83,7 +83,7 @@ def encoded_vectors(
     )
     shapes = {k: (len(s.responses), config.embedding_width) for k, s in slates.items()}
     cached = cache.get(list(slates))
-    found: Vectors = {k: v for k, v in cached.items() if v.shape == shapes[k] and np.isfinite(v).all()}
+    found: VectorsByKey = {k: v for k, v in cached.items() if v.shape == shapes[k] and np.isfinite(v).all()}
     keys = [k for k in slates if k not in found]
     # all questions of a call are encoded together, so that a common beginning of their texts is read once
     steps = Steps("predict", 2 if keys else 1, progress)
@@ -102,7 +102,7 @@ def encoded_vectors(
     return found
 
 
-def stored_vectors(embeddings: str, config: BundleConfig, keys: Sequence[str]) -> Vectors:
+def stored_vectors(embeddings: str, config: BundleConfig, keys: Sequence[str]) -> VectorsByKey:
     """Return the embeddings (R, E), by key, of those questions that an embedding store holds.
 
     Raises:
@@ -112,7 +112,7 @@ def stored_vectors(embeddings: str, config: BundleConfig, keys: Sequence[str]) -
     store = EmbeddingStore(embeddings)
     manifest = manifest_for(store, config, "leave --embeddings out, or make others with: gpo embed")
     wanted = set(keys)
-    found: Vectors = {}
+    found: VectorsByKey = {}
     for name in manifest["files"]:
         if wanted <= found.keys():
             break

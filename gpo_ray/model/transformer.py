@@ -34,15 +34,15 @@ class Points:
 
     ``index`` (B, P) is the row of each point in the distinct responses. ``y`` (B, P) is the group's share,
     None for targets. ``mask`` (B, P) is True for real points and False for padding; it is None if all are
-    real. Only targets of a model with a prior have the other two: ``prior`` (B, P) is the logarithm of the
-    share that the prior predicts, and ``seen`` (B, P) is True where that rests on meta-train groups' answers
-    to the same question, False where it was estimated from other questions.
+    real. Only targets of a model with a prior have the other two: ``prior_log_share`` (B, P) is the logarithm
+    of the share that the prior predicts, and ``seen`` (B, P) is True where that rests on meta-train groups'
+    answers to the same question, False where it was estimated from other questions.
     """
 
     index: Tensor
     y: Tensor | None = None
     mask: Tensor | None = None
-    prior: Tensor | None = None
+    prior_log_share: Tensor | None = None
     seen: Tensor | None = None
 
 
@@ -92,6 +92,16 @@ class PairLinear(nn.Linear):
     def project(self, x: Tensor) -> Tensor:
         """Compute W_x x + b (N, D) from x (N, E)."""
         return F.linear(x, self.weight[:, :-1], self.bias)
+
+    @staticmethod
+    def fold_standardization(
+        weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return weight and bias that give for x what these give for (x - mean) / scale."""
+        w = weight.double()
+        folded = w[:, :-1] / scale.double()
+        moved = bias.double() - folded @ mean.double()
+        return torch.cat([folded, w[:, -1:]], 1).float(), moved.float()
 
     def forward(  # type: ignore[override]
         self, x: Tensor, points: tuple[Points, ...], projected: bool = False
@@ -222,6 +232,10 @@ class TransformerEncoder(nn.Module):
         )
 
 
+FIRST_LAYER = "embedder.0"
+"""Path, in the state dict of a :class:`GPOTransformer`, of the :class:`PairLinear` that reads embeddings."""
+
+
 class GPOTransformer(nn.Module):
     """A transformer that predicts a group's shares of some responses from its shares of a few others.
 
@@ -250,6 +264,20 @@ class GPOTransformer(nn.Module):
             # unseen questions, and _decode applies them
             self.prior_gate = nn.Parameter(torch.zeros(2))
 
+    @staticmethod
+    def fold_standardization(weights: dict[str, Tensor], mean: Tensor, scale: Tensor) -> dict[str, Tensor]:
+        """Return weights for raw embeddings x that give what ``weights`` give for (x - mean) / scale.
+
+        Args:
+            weights: the weights of a model of this class.
+            mean: (E,) mean of the embeddings.
+            scale: (E,) factor that the embeddings were divided by.
+        """
+        names = f"{FIRST_LAYER}.weight", f"{FIRST_LAYER}.bias"
+        weight, bias = (weights[name] for name in names)
+        folded = PairLinear.fold_standardization(weight, bias, mean, scale)
+        return weights | dict(zip(names, folded, strict=True))
+
     @property
     def corrects_prior(self) -> bool:
         """Whether a gate is open; training leaves both at 0 where the transformer gains nothing."""
@@ -264,7 +292,7 @@ class GPOTransformer(nn.Module):
         Args:
             x: (N, E) distinct responses.
             context: (B, C) points with shares; every group needs at least one.
-            target: (B, T) points, with ``prior`` and ``seen`` for a model with a prior.
+            target: (B, T) points, with ``prior_log_share`` and ``seen`` for a model with a prior.
 
         Returns:
             Mean and log standard deviation, each (B, T). The softmax of the means within a question is the
@@ -297,7 +325,7 @@ class GPOTransformer(nn.Module):
         Args:
             projected: (N, D) distinct responses, from :meth:`project`.
             cache: the encoded contexts, from :meth:`encode_context`.
-            target: (B, T) points, with ``prior`` and ``seen`` for a model with a prior.
+            target: (B, T) points, with ``prior_log_share`` and ``seen`` for a model with a prior.
         """
         return self._decode(cache, self.embedder(projected, (target,), projected=True)[0], target)
 
@@ -322,7 +350,7 @@ class GPOTransformer(nn.Module):
         for layer, layer_cache in zip(self.encoder.layers, cache.layers, strict=True):
             h, _ = layer(h, layer_cache, cache.mask)
         mean, log_std = self.predictor(h).unbind(-1)
-        if target.prior is not None and target.seen is not None:
+        if target.prior_log_share is not None and target.seen is not None:
             seen, unseen = self.prior_gate
-            mean = target.prior + torch.where(target.seen, seen, unseen) * mean
+            mean = target.prior_log_share + torch.where(target.seen, seen, unseen) * mean
         return mean, log_std

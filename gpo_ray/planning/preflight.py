@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from gpo_ray.errors import ConfigError, GPOError
 from gpo_ray.runtime.ray_session import Versions, joined, node_versions, unused, versions
-from gpo_ray.runtime.resources import Capacity, Node, ResourceRequest, evaluate_need, train_need, tune_need
+from gpo_ray.runtime.resources import (
+    Capacity,
+    Node,
+    ResourceRequest,
+    evaluate_request,
+    train_request,
+    tune_request,
+)
 
 if TYPE_CHECKING:
     from gpo_ray.runtime.storage import Folder
@@ -26,12 +33,14 @@ OPTIONS = {
 
 
 def examine(
-    needs: list[Callable[[Capacity], ResourceRequest]], storage: str | None = None, address: str | None = None
+    requests: list[Callable[[Capacity], ResourceRequest]],
+    storage: str | None = None,
+    address: str | None = None,
 ) -> dict[str, Any]:
     """Examine a cluster, or this machine if there is no cluster to join.
 
     Args:
-        needs: functions that return what each stage needs, given the cluster's capacity.
+        requests: functions that return what each stage asks for, given the cluster's capacity.
         storage: folder or URI that must be writable.
         address: address of the cluster.
 
@@ -52,7 +61,7 @@ def examine(
         found = node_versions() if is_cluster else {}
         free = unused() if is_cluster else {"cpus": capacity.cpus, "gpus": capacity.gpus}
     mine = versions()
-    stages = [_judged(need(capacity), capacity) for need in needs]
+    stages = [_judged(request(capacity), capacity) for request in requests]
     stored = None if place is None else _storage(place)
     strange = _strange(capacity, found, mine)
     problems = [f"{s['stage']}: {s['problem']}" for s in stages if s["problem"]] + strange
@@ -71,7 +80,7 @@ def examine(
     }
 
 
-def stage_needs(stage: str | None, options: Options) -> list[Callable[[Capacity], ResourceRequest]]:
+def stage_requests(stage: str | None, options: Options) -> list[Callable[[Capacity], ResourceRequest]]:
     """Return functions that return what the chosen stage, or each stage, needs with these options.
 
     Raises:
@@ -91,12 +100,12 @@ def _embed(options: Options) -> Callable[[Capacity], ResourceRequest]:
     from gpo_ray.config import parse
     from gpo_ray.embedding.job import EmbedConfig
 
-    return parse(EmbedConfig, options, "embed").need
+    return parse(EmbedConfig, options, "embed").resource_request
 
 
 def _train(options: Options) -> Callable[[Capacity], ResourceRequest]:
-    need = train_need(options.get("workers", 1), options.get("gpus_per_worker", 0))
-    return lambda _: need
+    request = train_request(options.get("workers", 1), options.get("gpus_per_worker", 0))
+    return lambda _: request
 
 
 def _tune(options: Options) -> Callable[[Capacity], ResourceRequest]:
@@ -106,26 +115,28 @@ def _tune(options: Options) -> Callable[[Capacity], ResourceRequest]:
         search, _ = load_search(options["config"], concurrent=options.get("concurrent"))
     else:
         search = SearchConfig.model_construct(**options)
-    need = tune_need(search)
-    return lambda _: need
+    request = tune_request(search)
+    return lambda _: request
 
 
 def _evaluate(_: Options) -> Callable[[Capacity], ResourceRequest]:
-    need = evaluate_need()
-    return lambda _: need
+    request = evaluate_request()
+    return lambda _: request
 
 
 def _serve(options: Options) -> Callable[[Capacity], ResourceRequest]:
     from gpo_ray.serving.settings import load_settings
 
     path = Path(options["config"]) if "config" in options else None
-    need = load_settings(path, {"bundle": "none"}).need()  # the needs do not depend on the bundle
-    return lambda _: need
+    request = load_settings(
+        path, {"bundle": "none"}
+    ).resource_request()  # the needs do not depend on the bundle
+    return lambda _: request
 
 
-def _judged(need: ResourceRequest, capacity: Capacity) -> dict[str, Any]:
-    problem = capacity.problem(need)
-    return {"stage": need.stage, "needs": str(need), "fits": problem is None, "problem": problem}
+def _judged(request: ResourceRequest, capacity: Capacity) -> dict[str, Any]:
+    problem = capacity.problem(request)
+    return {"stage": request.stage, "needs": str(request), "fits": problem is None, "problem": problem}
 
 
 def _described(node: Node) -> dict[str, Any]:

@@ -13,15 +13,15 @@ from gpo_ray.planning.hardware import GIB
 from gpo_ray.planning.workload import Workload
 from gpo_ray.preferences.large import LARGE
 from gpo_ray.prior.calibration import (
-    MAX_GROUPS,
+    MAX_PRIOR_GROUPS,
     MORE_TRIALS,
     MORE_TRIALS_GROUPS,
+    RESPONSE_MODEL_GROUPS,
     TARGETS,
-    TRAIT_GROUPS,
     TRIALS,
 )
 from gpo_ray.prior.extrapolation import SOLVED_BY_GROUP_BELOW
-from gpo_ray.prior.group_prior import MAX_RESPONSES, precision
+from gpo_ray.prior.group_prior import MAX_KERNEL_RESPONSES, precision
 from gpo_ray.prior.response_model import MAX_PEOPLE
 
 PRIOR_SECONDS = 4e-9
@@ -79,8 +79,8 @@ class Training:
             responses=work.responses,
             slate=work.slate,
             training=work.groups - validating,
-            validating=min(validating, config.validation.most_groups),
-            prior_groups=min(work.groups - validating, MAX_GROUPS),
+            validating=min(validating, config.validation.max_groups),
+            prior_groups=min(work.groups - validating, MAX_PRIOR_GROUPS),
             context=low * scale * work.slate,
             target=high * scale * work.slate,
             shared=work.answered == work.questions,
@@ -145,7 +145,7 @@ class Training:
     @property
     def everyone(self) -> float:
         """Number of groups in the bundle's prior."""
-        return float(min(self.groups, MAX_GROUPS))
+        return float(min(self.groups, MAX_PRIOR_GROUPS))
 
     @property
     def fits(self) -> list[tuple[float, float]]:
@@ -165,7 +165,7 @@ class Training:
         They are two factorisations, kernels, and estimates for each of five folds that leave a fifth out.
         """
         r = float(self.responses)
-        m = min(0.8 * r, MAX_RESPONSES)
+        m = min(0.8 * r, MAX_KERNEL_RESPONSES)
         solved = groups if groups < SOLVED_BY_GROUP_BELOW else min(groups, r / 5)
         deviations = 20 * m**2 * solved + m * r * groups
         return 3.6 * m**3 + m**2 * r / 2 + 2 * m * (r + 5 * m) * width + deviations
@@ -178,7 +178,7 @@ class Training:
             target = min(self.left, TARGETS * self.slate)
             tried = self._task(rate, groups, self.checked, target)
             fit += self.prior_flops(groups, width) / rate + trials * tried
-            if groups >= TRAIT_GROUPS:
+            if groups >= RESPONSE_MODEL_GROUPS:
                 fit += min(groups, MAX_PEOPLE) * self.answered * self.slate * TRAIT_SECONDS
         step = self._task(rate, self.prior_groups, self.context, self.target)
         check = self._task(rate, self.prior_groups, self.checked, self.left)
@@ -192,7 +192,7 @@ class Training:
     @property
     def regressed(self) -> int:
         """Number of responses from which the responses of unseen questions are predicted."""
-        return min(self.responses, MAX_RESPONSES)
+        return min(self.responses, MAX_KERNEL_RESPONSES)
 
     @property
     def prior_bytes(self) -> float:

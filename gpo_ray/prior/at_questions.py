@@ -160,7 +160,7 @@ class PriorAtQuestions:
         self, questions: Ints, leave_out: int | None, masked: Ints | None, table: Array | None
     ) -> PriorInputs:
         rows, sizes = spans(self.offsets, questions), self.sizes[questions]
-        out = None if leave_out is None else self.prior.number.get(leave_out)
+        out = None if leave_out is None else self.prior.group_rows.get(leave_out)
         shares, missing = self._answers(rows, out)
         count = len(shares) - np.count_nonzero(missing, axis=0)
         seen = count > 0

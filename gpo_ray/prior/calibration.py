@@ -36,8 +36,8 @@ OUTPUTSCALES = (0.0, 0.02, 0.1, 0.3, 1.0, 3.0, 10.0)
 PSEUDO_COUNTS = (0.0, 0.3, 1.0, 3.0)
 SOFT_THRESHOLDS = (0.0, 1.0)
 GROUP_SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
-TRAITS = (0.0, 0.3, 0.5)
-MAX_GROUPS = 10_000
+RESPONSE_MODEL_WEIGHTS = (0.0, 0.3, 0.5)
+MAX_PRIOR_GROUPS = 10_000
 """Maximum number of meta-train groups that the prior keeps. The cost of computing the prior for an episode
 grows with their number, while further groups add little information."""
 TRIALS, MORE_TRIALS, MORE_TRIALS_GROUPS = 24, 96, 100
@@ -48,7 +48,7 @@ TARGETS = 100
 SOFT_THRESHOLD_GROUPS = 100
 """Number of groups from which a soft threshold is tried; with fewer groups, the standard errors of
 covariances are too coarse."""
-TRAIT_GROUPS = 100
+RESPONSE_MODEL_GROUPS = 100
 """Number of groups from which a nominal response model may have weight; with fewer groups, its loadings
 cannot be learnt."""
 COVERAGE = 0.9
@@ -60,38 +60,39 @@ def fit_prior(
     groups: Sequence[int],
     questions: Ints,
     context: int,
-    cross_survey: bool = False,
-    traits: bool = True,
+    with_cross_survey: bool = False,
+    use_response_model: bool = True,
 ) -> PriorAtQuestions:
     """Fit the prior to the groups' answers, choose its hyperparameters, and evaluate it at all questions.
 
     Args:
         arrays: the data.
-        groups: numbers of the meta-train groups; a random choice of ``MAX_GROUPS`` is kept if there are more.
+        groups: numbers of the meta-train groups; if there are more than ``MAX_PRIOR_GROUPS``, a random choice
+            of as many is kept.
         questions: numbers of the training questions.
         context: number of context questions for which the hyperparameters are chosen.
-        cross_survey: whether a context may consist of questions from another survey only. A second prior is
-            then fitted for such contexts (:attr:`GroupPrior.cross_survey`); its hyperparameters are also
+        with_cross_survey: whether a context may consist of questions from another survey only. A second prior
+            is then fitted for such contexts (:attr:`GroupPrior.cross_survey`); its hyperparameters are also
             chosen on contexts of seen questions.
-        traits: whether the nominal response model of people may have weight; traits cannot be estimated where
-            no question of the context is seen.
+        use_response_model: whether the nominal response model of people may have weight; traits cannot be
+            estimated where no question of the context is seen.
 
     Raises:
         ConfigError: if the groups answered none of the questions.
     """
-    if cross_survey and arrays.published is not None:
+    if with_cross_survey and arrays.published is not None:
         other = _fit_cross_survey(arrays, arrays.published, groups, questions, context)
         own = fit_prior(arrays, groups, questions, context)
         both = own.prior.with_cross_survey(other.prior, arrays.published)
         return replace(own, prior=both, cross_survey=other)
-    if len(groups) > MAX_GROUPS:
-        groups = sorted(np.random.default_rng(0).choice(groups, MAX_GROUPS, replace=False).tolist())
+    if len(groups) > MAX_PRIOR_GROUPS:
+        groups = sorted(np.random.default_rng(0).choice(groups, MAX_PRIOR_GROUPS, replace=False).tolist())
     prior, question_index = GroupPrior.from_groups(arrays, groups, questions)
     x, sizes = arrays.x.numpy(), np.diff(arrays.offsets)
     at_questions = PriorAtQuestions.of(prior, x, sizes, question_index, cross_fit=True)
     expected = at_questions.extrapolated.mean[np.repeat(question_index >= 0, sizes)]
     at_questions = replace(at_questions, prior=replace(prior, expected=expected))
-    return calibrated(at_questions, arrays, questions, context, traits=traits)
+    return calibrated(at_questions, arrays, questions, context, use_response_model=use_response_model)
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,12 @@ class _Trial:
         prior = at_questions.prior
         given = prior.condition_on(context, self.y)
         cross_covariance = CrossCovariance.of(target, context, prior.scales, prior.kernel)
-        return _PreparedTrial(replace(given, context=context.bare), target.bare, cross_covariance, self.truth)
+        return _PreparedTrial(given.bare, target.bare, cross_covariance, self.truth)
 
 
 @dataclass(frozen=True)
 class _PreparedTrial:
-    """A trial with its covariances, for which noise, outputscale and the traits' weight can be varied."""
+    """A trial with its covariances, predicted for any noise, outputscale and response model's weight."""
 
     given: ConditionedPrior
     target: PriorInputs
@@ -127,7 +128,7 @@ class _PreparedTrial:
 
     def posterior(self, scales: PriorScales) -> Posterior:
         """Predict the trial's targets with other hyperparameters."""
-        return replace(self.given, scales=scales).posterior(self.target, self.cross_covariance)
+        return self.given.with_scales(scales).posterior(self.target, self.cross_covariance)
 
 
 def calibrated(
@@ -136,7 +137,7 @@ def calibrated(
     questions: Ints,
     context: int,
     seed: int = 0,
-    traits: bool = True,
+    use_response_model: bool = True,
 ) -> PriorAtQuestions:
     """Return the same prior with the hyperparameters that predict left-out groups best.
 
@@ -150,25 +151,27 @@ def calibrated(
         questions: numbers of the training questions.
         context: number of context questions.
         seed: seed for the choice of groups and contexts.
-        traits: whether the nominal response model may have weight, as in :func:`fit_prior`.
+        use_response_model: whether the nominal response model may have weight, as in :func:`fit_prior`.
     """
     prior = at_questions.prior
     mixed = bool(prior.single.any() and not prior.single.all())
-    alike = [g for g, single in zip(prior.groups, prior.single, strict=True) if single or not mixed]
-    trials = list(_trials(arrays, alike, questions, context, seed))
+    same_kind = [g for g, single in zip(prior.groups, prior.single, strict=True) if single or not mixed]
+    trials = list(_trials(arrays, same_kind, questions, context, seed))
     if not trials:
         return at_questions
-    weights = TRAITS if traits and len(prior.groups) >= TRAIT_GROUPS else TRAITS[:1]
+    weights: Sequence[float] = RESPONSE_MODEL_WEIGHTS
+    if not use_response_model or len(prior.groups) < RESPONSE_MODEL_GROUPS:
+        weights = weights[:1]
     if len(weights) > 1:  # loadings that are fitted to the groups of the trials would know their answers
         others = ~np.isin(prior.groups, [t.group for t in trials])
         fitted_to_others = NominalResponseModel.fit(prior.shares[others], prior.sizes)
-        at_questions = replace(at_questions, prior=replace(prior, traits=fitted_to_others))
+        at_questions = replace(at_questions, prior=replace(prior, response_model=fitted_to_others))
     answers = sum(len(np.intersect1d(arrays.answered[g], questions)) for g in prior.groups)
     search = _ScalesSearch(at_questions, trials, STEP_PENALTY / max(1, answers))
     best = search.all(GROUP_SCALES if mixed else GROUP_SCALES[:1], weights)
     scales = replace(best, widths=search.widths(best))
-    fitted = NominalResponseModel.fit(prior.shares, prior.sizes) if best.traits else None
-    return replace(at_questions, prior=replace(prior, traits=fitted, scales=scales))
+    fitted = NominalResponseModel.fit(prior.shares, prior.sizes) if best.response_model_weight else None
+    return replace(at_questions, prior=replace(prior, response_model=fitted, scales=scales))
 
 
 def _trials(
@@ -201,7 +204,7 @@ def _trials(
 def collect_prior(
     arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int
 ) -> tuple[GroupPrior, Ints]:
-    """Fit the prior that a bundle keeps, the same as from :func:`fit_prior` with ``cross_survey``.
+    """Fit the prior that a bundle keeps, the same as from :func:`fit_prior` with ``with_cross_survey``.
 
     It takes less memory, because the prior for contexts of another survey is not kept at all questions.
 
@@ -224,7 +227,7 @@ def _fit_cross_survey(
     arrays: PreferenceArrays, block: FeatureBlock, groups: Sequence[int], questions: Ints, context: int
 ) -> PriorAtQuestions:
     """Fit the prior for contexts of another survey, which reads one block of the embeddings' columns."""
-    return fit_prior(arrays.of_block(block), groups, questions, context, traits=False)
+    return fit_prior(arrays.of_block(block), groups, questions, context, use_response_model=False)
 
 
 @dataclass(frozen=True)
@@ -238,12 +241,12 @@ class _ScalesSearch:
     kept: dict[PriorScales, list[_PreparedTrial]] = field(default_factory=dict)
     """The trials that were prepared last, by the hyperparameters that they were prepared for."""
 
-    def all(self, group_scales: Sequence[float], trait_weights: Sequence[float]) -> PriorScales:
+    def all(self, group_scales: Sequence[float], response_model_weights: Sequence[float]) -> PriorScales:
         """Choose the best hyperparameters, one after the other.
 
         Args:
             group_scales: values of ``group_scale`` to choose from.
-            trait_weights: values of ``traits`` to choose from.
+            response_model_weights: values of ``response_model_weight`` to choose from.
         """
         many = len(self.at_questions.prior.groups) >= SOFT_THRESHOLD_GROUPS
         start = PriorScales(outputscale=OUTPUTSCALES[1])
@@ -253,7 +256,7 @@ class _ScalesSearch:
         best = self.best([replace(best, pseudo_count=e) for e in PSEUDO_COUNTS], self.caution)
         best = self.best([replace(best, group_scale=s) for s in group_scales])
         best = self.best_apart(best, "noise", NOISES)
-        return self.best([replace(best, traits=w) for w in trait_weights])
+        return self.best([replace(best, response_model_weight=w) for w in response_model_weights])
 
     def widths(self, scales: PriorScales) -> tuple[float, float]:
         """Return half widths of 90 % intervals in standard deviations, for seen and for unseen questions."""
@@ -268,17 +271,18 @@ class _ScalesSearch:
     def prepared(self, scales: PriorScales) -> list[_PreparedTrial]:
         """Prepare the trials, or return them as prepared last.
 
-        They can be used again for hyperparameters that differ only in noise, outputscale, the traits' weight
-        and the widths of intervals.
+        They can be used again for hyperparameters that differ only in noise, outputscale, the response
+        model's weight and the widths of intervals.
         """
-        traits = 0.0 if self.at_questions.prior.traits is None else TRAITS[-1]
+        model = self.at_questions.prior.response_model
+        weight = 0.0 if model is None else RESPONSE_MODEL_WEIGHTS[-1]
         same = replace(
             scales,
             noise=1.0,
             outputscale=1.0,
             unseen_noise=None,
             unseen_outputscale=None,
-            traits=traits,
+            response_model_weight=weight,
             widths=(0, 0),
         )
         if same not in self.kept:

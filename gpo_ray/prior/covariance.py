@@ -167,15 +167,8 @@ class PriorInputs:
     cross_survey: PriorInputs | None = None
 
     @classmethod
-    def joined(cls, parts: Sequence[PriorInputs], cross_survey: bool = False) -> PriorInputs:
-        """Join the prior at several single questions.
-
-        Args:
-            parts: the same prior at one question each.
-            cross_survey: whether to join the parts' ``cross_survey`` instead.
-        """
-        if cross_survey:
-            parts = [p.cross_survey for p in parts if p.cross_survey is not None]
+    def joined(cls, parts: Sequence[PriorInputs]) -> PriorInputs:
+        """Join the same prior at several single questions."""
         return cls(
             numbering=Numbering(),
             questions=np.arange(len(parts)),
@@ -187,6 +180,11 @@ class PriorInputs:
             deviations=GroupDeviations.joined([p.deviations for p in parts]),
             embedded=EmbeddedResponses.joined([p.embedded for p in parts]),
         )
+
+    @classmethod
+    def joined_cross_survey(cls, parts: Sequence[PriorInputs]) -> PriorInputs:
+        """Join the ``cross_survey`` of the same prior at several single questions."""
+        return cls.joined([p.cross_survey for p in parts if p.cross_survey is not None])
 
     @property
     def nbytes(self) -> int:

@@ -9,7 +9,8 @@ L groups that are left out in turn, E embedding width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -49,6 +50,31 @@ class Extrapolation:
     deviation: Floats
     conditional_variance: Array
     whitened: NDArray[np.float32]
+
+    @classmethod
+    def joined(cls, parts: Iterable[Extrapolation], n: int) -> Extrapolation:
+        """Join the predictions for adjacent responses, at least one part with N = ``n`` responses in all.
+
+        Parts are taken one at a time, so that no two of them need to be in memory.
+        """
+        each = iter(parts)
+        part = next(each)
+        mean, conditional_variance = np.empty(n), np.empty(n)
+        leave_one_out_mean = np.empty((len(part.leave_one_out_mean), n))
+        deviation = np.empty((len(part.deviation), n), part.deviation.dtype, order="F")
+        whitened = np.empty((len(part.whitened), n if part.whitened.size else 0), np.float32)
+        end = 0
+        while True:
+            rows = slice(end, end := end + len(part.mean))
+            mean[rows], conditional_variance[rows] = part.mean, part.conditional_variance
+            leave_one_out_mean[:, rows] = part.leave_one_out_mean
+            deviation.T[rows] = part.deviation.T
+            if part.whitened.size:
+                whitened[:, rows] = part.whitened
+            if end == n:
+                break
+            part = next(each)
+        return cls(mean, leave_one_out_mean, deviation, conditional_variance, whitened)
 
 
 class KernelRidgeExtrapolator:
@@ -103,25 +129,16 @@ class KernelRidgeExtrapolator:
         """
         ends, groups, n = np.cumsum(sizes), len(self._residual), int(sizes.sum())
         by_group = groups < SOLVED_BY_GROUP_BELOW or groups < n
-        found = Extrapolation(
-            mean=np.empty(n),
-            leave_one_out_mean=np.empty((self._means.shape[1] - 1 if leave_one_out else 0, n)),
-            deviation=np.empty((groups, n), self._residual.dtype, order="F"),
-            conditional_variance=np.empty(n),
-            whitened=np.empty((self.rows, n) if whitened else (0, 0), np.float32),
-        )
-        # the intermediate arrays have M rows, so only a block of their columns is computed at a time
-        for i in np.unique(ends // BLOCK):
-            some = np.flatnonzero(ends // BLOCK == i)
-            rows = slice(int(ends[some[0]] - sizes[some[0]]), int(ends[some[-1]]))
-            block = self._block(x[rows], sizes[some], by_group, leave_one_out)
-            found.mean[rows] = block.mean
-            found.leave_one_out_mean[:, rows] = block.leave_one_out_mean
-            found.deviation.T[rows] = block.deviation.T
-            found.conditional_variance[rows] = block.conditional_variance
-            if whitened:
-                found.whitened[:, rows] = block.whitened
-        return found
+
+        def blocks() -> Iterator[Extrapolation]:
+            # the intermediate arrays have M rows, so only a block of their columns is computed at a time
+            for i in np.unique(ends // BLOCK):
+                some = np.flatnonzero(ends // BLOCK == i)
+                rows = slice(int(ends[some[0]] - sizes[some[0]]), int(ends[some[-1]]))
+                block = self._block(x[rows], sizes[some], by_group, leave_one_out)
+                yield block if whitened else replace(block, whitened=np.empty((0, 0), np.float32))
+
+        return Extrapolation.joined(blocks(), n)
 
     def _block(
         self, x: NDArray[np.float32], sizes: Ints, by_group: bool, leave_one_out: bool

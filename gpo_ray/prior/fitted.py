@@ -22,12 +22,12 @@ class PriorKey(NamedTuple):
     """Groups to whose answers the prior is fitted."""
     questions: tuple[str, ...]
     """Questions whose answers the prior is fitted to, in the split's order."""
-    cross_survey: bool = False
+    with_cross_survey: bool = False
     """Whether a context may consist of questions from another survey only, as in :func:`fit_prior`."""
 
     @classmethod
     def of(
-        cls, config: TrainConfig, split: Split, groups: Sequence[str], cross_survey: bool = False
+        cls, config: TrainConfig, split: Split, groups: Sequence[str], with_cross_survey: bool = False
     ) -> PriorKey:
         """Return the key of the prior that a configuration needs on a split, fitted to ``groups``."""
         return cls(
@@ -36,7 +36,7 @@ class PriorKey(NamedTuple):
             context=config.validation.context_questions,
             groups=tuple(groups),
             questions=split.question_order,
-            cross_survey=cross_survey,
+            with_cross_survey=with_cross_survey,
         )
 
     def fit(self, arrays: PreferenceArrays) -> PriorAtQuestions:
@@ -49,7 +49,7 @@ class PriorKey(NamedTuple):
             ConfigError: if the groups answered none of the questions.
         """
         groups, questions = arrays.group_numbers(self.groups), arrays.question_numbers(self.questions)
-        return fit_prior(arrays, groups, questions, self.context, self.cross_survey)
+        return fit_prior(arrays, groups, questions, self.context, self.with_cross_survey)
 
 
 class FittedPriors:

@@ -18,12 +18,14 @@ width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.features import FeatureBlock
@@ -36,15 +38,40 @@ from gpo_ray.prior.posterior import ConditionedPrior
 from gpo_ray.prior.response_model import NominalResponseModel
 from gpo_ray.prior.scales import PriorScales
 
+Arrays = Mapping[str, NDArray[Any]]
+"""Arrays by name, as a bundle stores them."""
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
+"""A size that a bundle states."""
 SINGLE_PRECISION_GROUPS = 100
 """Number of groups from which tables are kept in single precision; so many groups are usually people, whose
 shares are 0 and 1."""
 LEFT_OUT_BELOW = 100
 """With fewer groups than this, the means of unseen questions are also extrapolated without each group in
 turn; with more groups, leaving one out makes no difference to a mean."""
-MAX_RESPONSES = 8192
+MAX_KERNEL_RESPONSES = 8192
 """Maximum number of responses from which unseen questions are extrapolated; if there are more, questions are
 chosen at random. The cost of factorising the kernel matrix is cubic in the number of responses."""
+
+
+class CrossSurveyState(BaseModel):
+    """The stored values of a :class:`CrossSurveyPrior`, beside its arrays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: Size
+    """Column of the embeddings before which the block ends that this prior reads."""
+    start: int = Field(default=0, ge=0)
+    """Column at which the block begins."""
+    scales: PriorScales
+
+
+class GroupPriorState(BaseModel):
+    """The stored values of a :class:`GroupPrior`, beside its arrays and its questions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scales: PriorScales
+    cross_survey: CrossSurveyState | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +91,7 @@ class GroupPrior:
     groups: tuple[int, ...] = ()
     """Numbers of the groups in the data set, by which a group to leave out is found; empty in a bundle."""
     scales: PriorScales = field(default_factory=PriorScales)
-    traits: NominalResponseModel | None = None
+    response_model: NominalResponseModel | None = None
     """Nominal response model of the people; None where there are too few of them."""
     cross_survey: CrossSurveyPrior | None = None
     """The prior for a context of another survey, no question of which is seen; None if there is none."""
@@ -106,7 +133,7 @@ class GroupPrior:
         return np.concatenate([[0], np.cumsum(self.sizes)])
 
     @cached_property
-    def number(self) -> dict[int, int]:
+    def group_rows(self) -> dict[int, int]:
         """Row of each group in ``shares``, by its number in the data set."""
         return {g: i for i, g in enumerate(self.groups)}
 
@@ -129,18 +156,18 @@ class GroupPrior:
             x=self.x[rows],
             sizes=self.sizes[questions],
             expected=None if self.expected is None else self.expected[rows],
-            traits=None if self.traits is None else self.traits.only(questions),
+            response_model=None if self.response_model is None else self.response_model.only(questions),
             cross_survey=None if self.cross_survey is None else self.cross_survey.only(questions),
         )
 
     @cached_property
     def extrapolator(self) -> KernelRidgeExtrapolator:
-        """The extrapolator fitted to all seen questions, or to as many as ``MAX_RESPONSES`` allows."""
+        """The extrapolator fitted to all seen questions, or to as many as ``MAX_KERNEL_RESPONSES`` allows."""
         return self.extrapolator_from(np.arange(len(self.sizes)))
 
     def extrapolator_from(self, questions: Ints) -> KernelRidgeExtrapolator:
-        """Fit an extrapolator to some of the seen questions, with at most ``MAX_RESPONSES`` responses."""
-        questions = _within(questions, self.sizes, MAX_RESPONSES)
+        """Fit an extrapolator to some of the seen questions; see :data:`MAX_KERNEL_RESPONSES`."""
+        questions = _within(questions, self.sizes, MAX_KERNEL_RESPONSES)
         rows = spans(self.offsets, questions)
         shares, sizes = columns(self.shares, rows), self.sizes[questions]
         return KernelRidgeExtrapolator(self.kernel, self.x[rows], shares, sizes, self.leaves_out)
@@ -161,7 +188,45 @@ class GroupPrior:
             context: this prior at the questions that the group answered.
             y: (C,) the group's shares of the responses of these questions, end to end.
         """
-        return ConditionedPrior.of(context, y, self.scales, self.traits, self.kernel)
+        return ConditionedPrior.of(context, y, self.scales, self.response_model, self.kernel)
+
+    def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return what is stored: the values of a :class:`GroupPriorState`, and arrays by name.
+
+        The questions' ``sizes`` are stored apart from them.
+        """
+        values: dict[str, Any] = {"scales": self.scales.to_state()}
+        arrays: dict[str, NDArray[Any]] = {"shares": self.shares, "x": self.x}
+        if self.expected is not None:
+            arrays["expected"] = self.expected
+        if self.response_model is not None:
+            arrays |= self.response_model.to_state()
+        if self.cross_survey is not None:
+            values["cross_survey"], its_arrays = self.cross_survey.to_state()
+            arrays |= its_arrays
+        return values, arrays
+
+    @classmethod
+    def from_state(cls, state: GroupPriorState, arrays: Arrays, sizes: Ints) -> GroupPrior:
+        """Make the prior from what :meth:`to_state` returned.
+
+        Args:
+            state: the stored values.
+            arrays: the stored arrays by name.
+            sizes: number of responses of each question.
+
+        Raises:
+            ValueError: if nobody answered one of the questions.
+        """
+        shares: Floats = np.asfortranarray(arrays["shares"], precision(len(arrays["shares"])))
+        if np.isnan(shares).all(0).any():
+            raise ValueError("holds a question that nobody answered")
+        prior = cls(shares, arrays["x"], sizes, _expected(arrays, "expected"), scales=state.scales)
+        if state.scales.response_model_weight:
+            prior = replace(prior, response_model=NominalResponseModel.from_state(arrays, sizes))
+        if state.cross_survey is None:
+            return prior
+        return replace(prior, cross_survey=CrossSurveyPrior.from_state(state.cross_survey, arrays, prior))
 
 
 @dataclass(frozen=True)
@@ -179,6 +244,48 @@ class CrossSurveyPrior:
     def only(self, questions: Ints) -> CrossSurveyPrior:
         """Return the prior restricted to some of its questions."""
         return replace(self, prior=self.prior.only(questions))
+
+    def condition_on(self, questions: Sequence[PriorInputs], y: Array) -> ConditionedPrior:
+        """Condition the prior on a group's answers.
+
+        Args:
+            questions: the whole prior at each question that the group answered.
+            y: (C,) the group's shares of the responses of these questions, end to end.
+        """
+        given, prior = PriorInputs.joined_cross_survey(questions), self.prior
+        return ConditionedPrior.of(
+            given, y, prior.scales, prior.response_model, prior.kernel, is_cross_survey=True
+        )
+
+    def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return what is stored beside the arrays of the whole prior.
+
+        Returns:
+            The values of a :class:`CrossSurveyState`, and arrays by name.
+        """
+        expected = self.prior.expected
+        values = self.block.to_state() | {"scales": self.prior.scales.to_state()}
+        return values, {} if expected is None else {"expected_cross_survey": expected}
+
+    @classmethod
+    def from_state(cls, state: CrossSurveyState, arrays: Arrays, whole: GroupPrior) -> CrossSurveyPrior:
+        """Make the prior from what :meth:`to_state` returned.
+
+        Args:
+            state: the stored values.
+            arrays: the stored arrays by name.
+            whole: the prior that reads all columns; its table of shares and its questions are shared.
+        """
+        block = FeatureBlock.from_state(state.columns, state.start)
+        expected = _expected(arrays, "expected_cross_survey")
+        return cls(
+            GroupPrior(whole.shares, block.of(whole.x), whole.sizes, expected, scales=state.scales), block
+        )
+
+
+def _expected(arrays: Arrays, name: str) -> Array | None:
+    """Return stored mean shares in double precision, None if there are none of that name."""
+    return arrays[name].astype(np.float64) if name in arrays else None
 
 
 def _within(questions: Ints, sizes: Ints, most: int) -> Ints:

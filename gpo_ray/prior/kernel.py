@@ -106,10 +106,10 @@ def scaled_by_shares(covariance: Array, a: Shares, b: Shares) -> Array:
     return _to_shares(_to_shares(covariance, a).T, b).T
 
 
-def _to_shares(values: Array, side: Shares) -> Array:
+def _to_shares(values: Array, shares: Shares) -> Array:
     """Compute (diag(p) - p p') values along axis 0, question by question, for the mean shares p."""
-    weighted = side.mean[:, None] * values
-    return weighted - side.mean[:, None] * slate_totals(weighted, side.sizes)
+    weighted = shares.mean[:, None] * values
+    return weighted - shares.mean[:, None] * slate_totals(weighted, shares.sizes)
 
 
 def nearest_covariance(matrix: Array) -> Array:

@@ -11,8 +11,8 @@ Shapes: C context rows, T target rows, S samples, K traits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -58,7 +58,7 @@ class Posterior:
 
     @property
     def variance(self) -> Array:
-        """Variance (T,) of each share, the diagonal of :attr:`covariance`."""
+        """Variance (T,) of each share, the diagonal of :attr:`covariance`, which is computed whole for it."""
         return np.diagonal(self.covariance)
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
@@ -82,18 +82,18 @@ class ConditionedPrior:
     """The prior conditioned on a group's answers, ready for any targets; made by :meth:`of`.
 
     ``context`` is the prior at the questions answered, and ``context_covariance`` is the covariance between
-    them. ``residual`` (C,) is the answers less the prior mean. ``trait`` (K,) are the group's traits in the
+    them. ``residual`` (C,) is the answers less the prior mean. ``traits`` (K,) are the group's traits in the
     nominal response model, None where that model has no weight.
     """
 
     scales: PriorScales
-    traits: NominalResponseModel | None
+    response_model: NominalResponseModel | None
     kernel: RBFKernel
     context: PriorInputs
     context_covariance: CrossCovariance
     residual: Array
-    trait: Array | None
-    cross_survey: bool = False
+    traits: Array | None
+    is_cross_survey: bool = False
     """Whether the ``cross_survey`` prior was conditioned, because all questions of the context are unseen."""
 
     @classmethod
@@ -102,8 +102,9 @@ class ConditionedPrior:
         context: PriorInputs,
         y: Array,
         scales: PriorScales,
-        traits: NominalResponseModel | None,
+        response_model: NominalResponseModel | None,
         kernel: RBFKernel,
+        is_cross_survey: bool = False,
     ) -> ConditionedPrior:
         """Condition a prior on a group's answers; see :meth:`GroupPrior.condition_on`.
 
@@ -111,15 +112,39 @@ class ConditionedPrior:
             context: the prior at the questions that the group answered.
             y: (C,) the group's shares of the responses of these questions, end to end.
             scales: the prior's hyperparameters.
-            traits: the prior's nominal response model.
+            response_model: the prior's nominal response model.
             kernel: the prior's kernel.
+            is_cross_survey: whether this prior is the ``cross_survey`` of another.
         """
-        trait = None
-        if scales.traits and traits is not None:
+        traits = None
+        if scales.response_model_weight and response_model is not None:
             inside = context.question_index >= 0
-            trait = traits.mode(context.question_index[inside], y[np.repeat(inside, context.sizes)])
+            answers = y[np.repeat(inside, context.sizes)]
+            traits = response_model.mode(context.question_index[inside], answers)
         context_covariance = CrossCovariance.of(context, context, scales, kernel)
-        return cls(scales, traits, kernel, context, context_covariance, y - context.mean, trait)
+        return cls(
+            scales=scales,
+            response_model=response_model,
+            kernel=kernel,
+            context=context,
+            context_covariance=context_covariance,
+            residual=y - context.mean,
+            traits=traits,
+            is_cross_survey=is_cross_survey,
+        )
+
+    @property
+    def bare(self) -> ConditionedPrior:
+        """The same without large arrays of the context; :meth:`posterior` then needs ``cross_covariance``."""
+        return replace(self, context=self.context.bare)
+
+    def with_scales(self, scales: PriorScales) -> ConditionedPrior:
+        """Return the same for other hyperparameters, which may differ only in some respects.
+
+        These are noise, outputscale, the response model's weight and the widths of intervals; the parts of
+        the covariance do not depend on them.
+        """
+        return replace(self, scales=scales)
 
     @property
     def log_marginal_likelihood(self) -> float:
@@ -136,7 +161,7 @@ class ConditionedPrior:
     def nbytes(self) -> int:
         """Approximate memory in bytes after both seen and unseen questions have been predicted."""
         squares = (
-            4 if self.scales.alike else 5
+            4 if self.scales.same_for_unseen else 5
         )  # the three parts of ``context_covariance`` and one or two factors
         return squares * self.residual.nbytes * len(self.residual) + self.context.nbytes
 
@@ -149,7 +174,7 @@ class ConditionedPrior:
         """
         t = target
         cross = cross_covariance or CrossCovariance.of(t, self.context, self.scales, self.kernel)
-        if self.scales.alike or t.seen.all():
+        if self.scales.same_for_unseen or t.seen.all():
             mean, sd = self._predicted(t, cross, self.scales, self._seen_factor)
         else:
             mean, sd = self._predicted(t, cross, self.scales.for_unseen, self._unseen_factor)
@@ -158,13 +183,22 @@ class ConditionedPrior:
                 mean, sd = np.where(t.seen, seen, (mean, sd))
         return Posterior(
             mean=mean,
-            shares=self._with_traits(normalized(mean, t.sizes), t),
+            shares=self._with_response_model(normalized(mean, t.sizes), t),
             sd=sd,
             seen=t.seen,
             half_width=np.where(t.seen, *self.scales.widths) * sd,
             sizes=t.sizes,
             make_covariance=lambda: self._covariance(t, cross),
         )
+
+    def posterior_at(self, questions: Sequence[PriorInputs]) -> Posterior:
+        """Predict the group's shares of the responses of some questions.
+
+        Args:
+            questions: the whole prior at each question, as :meth:`KeyedGroupPrior.inputs` returns it.
+        """
+        join = PriorInputs.joined_cross_survey if self.is_cross_survey else PriorInputs.joined
+        return self.posterior(join(questions))
 
     @cached_property
     def _seen_factor(self) -> Array:
@@ -174,7 +208,7 @@ class ConditionedPrior:
     @cached_property
     def _unseen_factor(self) -> Array:
         """Lower Cholesky factor (C, C) of the answers' covariance, for predicting unseen questions."""
-        return self._seen_factor if self.scales.alike else self._factor(self.scales.for_unseen)
+        return self._seen_factor if self.scales.same_for_unseen else self._factor(self.scales.for_unseen)
 
     def _factor(self, scales: PriorScales) -> Array:
         """Return the lower Cholesky factor (C, C) of the answers' covariance for some hyperparameters."""
@@ -208,7 +242,7 @@ class ConditionedPrior:
             explained = with_context @ cho_solve((factor, True), with_context.T)
             return np.asarray(prior + t.idiosyncratic_covariance() + np.diag(t.noise(scales)) - explained)
 
-        if self.scales.alike or t.seen.all():
+        if self.scales.same_for_unseen or t.seen.all():
             return given(self.scales, self._seen_factor)
         seen = np.outer(t.seen, t.seen)
         return np.where(
@@ -217,12 +251,13 @@ class ConditionedPrior:
             given(self.scales.for_unseen, self._unseen_factor),
         )
 
-    def _with_traits(self, shares: Array, t: PriorInputs) -> Array:
+    def _with_response_model(self, shares: Array, t: PriorInputs) -> Array:
         """Average the shares (T,) of seen questions with those that the nominal response model predicts."""
-        if self.traits is None or self.trait is None or not self.scales.traits:
+        weight = self.scales.response_model_weight
+        if self.response_model is None or self.traits is None or not weight:
             return shares
-        weight, asked = self.scales.traits, t.seen[np.cumsum(t.sizes) - t.sizes]
+        asked = t.seen[np.cumsum(t.sizes) - t.sizes]
         mixed = shares.copy()
         mixed[t.seen] *= 1 - weight
-        mixed[t.seen] += weight * self.traits.shares(self.trait, t.question_index[asked])
+        mixed[t.seen] += weight * self.response_model.shares(self.traits, t.question_index[asked])
         return mixed

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from pydantic import ConfigDict, Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
+_RESPONSE_MODEL_WEIGHT = "traits"
+"""The name of ``response_model_weight`` in a bundle."""
 
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+
+@pydantic_dataclass(
+    frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False, validate_by_name=True)
+)
 class PriorScales:
     """Hyperparameters of the prior; see :func:`gpo_ray.prior.calibration.calibrated`."""
 
@@ -30,11 +36,16 @@ class PriorScales:
     group_scale: float = Field(default=1.0, gt=0)
     """Factor on the deviations of groups where people are in the prior too: groups differ in the same
     directions as people do, but by less."""
-    traits: float = Field(default=0.0, ge=0, le=1)
+    response_model_weight: float = Field(default=0.0, ge=0, le=1, validation_alias=_RESPONSE_MODEL_WEIGHT)
     """Weight of the nominal response model in the predicted shares of seen questions; 0 if there is no
     model."""
     widths: tuple[NonNegativeFloat, NonNegativeFloat] = (1.645, 1.645)
     """Half width of a 90 % interval in standard deviations, for seen and for unseen questions."""
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the values that are stored, by name; pydantic reads them with the same names."""
+        stored = {"response_model_weight": _RESPONSE_MODEL_WEIGHT}
+        return {stored.get(name, name): value for name, value in asdict(self).items()}
 
     @property
     def for_unseen(self) -> PriorScales:
@@ -44,6 +55,6 @@ class PriorScales:
         return replace(self, noise=noise, outputscale=outputscale)
 
     @property
-    def alike(self) -> bool:
+    def same_for_unseen(self) -> bool:
         """Whether seen and unseen questions are predicted with the same hyperparameters."""
         return self.unseen_noise in (None, self.noise) and self.unseen_outputscale in (None, self.outputscale)

@@ -161,13 +161,13 @@ def _check_reachable(address: str) -> None:
         ) from e
 
 
-def require(need: ResourceRequest) -> None:
+def require(request: ResourceRequest) -> None:
     """Fail now, with numbers, rather than wait for resources that the connected cluster does not have.
 
     Raises:
         ResourceError: as described in :meth:`Capacity.check`.
     """
-    cluster_capacity().check(need)
+    cluster_capacity().check(request)
 
 
 @contextlib.contextmanager

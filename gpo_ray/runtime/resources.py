@@ -1,6 +1,6 @@
 """State what each Ray stage needs at the same time, and check whether a cluster has room for it.
 
-Ray waits without a message for resources that no node has. So every stage states its need as plain data,
+Ray waits without a message for resources that no node has. So every stage states its request as plain data,
 which is compared with the existing nodes before anything is loaded. This module starts nothing; see
 ray_session.py for the connection to Ray.
 """
@@ -127,51 +127,51 @@ class Capacity:
         """Return the number of GPUs of all nodes that work."""
         return sum(n.gpus for n in self.alive)
 
-    def check(self, need: ResourceRequest) -> None:
+    def check(self, request: ResourceRequest) -> None:
         """Fail now, with numbers, rather than wait for resources that are not there.
 
         Raises:
             ResourceError: saying what is asked for, what there is, and what to lower.
         """
-        problem = self.problem(need)
+        problem = self.problem(request)
         if problem is not None:
-            lower = f"lower {need.lower}, or " if need.lower else ""
-            raise ResourceError(f"{need.stage}: {problem}; {lower}join a larger cluster with --address")
+            lower = f"lower {request.lower}, or " if request.lower else ""
+            raise ResourceError(f"{request.stage}: {problem}; {lower}join a larger cluster with --address")
 
-    def problem(self, need: ResourceRequest) -> str | None:
-        """Return why even an idle cluster cannot meet the need, or None if it can.
+    def problem(self, request: ResourceRequest) -> str | None:
+        """Return why even an idle cluster cannot meet the request, or None if it can.
 
-        An accepted need can be placed. A refused one cannot be placed if its processes are all alike. If they
-        differ, the largest are placed first, each on the node that it fills most; this almost always finds a
-        placement if there is one.
+        An accepted request can be placed. A refused one cannot be placed if its processes are all the same.
+        If they differ, the largest are placed first, each on the node that it fills most; this almost always
+        finds a placement if there is one.
         """
-        return self._too_much(need) or self._too_large(need) or self._not_placed(need)
+        return self._too_much(request) or self._too_large(request) or self._not_placed(request)
 
     def room(self, bundle: PlacementBundle, most: int) -> int:
         """Return how many such processes fit at the same time, up to ``most``."""
         return _place((replace(bundle, count=most),), self.alive)[0]
 
-    def _too_much(self, need: ResourceRequest) -> str | None:
+    def _too_much(self, request: ResourceRequest) -> str | None:
         problems = []
         for unit, have in (("CPU", self.cpus), ("GPU", self.gpus)):
-            asked = [(b, b.cpus if unit == "CPU" else b.gpus) for b in need.bundles]
+            asked = [(b, b.cpus if unit == "CPU" else b.gpus) for b in request.bundles]
             total = sum(b.count * each for b, each in asked)
             if _parts(total) > _parts(have):
                 parts = " and ".join(b.asking(f"{each:g} {unit}") for b, each in asked if each)
                 problems.append(f"{parts}: {total:g} {unit} in all, {self.where} has {have:g}")
         return "; ".join(problems) or None
 
-    def _too_large(self, need: ResourceRequest) -> str | None:
-        for bundle in need.bundles:
+    def _too_large(self, request: ResourceRequest) -> str | None:
+        for bundle in request.bundles:
             if bundle.count and not self.room(bundle, 1):
                 one = replace(bundle, count=1)
                 return f"{one} must fit on a single node, {self.where} has {self._shapes()}"
         return None
 
-    def _not_placed(self, need: ResourceRequest) -> str | None:
-        for bundle, placed in zip(need.bundles, _place(need.bundles, self.alive), strict=True):
+    def _not_placed(self, request: ResourceRequest) -> str | None:
+        for bundle, placed in zip(request.bundles, _place(request.bundles, self.alive), strict=True):
             if placed < bundle.count:
-                beside = " beside the others" if len(need.bundles) > 1 else ""
+                beside = " beside the others" if len(request.bundles) > 1 else ""
                 return f"{bundle}: only {placed} fit{beside} on the nodes of {self.where}, {self._shapes()}"
         return None
 
@@ -204,19 +204,19 @@ class Search(Protocol):
         """Return the GPUs of each process."""
 
 
-def embed_need(actors: int | None, cpus: float, gpus: float) -> ResourceRequest:
+def embed_request(actors: int | None, cpus: float, gpus: float) -> ResourceRequest:
     """Ask for copies of the language model; by default there are as many as fit, and one must fit."""
     bundle = PlacementBundle("actor", actors or 1, cpus, gpus)
     return ResourceRequest("embed", (bundle,), "--actors, --cpus-per-actor or --gpus-per-actor")
 
 
-def train_need(workers: int, gpus: float = 0) -> ResourceRequest:
+def train_request(workers: int, gpus: float = 0) -> ResourceRequest:
     """Ask for Ray Train workers; with 0 workers, the calling process trains and nothing is asked for."""
     bundle = PlacementBundle("worker", workers, 1, gpus)
     return ResourceRequest("train", (bundle,), "--workers or --gpus-per-worker")
 
 
-def tune_need(search: Search) -> ResourceRequest:
+def tune_request(search: Search) -> ResourceRequest:
     """Ask for concurrent trials, or for one if it has several workers; others follow as there is room."""
     keys = "cpus or gpus of --config"
     if search.workers == 1:
@@ -226,12 +226,12 @@ def tune_need(search: Search) -> ResourceRequest:
     return ResourceRequest("tune", (workers,), f"workers, {keys}")
 
 
-def evaluate_need(cpus: float = 1, gpus: float = 0) -> ResourceRequest:
+def evaluate_request(cpus: float = 1, gpus: float = 0) -> ResourceRequest:
     """Ask for one of many tasks; the others follow as there is room."""
     return ResourceRequest("evaluate", (PlacementBundle("task", 1, cpus, gpus),))
 
 
-def serve_need(replicas: Mapping[str, tuple[int, float, float]]) -> ResourceRequest:
+def serve_request(replicas: Mapping[str, tuple[int, float, float]]) -> ResourceRequest:
     """Ask for the smallest number of replicas of each deployment.
 
     Args:

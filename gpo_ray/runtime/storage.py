@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -234,13 +234,20 @@ class Folder:
         self.write(name, b"")
         self.remove(name)
 
-    def identify(self, name: str, identity: dict[str, Any], hint: str) -> list[str]:
+    def identify(
+        self,
+        name: str,
+        identity: dict[str, Any],
+        hint: str,
+        updated: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    ) -> list[str]:
         """Record which job writes in this folder, unless another job was begun in it.
 
         Args:
             name: name of the file for the record.
             identity: values that distinguish the job from others; JSON must preserve them.
             hint: what to do about a damaged record.
+            updated: function that turns a record of an earlier version into one of this version.
 
         Returns:
             The keys in which an earlier job differs; if there are any, the earlier record is kept.
@@ -252,6 +259,7 @@ class Folder:
             before = parse_json(self.read(name), f"{self.where(name)}: damaged", self.error, f"; {hint}")
             if not isinstance(before, dict):
                 raise self.error(f"{self.where(name)}: damaged; {hint}")
+            before = updated(before)
             different = [k for k in identity if before.get(k) != identity[k]]
             if different:
                 return different
@@ -361,7 +369,7 @@ class Folder:
         """
         data = self.read_checked(name, manifest, most)
         try:
-            return strict_json.parse_json(data, JSON_VALUES)
+            return strict_json.parse_strict_json(data, JSON_VALUES)
         except ValueError as e:
             raise self.error(f"{self.where(name)}: not JSON that can be understood: {e}") from e
 

@@ -18,7 +18,7 @@ class TooMuchError(ValueError):
     """A JSON text holds more than it may."""
 
 
-def parse_json(body: bytes, most_values: int | None = None, most_keys: int | None = None) -> Any:
+def parse_strict_json(body: bytes, most_values: int | None = None, most_keys: int | None = None) -> Any:
     """Return the value of a JSON text (RFC 8259), without the liberties that Python's parser takes.
 
     Args:

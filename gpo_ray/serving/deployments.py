@@ -19,6 +19,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from gpo_ray.config import StrictConfig, parse
+from gpo_ray.embedding.template import SlateTexts
 from gpo_ray.errors import GPOError
 from gpo_ray.model.bundle import read_bundle
 from gpo_ray.model.texts import AnsweredSlate, Slate
@@ -35,7 +36,7 @@ from gpo_ray.serving.inference.backend import (
     TooSlow,
     Unavailable,
 )
-from gpo_ray.serving.inference.calls import Call, Context, Failure, InProcess, Text, answer, ask, texts
+from gpo_ray.serving.inference.calls import Call, Context, Failure, InProcess, answer, ask, slate_texts
 from gpo_ray.serving.inference.encoder_jobs import TURN_CHARACTERS, CountJob, EncodeJob, slates_of
 from gpo_ray.serving.inference.encoding import (
     EmbeddingCache,
@@ -82,7 +83,9 @@ class EncoderDeployment:
         self._turns: Turns[EncodeJob] = Turns(self._turn, TURN_TOKENS, ENCODE_BATCH)
         self._counting: Turns[CountJob] = Turns(self._count, TURN_CHARACTERS, COUNT_BATCH)
 
-    async def measure(self, questions: Sequence[Text], caller: str, deadline: float) -> list[int] | Failure:
+    async def measure(
+        self, questions: Sequence[SlateTexts], caller: str, deadline: float
+    ) -> list[int] | Failure:
         """Return the tokens that the language model would read for each question, if not too many.
 
         Args:
@@ -98,7 +101,7 @@ class EncoderDeployment:
         return job.counts
 
     async def encode(
-        self, questions: Sequence[Text], tokens: int, caller: str, deadline: float
+        self, questions: Sequence[SlateTexts], tokens: int, caller: str, deadline: float
     ) -> list[EncodedSlate | Failure] | Failure:
         """Embed a chunk of one request's questions; each question may fail by itself.
 
@@ -177,7 +180,9 @@ class Predictor:
             return
         with contextlib.suppress(Exception):  # real requests report what is wrong, each for itself
             first = AnsweredSlate(prompt="?", responses=("yes", "no"), choice=0)
-            await self.predict(Call(Context.of([first]), texts([first]), "", time.time() + WARM_UP_SECONDS))
+            await self.predict(
+                Call(Context.of([first]), slate_texts([first]), "", time.time() + WARM_UP_SECONDS)
+            )
         self._warm = True
 
     async def ready(self) -> BackendReadiness:
@@ -204,7 +209,7 @@ class Predictor:
     async def _predict(self, call: Call, begun: float) -> SlatePredictions:
         adapted = self._predictor.adapted(call.context.id)
         answers = [] if adapted else call.context.answers
-        slates = [*texts(answers), *call.questions]
+        slates = [*slate_texts(answers), *call.questions]
         keys = [question_key(*s) for s in slates]
         known = self._cache.in_memory(keys)
         if len(known) < len(set(keys)):
@@ -265,7 +270,7 @@ class Predictor:
         self._predictor.turn(jobs)
 
     async def _embedded(
-        self, asked: dict[str, Text], known: dict[str, EncodedSlate], call: Call
+        self, asked: dict[str, SlateTexts], known: dict[str, EncodedSlate], call: Call
     ) -> dict[str, EncodedSlate]:
         """Fetch the questions that are not in memory from the embedding store or the language model.
 
@@ -293,14 +298,14 @@ class Predictor:
                 raise problems[0]
         return found
 
-    async def _measure(self, questions: list[Text], call: Call) -> list[int] | Failure:
+    async def _measure(self, questions: list[SlateTexts], call: Call) -> list[int] | Failure:
         found: list[int] | Failure = await answer(
             self._encoder.measure.remote(questions, call.caller, call.deadline)
         )
         return found
 
     async def _encode(
-        self, questions: list[Text], tokens: int, call: Call
+        self, questions: list[SlateTexts], tokens: int, call: Call
     ) -> list[EncodedSlate | Failure] | Failure:
         found: list[EncodedSlate | Failure] | Failure = await answer(
             self._encoder.encode.remote(questions, tokens, call.caller, call.deadline)

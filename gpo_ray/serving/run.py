@@ -63,7 +63,7 @@ def run(
         os.environ.setdefault(CALLBACK, BOUNDED)
         with ray_session(address):
             stop.listen()  # Ray has set handlers of its own in place of these
-            require(settings.need())
+            require(settings.resource_request())
             logging.getLogger("ray.serve").setLevel(logging.WARNING)
             _serve(settings, host, port, stop, announce, alone)
 

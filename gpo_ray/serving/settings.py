@@ -10,7 +10,8 @@ from pydantic import Field
 
 from gpo_ray.config import StrictConfig, parse, read_yaml
 from gpo_ray.errors import ConfigError
-from gpo_ray.runtime.resources import ResourceRequest, serve_need
+from gpo_ray.runtime.resources import ResourceRequest, serve_request
+from gpo_ray.serving.bounds import MAX_BODY_BYTES
 
 DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
 PUBLIC = "public"
@@ -35,7 +36,7 @@ class Replicas(StrictConfig):
 class Limits(StrictConfig):
     """Limits on what one request, one key and one visitor of the page may ask for."""
 
-    body_bytes: int = Field(default=1_000_000, ge=1_000, le=16_000_000)
+    body_bytes: int = Field(default=1_000_000, ge=1_000, le=MAX_BODY_BYTES)
     """Most bytes of a request's body; longer ones get 413."""
     body_seconds: float = Field(default=20, gt=0)
     """Seconds for a body to arrive; slower ones get 408."""
@@ -116,11 +117,11 @@ class ServeSettings(StrictConfig):
         """Return whether there is one ingress and one predictor, and the predictor needs no GPU."""
         return self.ingress.max == self.predictor.max == 1 and not self.predictor.gpus
 
-    def need(self) -> ResourceRequest:
+    def resource_request(self) -> ResourceRequest:
         """Return the replicas that have to run before the service answers."""
         names = [n for n in ("ingress", "predictor", "encoder") if n != "predictor" or not self.one_process]
         least: dict[str, Replicas] = {name: getattr(self, name) for name in names}
-        return serve_need({name: (r.min, r.cpus, r.gpus) for name, r in least.items()})
+        return serve_request({name: (r.min, r.cpus, r.gpus) for name, r in least.items()})
 
     @property
     def processes(self) -> int:

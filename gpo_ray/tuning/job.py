@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from gpo_ray.config import TrainConfig, load_train_config
+from gpo_ray.config import TrainConfig, load_train_config, present_keys
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import ConfigError
@@ -25,7 +25,7 @@ from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split, draw_split
 from gpo_ray.runtime.documents import parse_json
 from gpo_ray.runtime.ray_session import require, told_session
-from gpo_ray.runtime.resources import tune_need
+from gpo_ray.runtime.resources import tune_request
 from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes
 from gpo_ray.runtime.terminal import Steps
 from gpo_ray.tuning.finals import AGAINST, everything, run_finals
@@ -127,7 +127,7 @@ def _claim(folder: Folder, search: SearchConfig, space: Space, sources: Sources,
     if restart and folder.exists(SEARCH):
         folder.remove_all()
     folder.claim(KIND)
-    different = folder.identify(SEARCH, identity, "--restart forgets that search")
+    different = folder.identify(SEARCH, identity, "--restart forgets that search", present_keys)
     if different:
         raise ConfigError(
             f"{folder}: a search with another {' and '.join(different)} was started here; "
@@ -153,7 +153,7 @@ def _search(
     log = None if search.mlflow is None else MlflowLog(search.mlflow, name, space)
     steps = Steps("tune", 4, progress_bar)
     with told_session(steps, address):
-        require(tune_need(search))
+        require(tune_request(search))
         candidates, finals = _run(search, space, sources, ledger, folder, log, steps)
     best = candidates[finals["winner"]]
     with steps.step(f"meta-train {finals['winner']}'s bundle"):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from gpo_ray.config import present_keys
 from gpo_ray.errors import ConfigError
 from gpo_ray.runtime.documents import parse_json
 from gpo_ray.runtime.storage import Folder
@@ -115,7 +116,7 @@ class Ledger:
             kept = parse_json(folder.read(name), where, ConfigError, f"; {FORGET}")
             try:
                 _RECORD.validate_python(kept, strict=True)
-                record = TrialRecord(**kept)
+                record = TrialRecord(**present_keys(kept))
                 values(record.sample)
             except (ValidationError, LookupError, ArithmeticError, ValueError) as e:
                 raise ConfigError(f"{where}; {FORGET}") from e

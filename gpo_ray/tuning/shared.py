@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import ray
 import torch
 
-from gpo_ray.embedding.arrays import PreferenceArrays
+from gpo_ray.embedding.arrays import PreferenceArrays, scaled
 from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.fitted import PriorKey
 from gpo_ray.runtime.ray_session import worker_threads
@@ -68,7 +68,4 @@ class SharedPriors:
 
 def _fit(data: Sequence[ray.ObjectRef], key: PriorKey, threads: int) -> PriorAtQuestions:
     use_threads(threads)
-    arrays = shared_arrays(data[0])
-    if key.standardize:
-        arrays = arrays.standardized(arrays.question_numbers(key.questions))[0]
-    return key.fit(arrays)
+    return key.fit(scaled(shared_arrays(data[0]), key.standardize, key.questions))

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from gpo_ray.config import StrictConfig, TrainConfig, load_train_config, parse, read_yaml
+from gpo_ray.config import StrictConfig, TrainConfig, load_train_config, parse, present_keys, read_yaml
 from gpo_ray.errors import ConfigError
 
 Sample = dict[str, float]
@@ -132,6 +132,11 @@ class SearchConfig(StrictConfig):
     against: str = "paper"
     """Preset or file with which the winner is compared."""
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("space", "start", mode="before")
+    @classmethod
+    def _present_paths(cls, values: Any) -> Any:
+        return present_keys(values)
 
 
 @dataclass(frozen=True)

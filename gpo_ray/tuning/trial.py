@@ -13,6 +13,7 @@ import ray
 from ray import tune
 
 from gpo_ray.config import TrainConfig
+from gpo_ray.embedding.arrays import scaled
 from gpo_ray.errors import ConfigError
 from gpo_ray.meta_training.data import MetaTrainingData
 from gpo_ray.meta_training.engine import LocalEngine, new_model
@@ -76,9 +77,7 @@ def trial_data(
     config: TrainConfig, shared: SharedArrays, priors: Mapping[PriorKey, ray.ObjectRef], split: Split
 ) -> MetaTrainingData:
     """Build the data that a trial learns from; a prior that is not among ``priors`` is fitted here."""
-    arrays = shared_arrays(shared[config.model.pooling])
-    if config.standardize:
-        arrays = arrays.standardized(arrays.question_numbers(split.question_order))[0]
+    arrays = scaled(shared_arrays(shared[config.model.pooling]), config.standardize, split.question_order)
     found = None
     if config.model.prior != "none":
         found = priors.get(PriorKey.of(config, split, split.train_groups))

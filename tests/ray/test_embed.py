@@ -14,7 +14,7 @@ from gpo_ray.errors import EmbeddingError, ResourceError
 from gpo_ray.planning.preflight import examine
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.runtime.ray_session import cluster_capacity, machine_capacity
-from gpo_ray.runtime.resources import train_need
+from gpo_ray.runtime.resources import train_request
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -133,7 +133,7 @@ def test_impossible_resources_fail_at_once_with_numbers(tmp_path, dataset, confi
 
 
 def test_preflight_shows_the_cluster_and_what_fits(tmp_path):
-    needs = [lambda _: train_need(4), lambda _: train_need(5)]
+    needs = [lambda _: train_request(4), lambda _: train_request(5)]
     found = examine(needs, str(tmp_path / "runs"))
     (node,) = found["nodes"]
     have = ray.cluster_resources()

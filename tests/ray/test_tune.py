@@ -119,9 +119,11 @@ def test_a_prior_is_fitted_once_and_shared_without_a_difference(folders):
     with_prior = space.train_config({"model.prior": 0})
     pairs = [trial_data(with_prior, shared, p, sources.split) for p in (priors, {})]
     task = Task(pairs[0].validation_groups[0], pairs[0].questions[:2], pairs[0].questions[2:])
-    for found, expected in zip(*(p.prior(task) for p in pairs), strict=True):
+    for found, expected in zip(*(p.task_prior(task) for p in pairs), strict=True):
         np.testing.assert_array_equal(found, expected)
-    assert trial_data(space.train_config({"model.prior": 1}), shared, priors, sources.split).prior is None
+    assert (
+        trial_data(space.train_config({"model.prior": 1}), shared, priors, sources.split).task_prior is None
+    )
     pool, drawn = SharedPriors(shared, 1, 1), final_split(sources.split, "paper", 1)
     keys = [PriorKey.of(with_prior, drawn, g) for g in (drawn.train_groups, drawn.meta_train_groups)]
     assert pool.get(keys[0]) is pool.get(keys[0])

@@ -7,7 +7,7 @@ from synthetic import arrays as join
 from synthetic import survey
 
 from gpo_ray.embedding.arrays import PreferenceArrays
-from gpo_ray.evaluation.methods import METHODS, BaselineTask, MetaTrain
+from gpo_ray.evaluation.methods import METHODS, BaselineTask, MetaTrainAnswers
 from gpo_ray.evaluation.methods.baseline import FittedBaseline
 from gpo_ray.evaluation.methods.gaussian import OwnFunctions, SharedFunction, gaussian_process
 from gpo_ray.evaluation.methods.kernels import CentredKernel
@@ -53,7 +53,7 @@ def population(table, sizes, x=None, ordinal=None, seed=0):
 
 
 def baseline_task(arrays, group, context, target, groups=None, questions=None):
-    train = MetaTrain(
+    train = MetaTrainAnswers(
         arrays,
         [g for g in range(len(arrays.group_ids)) if g != group] if groups is None else groups,
         np.arange(len(arrays.question_ids)) if questions is None else np.asarray(questions),
@@ -82,7 +82,7 @@ def random_table(groups=6, sizes=(2, 3, 4, 2, 3, 5, 2, 3), answered=1.0, seed=0)
 @pytest.mark.parametrize("answered", [1.0, 0.4])
 def test_shares_sum_to_one_on_every_question(name, answered):
     arrays = join(survey(groups=8, count=20, answered=answered))
-    train = MetaTrain(arrays, [0, 1, 2, 3, 4], np.arange(20))
+    train = MetaTrainAnswers(arrays, [0, 1, 2, 3, 4], np.arange(20))
     for group in (5, 6, 7):
         mine = arrays.answered[group]
         task = Task(group, mine[: len(mine) // 2], mine[len(mine) // 2 :])
@@ -98,7 +98,8 @@ def test_order_of_meta_train_groups_changes_nothing(name):
     mine = arrays.answered[7]
     task = Task(7, mine[:5], mine[5:])
     there, back = (
-        answer(name, MetaTrain(arrays, g, np.arange(20)), task) for g in ([0, 1, 2, 3, 4], [3, 0, 4, 2, 1])
+        answer(name, MetaTrainAnswers(arrays, g, np.arange(20)), task)
+        for g in ([0, 1, 2, 3, 4], [3, 0, 4, 2, 1])
     )
     np.testing.assert_allclose(there, back, atol=1e-3 if name == "item-response" else 1e-6)
 
@@ -118,7 +119,7 @@ def test_target_answers_are_not_read(name):
 @pytest.mark.parametrize("name", BASELINES)
 def test_new_questions_are_answered_from_embeddings_or_not_at_all(name):
     arrays = join(survey(groups=7, count=16))
-    train = MetaTrain(arrays, [0, 1, 2, 3, 4], np.arange(10))
+    train = MetaTrainAnswers(arrays, [0, 1, 2, 3, 4], np.arange(10))
     some = answer(name, train, Task(5, np.arange(5), np.asarray([5, 12])))
     assert np.isfinite(some).all()
     none = answer(name, train, Task(5, np.arange(5), np.arange(10, 16)))
@@ -131,7 +132,7 @@ def test_new_questions_are_answered_from_embeddings_or_not_at_all(name):
 @pytest.mark.parametrize("name", BASELINES)
 def test_new_survey_is_answered_from_embeddings_or_not_at_all(name):
     arrays = join(survey(groups=7, count=16))
-    train = MetaTrain(arrays, [0, 1, 2, 3, 4], np.arange(8))
+    train = MetaTrainAnswers(arrays, [0, 1, 2, 3, 4], np.arange(8))
     shares = answer(name, train, Task(5, np.arange(8, 12), np.arange(12, 16)))
     assert (shares is None) == (name in FROM_GROUPS)
     if shares is not None:
@@ -141,7 +142,7 @@ def test_new_survey_is_answered_from_embeddings_or_not_at_all(name):
 @pytest.mark.parametrize("name", BASELINES)
 def test_context_that_no_group_answered_leaves_what_is_known(name):
     arrays = join(survey(groups=7, count=16))
-    train = MetaTrain(arrays, [0, 1, 2, 3, 4], np.arange(8))
+    train = MetaTrainAnswers(arrays, [0, 1, 2, 3, 4], np.arange(8))
     shares = answer(name, train, Task(5, np.asarray([9, 10]), np.arange(3)))
     assert np.isfinite(shares).all()
     if name in FROM_GROUPS - {"nearest-group", "item-response"}:
@@ -150,7 +151,7 @@ def test_context_that_no_group_answered_leaves_what_is_known(name):
 
 def test_fits_are_made_once():
     calls = []
-    train = MetaTrain(join(survey()), [0, 1, 2], np.arange(8))
+    train = MetaTrainAnswers(join(survey()), [0, 1, 2], np.arange(8))
 
     def fit(given):
         calls.append(given)
@@ -299,7 +300,7 @@ def test_gaussian_process_posterior_is_that_of_all_answers():
     q = baseline_task(population(table, sizes), 4, [0, 1], [2, 3, 4], questions=np.arange(4))
     own, shared = q.train.fitted(OwnFunctions.fit), q.train.fitted(SharedFunction.fit)
     everything = np.arange(5)
-    f, h = shared.prior(q.train, everything, everything), own(q.train, everything, everything)
+    f, h = shared.prior_covariance(q.train, everything, everything), own(q.train, everything, everything)
     n, known, near = len(f), np.arange(10), q.context_rows
     joint = np.block([[f + (i == j) * h for j in range(5)] for i in range(5)])
     seen = np.concatenate([*(i * n + known for i in range(4)), 4 * n + near])

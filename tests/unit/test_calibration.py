@@ -127,9 +127,9 @@ def test_only_meta_train_groups_and_training_questions_are_looked_at():
 def test_of_very_many_groups_some_are_kept(monkeypatch):
     data = mixtures(16, 10)
     whole = fit_prior(data, range(16), QUESTIONS, 5).prior
-    monkeypatch.setattr(calibration, "MAX_GROUPS", 16)
+    monkeypatch.setattr(calibration, "MAX_PRIOR_GROUPS", 16)
     np.testing.assert_array_equal(fit_prior(data, range(16), QUESTIONS, 5).prior.shares, whole.shares)
-    monkeypatch.setattr(calibration, "MAX_GROUPS", 12)
+    monkeypatch.setattr(calibration, "MAX_PRIOR_GROUPS", 12)
     view = fit_prior(data, range(16), QUESTIONS, 5)
     assert len(view.prior.groups) == len(set(view.prior.groups)) == 12
     np.testing.assert_array_equal(view.prior.shares, whole.shares[list(view.prior.groups)])

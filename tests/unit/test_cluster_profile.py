@@ -15,7 +15,14 @@ from gpo_ray.cluster.references import calls
 from gpo_ray.cluster.render import render
 from gpo_ray.config import parse
 from gpo_ray.errors import ConfigError
-from gpo_ray.runtime.resources import Capacity, Node, embed_need, evaluate_need, train_need, tune_need
+from gpo_ray.runtime.resources import (
+    Capacity,
+    Node,
+    embed_request,
+    evaluate_request,
+    train_request,
+    tune_request,
+)
 from gpo_ray.tuning.space import load_search
 
 EMBED_LOCAL = "kuberay/overlays/local/rayjob-embed.yaml"
@@ -90,14 +97,14 @@ def test_jobs_start_with_all_the_pods_they_ask_for():
 
 
 NEEDS = {
-    "embed": lambda o: embed_need(
+    "embed": lambda o: embed_request(
         int(o["--actors"]), float(o["--cpus-per-actor"]), float(o["--gpus-per-actor"])
     ),
-    "train": lambda o: train_need(int(o["--workers"])),
-    "tune": lambda o: tune_need(
+    "train": lambda o: train_request(int(o["--workers"])),
+    "tune": lambda o: tune_request(
         load_search(ROOT / "tune_configs" / Path(o["--config"]).name, concurrent=int(o["--concurrent"]))[0]
     ),
-    "evaluate": lambda o: evaluate_need(),
+    "evaluate": lambda o: evaluate_request(),
 }
 
 

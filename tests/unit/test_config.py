@@ -15,6 +15,7 @@ from gpo_ray.config import (
     TrainConfig,
     load_train_config,
     parse,
+    present_keys,
     presets,
 )
 from gpo_ray.errors import ConfigError
@@ -54,6 +55,28 @@ def test_written_and_read_again_it_is_the_same(tmp_path):
 def test_changes_replace_top_level_values_and_none_leaves_them(tmp_path):
     path = write(tmp_path, "steps: 7\nseed: 3\n")
     assert load_train_config(path, steps=9, seed=None) == TrainConfig(steps=9, seed=3)
+
+
+FORMER = "episodes: {hidden_prior: 0.25}\nvalidation: {most_groups: 7, least_gain: 0.5}\n"
+PRESENT = "episodes: {masked_fraction: 0.25}\nvalidation: {max_groups: 7, min_gain: 0.5}\n"
+
+
+def test_former_keys_mean_what_they_did(tmp_path):
+    former = load_train_config(write(tmp_path, FORMER))
+    assert former == load_train_config(write(tmp_path, PRESENT))
+    assert former != TrainConfig()
+    assert not {"hidden_prior", "most_groups", "least_gain"} & {*str(former.model_dump()).split("'")}
+
+
+def test_a_key_given_by_both_of_its_names_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="least_gain: is the former name of min_gain"):
+        load_train_config(write(tmp_path, "validation: {least_gain: 0.1, min_gain: 0.2}\n"))
+
+
+def test_former_keys_in_records_of_earlier_runs_get_their_present_names():
+    assert present_keys(yaml.safe_load(FORMER)) == yaml.safe_load(PRESENT)
+    sample = {"episodes.hidden_prior": 1, "seed": [{"validation.most_groups": 2}]}
+    assert present_keys(sample) == {"episodes.masked_fraction": 1, "seed": [{"validation.max_groups": 2}]}
 
 
 def test_objective_may_be_given_as_a_plain_word(tmp_path):

@@ -28,7 +28,7 @@ ALONE = replace(DATA, x=DATA.x[:, :PUBLISHED], published=None)
 GROUPS, TRAINING, GROUP = range(5), np.arange(10), 6
 HERE = fit_prior(DATA, GROUPS, TRAINING, 4)
 THERE = fit_prior(ALONE, GROUPS, TRAINING, 4)
-VIEW = fit_prior(DATA, GROUPS, TRAINING, 4, cross_survey=True)
+VIEW = fit_prior(DATA, GROUPS, TRAINING, 4, with_cross_survey=True)
 MEMORY = KeyedGroupPrior.keyed(VIEW.prior, KEYS[:10])
 FOREIGN, MIXED = np.asarray([10, 11, 12]), np.asarray([10, 11, 3])
 TARGET = np.asarray([2, 13, 14])
@@ -60,17 +60,19 @@ def test_what_a_bundle_keeps_is_collected_in_less_room():
 
 def test_no_traits_are_fitted_where_they_could_not_be_told(monkeypatch):
     fits, fit = [], NominalResponseModel.fit
-    monkeypatch.setattr(calibration, "TRAIT_GROUPS", 5)
+    monkeypatch.setattr(calibration, "RESPONSE_MODEL_GROUPS", 5)
     monkeypatch.setattr(NominalResponseModel, "fit", lambda *args: fits.append(args) or fit(*args))
-    assert fit_prior(DATA, GROUPS, TRAINING, 4, traits=False).prior.scales.traits == 0
+    assert (
+        fit_prior(DATA, GROUPS, TRAINING, 4, use_response_model=False).prior.scales.response_model_weight == 0
+    )
     assert not fits
     memory, _ = collect_prior(DATA, GROUPS, TRAINING, 4)
-    assert len(fits) == (2 if memory.scales.traits else 1)
-    assert memory.cross_survey.prior.traits is None
+    assert len(fits) == (2 if memory.scales.response_model_weight else 1)
+    assert memory.cross_survey.prior.response_model is None
 
 
 def test_without_readings_there_is_one_memory_alone():
-    assert fit_prior(ALONE, GROUPS, TRAINING, 4, cross_survey=True).cross_survey is None
+    assert fit_prior(ALONE, GROUPS, TRAINING, 4, with_cross_survey=True).cross_survey is None
     assert HERE.cross_survey is None
     assert HERE.prior.cross_survey is None
 
@@ -104,7 +106,7 @@ def test_served_groups_are_predicted_likewise(tmp_path, context, stored):
     got, want = group.posterior(questions), posterior(VIEW, context)
     np.testing.assert_allclose(got.shares, want.shares, atol=1e-5)
     np.testing.assert_allclose(got.half_width, want.half_width, atol=1e-4)
-    assert questions[0].nbytes > questions[0].prior.cross_survey.nbytes > 0
+    assert questions[0].nbytes > questions[0].prior_inputs.cross_survey.nbytes > 0
 
 
 def test_a_question_asked_twice_is_kept_once_in_both():

@@ -12,7 +12,7 @@ from synthetic import arrays, bundle_config, survey, tiny_config
 from gpo_ray.config import EpisodeConfig
 from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model import predict
-from gpo_ray.model.bundle import Bundle, fold_standardization
+from gpo_ray.model.bundle import Bundle
 from gpo_ray.model.episodes import Task, build_episode, draw_tasks
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.model.predict import episode_loss, fixed_context_tasks, predict_tasks, score
@@ -139,7 +139,7 @@ def test_an_episode_holds_the_data_of_its_tasks(seed):
     sizes = np.diff(SPARSE.offsets)
     mask = episode.context.mask
     starts = np.concatenate([[0], np.cumsum([sizes[t.target].sum() for t in tasks])])
-    flat_target = episode.target.index.flatten()[episode.place]
+    flat_target = episode.target.index.flatten()[episode.position]
     slates = np.concatenate([np.repeat(np.arange(len(t.target)), sizes[t.target]) for t in tasks])
     for b, task in enumerate(tasks):
         real = slice(None) if mask is None else mask[b]
@@ -153,7 +153,7 @@ def test_an_episode_holds_the_data_of_its_tasks(seed):
         )
         own = episode.slate[part] - episode.slate[part][0]
         np.testing.assert_array_equal(own, slates[part])
-        assert (episode.place[part] // episode.target.index.shape[1] == b).all()
+        assert (episode.position[part] // episode.target.index.shape[1] == b).all()
     assert episode.slates == episode.total_slates == sum(len(t.target) for t in tasks)
     assert episode.slate.unique().tolist() == list(range(episode.slates))
     assert episode.total_points == len(episode.y) == starts[-1]
@@ -206,7 +206,7 @@ def folded_error(raw):
     """Largest difference that folding makes to predictions, and that leaving it out would make."""
     scaled, mean, scale = raw.standardized(np.arange(12))
     network, folded, tasks = model(), model(), draw(raw, 0)
-    folded.load_state_dict(fold_standardization(network.state_dict(), mean, scale))
+    folded.load_state_dict(network.fold_standardization(network.state_dict(), mean, scale))
     want, got, bare = (
         np.concatenate(predict_tasks(n, data, tasks))
         for n, data in ((network, scaled), (folded, raw), (network, raw))

@@ -5,7 +5,7 @@ import pytest
 from test_baselines import baseline_task, population
 
 from gpo_ray.evaluation.methods.individuals import (
-    MIN_EVIDENCE,
+    SHRINKAGE,
     STANDARD_ERRORS,
     item_item,
     item_response,
@@ -97,5 +97,5 @@ def test_item_item_is_a_weighted_mean_of_simple_regressions():
             r = np.sign(r) * max(min(abs(r), 1) - STANDARD_ERRORS / np.sqrt(both.sum()), 0)
             moved += r * (table[0, i] - mean[i]) / spread[i]
             evidence += abs(r)
-        expected[j - 6] += spread[j] * moved / (evidence + MIN_EVIDENCE)
+        expected[j - 6] += spread[j] * moved / (evidence + SHRINKAGE)
     np.testing.assert_allclose(item_item(q), q.normalized(expected), atol=1e-9)

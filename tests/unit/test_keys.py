@@ -12,7 +12,7 @@ from sqlalchemy import text
 from gpo_ray import cli
 from gpo_ray.errors import ConfigError
 from gpo_ray.serving.registry.database import open_database
-from gpo_ray.serving.registry.keys import SCOPES, Key, KeyRing
+from gpo_ray.serving.registry.keys import SCOPES, ApiKey, KeyRing
 
 SECRET = r"gpo_[0-9a-f]{16}_[A-Za-z0-9_-]{43}"
 
@@ -111,7 +111,7 @@ def test_unfit_keys(ring, name, tenant, scopes, words):
 @pytest.mark.parametrize("j", range(3))
 def test_a_scope_includes_the_ones_before(ring, i, j):
     key, _ = ring.create("k", "t", [SCOPES[i]])
-    assert isinstance(key, Key)
+    assert isinstance(key, ApiKey)
     assert key.may(SCOPES[j]) == (j <= i)
 
 

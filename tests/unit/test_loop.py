@@ -278,7 +278,7 @@ def test_validation_scores_some_groups_where_there_are_many():
     tasks = {
         most: validation_tasks(MetaTrainingData.build(data, split, config), config)
         for most, config in (
-            (n, tiny_config(validation={"context_questions": 2, "most_groups": n})) for n in (4, 10, 99)
+            (n, tiny_config(validation={"context_questions": 2, "max_groups": n})) for n in (4, 10, 99)
         )
     }
     assert [len(t) for t in tasks.values()] == [4, 10, 10]

@@ -13,10 +13,10 @@ from gpo_ray.evaluation.methods import (
     LanguageModelSettings,
     Method,
     Needs,
-    Prediction,
     SurveyTexts,
+    TaskPrediction,
 )
-from gpo_ray.evaluation.methods.meta_trained import MetaTrained
+from gpo_ray.evaluation.methods.meta_trained_transformer import MetaTrainedTransformer
 from gpo_ray.evaluation.plan import EvaluationPlan
 from gpo_ray.evaluation.protocols import PROTOCOLS
 from gpo_ray.evaluation.scoring import evaluate_split
@@ -29,7 +29,7 @@ from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.group_prior import GroupPrior
-from gpo_ray.runtime.resources import evaluate_need
+from gpo_ray.runtime.resources import evaluate_request
 
 SETTINGS = FitSettings(steps=2)
 
@@ -60,7 +60,7 @@ class FittedFromTexts(Fitted):
     def prediction(self, task):
         asked = [self.texts[q].responses for q in task.target]
         shares = np.concatenate([[float(r == min(a)) for r in a] for a in asked])
-        return Prediction(shares, np.ones(len(shares)))
+        return TaskPrediction(shares, np.ones(len(shares)))
 
 
 def test_a_method_of_a_new_kind_is_one_class_and_one_entry(monkeypatch):
@@ -100,7 +100,9 @@ class FittedTold(Fitted):
         self.texts, self.groups, self.model = texts, groups, model
 
     def predict(self, tasks):
-        return [Prediction(np.concatenate([np.exp(s.first_token) for s in self.scores(t)])) for t in tasks]
+        return [
+            TaskPrediction(np.concatenate([np.exp(s.first_token) for s in self.scores(t)])) for t in tasks
+        ]
 
     def scores(self, task):
         about = self.texts.descriptions[self.groups[task.group]]
@@ -153,7 +155,7 @@ def test_methods_say_what_they_need_and_what_decides_their_scores(name):
     needs = method.needs(SETTINGS)
     if method.plain:
         assert needs == Needs(poolings=frozenset({"mean"}))
-    elif isinstance(method, MetaTrained):
+    elif isinstance(method, MetaTrainedTransformer):
         config = load_train_config("paper" if name == "paper" else "gpo", steps=2)
         assert needs.poolings == {config.model.pooling}
         assert method.configuration(SETTINGS)["model"] == config.model.model_dump(mode="json")
@@ -161,7 +163,7 @@ def test_methods_say_what_they_need_and_what_decides_their_scores(name):
 
 
 def test_a_gpu_that_a_method_needs_is_asked_for():
-    (task,) = evaluate_need(2, 0.5).bundles
+    (task,) = evaluate_request(2, 0.5).bundles
     assert (task.cpus, task.gpus) == (2, 0.5)
 
 

@@ -22,7 +22,7 @@ from gpo_ray.embedding.store import EmbeddingStore
 
 @pytest.fixture
 def trained(gpo, tmp_path):
-    """Bundles with and without a prior, and a store of all that training groups answered and two more.
+    """Bundles with and without a prior, and a store of all that meta-train groups answered and two more.
 
     Their language model is nowhere: whatever works here needs none.
     """
@@ -78,8 +78,8 @@ def test_text_names_intervals_and_whether_groups_answered(gpo, trained, monkeypa
     code, out, _ = gpo(*arguments(trained), "--embeddings", trained / "store")
     assert code == 0
     text = " ".join(out.split())
-    assert "Question number 6? (seen: training groups answered it)" in text
-    assert "Question number 9? (new: no training group answered it)" in text
+    assert "Question number 6? (seen: meta-train groups answered it)" in text
+    assert "Question number 9? (unseen: no meta-train group answered it)" in text
     assert out.count(" to ") == sum(len(q.responses) for q in questions(10)[6:])
     assert "90 %" in out
     assert max(map(len, out.splitlines())) <= 80

@@ -18,7 +18,7 @@ from gpo_ray.meta_training.engine import new_model
 from gpo_ray.meta_training.progress import Progress
 from gpo_ray.model import GroupPreferenceModel
 from gpo_ray.model.bundle import Bundle, read_bundle, write_bundle
-from gpo_ray.model.episodes import Task, draw_tasks, task_prior
+from gpo_ray.model.episodes import Task, draw_tasks, make_task_prior
 from gpo_ray.model.predict import predict_tasks
 from gpo_ray.preferences.splits import draw_split
 from gpo_ray.prior.at_questions import PriorAtQuestions
@@ -66,7 +66,7 @@ def asked(task=BOTH, keys=KEYS):
 
 
 def from_arrays(model, task, view=VIEW):
-    return predict_tasks(model, DATA, [task], prior=task_prior(view, DATA))[0]
+    return predict_tasks(model, DATA, [task], task_prior=make_task_prior(view, DATA))[0]
 
 
 def test_model_starts_as_the_prior_itself():
@@ -83,7 +83,7 @@ def test_each_gate_moves_its_own_questions(gates, moved):
 
 @pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0, 0), (1.0, 1, 1), (0.5, 0.3, 0.7)])
 def test_share_of_hidden_targets(share, least, most):
-    config = EpisodeConfig(context_questions=(4, 4), target_questions=(8, 8), hidden_prior=share)
+    config = EpisodeConfig(context_questions=(4, 4), target_questions=(8, 8), masked_fraction=share)
     drawn = [t for s in range(20) for t in draw_tasks(DATA, range(5), np.arange(16), config, (0, s))]
     assert least <= np.mean([len(t.masked) / len(t.target) for t in drawn]) <= most
     assert all(set(t.masked) <= set(t.target) for t in drawn)
@@ -164,7 +164,7 @@ def bundle(tmp_path):
 
 def test_memory_round_trip(bundle):
     got = read_bundle(bundle).prior
-    assert got.number == MEMORY.number
+    assert got.question_numbers == MEMORY.question_numbers
     assert got.prior.scales == VIEW.prior.scales
     assert got.prior.groups == ()
     np.testing.assert_array_equal(got.prior.sizes, VIEW.prior.sizes)
@@ -186,23 +186,25 @@ def test_question_that_was_asked_twice_is_remembered_once(tmp_path):
     write_bundle(tmp_path, gated_model().state_dict(), bundle_config(CONFIG), {}, known)
     got = read_bundle(tmp_path).prior
     rows = np.delete(np.arange(DATA.offsets[12]), np.arange(DATA.offsets[2], DATA.offsets[3]))
-    assert list(got.number) == [KEYS[0], KEYS[1], *KEYS[3:12]]
+    assert list(got.question_numbers) == [KEYS[0], KEYS[1], *KEYS[3:12]]
     np.testing.assert_allclose(got.prior.shares, VIEW.prior.shares[:, rows], atol=1e-7)
     np.testing.assert_allclose(got.prior.expected, VIEW.prior.expected[rows], atol=1e-7)
-    np.testing.assert_allclose(got.prior.traits.base, with_traits().prior.traits.base[rows], atol=1e-6)
+    np.testing.assert_allclose(
+        got.prior.response_model.base, with_traits().prior.response_model.base[rows], atol=1e-6
+    )
     assert got.question_index([KEYS[3]], [int(DATA.offsets[4] - DATA.offsets[3])]).tolist() == [2]
 
 
 def with_traits(weight=0.3):
-    traits = NominalResponseModel.fit(VIEW.prior.shares, VIEW.prior.sizes)
-    scales = replace(VIEW.prior.scales, traits=weight)
-    return replace(MEMORY, prior=replace(VIEW.prior, traits=traits, scales=scales))
+    model = NominalResponseModel.fit(VIEW.prior.shares, VIEW.prior.sizes)
+    scales = replace(VIEW.prior.scales, response_model_weight=weight)
+    return replace(MEMORY, prior=replace(VIEW.prior, response_model=model, scales=scales))
 
 
 def test_traits_survive_the_round_trip(tmp_path):
     known = with_traits()
     write_bundle(tmp_path, gated_model().state_dict(), bundle_config(CONFIG), {}, known)
-    got, want = read_bundle(tmp_path).prior.prior.traits, known.prior.traits
+    got, want = read_bundle(tmp_path).prior.prior.response_model, known.prior.response_model
     np.testing.assert_allclose(got.loading, want.loading, atol=1e-6)
     np.testing.assert_allclose(got.base, want.base, atol=1e-6)
     np.testing.assert_array_equal(got.sizes, want.sizes)
@@ -223,9 +225,9 @@ def test_traits_that_are_missing_or_cut_are_named(tmp_path, name):
 
 
 def test_order_of_the_keys_does_not_matter(tmp_path):
-    turned = replace(MEMORY, number=dict(reversed(MEMORY.number.items())))
+    turned = replace(MEMORY, question_numbers=dict(reversed(MEMORY.question_numbers.items())))
     write_bundle(tmp_path, gated_model().state_dict(), bundle_config(CONFIG), {}, turned)
-    assert read_bundle(tmp_path).prior.number == MEMORY.number
+    assert read_bundle(tmp_path).prior.question_numbers == MEMORY.question_numbers
     np.testing.assert_array_equal(read_bundle(tmp_path).prior.prior.sizes, VIEW.prior.sizes)
 
 
@@ -293,7 +295,7 @@ def loop(**changes):
 
 
 def test_the_prior_itself_is_the_best_step_when_training_does_not_gain_enough():
-    data, config = loop(validation={"least_gain": 1.0, "prior_patience": 2}, steps=40)
+    data, config = loop(validation={"min_gain": 1.0, "prior_patience": 2}, steps=40)
     worker, progress, reported = run(config, data)
     assert (progress.best_step, progress.stale, progress.step) == (0, 2, 8)
     assert [m["best_step"] for m in reported] == [0, 0]
@@ -325,7 +327,7 @@ def test_a_gain_that_may_be_chance_does_not_take_the_priors_place():
 
 
 def test_training_stops_early_only_while_the_prior_stands():
-    data, config = loop(steps=60, validation={"prior_patience": 1, "patience": 5, "least_gain": 1.0})
+    data, config = loop(steps=60, validation={"prior_patience": 1, "patience": 5, "min_gain": 1.0})
     assert run(config, data)[1].step == 4
     data, config = loop(
         steps=60, validation={"prior_patience": 3, "patience": 5}, learning_rate=1e-2, clip_norm=1.0
@@ -344,15 +346,15 @@ def test_gains_are_over_the_prior_alone():
 
 
 def test_without_a_prior_the_untrained_model_is_no_candidate():
-    config = tiny_config(validation={"context_questions": 2, "every": 4, "least_gain": 1.0}, steps=8)
+    config = tiny_config(validation={"context_questions": 2, "every": 4, "min_gain": 1.0}, steps=8)
     data = MetaTrainingData.build(arrays(LOOP_DATASET), LOOP_SPLIT, config)
     assert run(config, data)[1].best_step == 4
 
 
-@pytest.mark.parametrize("least_gain", [0.0, 1.0])
+@pytest.mark.parametrize("min_gain", [0.0, 1.0])
 @pytest.mark.parametrize("stop", [4, 8])
-def test_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, stop, least_gain):
-    data, config = loop(validation={"least_gain": least_gain})
+def test_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, stop, min_gain):
+    data, config = loop(validation={"min_gain": min_gain})
     whole, whole_progress, whole_reported = run(config, data)
 
     def die(metrics, save, _):
@@ -379,4 +381,4 @@ def test_held_out_questions_are_never_trained_on_and_their_answers_do_not_reach_
     g = data.validation_groups[0]
     held = np.intersect1d(data.held_out, data.arrays.answered[g])
     context = np.intersect1d(data.questions, data.arrays.answered[g])[:2]
-    assert not data.prior(Task(g, context, held, held))[1].any()
+    assert not data.task_prior(Task(g, context, held, held))[1].any()

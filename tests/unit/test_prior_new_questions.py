@@ -172,8 +172,8 @@ def test_known_and_new_questions_are_predicted_each_with_its_scales():
         np.testing.assert_allclose(got, np.where(apart.seen, known, new))
         assert not np.allclose(known, new)
     assert both.for_unseen == replace(both, noise=0.4, outputscale=0.1)
-    assert not both.alike
-    assert one.alike
+    assert not both.same_for_unseen
+    assert one.same_for_unseen
 
 
 def estimates(v):
@@ -205,7 +205,7 @@ def test_means_without_each_group_are_computed_only_when_asked_for(monkeypatch):
 
 def test_beyond_a_bound_new_questions_are_estimated_from_a_choice_of_those_in_memory(monkeypatch):
     whole = view(questions=ALL[:12])
-    monkeypatch.setattr(group_prior, "MAX_RESPONSES", 20)
+    monkeypatch.setattr(group_prior, "MAX_KERNEL_RESPONSES", 20)
     bounded = view(questions=ALL[:12])
     chosen = group_prior._within(np.arange(12), SIZES[:12], 20)  # noqa: SLF001 -- what was chosen at random
     assert 20 - SIZES.max() < SIZES[chosen].sum() <= 20

@@ -7,7 +7,7 @@ import pytest
 from prior_views import ALL, DATA, GROUPS, SIZES, SPARSE, ask, changed, full, hide, view
 
 from gpo_ray.errors import ConfigError
-from gpo_ray.model.episodes import Task, build_episode, task_prior
+from gpo_ray.model.episodes import Task, build_episode, make_task_prior
 from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.calibration import fit_prior
 from gpo_ray.prior.covariance import PriorInputs
@@ -18,10 +18,10 @@ from gpo_ray.prior.scales import PriorScales
 
 @pytest.mark.parametrize("questions", [ALL, ALL[:10]])
 def test_the_groups_own_answers_to_the_targets_reach_no_prediction(questions):
-    prior = task_prior(view(questions=questions), DATA)
+    prior = make_task_prior(view(questions=questions), DATA)
     t = Task(6, ALL[:3], np.asarray([4, 12, 14]))
     other = changed(changed(DATA, 6, [4, 12, 14]), 7, ALL)
-    again = task_prior(view(other, questions=questions), other)
+    again = make_task_prior(view(other, questions=questions), other)
     np.testing.assert_array_equal(prior(t)[0], again(t)[0])
 
 
@@ -51,7 +51,7 @@ def test_questions_are_found_by_key_and_size():
 
 def test_prior_of_tasks_is_the_log_posterior_without_the_group_and_what_is_hidden():
     v, t = view(), Task(2, ALL[:4], ALL[4:7], np.asarray([5]))
-    log, known = task_prior(v, DATA)(t)
+    log, known = make_task_prior(v, DATA)(t)
     want = ask(v, group=2, leave_out=2, masked=np.asarray([5]))
     np.testing.assert_array_equal(log, np.log(want.shares))
     np.testing.assert_array_equal(known, want.seen)
@@ -59,20 +59,20 @@ def test_prior_of_tasks_is_the_log_posterior_without_the_group_and_what_is_hidde
 
 def test_episode_marks_what_is_seen_in_padded_groups():
     tasks = [Task(5, ALL[:4], ALL[4:7], ALL[5:6]), Task(6, ALL[:2], ALL[7:9])]
-    prior = task_prior(view(), DATA)
-    target = build_episode(DATA, tasks, prior=prior).target
-    place = build_episode(DATA, tasks, prior=prior).place
+    prior = make_task_prior(view(), DATA)
+    target = build_episode(DATA, tasks, task_prior=prior).target
+    place = build_episode(DATA, tasks, task_prior=prior).position
     seen = target.seen.flatten()
     np.testing.assert_array_equal(seen[place], np.repeat([True, False, True, True, True], SIZES[4:9]))
     assert not seen[np.setdiff1d(np.arange(len(seen)), place)].any()
     want = np.concatenate([prior(t)[0] for t in tasks])
-    np.testing.assert_allclose(target.prior.flatten()[place], want, atol=1e-6)
+    np.testing.assert_allclose(target.prior_log_share.flatten()[place], want, atol=1e-6)
 
 
 @pytest.mark.parametrize("group", [0, 6])
 def test_a_single_group_to_learn_from(group):
     v = fit_prior(DATA, [0], ALL, 3)
-    found = task_prior(v, DATA)(Task(group, ALL[:3], ALL[3:6], ALL[3:4]))
+    found = make_task_prior(v, DATA)(Task(group, ALL[:3], ALL[3:6], ALL[3:4]))
     assert np.isfinite(found[0]).all()
     assert found[1].any() == (group == 6)
 
@@ -93,7 +93,7 @@ def test_questions_prepared_one_by_one_give_the_same_posterior(scales, context, 
     def alone(questions):
         return [known.inputs(x[q], [sizes[q]], [str(q)])[0] for q in questions]
 
-    got = known.conditioned(alone(context), y).posterior(PriorInputs.joined(alone(target)))
+    got = known.condition_on(alone(context), y).posterior(PriorInputs.joined(alone(target)))
     np.testing.assert_allclose(got.shares, want.shares, atol=1e-6)
     np.testing.assert_allclose(got.sd, want.sd, atol=1e-6)
     np.testing.assert_array_equal(got.seen, want.seen)

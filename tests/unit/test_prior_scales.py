@@ -164,8 +164,18 @@ def test_traits_are_averaged_into_questions_that_were_answered():
     data, _ = agreeing(160)
     v = fit_prior(data, range(150), np.arange(9), 4)
     found = NominalResponseModel.fit(v.prior.shares, v.prior.sizes)
-    half = replace(v, prior=replace(v.prior, traits=found, scales=replace(v.prior.scales, traits=0.5)))
-    none = replace(v, prior=replace(v.prior, traits=found, scales=replace(v.prior.scales, traits=0.0)))
+    half = replace(
+        v,
+        prior=replace(
+            v.prior, response_model=found, scales=replace(v.prior.scales, response_model_weight=0.5)
+        ),
+    )
+    none = replace(
+        v,
+        prior=replace(
+            v.prior, response_model=found, scales=replace(v.prior.scales, response_model_weight=0.0)
+        ),
+    )
     context, target = np.array([2, 0, 10]), np.array([5, 11, 3])  # 10 and 11 are new
     y = data.shares_of(155, context)
     mixed, plain = (x.posterior(context, y, target) for x in (half, none))
@@ -180,9 +190,9 @@ def test_traits_are_for_many_people_alone():
     data, _ = agreeing(SOFT_THRESHOLD_GROUPS + 20)
     many = fit_prior(data, range(SOFT_THRESHOLD_GROUPS), np.arange(12), 4).prior
     few = fit_prior(data, range(SOFT_THRESHOLD_GROUPS - 1), np.arange(12), 4).prior
-    assert few.traits is None
-    assert few.scales.traits == 0
-    assert (many.traits is None) == (many.scales.traits == 0)
+    assert few.response_model is None
+    assert few.scales.response_model_weight == 0
+    assert (many.response_model is None) == (many.scales.response_model_weight == 0)
 
 
 def test_threshold_spares_a_question_that_both_inputs_number_alike():

@@ -13,11 +13,11 @@ from gpo_ray.runtime.resources import (
     Node,
     PlacementBundle,
     ResourceRequest,
-    embed_need,
-    evaluate_need,
-    serve_need,
-    train_need,
-    tune_need,
+    embed_request,
+    evaluate_request,
+    serve_request,
+    train_request,
+    tune_request,
 )
 
 
@@ -40,15 +40,15 @@ SERVE = {"ingress": (1, 1.0, 0.0), "predictor": (2, 1.0, 0.0), "encoder": (1, 2.
 @pytest.mark.parametrize(
     ("need", "nodes"),
     [
-        (embed_need(None, 1, 0), [(1, 0)]),
-        (embed_need(8, 1, 0.25), [(8, 2)]),
-        (train_need(0, 10), [(1, 0)]),
-        (train_need(4, 1), [(2, 2), (2, 2)]),
-        (tune_need(Trials(2, 2)), [(0, 0), (3, 0), (2, 0)]),
-        (tune_need(Trials(8, 1, 1, workers=2)), [(1, 1), (1, 1)]),
-        (evaluate_need(), [(1, 0)]),
-        (serve_need(SERVE), [(4, 0), (2, 1)]),
-        (serve_need({"predictor": (2, 2, 0), "encoder": (1, 3, 0)}), [(4, 0), (3, 0)]),
+        (embed_request(None, 1, 0), [(1, 0)]),
+        (embed_request(8, 1, 0.25), [(8, 2)]),
+        (train_request(0, 10), [(1, 0)]),
+        (train_request(4, 1), [(2, 2), (2, 2)]),
+        (tune_request(Trials(2, 2)), [(0, 0), (3, 0), (2, 0)]),
+        (tune_request(Trials(8, 1, 1, workers=2)), [(1, 1), (1, 1)]),
+        (evaluate_request(), [(1, 0)]),
+        (serve_request(SERVE), [(4, 0), (2, 1)]),
+        (serve_request({"predictor": (2, 2, 0), "encoder": (1, 3, 0)}), [(4, 0), (3, 0)]),
     ],
     ids=lambda v: v.stage if isinstance(v, ResourceRequest) else None,
 )
@@ -59,24 +59,44 @@ def test_what_fits(need, nodes):
 @pytest.mark.parametrize(
     ("need", "nodes", "words"),
     [
-        (embed_need(10, 1, 1), [(16, 0)], ["10 actors with 1 GPU each: 10 GPU in all", "has 0", "--actors"]),
-        (embed_need(10, 1, 1), [(4, 2)], ["10 CPU in all, the cluster has 4", "10 GPU in all, the cluster"]),
-        (embed_need(3, 1, 0.6), [(8, 2)], ["3 actors with 1 CPU, 0.6 GPU each: only 2 fit", "1 with 8 CPU"]),
-        (embed_need(2, 1, 2), [(8, 3), (8, 1)], ["only 1 fit", "1 with 8 CPU, 3 GPU, 1 with 8 CPU, 1 GPU"]),
-        (train_need(4), [(3, 0)], ["train: 4 workers with 1 CPU each: 4 CPU in all", "has 3", "--workers"]),
-        (train_need(2, 1), [(0, 4), (8, 0)], ["1 worker with 1 CPU, 1 GPU must fit on a single node"]),
-        (tune_need(Trials(2, 4)), [(6, 0), (6, 0), (0, 1)], []),
-        (tune_need(Trials(2, 3)), [(3, 0), (2, 0), (2, 0)], ["only 1 fit", "2 with 2 CPU", "concurrent"]),
         (
-            tune_need(Trials(1, 2, workers=3)),
+            embed_request(10, 1, 1),
+            [(16, 0)],
+            ["10 actors with 1 GPU each: 10 GPU in all", "has 0", "--actors"],
+        ),
+        (
+            embed_request(10, 1, 1),
+            [(4, 2)],
+            ["10 CPU in all, the cluster has 4", "10 GPU in all, the cluster"],
+        ),
+        (
+            embed_request(3, 1, 0.6),
+            [(8, 2)],
+            ["3 actors with 1 CPU, 0.6 GPU each: only 2 fit", "1 with 8 CPU"],
+        ),
+        (
+            embed_request(2, 1, 2),
+            [(8, 3), (8, 1)],
+            ["only 1 fit", "1 with 8 CPU, 3 GPU, 1 with 8 CPU, 1 GPU"],
+        ),
+        (
+            train_request(4),
+            [(3, 0)],
+            ["train: 4 workers with 1 CPU each: 4 CPU in all", "has 3", "--workers"],
+        ),
+        (train_request(2, 1), [(0, 4), (8, 0)], ["1 worker with 1 CPU, 1 GPU must fit on a single node"]),
+        (tune_request(Trials(2, 4)), [(6, 0), (6, 0), (0, 1)], []),
+        (tune_request(Trials(2, 3)), [(3, 0), (2, 0), (2, 0)], ["only 1 fit", "2 with 2 CPU", "concurrent"]),
+        (
+            tune_request(Trials(1, 2, workers=3)),
             [(5, 0)],
             ["3 trial workers with 2 CPU each", "6 CPU in all", "lower workers, cpus"],
         ),
-        (evaluate_need(), [(0, 8)], ["1 task with 1 CPU: 1 CPU in all, the cluster has 0; join a larger"]),
-        (evaluate_need(2), [(1, 0), (1, 0)], ["1 task with 2 CPU must fit on a single node"]),
-        (serve_need(SERVE), [(3, 0), (1, 1), (1, 0)], ["1 encoder replica with 2 CPU, 1 GPU must fit"]),
-        (serve_need(SERVE), [(2, 1)], ["1 ingress replica with 1 CPU", "5 CPU in all", "encoder.min"]),
-        (train_need(1), [], ["the cluster has 0"]),
+        (evaluate_request(), [(0, 8)], ["1 task with 1 CPU: 1 CPU in all, the cluster has 0; join a larger"]),
+        (evaluate_request(2), [(1, 0), (1, 0)], ["1 task with 2 CPU must fit on a single node"]),
+        (serve_request(SERVE), [(3, 0), (1, 1), (1, 0)], ["1 encoder replica with 2 CPU, 1 GPU must fit"]),
+        (serve_request(SERVE), [(2, 1)], ["1 ingress replica with 1 CPU", "5 CPU in all", "encoder.min"]),
+        (train_request(1), [], ["the cluster has 0"]),
     ],
 )
 def test_what_does_not_fit_is_refused_with_numbers(need, nodes, words):
@@ -92,8 +112,8 @@ def test_what_does_not_fit_is_refused_with_numbers(need, nodes, words):
 
 def test_lost_nodes_do_not_count():
     both = Capacity((Node("a", 4), Node("b", 4, alive=False)))
-    assert both.problem(train_need(4)) is None
-    assert "has 4" in both.problem(train_need(5))
+    assert both.problem(train_request(4)) is None
+    assert "has 4" in both.problem(train_request(5))
 
 
 def test_room_counts_places_and_not_totals():
@@ -104,7 +124,7 @@ def test_room_counts_places_and_not_totals():
 
 def test_more_than_one_gpu_comes_whole():
     with pytest.raises(ConfigError, match=r"actor: 1\.5 GPUs"):
-        embed_need(1, 1, 1.5)
+        embed_request(1, 1, 1.5)
 
 
 def device_choices(gpus, bundle):

@@ -212,7 +212,9 @@ def test_coverage_is_the_share_of_responses_within_their_intervals():
     want = []
     for task, predicted in zip(tasks := tasks_of(data, split, plan)[0], method.predict(tasks), strict=True):
         truth = data.shares_of(task.group, task.target)
-        found = method.prior.posterior(task.context, data.shares_of(task.group, task.context), task.target)
+        found = method.at_questions.posterior(
+            task.context, data.shares_of(task.group, task.context), task.target
+        )
         low, high = predicted.shares - found.half_width, predicted.shares + found.half_width
         want.append(np.mean((low <= truth) & (truth <= high)))
     assert [r["coverage"] for r in rows if r["method"] == "gpo"] == pytest.approx(want)
@@ -225,7 +227,7 @@ def test_prior_of_the_evaluation_knows_meta_train_groups_and_training_questions_
     dataset = survey(8, 30)
     data, split = arrays(dataset), draw_split(dataset, 0.7, 0, PROTOCOLS["new-questions"])
     plan = EvaluationPlan(("gpo",), 4, 2, ())
-    view = fitted("gpo", plan, data, split).prior
+    view = fitted("gpo", plan, data, split).at_questions
     assert [data.group_ids[g] for g in view.prior.groups] == list(split.meta_train_groups)
     inside = {data.question_ids[q] for q in np.flatnonzero(view.question_index >= 0)}
     assert inside == set(split.question_order)

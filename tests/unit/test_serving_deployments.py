@@ -59,7 +59,7 @@ def test_failures_are_raised_where_they_are_received(error):
 def test_one_process_needs_one_ingress_and_one_predictor():
     assert ServeSettings(bundle="b", one_process=True).processes == 2
     assert ServeSettings(bundle="b").processes == 3
-    named = {b.name for b in ServeSettings(bundle="b", one_process=True).need().bundles}
+    named = {b.name for b in ServeSettings(bundle="b", one_process=True).resource_request().bundles}
     assert named == {"ingress replica", "encoder replica"}
     for many in ({"ingress": {"max": 2}}, {"predictor": {"max": 2}}, {"predictor": {"gpus": 1}}):
         with pytest.raises(ValueError, match=r"one_process: needs ingress\.max and predictor\.max 1"):

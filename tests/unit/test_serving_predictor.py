@@ -42,8 +42,9 @@ def config(prior, **changes):
 
 def memory(scales):
     known, question_index = GroupPrior.from_groups(DATA, range(5), np.arange(12))
-    traits = NominalResponseModel.fit(known.shares, known.sizes) if scales.traits else None
-    known = replace(known, scales=scales, traits=traits, groups=())
+    fitted = scales.response_model_weight > 0
+    response_model = NominalResponseModel.fit(known.shares, known.sizes) if fitted else None
+    known = replace(known, scales=scales, response_model=response_model, groups=())
     return KeyedGroupPrior(known, {KEYS[q]: int(n) for q, n in enumerate(question_index) if n >= 0})
 
 
@@ -59,7 +60,7 @@ def bundle(kind, seed=0):
         "prior alone": PriorScales(),
         "memory": PriorScales(),
         "answers alone": PriorScales(outputscale=0, unseen_noise=0.1, unseen_outputscale=0.3),
-        "people": PriorScales(soft_threshold=1.0, pseudo_count=1.0, traits=0.3),
+        "people": PriorScales(soft_threshold=1.0, pseudo_count=1.0, response_model_weight=0.3),
     }[kind]
     return Bundle(model, bundle_config(settings), {}, memory(scales))
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from serving_backend import answer, question
 
 from gpo_ray.model.texts import AnsweredSlate, Slate
-from gpo_ray.runtime.strict_json import MAX_DEPTH, parse_json
+from gpo_ray.runtime.strict_json import MAX_DEPTH, parse_strict_json
 from gpo_ray.serving.api.schemas import (
     GroupAnswer,
     GroupPut,
@@ -108,8 +108,8 @@ def test_bounds_are_within_what_is_allowed():
 
 @pytest.mark.parametrize("value", [{}, [], "ä\U0001f600", "\0", 1e308, -0.0, 10**300, None, {"a": {"a": 1}}])
 def test_strict_json_round_trip(value):
-    assert parse_json(json.dumps(value).encode()) == value
-    assert parse_json(json.dumps(value, ensure_ascii=False).encode()) == value
+    assert parse_strict_json(json.dumps(value).encode()) == value
+    assert parse_strict_json(json.dumps(value, ensure_ascii=False).encode()) == value
 
 
 NOT_JSON = {
@@ -134,12 +134,12 @@ NOT_JSON = {
 
 
 def test_levels_are_bounded_as_stated():
-    parse_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
+    parse_strict_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
     with pytest.raises(ValueError, match="64 levels"):
-        parse_json(b'{"a": [' * (MAX_DEPTH // 2) + b"[]" + b"]}" * (MAX_DEPTH // 2))
+        parse_strict_json(b'{"a": [' * (MAX_DEPTH // 2) + b"[]" + b"]}" * (MAX_DEPTH // 2))
 
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
 def test_what_is_not_strict_json(body):
     with pytest.raises(ValueError, match=r"."):
-        parse_json(body)
+        parse_strict_json(body)

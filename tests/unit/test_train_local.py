@@ -221,6 +221,16 @@ def test_same_name_with_other_settings_is_refused(job, change, what):
     assert bundle_bytes(job) == before
 
 
+def test_a_run_that_an_earlier_version_began_goes_on(job):
+    train_local(job)
+    before = job.run_folder.read("run.json")
+    former = before.replace(b"masked_fraction", b"hidden_prior").replace(b"max_groups", b"most_groups")
+    assert former != before
+    job.run_folder.write("run.json", former)
+    assert train_local(job)["steps"] == job.config.steps
+    assert job.run_folder.read("run.json") == before
+
+
 def test_same_name_with_another_survey_is_refused(job, tmp_path):
     train_local(job)
     survey(8, 10, seed=1, answered=0.9).save(tmp_path / "survey")

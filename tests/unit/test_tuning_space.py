@@ -44,6 +44,13 @@ def test_the_shipped_spaces():
                 assert getattr(getattr(named, section) if section else named, name) == value
 
 
+def test_former_keys_are_searched_by_their_present_names():
+    former = {"episodes.hidden_prior": {"choice": [0.0, 0.5]}}
+    config, space = compile_search({"space": former, "start": [{"episodes.hidden_prior": 0.0}]}, "s.yaml")
+    assert list(config.space) == ["episodes.masked_fraction"]
+    assert space.train_config(space.starts[0]).episodes.masked_fraction == 0
+
+
 @given(
     st.sampled_from(["uniform", "loguniform", "quniform", "qloguniform", "randint"]),
     st.integers(1, 50),

@@ -2,7 +2,7 @@
 
 A method (:class:`~gpo_ray.evaluation.methods.method.Method`) says what it needs, is fitted on a split and
 predicts test groups' tasks. Plain baselines are short functions of one task. ``gpo``, ``gpo-robust`` and
-``paper`` are meta-trained (meta_trained.py).
+``paper`` are meta-trained (meta_trained_transformer.py).
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 from gpo_ray.evaluation.methods.baseline import Baseline, BaselineTask
 from gpo_ray.evaluation.methods.gaussian import gaussian_process
 from gpo_ray.evaluation.methods.individuals import item_item, item_response
-from gpo_ray.evaluation.methods.meta_train import MetaTrain
-from gpo_ray.evaluation.methods.meta_trained import MetaTrained
+from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
+from gpo_ray.evaluation.methods.meta_trained_transformer import MetaTrainedTransformer
 from gpo_ray.evaluation.methods.method import (
     FitSettings,
     Fitted,
     LanguageModelSettings,
     Method,
     Needs,
-    Prediction,
     SplitData,
     SurveyTexts,
+    TaskPrediction,
 )
 from gpo_ray.evaluation.methods.plain import (
     context_mean,
@@ -36,9 +36,9 @@ from gpo_ray.evaluation.methods.regression import kernel, low_rank, ridge, ridge
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        MetaTrained("gpo", preset="gpo"),
-        MetaTrained("gpo-robust", preset="gpo", objective="robust"),
-        MetaTrained("paper", preset="paper"),
+        MetaTrainedTransformer("gpo", preset="gpo"),
+        MetaTrainedTransformer("gpo-robust", preset="gpo", objective="robust"),
+        MetaTrainedTransformer("paper", preset="paper"),
         Baseline("uniform", uniform),
         Baseline("lm-base", lm_base),
         Baseline("train-mean", train_mean),
@@ -64,10 +64,10 @@ __all__ = [
     "FitSettings",
     "Fitted",
     "LanguageModelSettings",
-    "MetaTrain",
+    "MetaTrainAnswers",
     "Method",
     "Needs",
-    "Prediction",
     "SplitData",
     "SurveyTexts",
+    "TaskPrediction",
 ]

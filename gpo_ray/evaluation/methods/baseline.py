@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
 from gpo_ray.evaluation.methods.method import (
     PUBLISHED_POOLING,
     FitProgress,
@@ -22,8 +22,8 @@ from gpo_ray.evaluation.methods.method import (
     Fitted,
     Method,
     Needs,
-    Prediction,
     SplitData,
+    TaskPrediction,
 )
 from gpo_ray.model.episodes import Task
 from gpo_ray.preferences.slates import Array, Ints, normalized
@@ -33,7 +33,7 @@ from gpo_ray.preferences.slates import Array, Ints, normalized
 class BaselineTask:
     """One test group's task, as a baseline is given it."""
 
-    train: MetaTrain
+    train: MetaTrainAnswers
     task: Task
 
     @cached_property
@@ -91,7 +91,7 @@ class Baseline(Method):
     """A plain baseline, which is one short function.
 
     ``answer`` sees the meta-train groups' answers, the responses' embeddings and one test group's context.
-    It learns from the meta-train groups through :meth:`MetaTrain.fitted`.
+    It learns from the meta-train groups through :meth:`MetaTrainAnswers.fitted`.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Baseline(Method):
     def fit(self, data: SplitData, tell: FitProgress = lambda _: None) -> FittedBaseline:
         """Return the baseline with its data; it only learns at its first task."""
         del tell
-        return FittedBaseline(self.answer, data.meta_train)
+        return FittedBaseline(self.answer, data.meta_train_answers)
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ class FittedBaseline(Fitted):
     """A baseline and the data that it learns from."""
 
     answer: BaselineFunction
-    train: MetaTrain
+    train: MetaTrainAnswers
 
-    def predict(self, tasks: Sequence[Task]) -> list[Prediction] | None:
+    def predict(self, tasks: Sequence[Task]) -> list[TaskPrediction] | None:
         """Predict the tasks, with uniform shares where the baseline cannot answer.
 
         Returns:
@@ -126,4 +126,6 @@ class FittedBaseline(Fitted):
         shares = [self.answer(q) for q in asked]
         if all(np.isnan(s).all() for s in shares):
             return None
-        return [Prediction(np.where(np.isnan(s), q.uniform, s)) for s, q in zip(shares, asked, strict=True)]
+        return [
+            TaskPrediction(np.where(np.isnan(s), q.uniform, s)) for s, q in zip(shares, asked, strict=True)
+        ]

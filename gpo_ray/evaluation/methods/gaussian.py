@@ -17,7 +17,7 @@ import torch
 
 from gpo_ray.evaluation.methods.baseline import BaselineTask
 from gpo_ray.evaluation.methods.kernels import CentredKernel
-from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
 from gpo_ray.preferences.slates import Array, Ints
 
 MAX_ROWS = 2500
@@ -42,12 +42,12 @@ class OwnFunctions:
     variance: float
     noise: float
 
-    def __call__(self, train: MetaTrain, a: Ints, b: Ints) -> Array:
+    def __call__(self, train: MetaTrainAnswers, a: Ints, b: Ints) -> Array:
         """Return the covariance (A, B) of one group's deviations at the responses of ``a`` and ``b``."""
         return self.variance * self.rbf(a, b) + self.noise * _same(train, a, b)
 
     @classmethod
-    def fit(cls, train: MetaTrain) -> OwnFunctions:
+    def fit(cls, train: MetaTrainAnswers) -> OwnFunctions:
         """Fit by the marginal likelihood of some meta-train groups' deviations from the mean.
 
         Only some questions are used, those of :data:`SAMPLE_ROWS` responses.
@@ -68,7 +68,7 @@ class OwnFunctions:
 
 
 def _spectrum(
-    train: MetaTrain, rbf: CentredKernel, sample: Ints, groups: Ints, count: Ints
+    train: MetaTrainAnswers, rbf: CentredKernel, sample: Ints, groups: Ints, count: Ints
 ) -> tuple[Array, Array]:
     """Return the eigenvalues of each group's covariance, and its deviations along the eigenvectors.
 
@@ -88,7 +88,7 @@ def _spectrum(
     return np.concatenate(values), np.concatenate(projected)
 
 
-def _eigen(train: MetaTrain, rbf: CentredKernel, questions: Ints) -> tuple[Array, Array]:
+def _eigen(train: MetaTrainAnswers, rbf: CentredKernel, questions: Ints) -> tuple[Array, Array]:
     """Return the eigenpairs of the covariance, except those of the questions' means, which cannot vary."""
     sizes = train.sizes[questions]
     question = np.repeat(np.arange(len(sizes)), sizes)
@@ -115,18 +115,18 @@ class SharedFunction:
     damped: Array
     """(N,) factors of the posterior covariance of two responses, one for each."""
 
-    def prior(self, train: MetaTrain, a: Ints, b: Ints) -> Array:
+    def prior_covariance(self, train: MetaTrainAnswers, a: Ints, b: Ints) -> Array:
         """Return the covariance (A, B) of f before any answer."""
         return self.variance * self.rbf(a, b) + self.peculiar * _same(train, a, b)
 
-    def posterior(self, train: MetaTrain, a: Ints, b: Ints) -> Array:
+    def posterior_covariance(self, train: MetaTrainAnswers, a: Ints, b: Ints) -> Array:
         """Return the covariance (A, B) of f given the meta-train groups' answers."""
         near, far = train.arrays.rows(a), train.arrays.rows(b)
-        covariance = self.prior(train, a, b) - self.explained[:, near].T @ self.explained[:, far]
+        covariance = self.prior_covariance(train, a, b) - self.explained[:, near].T @ self.explained[:, far]
         return self.damped[near, None] * covariance * self.damped[far]
 
     @classmethod
-    def fit(cls, train: MetaTrain) -> SharedFunction:
+    def fit(cls, train: MetaTrainAnswers) -> SharedFunction:
         """Fit hyperparameters by marginal likelihood of the groups' mean, and f's posterior everywhere."""
         own = train.fitted(OwnFunctions.fit)
         seen = train.questions[train.answered[:, train.questions].any(0)]
@@ -135,11 +135,11 @@ class SharedFunction:
         everything = np.arange(len(train.sizes))
         bare = cls(own, rbf, variance, peculiar, *(np.zeros(0),) * 3)
         noise = _noise_of_mean(train, own, chosen)
-        root = np.linalg.cholesky(bare.prior(train, chosen, chosen) + noise)
+        factor = np.linalg.cholesky(bare.prior_covariance(train, chosen, chosen) + noise)
         y = np.stack([_deviation(train, chosen)], 1)
         solved = torch.linalg.solve_triangular(
-            torch.from_numpy(root),
-            torch.from_numpy(np.hstack([bare.prior(train, chosen, everything), y])),
+            torch.from_numpy(factor),
+            torch.from_numpy(np.hstack([bare.prior_covariance(train, chosen, everything), y])),
             upper=False,
         ).numpy()
         explained, weights = solved[:, :-1], solved[:, -1]
@@ -147,14 +147,14 @@ class SharedFunction:
         rest = train.arrays.rows(np.setdiff1d(seen, chosen))
         if len(rest):  # each of these responses is corrected only by its own answers
             left = np.maximum(variance + peculiar - (explained[:, rest] ** 2).sum(0), MIN_VARIANCE)
-            spread = (own.variance + own.noise) / np.repeat(train.answered.sum(0), train.sizes)[rest]
-            damped[rest] = spread / (left + spread)
+            answer_variance = (own.variance + own.noise) / np.repeat(train.answered.sum(0), train.sizes)[rest]
+            damped[rest] = answer_variance / (left + answer_variance)
             mean[rest] += (1 - damped[rest]) * (_deviation(train, np.setdiff1d(seen, chosen)) - mean[rest])
         return cls(own, rbf, variance, peculiar, mean, explained, damped)
 
 
 def _shared_parameters(
-    train: MetaTrain, own: OwnFunctions, sample: Ints
+    train: MetaTrainAnswers, own: OwnFunctions, sample: Ints
 ) -> tuple[CentredKernel, float, float]:
     y, noise = _deviation(train, sample), _noise_of_mean(train, own, sample)
     best, chosen = -np.inf, (train.fitted(CentredKernel.fit)[0], 1.0, 1.0)
@@ -163,14 +163,14 @@ def _shared_parameters(
         for variance in VARIANCES:
             for peculiar in VARIANCES:
                 # The means of questions add the same to every candidate, except through ``peculiar``.
-                root = np.linalg.cholesky(variance * k + peculiar * np.eye(len(k)) + noise)
-                likelihood = -0.5 * (np.linalg.solve(root, y) ** 2).sum() - np.log(np.diag(root)).sum()
+                factor = np.linalg.cholesky(variance * k + peculiar * np.eye(len(k)) + noise)
+                likelihood = -0.5 * (np.linalg.solve(factor, y) ** 2).sum() - np.log(np.diag(factor)).sum()
                 if likelihood > best:
                     best, chosen = likelihood, (rbf, float(variance), float(peculiar))
     return chosen
 
 
-def _noise_of_mean(train: MetaTrain, own: OwnFunctions, questions: Ints) -> Array:
+def _noise_of_mean(train: MetaTrainAnswers, own: OwnFunctions, questions: Ints) -> Array:
     """Return the covariance of the mean of the groups' own deviations.
 
     It takes into account which groups answered which question.
@@ -182,17 +182,17 @@ def _noise_of_mean(train: MetaTrain, own: OwnFunctions, questions: Ints) -> Arra
     return weight * own(train, questions, questions) + MIN_VARIANCE * np.eye(len(weight))
 
 
-def _deviation(train: MetaTrain, questions: Ints) -> Array:
+def _deviation(train: MetaTrainAnswers, questions: Ints) -> Array:
     """Return the groups' mean less uniform shares at the questions' responses."""
     sizes = train.sizes[questions]
     return train.mean[train.arrays.rows(questions)] - np.repeat(1 / sizes, sizes)
 
 
-def _same(train: MetaTrain, a: Ints, b: Ints) -> Array:
+def _same(train: MetaTrainAnswers, a: Ints, b: Ints) -> Array:
     return (train.arrays.rows(a)[:, None] == train.arrays.rows(b)).astype(np.float64)
 
 
-def _first(train: MetaTrain, questions: Ints, rows: int) -> Ints:
+def _first(train: MetaTrainAnswers, questions: Ints, rows: int) -> Ints:
     """Return the first questions that together have at most ``rows`` responses, but at least one question."""
     return questions[: max(1, int(np.searchsorted(np.cumsum(train.sizes[questions]), rows, side="right")))]
 
@@ -201,7 +201,7 @@ def gaussian_process(q: BaselineTask) -> Array:
     """Predict the posterior mean given the meta-train groups' answers and the context."""
     train, context, target = q.train, q.task.context, q.task.target
     shared = train.fitted(SharedFunction.fit)
-    near = shared.posterior(train, context, context) + shared.own(train, context, context)
-    far = shared.posterior(train, target, context) + shared.own(train, target, context)
+    near = shared.posterior_covariance(train, context, context) + shared.own(train, context, context)
+    far = shared.posterior_covariance(train, target, context) + shared.own(train, target, context)
     residual = q.context_deviation - shared.mean[train.arrays.rows(context)]
     return q.normalized(q.uniform + shared.mean[q.target_rows] + far @ np.linalg.solve(near, residual))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpo_ray.evaluation.methods.baseline import BaselineTask
-from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
 from gpo_ray.evaluation.methods.regression import Components
 from gpo_ray.preferences.slates import Array, slate_totals
 from gpo_ray.prior.response_model import SMOOTHING, NominalResponseModel
@@ -18,8 +18,9 @@ from gpo_ray.prior.response_model import SMOOTHING, NominalResponseModel
 STANDARD_ERRORS = 2.0
 """Number of standard errors by which a correlation is shrunk towards 0; these are large where few people
 answered both questions."""
-MIN_EVIDENCE = 0.5
-"""Number added to the sum of correlations, so that a context with small correlations changes little."""
+SHRINKAGE = 0.5
+"""Shrinkage towards the mean: a number added to the sum of correlations, so that a context with small
+correlations changes little."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Items:
     """(N,) standard deviation of each response's residuals, at least 0.001."""
 
     @classmethod
-    def fit(cls, train: MetaTrain) -> Items:
+    def fit(cls, train: MetaTrainAnswers) -> Items:
         """Compute the counts and the deviations from the meta-train people's answers."""
         answered = train.answered.astype(np.float64)
         count = np.repeat(np.maximum(answered.sum(0), 1), train.sizes)
@@ -53,15 +54,15 @@ def item_item(q: BaselineTask) -> Array:
     both = np.maximum(items.both[np.ix_(q.context, q.task.target)], 1)
     both = np.repeat(np.repeat(both, sizes, axis=0), q.sizes, axis=1)
     products = train.residuals[:, q.context_rows].T @ train.residuals[:, q.target_rows]
-    spread = np.outer(items.deviation[q.context_rows], items.deviation[q.target_rows])
-    correlation = np.clip(products / (both * spread), -1, 1)
+    deviations = np.outer(items.deviation[q.context_rows], items.deviation[q.target_rows])
+    correlation = np.clip(products / (both * deviations), -1, 1)
     sure = np.maximum(np.abs(correlation) - STANDARD_ERRORS / np.sqrt(both), 0)
     standing = (q.context_y - train.mean[q.context_rows]) / items.deviation[q.context_rows]
-    moved = (np.sign(correlation) * sure).T @ standing / (sure.sum(0) + MIN_EVIDENCE)
+    moved = (np.sign(correlation) * sure).T @ standing / (sure.sum(0) + SHRINKAGE)
     return q.normalized(train.mean[q.target_rows] + items.deviation[q.target_rows] * moved)
 
 
-def one_trait(train: MetaTrain) -> NominalResponseModel:
+def one_trait(train: MetaTrainAnswers) -> NominalResponseModel:
     """Fit the nominal response model with one trait, starting at the first principal component."""
     share = np.nan_to_num(train.shares).sum(0) + SMOOTHING
     probability = share / slate_totals(share, train.sizes)

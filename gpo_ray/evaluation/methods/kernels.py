@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
 from gpo_ray.preferences.slates import Array, Ints, centred, spans
 from gpo_ray.prior.kernel import RBFKernel, squared_distances
 
@@ -35,7 +35,7 @@ class CentredKernel:
     """Factor by which the kernel is multiplied, so that a response's variance is 1 on average."""
 
     @classmethod
-    def fit(cls, train: MetaTrain) -> list[CentredKernel]:
+    def fit(cls, train: MetaTrainAnswers) -> list[CentredKernel]:
         """Make one kernel for each of ``LENGTHS``, from the distances in a sample of training questions."""
         sample = train.questions[:SAMPLE_QUESTIONS]
         x = train.embeddings[train.arrays.rows(sample)]

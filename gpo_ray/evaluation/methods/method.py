@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpo_ray.embedding.arrays import PreferenceArrays
-from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
 from gpo_ray.model.episodes import Task
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.preferences.slates import Array
@@ -96,16 +96,16 @@ class SplitData:
     arrays: Mapping[str, PreferenceArrays]
     """The data by pooling, which include :data:`PUBLISHED_POOLING`."""
     split: Split
-    cross_survey: bool = False
+    another_survey: bool = False
     """Whether test groups answer another survey's questions, all of which are unseen."""
     settings: FitSettings = FitSettings()
     texts: SurveyTexts = SurveyTexts()
 
     @cached_property
-    def meta_train(self) -> MetaTrain:
+    def meta_train_answers(self) -> MetaTrainAnswers:
         """The answers to learn from, with the results that several methods share."""
         arrays = self.arrays[PUBLISHED_POOLING]
-        return MetaTrain(
+        return MetaTrainAnswers(
             arrays,
             arrays.group_numbers(self.split.meta_train_groups),
             arrays.question_numbers(self.split.question_order),
@@ -127,7 +127,7 @@ class SplitData:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class TaskPrediction:
     """A method's prediction of one task, whose targets have T responses."""
 
     shares: Array
@@ -140,7 +140,7 @@ class Fitted(ABC):
     """A method that is fitted on a split."""
 
     @abstractmethod
-    def predict(self, tasks: Sequence[Task]) -> list[Prediction] | None:
+    def predict(self, tasks: Sequence[Task]) -> list[TaskPrediction] | None:
         """Predict the tasks' targets from their contexts; return None if it can predict none of them."""
 
 

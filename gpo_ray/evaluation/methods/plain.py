@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from gpo_ray.evaluation.methods.baseline import BaselineTask
-from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
 from gpo_ray.preferences.slates import Array
 
 
@@ -69,24 +69,24 @@ def nearest_question(q: BaselineTask) -> Array:
     ends = np.cumsum(q.train.sizes[context])
     result = q.uniform
     for target, (a, b) in zip(q.task.target, itertools.pairwise([0, *np.cumsum(q.sizes)]), strict=True):
-        alike = np.flatnonzero(q.train.sizes[context] == b - a)
-        if len(alike) == 0:
+        same_size = np.flatnonzero(q.train.sizes[context] == b - a)
+        if len(same_size) == 0:
             continue
-        distance = ((points[context[alike]] - points[target]) ** 2).sum(1)
-        nearest = alike[int(distance.argmin())]
+        distance = ((points[context[same_size]] - points[target]) ** 2).sum(1)
+        nearest = same_size[int(distance.argmin())]
         theirs = y[ends[nearest] - (b - a) : ends[nearest]]
         result[a + order[target]] = theirs[order[context[nearest]]]
     return result
 
 
-def _question_embeddings(train: MetaTrain) -> Array:
+def _question_embeddings(train: MetaTrainAnswers) -> Array:
     """Return (Q, E) the mean standardised embedding of each question's responses."""
     return np.asarray(
         np.add.reduceat(train.embeddings, train.arrays.offsets[:-1]) / train.sizes[:, None], np.float64
     )
 
 
-def _scale_order(train: MetaTrain) -> list[np.ndarray]:
+def _scale_order(train: MetaTrainAnswers) -> list[np.ndarray]:
     """Return each question's responses ordered from the low to the high end of its scale.
 
     The responses of a nominal question keep their order.

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpo_ray.evaluation.methods.baseline import BaselineTask
 from gpo_ray.evaluation.methods.kernels import CentredKernel
-from gpo_ray.evaluation.methods.meta_train import MetaTrain
+from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
 from gpo_ray.preferences.slates import Array, Ints
 
 RIDGE_MIX_PENALTY = 0.05
@@ -93,7 +93,7 @@ class Components:
     """(K + 1,) variance of a response that the first k components leave unexplained, for k = 0 to K."""
 
     @classmethod
-    def fit(cls, train: MetaTrain) -> Components:
+    def fit(cls, train: MetaTrainAnswers) -> Components:
         """Compute the components of the residuals; a missing answer counts as the mean."""
         groups, rows = train.residuals.shape
         _, singular, directions = np.linalg.svd(train.residuals, full_matrices=False)

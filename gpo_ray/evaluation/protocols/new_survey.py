@@ -9,7 +9,7 @@ class NewSurvey(Protocol):
     """A protocol in which test groups, their contexts and their target questions come from another survey.
 
     ``fraction`` is the share of the first survey's groups that is for meta-training. All questions of a
-    context are unseen, and the prior is fitted for such contexts (``cross_survey`` of
+    context are unseen, and the prior is fitted for such contexts (``with_cross_survey`` of
     :func:`gpo_ray.prior.calibration.fit_prior`).
     """
 

@@ -18,7 +18,7 @@ from gpo_ray.serving.pace import RateLimit
 from gpo_ray.serving.settings import PUBLIC
 
 if TYPE_CHECKING:
-    from gpo_ray.serving.registry.keys import Key, KeyRing, Scope
+    from gpo_ray.serving.registry.keys import ApiKey, KeyRing, Scope
     from gpo_ray.serving.settings import ServeSettings
 
 KEY_SECONDS = 5.0
@@ -39,7 +39,7 @@ class Guard:
     def __init__(self, settings: ServeSettings, keys: KeyRing) -> None:
         self._required = settings.require_keys
         self._keys = keys
-        self._known: TTLCache[bytes, Key | None] = TTLCache(_KEYS, KEY_SECONDS)
+        self._known: TTLCache[bytes, ApiKey | None] = TTLCache(_KEYS, KEY_SECONDS)
         self._limit = RateLimit(settings.limits.requests_per_minute)
         self._most_at_once = settings.limits.requests_at_once
         self._at_once: Counter[str] = Counter()
@@ -74,7 +74,7 @@ class Guard:
             RegistryUnavailable: if keys cannot be looked up.
         """
         trace = trace_of(request.scope)
-        key: Key | None = None
+        key: ApiKey | None = None
         if self._required:
             key = await self._find(_secret(request))
             if key is None:
@@ -88,7 +88,7 @@ class Guard:
                 HTTPStatus.FORBIDDEN, f"the key may not {scope}", headers={"WWW-Authenticate": challenge}
             )
 
-    async def _find(self, secret: str) -> Key | None:
+    async def _find(self, secret: str) -> ApiKey | None:
         digest = hashlib.sha256(secret.encode()).digest()
         try:
             return self._known[digest]

@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
-from gpo_ray.runtime.strict_json import TooMuchError, parse_json
+from gpo_ray.runtime.strict_json import TooMuchError, parse_strict_json
 from gpo_ray.serving.api.problems import Refused
 from gpo_ray.serving.api.schemas import MAX_ANSWERS, MAX_QUESTIONS
 from gpo_ray.serving.settings import Limits
@@ -29,7 +29,7 @@ def most_values(limits: Limits) -> int:
 
 
 class StrictRequest(Request):
-    """A request whose body is read by :func:`parse_json`."""
+    """A request whose body is read by :func:`parse_strict_json`."""
 
     async def json(self) -> Any:
         """Return the value of the body.
@@ -39,7 +39,7 @@ class StrictRequest(Request):
         """
         body, most = await self.body(), self.app.state.most_values
         try:
-            return parse_json(body, most, MAX_KEYS)
+            return parse_strict_json(body, most, MAX_KEYS)
         except TooMuchError as e:
             raise Refused(422, f"the body holds {e}") from e
         except ValueError as e:  # its message may hold a part of the body

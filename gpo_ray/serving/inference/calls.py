@@ -16,6 +16,7 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentResponse
 
+from gpo_ray.embedding.template import SlateTexts
 from gpo_ray.errors import DataError, GPOError, QuestionTooLongError
 from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.serving.inference.backend import Overloaded, TooSlow, Unavailable
@@ -25,9 +26,6 @@ R = TypeVar("R")
 ATTEMPTS = 3
 """Times that a request is sent when replicas die; requests change nothing, so that repeating them is safe."""
 _PACKED_BYTES = 64_000_000
-
-Text = tuple[str, tuple[str, ...]]
-"""A prompt and its responses."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ class Call:
     """A request to the predictor."""
 
     context: Context
-    questions: tuple[Text, ...]
+    questions: tuple[SlateTexts, ...]
     caller: str
     deadline: float
     """Time after which the answer is no longer wanted, in seconds since the epoch."""
@@ -151,6 +149,6 @@ class Packer:
         return context
 
 
-def texts(slates: Sequence[Slate]) -> tuple[Text, ...]:
+def slate_texts(slates: Sequence[Slate]) -> tuple[SlateTexts, ...]:
     """Return the prompts and responses of some questions."""
     return tuple((s.prompt, s.responses) for s in slates)

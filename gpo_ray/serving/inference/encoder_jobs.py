@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gpo_ray.embedding.template import SlateTexts
 from gpo_ray.model.texts import Slate
-from gpo_ray.serving.inference.calls import Failure, Text
+from gpo_ray.serving.inference.calls import Failure
 from gpo_ray.serving.inference.encoding import EncodedSlate
 from gpo_ray.serving.settings import Limits
 
@@ -37,7 +38,7 @@ class EncodeJob:
 class CountJob:
     """The questions of a request whose tokens are counted, some of them in each turn."""
 
-    questions: Sequence[Text]
+    questions: Sequence[SlateTexts]
     limits: Limits
     counts: list[int] = field(default_factory=list)
 
@@ -51,7 +52,7 @@ class CountJob:
         """Return whether the next turn is the last one, see :class:`~gpo_ray.serving.inference.turns.Job`."""
         return len(self.counts) + len(self.next()) == len(self.questions)
 
-    def next(self) -> Sequence[Text]:
+    def next(self) -> Sequence[SlateTexts]:
         """Return the questions of the next turn: of :data:`TURN_CHARACTERS`, unless one has more."""
         start, characters = len(self.counts), 0
         for end in range(start, len(self.questions)):
@@ -61,11 +62,11 @@ class CountJob:
         return self.questions[start:]
 
 
-def slates_of(questions: Sequence[Text]) -> list[Slate]:
+def slates_of(questions: Sequence[SlateTexts]) -> list[Slate]:
     """Return questions, which were checked before, as slates."""
     return [Slate.model_construct(prompt=p, responses=r) for p, r in questions]
 
 
-def _characters(question: Text) -> int:
+def _characters(question: SlateTexts) -> int:
     prompt, responses = question
     return 1 + len(prompt) + sum(map(len, responses))

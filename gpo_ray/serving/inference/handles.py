@@ -13,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.serving.inference.backend import BackendReadiness, SlatePredictions
-from gpo_ray.serving.inference.calls import Call, Failure, InProcess, Packer, answer, ask, texts
+from gpo_ray.serving.inference.calls import Call, Failure, InProcess, Packer, answer, ask, slate_texts
 from gpo_ray.serving.inference.joined import Joined
 from gpo_ray.serving.settings import ServeSettings
 
@@ -40,7 +40,7 @@ class ServeBackend:
     ) -> SlatePredictions:
         """Predict a group's preferences, see :meth:`gpo_ray.serving.inference.backend.Backend.predict`."""
         deadline = time.time() + self._seconds
-        call = Call(self._packer.pack(context), texts(questions), caller, deadline)
+        call = Call(self._packer.pack(context), slate_texts(questions), caller, deadline)
         if sum(len(q.responses) for q in questions) <= QUICK_RESPONSES:
             found = await self._quick.ask(call, caller)
             if isinstance(found, Failure):

@@ -29,7 +29,7 @@ MAX_NEW = 32
 TARGETS_COST = 100.0
 """Most cost of the questions that a request has predicted in one turn."""
 
-Prepared = dict[str, PreparedQuestion | GPOError]
+PreparedByKey = dict[str, PreparedQuestion | GPOError]
 """Questions by key, as the model has prepared them; an error in place of each that it could not prepare."""
 Answered = tuple[EncodedSlate, NDArray[np.float64]]
 """A question and the group's shares (R,) over its responses."""
@@ -82,7 +82,7 @@ class PredictionJob:
         self._context = [] if group is not None else [slate for slate, _ in request.context]
         self._points = sum(len(share) for _, share in request.context) if group is None else group.size
         self._left = deque(request.targets)
-        self._prepared: Prepared = {}
+        self._prepared: PreparedByKey = {}
         self._found: list[SlatePrediction] = []
 
     @property
@@ -122,7 +122,7 @@ class PredictionJob:
                 some[slate.key] = slate
         return list(some.values())
 
-    def take(self, prepared: Prepared) -> None:
+    def take(self, prepared: PreparedByKey) -> None:
         """Keep some prepared questions."""
         self._prepared |= prepared
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpo_ray.errors import BundleError, DataError, GPOError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
-from gpo_ray.model.estimator import AdaptedGroup, GroupPreferenceModel, Predicted, PreparedQuestion
+from gpo_ray.model.estimator import AdaptedGroup, GroupPrediction, GroupPreferenceModel, PreparedQuestion
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.caching import CACHED_BYTES, Cache, bounded, keep
 from gpo_ray.serving.inference.encoding import EncodedSlate
@@ -276,7 +276,7 @@ def _batches(ready: list[_Ready]) -> Iterator[list[_Ready]]:
         yield batch
 
 
-def _predictions(targets: Sequence[EncodedSlate], found: Predicted) -> list[SlatePrediction]:
+def _predictions(targets: Sequence[EncodedSlate], found: GroupPrediction) -> list[SlatePrediction]:
     intervals = found.intervals
     result = []
     for i, (slate, share) in enumerate(zip(targets, found.shares, strict=True)):

@@ -33,7 +33,7 @@ from gpo_ray.serving.settings import PUBLIC, ServeSettings
 
 M = TypeVar("M", bound=BaseModel)
 
-MAX_GROUPS = 2_000
+MAX_LISTED_GROUPS = 2_000
 """Most groups that the page offers for choice."""
 
 
@@ -139,7 +139,7 @@ def answer_by_percent(slate: Slate, percent: Sequence[float | None]) -> Answered
     )
 
 
-class Survey:
+class OfferedSurvey:
     """The questions of a survey, with the answers of its groups."""
 
     def __init__(self, dataset: PreferenceDataset) -> None:
@@ -180,7 +180,7 @@ class PageActions:
         self, settings: ServeSettings, backend: Backend, registry: Registry, keys: KeyRing | None
     ) -> None:
         self.requires_key = settings.require_keys
-        self.survey = Survey(PreferenceDataset.load(settings.survey)) if settings.survey else None
+        self.survey = OfferedSurvey(PreferenceDataset.load(settings.survey)) if settings.survey else None
         self._limits = settings.limits
         self._backend = Bounded(backend, settings.limits)
         self._registry, self._keys = registry, keys
@@ -190,7 +190,7 @@ class PageActions:
     async def groups(self, secret: str | None) -> dict[str, str]:
         """Return the ids of the visitor's groups, with the labels that the page shows."""
         tenant = await self._tenant(secret, "read")
-        found = await asyncio.to_thread(self._registry.list, tenant, limit=MAX_GROUPS)
+        found = await asyncio.to_thread(self._registry.list, tenant, limit=MAX_LISTED_GROUPS)
         return {g.group_id: f"{g.group_id} – {g.description}" if g.description else g.group_id for g in found}
 
     async def register(

@@ -6,10 +6,10 @@ import asyncio
 import resource
 from typing import TYPE_CHECKING
 
+from gpo_ray.serving.bounds import MAX_BODY_BYTES
+
 MAX_CONNECTIONS = 4_096
 """Most connections at once; half of the files that the process may open, if that is less."""
-MAX_BODY_BYTES = 16_000_000
-"""Most bytes of one request; the service's settings bound bodies further (``limits.body_bytes``)."""
 MAX_BODIES_BYTES = 128_000_000
 """Most bytes of all requests that are not answered yet."""
 STALL_SECONDS = 30.0

@@ -27,7 +27,7 @@ TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
-class Key:
+class ApiKey:
     """An API key without its secret."""
 
     key_id: str
@@ -50,7 +50,7 @@ class KeyRing:
         self._engine = engine
         self._reader = single_statements(engine)
 
-    def create(self, name: str, tenant: str, scopes: Sequence[str]) -> tuple[Key, str]:
+    def create(self, name: str, tenant: str, scopes: Sequence[str]) -> tuple[ApiKey, str]:
         """Make a key.
 
         Args:
@@ -74,7 +74,7 @@ class KeyRing:
         unknown = [s for s in scopes if s not in SCOPES]
         if unknown or not scopes:
             raise ConfigError(f"scopes {', '.join(scopes) or '(none)'}: expected some of {', '.join(SCOPES)}")
-        key = Key(
+        key = ApiKey(
             key_id=secrets.token_hex(8),
             name=name,
             tenant=tenant,
@@ -87,7 +87,7 @@ class KeyRing:
             connection.execute(insert(keys).values(row))
         return key, secret
 
-    def find(self, secret: str) -> Key | None:
+    def find(self, secret: str) -> ApiKey | None:
         """Return the key of a secret, or None if there is no such key or it is revoked."""
         parts = SECRET.fullmatch(secret)
         if parts is None:
@@ -98,7 +98,7 @@ class KeyRing:
             return None
         return _key(row)
 
-    def revoke(self, key_id: str) -> Key:
+    def revoke(self, key_id: str) -> ApiKey:
         """Make a key useless from now on; revoking it again changes nothing.
 
         Raises:
@@ -122,7 +122,7 @@ class KeyRing:
             found = connection.scalar(select(keys.c.key_id).where(keys.c.revoked_at.is_(None)).limit(1))
         return found is not None
 
-    def list(self) -> tuple[Key, ...]:
+    def list(self) -> tuple[ApiKey, ...]:
         """Return all keys, including revoked ones, the oldest first."""
         with transaction(self._reader) as connection:
             rows = connection.execute(select(keys).order_by(keys.c.created_at, keys.c.key_id)).all()
@@ -134,6 +134,6 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _key(row: Row[Any]) -> Key:
+def _key(row: Row[Any]) -> ApiKey:
     values = {k: v for k, v in row._mapping.items() if k != "digest"}
-    return Key(**values | {"scopes": tuple(row.scopes.split(" "))})
+    return ApiKey(**values | {"scopes": tuple(row.scopes.split(" "))})

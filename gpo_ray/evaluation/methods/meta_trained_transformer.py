@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpo_ray.config import TrainConfig, load_train_config
-from gpo_ray.embedding.arrays import PreferenceArrays
+from gpo_ray.embedding.arrays import PreferenceArrays, scaled
 from gpo_ray.evaluation.methods.method import (
     FitProgress,
     FitSettings,
     Fitted,
     Method,
     Needs,
-    Prediction,
     SplitData,
+    TaskPrediction,
 )
 from gpo_ray.meta_training.data import MetaTrainingData
 from gpo_ray.meta_training.engine import LocalEngine, new_model
 from gpo_ray.meta_training.loop import meta_train
-from gpo_ray.model.episodes import Task, log_prior, task_posterior
+from gpo_ray.model.episodes import Task, log_shares_and_seen, task_posterior
 from gpo_ray.model.predict import predict_tasks
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.preferences.splits import Split
@@ -29,7 +29,7 @@ from gpo_ray.prior.fitted import FittedPriors, PriorKey
 
 
 @dataclass(frozen=True)
-class MetaTrained(Method):
+class MetaTrainedTransformer(Method):
     """A method that meta-trains the transformer of a preset on the split."""
 
     name: str
@@ -63,8 +63,8 @@ class MetaTrained(Method):
             arrays,
             data.split,
             config,
-            data.meta_train.priors,
-            cross_survey=data.cross_survey,
+            data.meta_train_answers.priors,
+            with_cross_survey=data.another_survey,
             tick=lambda step: tell(step / work),
         )
 
@@ -76,22 +76,23 @@ class FittedTransformer(Fitted):
     model: GPOTransformer
     arrays: PreferenceArrays
     """The data, with embeddings scaled as the model expects them."""
-    prior: PriorAtQuestions | None
+    at_questions: PriorAtQuestions | None
+    """The prior at all questions; None for a transformer without one."""
     validation_alignment: float
     device: str = "cpu"
 
-    def predict(self, tasks: Sequence[Task]) -> list[Prediction]:
+    def predict(self, tasks: Sequence[Task]) -> list[TaskPrediction]:
         """Predict the tasks; with a prior, predictions have its intervals.
 
         The prior is conditioned once on each task's context.
         """
-        if self.prior is None:
-            return [Prediction(s) for s in predict_tasks(self.model, self.arrays, tasks, self.device)]
-        found = {task: task_posterior(self.prior, self.arrays, task) for task in tasks}
+        if self.at_questions is None:
+            return [TaskPrediction(s) for s in predict_tasks(self.model, self.arrays, tasks, self.device)]
+        found = {task: task_posterior(self.at_questions, self.arrays, task) for task in tasks}
         shares = predict_tasks(
-            self.model, self.arrays, tasks, self.device, lambda task: log_prior(found[task])
+            self.model, self.arrays, tasks, self.device, lambda task: log_shares_and_seen(found[task])
         )
-        return [Prediction(s, found[task].half_width) for s, task in zip(shares, tasks, strict=True)]
+        return [TaskPrediction(s, found[task].half_width) for s, task in zip(shares, tasks, strict=True)]
 
 
 def fit_transformer(
@@ -99,7 +100,7 @@ def fit_transformer(
     split: Split,
     config: TrainConfig,
     priors: FittedPriors | None = None,
-    cross_survey: bool = False,
+    with_cross_survey: bool = False,
     device: str = "cpu",
     tick: Callable[[int], object] = lambda _: None,
 ) -> FittedTransformer:
@@ -113,15 +114,14 @@ def fit_transformer(
         split: the division.
         config: how to meta-train.
         priors: the priors of these data that were fitted before; those that are fitted here are added.
-        cross_survey: as in :func:`gpo_ray.prior.calibration.fit_prior`, for the test groups' prior.
+        with_cross_survey: as in :func:`gpo_ray.prior.calibration.fit_prior`, for the test groups' prior.
         device: PyTorch device on which the model is trained and predicts.
         tick: called after each step with the number of steps done.
 
     Raises:
         ConfigError: if training diverges.
     """
-    if config.standardize:
-        arrays = arrays.standardized(arrays.question_numbers(split.question_order))[0]
+    arrays = scaled(arrays, config.standardize, split.question_order)
     engine = LocalEngine(new_model(arrays.x.shape[1], config), config, device)
     fitted = FittedPriors() if priors is None else priors
     uses_prior = config.model.prior != "none"
@@ -132,6 +132,6 @@ def fit_transformer(
     best.load_state_dict(progress.best_weights)
     prior = None
     if uses_prior:
-        key = PriorKey.of(config, split, split.meta_train_groups, cross_survey)
+        key = PriorKey.of(config, split, split.meta_train_groups, with_cross_survey)
         prior = fitted.get(key, arrays)
     return FittedTransformer(best.eval(), arrays, prior, progress.best_alignment, device)

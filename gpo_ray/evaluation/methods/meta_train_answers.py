@@ -23,7 +23,7 @@ Fit = TypeVar("Fit")
 
 
 @dataclass(frozen=True)
-class MetaTrain:
+class MetaTrainAnswers:
     """The data that a method may learn from: the meta-train groups' answers to the training questions.
 
     It is made once for each split and shared by all methods, so that nothing is learnt twice.
@@ -34,11 +34,11 @@ class MetaTrain:
     questions: Ints
     priors: FittedPriors = field(default_factory=FittedPriors, init=False, repr=False, compare=False)
     """The priors of the split, which methods that have a prior share."""
-    _fits: dict[Callable[[MetaTrain], Any], Any] = field(
+    _fits: dict[Callable[[MetaTrainAnswers], Any], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
-    def fitted(self, fit: Callable[[MetaTrain], Fit]) -> Fit:
+    def fitted(self, fit: Callable[[MetaTrainAnswers], Fit]) -> Fit:
         """Return the result of ``fit`` for these groups, which is computed at the first call and kept."""
         if fit not in self._fits:
             self._fits[fit] = fit(self)
