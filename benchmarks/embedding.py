@@ -35,7 +35,7 @@ from machine import cpu_seconds, matmul_peak, product_weights
 from gpo_ray.embedding.encoder import Encoder, SlateTexts
 from gpo_ray.lm.find import find_model
 from gpo_ray.lm.load import load
-from gpo_ray.lm.prefix_tree import Text, common_prefix, plan_rows
+from gpo_ray.lm.prefix_tree import Text
 
 BATCH = 32  # sentence-transformers' default
 NEIGHBOURS = 8
@@ -91,10 +91,9 @@ def _tokens(encoder: Encoder, texts: Sequence[Text], again: Sequence[Text]) -> d
 
 def _planned(encoder: Encoder, texts: Sequence[Text]) -> tuple[int, int]:
     """Count the tokens that the encoder reads for some questions, without and with padding."""
-    stem = common_prefix(texts)
-    rows = plan_rows(texts, stem, encoder.language_model._row_tokens)
-    padded = sum(len(b) * max(len(row.ids) for row in b) for b in encoder.language_model._batches(rows))
-    return stem + sum(len(row.ids) for row in rows), stem + padded
+    stem, batches = encoder.language_model.plan(texts)
+    padded = sum(len(rows) * max(len(row.ids) for row in rows) for rows in batches)
+    return stem + sum(len(row.ids) for rows in batches for row in rows), stem + padded
 
 
 def _times(

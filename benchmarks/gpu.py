@@ -184,7 +184,7 @@ def _throughput(
     taken = _repeated(lambda: encoder.encode(some), options.seconds)
     memory = torch.cuda.max_memory_allocated()
     tokens = sum(e.tokens for e in encoder.encode(some))
-    flop = 2 * product_weights(encoder.language_model._model) * tokens
+    flop = 2 * product_weights(encoder.language_model.model) * tokens
     if options.profile:
         _profile(lambda: encoder.encode(some))
     return {

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+CPU_ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
+"""The name of torch's operator."""
+
 
 def matmul_peak(size: int = 1024, seconds: float = 1.0) -> float:
     """Return the most float32 operations per CPU-second that a square matrix product reaches now.
@@ -42,13 +45,11 @@ def product_weights(model: Any) -> int:
 
 def matmul_flop(work: Callable[[], Any]) -> int:
     """Count the floating-point operations of the matrix products in some work, attention's too."""
-    ops = torch.ops.aten
     attention = {  # torch counts that of GPUs only
-        ops._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
-        ops._scaled_dot_product_flash_attention_for_cpu_backward: lambda grad, q, k, v, *_, **__: (
-            sdpa_backward_flop_count(grad, q, k, v)
-        ),
+        "": lambda q, k, v, *_, **__: sdpa_flop_count(q, k, v),
+        "_backward": lambda grad, q, k, v, *_, **__: sdpa_backward_flop_count(grad, q, k, v),
     }
-    with FlopCounterMode(display=False, custom_mapping=attention) as counter:
+    counted = {getattr(torch.ops.aten, f"{CPU_ATTENTION}{which}"): flop for which, flop in attention.items()}
+    with FlopCounterMode(display=False, custom_mapping=counted) as counter:
         work()
     return counter.get_total_flops()

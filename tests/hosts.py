@@ -24,6 +24,8 @@ BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parents[1]
 PORT, DASHBOARD = 6379, 8265
 TOKEN = secrets.token_hex(16)
+PATIENCE = 600
+"""Seconds after which something hangs; far more than anything takes, since others may use the machine."""
 
 
 def why_not() -> str | None:
@@ -239,3 +241,37 @@ class Job:
         text = self.log.read_text()
         assert code == 0, text[-5000:]
         return text
+
+
+class Strike:
+    """A worker host is lost, and comes back at once."""
+
+    def __init__(self, cluster: Cluster, job: Job, host: Host, title: str) -> None:
+        self._job, self._host, self._title = job, host, title
+        job.wait_until(self.works, PATIENCE, f"work of {title} on {host.name}")
+        self._cluster = cluster
+
+    def works(self) -> bool:
+        """Whether a process of the stage's kind is on the host."""
+        return bool(self.processes())
+
+    def processes(self) -> list[str]:
+        """Command lines of the stage's processes on the host."""
+        return [line for line in self._host.titles().splitlines() if self._title in line]
+
+    def fall(self, comes_back: bool = True) -> None:
+        """Lose the host."""
+        self.at = time.monotonic()
+        self._host.kill()
+        if comes_back:
+            self._node = self._cluster.join(self._host)
+
+    def recovered(self, seconds: float = PATIENCE) -> float | None:
+        """Seconds from the loss until the host works again; None if the others did the rest."""
+        deadline = time.monotonic() + seconds
+        while not (works := self.works()) and self._job.process.poll() is None:
+            assert time.monotonic() < deadline, f"no {self._title} on {self._host.name} again"
+            time.sleep(0.1)
+        took = round(time.monotonic() - self.at, 1)
+        assert self._node.wait() == 0
+        return took if works else None

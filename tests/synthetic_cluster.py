@@ -10,6 +10,8 @@ import gpo_ray
 from gpo_ray.cli.cluster import command_options
 
 ROOT = Path(gpo_ray.__file__).parents[1]
+GPU, LOCAL, BASE = "kuberay/overlays/gpu", "kuberay/overlays/local", "kuberay/base"
+EMBED = f"{GPU}/rayjob-embed.yaml"
 
 
 def copy_cluster(folder):

@@ -61,7 +61,7 @@ def load(source: ModelSource, dtype: str, device: str, gpus: float = 0) -> tuple
     if dtype not in DTYPES:
         raise EmbeddingError(f"dtype {dtype!r} is not one of {list(DTYPES)}")
     where: dict[str, Any] = {"device_map": "auto"} if gpus > 1 else {}
-    tokenizer, model = _load(_converted(source), getattr(torch, dtype), where)
+    tokenizer, model = load_files(_converted(source), getattr(torch, dtype), where)
     if not where:
         model = model.to(device)
     return tokenizer, model.eval().requires_grad_(False)
@@ -90,7 +90,7 @@ def _converted(source: ModelSource) -> ModelSource:
 
     def convert(folder: Path) -> None:
         with _parsed_once(source):
-            tokenizer, model = _load(source, torch.float32, {})
+            tokenizer, model = load_files(source, torch.float32, {})
         needed = sum(p.nbytes for p in model.parameters())
         if needed > shutil.disk_usage(folder).free - _SPARE:
             raise OSError(f"no room for {needed / 2**30:.1f} GiB")
@@ -131,7 +131,7 @@ def _parsed_once(source: ModelSource) -> Iterator[None]:
             setattr(gguf, name, function)
 
 
-def _load(source: ModelSource, dtype: Any, where: Mapping[str, Any]) -> tuple[Any, Any]:
+def load_files(source: ModelSource, dtype: Any, where: Mapping[str, Any]) -> tuple[Any, Any]:
     """Load the tokenizer and the model, and check that all weights were in the files."""
     tokenizer = _from_pretrained("AutoTokenizer", source)
     model, info = _from_pretrained(

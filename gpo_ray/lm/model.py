@@ -89,14 +89,15 @@ class LanguageModel:
 
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._tokenizer, self._model = load(source, dtype, device, gpus)
-        self._device = self._model.get_input_embeddings().weight.device
-        self._head = self._model.get_output_embeddings()
-        self._softcap = getattr(self._model.config, "final_logit_softcapping", None)
+        self._tokenizer, self.model = load(source, dtype, device, gpus)
+        """The model itself, of transformers."""
+        self._device = self.model.get_input_embeddings().weight.device
+        self._head = self.model.get_output_embeddings()
+        self._softcap = getattr(self.model.config, "final_logit_softcapping", None)
         on_cpu = self._device.type == "cpu"
         self._batch_tokens = min(batch_tokens, CPU_BATCH_TOKENS) if on_cpu else batch_tokens
         self._row_tokens = min(ROW_TOKENS, batch_tokens)
-        self.width = int(self._model.get_input_embeddings().weight.shape[1])
+        self.width = int(self.model.get_input_embeddings().weight.shape[1])
         """Width E of the hidden states."""
         self.alone = False
         """Whether each text is read separately, because the model cannot share a common beginning of
@@ -108,7 +109,7 @@ class LanguageModel:
     @property
     def max_tokens(self) -> int | None:
         """Number of tokens of the longest text that the model can read; None if this is not configured."""
-        return getattr(self._model.config, "max_position_embeddings", None)
+        return getattr(self.model.config, "max_position_embeddings", None)
 
     def chat_tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Return token ids of users' turns in the model's chat template, with the generation prompt."""
@@ -150,6 +151,19 @@ class LanguageModel:
         with torch.inference_mode():
             return self._read_trees(texts, pool)
 
+    def plan(self, texts: Sequence[Text]) -> tuple[int, list[list[Row]]]:
+        """Plan how :meth:`read` reads texts.
+
+        Returns:
+            The number of tokens of the common beginning of all texts that is read once, and the rows of each
+            forward pass after it.
+        """
+        rows = plan_rows(texts, 0, self._row_tokens)
+        shared = common_prefix(texts) if len(rows) > 1 else 0
+        if shared:
+            rows = plan_rows(texts, shared, self._row_tokens)
+        return shared, list(self._batches(rows))
+
     def reads_alone(self, texts: Sequence[Text]) -> bool:
         """Return whether these texts have to be read by :meth:`read_alone`."""
         return self.alone or self._outgrows_window(texts)
@@ -178,17 +192,14 @@ class LanguageModel:
         row = Row()
         row.add(0, Text(text.prompt, [response]), 0)
         ids = self._on_device([row.ids])
-        hidden = self._model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         return ReadRow(row, [text], torch.from_numpy(row.visible()).to(hidden.device), hidden[0], None)
 
     def _read_trees(
         self, texts: Sequence[Text], pool: Callable[[ReadRow], Sequence[V]]
     ) -> tuple[list[V], int]:
-        rows = plan_rows(texts, 0, self._row_tokens)
-        stem: Stem | None = None
-        if len(rows) > 1 and (shared := common_prefix(texts)):
-            stem = self._read_stem(texts[0].prompt[:shared])
-            rows = plan_rows(texts, shared, self._row_tokens)
+        shared, batches = self.plan(texts)
+        stem = self._read_stem(texts[0].prompt[:shared]) if shared else None
 
         def read(batch: list[Row]) -> dict[int, V]:
             found: dict[int, V] = {}
@@ -197,7 +208,7 @@ class LanguageModel:
             return found
 
         results: dict[int, V] = {}
-        for found in self._each(read, list(self._batches(rows))):
+        for found in self._each(read, batches):
             results |= found
         return [results[i] for i in range(len(texts))], stem.length if stem else 0
 
@@ -227,7 +238,7 @@ class LanguageModel:
             torch.set_num_threads(threads)  # some libraries have one setting for all threads
 
     def _read_stem(self, ids: list[int]) -> Stem:
-        out = self._model.base_model(input_ids=self._on_device([ids]), use_cache=True)
+        out = self.model.base_model(input_ids=self._on_device([ids]), use_cache=True)
         return Stem(out.past_key_values, out.last_hidden_state[0].float().sum(0), len(ids))
 
     def _batches(self, rows: Sequence[Row]) -> Iterator[list[Row]]:
@@ -255,13 +266,13 @@ class LanguageModel:
             sees[i, :n, before : before + n] = row.visible()
         visible = self._on_device(sees)
         positions = (visible.sum(-1) - 1).clamp(min=0)
-        mask = torch.zeros(visible.shape, dtype=self._model.dtype, device=self._device)
-        mask.masked_fill_(~visible, torch.finfo(self._model.dtype).min)
+        mask = torch.zeros(visible.shape, dtype=self.model.dtype, device=self._device)
+        mask.masked_fill_(~visible, torch.finfo(self.model.dtype).min)
         arguments = {}
         if stem is not None:
             arguments["past_key_values"] = cache = copy.deepcopy(stem.cache)
             cache.batch_repeat_interleave(len(rows))
-        hidden = self._model.base_model(
+        hidden = self.model.base_model(
             input_ids=self._on_device(ids),
             attention_mask=mask[:, None],
             position_ids=positions,
@@ -278,7 +289,7 @@ class LanguageModel:
         Not all architectures accept such masks, and some ignore them.
         """
         texts = [Text([5, 6, 7, 8], [[9, 10], [11]]), Text([5, 6, 9], [[10], [12, 7]])]
-        whole, near = self._row_tokens, 1e-4 if self._model.dtype.itemsize == 4 else 0.1
+        whole, near = self._row_tokens, 1e-4 if self.model.dtype.itemsize == 4 else 0.1
         try:
             self._row_tokens = 1  # makes two rows with a common beginning
             found, _ = self.read(texts, last_states)
@@ -296,7 +307,7 @@ class LanguageModel:
         return torch.as_tensor(ids).to(self._device)
 
     def _outgrows_window(self, texts: Sequence[Text]) -> bool:
-        config = self._model.config
+        config = self.model.config
         window = getattr(config, "sliding_window", None)
         if window is None or not getattr(config, "use_sliding_window", True):
             return False

@@ -50,7 +50,7 @@ def run(
         GPOError: if a setting names something that cannot be used, the cluster is too small, or a Serve
             instance that runs on it already cannot be joined.
     """
-    stop, alone = _Stop(), not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
+    stop, alone = Stop(), not (ray.is_initialized() or address or os.environ.get("RAY_ADDRESS"))
     # If _ToldToStop interrupts Ray while it waits, Ray raises KeyboardInterrupt instead.
     with suppress(_ToldToStop, KeyboardInterrupt), reserved(host, port) if alone else nullcontext():
         stop.listen()
@@ -88,7 +88,7 @@ def _serve(
     settings: ServeSettings,
     host: str,
     port: int,
-    stop: _Stop,
+    stop: Stop,
     announce: Callable[[str], None],
     alone: bool,
 ) -> None:
@@ -152,7 +152,7 @@ class _ToldToStop(BaseException):
     """SIGINT or SIGTERM arrived while the service was starting, which may take minutes."""
 
 
-class _Stop:
+class Stop:
     """A handler of signals that interrupts the service while it starts and later ends its wait."""
 
     def __init__(self) -> None:

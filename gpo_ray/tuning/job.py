@@ -43,7 +43,7 @@ HOW = {"trials", "concurrent", "workers", "cpus", "gpus", "mlflow"}
 
 
 @dataclass(frozen=True)
-class _Sources:
+class Sources:
     """The data that a search learns from, with their folders."""
 
     survey: str
@@ -89,7 +89,7 @@ def run_search(
     """
     started = time.monotonic()
     folder = Folder(out, ConfigError)
-    sources = _load(search, space, survey, embeddings)
+    sources = load_sources(search, space, survey, embeddings)
     with folder.writing():
         _claim(folder, search, space, sources, restart)
         ledger = Ledger(folder.child("trials"), space.values)
@@ -101,14 +101,14 @@ def run_search(
     return result
 
 
-def _load(search: SearchConfig, space: Space, survey: str, embeddings: str) -> _Sources:
+def load_sources(search: SearchConfig, space: Space, survey: str, embeddings: str) -> Sources:
     """Load the data, with every pooling that a trial may use, and draw the split."""
     dataset = PreferenceDataset.load(survey)
     poolings = {*space.possible("model.pooling"), load_train_config(search.against).model.pooling}
     arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), poolings)
     protocol = protocol_named(search.protocol)
     split = draw_split(dataset, search.fraction, search.seed, protocol, space.base.validation.fraction)
-    return _Sources(
+    return Sources(
         survey=survey,
         embeddings=embeddings,
         arrays=arrays,
@@ -117,7 +117,7 @@ def _load(search: SearchConfig, space: Space, survey: str, embeddings: str) -> _
     )
 
 
-def _claim(folder: Folder, search: SearchConfig, space: Space, sources: _Sources, restart: bool) -> None:
+def _claim(folder: Folder, search: SearchConfig, space: Space, sources: Sources, restart: bool) -> None:
     """Claim the folder for this search; raise GPOError if it holds another search or another result."""
     identity = {
         "search": search.model_dump(mode="json", exclude=HOW),
@@ -138,7 +138,7 @@ def _claim(folder: Folder, search: SearchConfig, space: Space, sources: _Sources
 def _search(
     search: SearchConfig,
     space: Space,
-    sources: _Sources,
+    sources: Sources,
     ledger: Ledger,
     folder: Folder,
     address: str | None,
@@ -164,7 +164,7 @@ def _search(
 def _run(
     search: SearchConfig,
     space: Space,
-    sources: _Sources,
+    sources: Sources,
     ledger: Ledger,
     folder: Folder,
     log: MlflowLog | None,
@@ -197,7 +197,7 @@ def _candidates(search: SearchConfig, space: Space, ledger: Ledger) -> dict[str,
     return found | {AGAINST: load_train_config(search.against)}
 
 
-def _write_bundle(folder: Folder, sources: _Sources, best: TrainConfig, name: str) -> None:
+def _write_bundle(folder: Folder, sources: Sources, best: TrainConfig, name: str) -> None:
     """Meta-train with the winner's configuration on all questions, and write the bundle."""
     train_local(
         TrainJob(

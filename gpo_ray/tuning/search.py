@@ -79,13 +79,13 @@ def run_trials(
             tuner = tune.Tuner(
                 _trainable(search, space, shared, split, logs),
                 tune_config=tune.TuneConfig(
-                    search_alg=_searcher(search, space, ledger),
+                    search_alg=make_searcher(search, space, ledger),
                     scheduler=_scheduler(search, space, ledger),
                     num_samples=left,
                     max_concurrent_trials=_at_a_time(search),
                     reuse_actors=search.workers == 1,  # the next trial need not import modules again
                 ),
-                run_config=_run_config(logs, _Recorder(ledger, log, step)),
+                run_config=_run_config(logs, Recorder(ledger, log, step)),
             )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Tune warns of what the ledger tells users in full
@@ -96,7 +96,7 @@ def run_trials(
         step.outcome = f"{len(ledger.ended())} trials, {failed} failed{before}"
 
 
-def _run_config(logs: Folder, recorder: _Recorder) -> tune.RunConfig:
+def _run_config(logs: Folder, recorder: Recorder) -> tune.RunConfig:
     """Configure where Tune keeps its logs, and that ``recorder`` follows the trials."""
     filesystem, place = logs.location
     return tune.RunConfig(
@@ -122,7 +122,7 @@ def _trainable(search: SearchConfig, space: Space, shared: SharedArrays, split: 
     settings: dict[str, Any] = {
         "space": space,
         "shared": dict(shared),
-        "priors": _priors(search, space, shared, split),
+        "priors": fit_priors(search, space, shared, split),
         "split": split,
         "threads": worker_threads(search.concurrent * search.workers, search.cpus),
     }
@@ -137,7 +137,7 @@ def _trainable(search: SearchConfig, space: Space, shared: SharedArrays, split: 
     )
 
 
-def _priors(
+def fit_priors(
     search: SearchConfig, space: Space, shared: SharedArrays, split: Split
 ) -> dict[PriorKey, ray.ObjectRef]:
     """Fit all priors that some sample needs, before the trials start and take the CPUs.
@@ -161,7 +161,7 @@ def _priors(
     return found
 
 
-def _searcher(search: SearchConfig, space: Space, ledger: Ledger) -> HyperOptSearch:
+def make_searcher(search: SearchConfig, space: Space, ledger: Ledger) -> HyperOptSearch:
     """Make HyperOpt's searcher, with the results of all trials that ended and the points to try next."""
     ended = ledger.ended()
     tried = [r.sample for r in ledger]
@@ -207,7 +207,7 @@ def _scheduler(search: SearchConfig, space: Space, ledger: Ledger) -> TrialSched
     return asha
 
 
-class _Recorder(tune.Callback):  # type: ignore[misc]
+class Recorder(tune.Callback):  # type: ignore[misc]
     """A callback that records every trial in the ledger when it starts and when it ends."""
 
     def __init__(self, ledger: Ledger, log: MlflowLog | None = None, step: Step | None = None) -> None:
@@ -216,6 +216,7 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
         self._records: dict[str, TrialRecord] = {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
+        """Take up the trial's record."""
         self._record(trial)
 
     def _record(self, trial: Any) -> TrialRecord:
@@ -236,16 +237,19 @@ class _Recorder(tune.Callback):  # type: ignore[misc]
         result: dict[str, Any],
         **_: Any,
     ) -> None:
+        """Record what the trial reports, unless it reports again what a lost process had."""
         record = self._records[trial.trial_id]
         if result["step"] > record.steps:
             record.history.append({k: result[k] for k in REPORTED})
             record.seconds = round(float(result["time_total_s"]), 3)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
+        """Record that the trial ended or was stopped early."""
         record = self._records[trial.trial_id]
         self._end(trial, record, FINISHED if record.history and record.history[-1]["ended"] else STOPPED)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:  # noqa: ARG002
+        """Record that the trial failed, or runs again if it lost its process."""
         record = self._record(trial)
         why, lost = _why(trial)
         if lost and record.lost < MAX_LOST:

@@ -112,9 +112,9 @@ def test_what_a_search_leaves(finished):
 def test_a_prior_is_fitted_once_and_shared_without_a_difference(folders):
     changes = {"space": {"model.prior": {"choice": ["memory", "none"]}}, "start": []}
     config, space = compiled(folders, **changes)
-    sources = job._load(config, space, str(folders / "survey"), str(folders / "store"))
+    sources = job.load_sources(config, space, str(folders / "survey"), str(folders / "store"))
     shared = share(sources.arrays)
-    priors = search._priors(config, space, shared, sources.split)
+    priors = search.fit_priors(config, space, shared, sources.split)
     assert len(priors) == 1
     with_prior = space.train_config({"model.prior": 0})
     pairs = [trial_data(with_prior, shared, p, sources.split) for p in (priors, {})]
@@ -166,14 +166,17 @@ def test_an_interrupted_trial_runs_first_and_under_its_number(folders, tmp_path)
         history=[{"step": 6, "best_alignment": 0.5, "validation_alignment": 0.5, search.METRIC: 0.5}],
     )
     ledger.records[3] = TrialRecord(3, space.starts[2], "failed", "diverged")
-    searcher = search._searcher(config, space, ledger)
+    searcher = search.make_searcher(config, space, ledger)
     assert searcher.suggest("a") == space.starts[3]
     assert searcher.suggest("b") == space.starts[1]
-    recorder = search._Recorder(ledger)
-    recorder.on_trial_start(0, [], search.SimpleNamespace(trial_id="a", config=space.starts[3]))
-    recorder.on_trial_start(0, [], search.SimpleNamespace(trial_id="b", config=space.starts[3]))
-    assert recorder._records["a"].number == 7
-    assert recorder._records["b"].number == 8
+    recorder = search.Recorder(ledger)
+    trials = [search.SimpleNamespace(trial_id=name, config=space.starts[3]) for name in "ab"]
+    for trial in trials:
+        recorder.on_trial_start(0, [], trial)
+    for step, trial in enumerate(trials, 1):
+        recorder.on_trial_result(0, [], trial, dict.fromkeys(search.REPORTED, step) | {"time_total_s": 1.0})
+    assert [r.number for r in ledger] == [2, 3, 7, 8]
+    assert [ledger.records[number].steps for number in (7, 8)] == [1, 2]
 
 
 def test_impossible_resources_are_refused_at_once(folders, tmp_path):

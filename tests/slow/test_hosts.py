@@ -12,6 +12,7 @@ import hosts
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import steady_client
 import yaml
 from safetensors.torch import load_file
 from synthetic import survey, tiny_search
@@ -36,8 +37,6 @@ QUESTIONS, GROUPS = 320, 8
 EVERY, STEPS = 10, 120
 CUT = 30
 """Seconds without a cable."""
-PATIENCE = 600
-"""Seconds after which something hangs; far more than anything takes, since others may use the machine."""
 
 
 @pytest.fixture(scope="module")
@@ -62,38 +61,6 @@ def cluster(shared):
         yield cluster
     finally:
         cluster.down()
-
-
-class Strike:
-    """A worker host is lost, and comes back at once."""
-
-    def __init__(self, cluster, job, host, title):
-        self._job, self._host, self._title = job, host, title
-        job.wait_until(self.works, PATIENCE, f"work of {title} on {host.name}")
-        self._cluster = cluster
-
-    def works(self):
-        """Whether a process of the stage's kind is on the host."""
-        return bool(self.processes())
-
-    def processes(self):
-        return [line for line in self._host.titles().splitlines() if self._title in line]
-
-    def fall(self, comes_back=True):
-        self.at = time.monotonic()
-        self._host.kill()
-        if comes_back:
-            self._node = self._cluster.join(self._host)
-
-    def recovered(self, seconds=PATIENCE):
-        """Seconds from the loss until the host works again; None if the others did the rest."""
-        deadline = time.monotonic() + seconds
-        while not (works := self.works()) and self._job.process.poll() is None:
-            assert time.monotonic() < deadline, f"no {self._title} on {self._host.name} again"
-            time.sleep(0.1)
-        took = round(time.monotonic() - self.at, 1)
-        assert self._node.wait() == 0
-        return took if works else None
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +98,8 @@ def embedded(shared, cluster, tell):
     """The store that two hosts made, one of which was lost; and what that took."""
     out = shared / "store"
     job = cluster.submit("embed", *embed_command(shared, "store"))
-    strike = Strike(cluster, job, cluster.workers[0], "_EmbeddingActor")
-    job.wait_until(lambda: len(shards(out)) >= 4, PATIENCE, "fourth shard")
+    strike = hosts.Strike(cluster, job, cluster.workers[0], "_EmbeddingActor")
+    job.wait_until(lambda: len(shards(out)) >= 4, hosts.PATIENCE, "fourth shard")
     strike.fall()
     before = shards(out)
     facts = {"host_back_after": strike.recovered()}
@@ -216,12 +183,14 @@ def check_same_weights(shared, name):
 
 def test_training_goes_on_with_the_same_weights(shared, cluster, calm, tell):
     job = cluster.submit("train", *train_command(shared, "struck"))
-    strike = Strike(cluster, job, cluster.workers[1], "RayTrainWorker")
-    job.wait_until(lambda: len(reported(shared, "struck")) >= 4, PATIENCE, "fourth report")
+    strike = hosts.Strike(cluster, job, cluster.workers[1], "RayTrainWorker")
+    job.wait_until(lambda: len(reported(shared, "struck")) >= 4, hosts.PATIENCE, "fourth report")
     strike.fall()
     at = reported(shared, "struck")[-1]
     back = strike.recovered()
-    goes_on = job.wait_until(lambda: reported(shared, "struck")[-1] > at, PATIENCE, "report after the loss")
+    goes_on = job.wait_until(
+        lambda: reported(shared, "struck")[-1] > at, hosts.PATIENCE, "report after the loss"
+    )
     result = last_json(job.wait())
     (resumed,) = result["resumed"]
     tell("train", host_back_after=back, next_report_after=round(back + goes_on, 1), steps_redone=at - resumed)
@@ -231,7 +200,7 @@ def test_training_goes_on_with_the_same_weights(shared, cluster, calm, tell):
 
 def test_training_outlives_a_cut_cable(shared, cluster, calm, tell):
     job = cluster.submit("cut", *train_command(shared, "cut"))
-    job.wait_until(lambda: len(reported(shared, "cut")) >= 4, PATIENCE, "fourth report")
+    job.wait_until(lambda: len(reported(shared, "cut")) >= 4, hosts.PATIENCE, "fourth report")
     host = cluster.workers[0]
     host.cut()
     at, cut = reported(shared, "cut")[-1], time.monotonic()
@@ -248,7 +217,7 @@ def test_training_outlives_a_cut_cable(shared, cluster, calm, tell):
             started_again.append(cluster.join(host))
         return reported(shared, "cut")[-1] > at + EVERY
 
-    job.wait_until(goes_on, PATIENCE, "report after the cut")
+    job.wait_until(goes_on, hosts.PATIENCE, "report after the cut")
     went_on = round(time.monotonic() - cut - CUT, 1)
     result = last_json(job.wait())
     assert all(node.wait() == 0 for node in started_again)
@@ -275,9 +244,9 @@ def test_no_trial_is_lost(shared, cluster, embedded, settings, tell):
     (shared / "search.yaml").write_text(yaml.safe_dump(values))
     places = ("--survey", shared / "survey", "--embeddings", shared / "store", "--out", shared / "tuning")
     job = cluster.submit("tune", "tune", "--config", shared / "search.yaml", *places, "--json")
-    strike = Strike(cluster, job, cluster.workers[0], "ImplicitFunc")
+    strike = hosts.Strike(cluster, job, cluster.workers[0], "ImplicitFunc")
     records = shared / "tuning" / "trials"
-    job.wait_until(lambda: len(list(records.glob("*.json"))) >= 2, PATIENCE, "second trial")
+    job.wait_until(lambda: len(list(records.glob("*.json"))) >= 2, hosts.PATIENCE, "second trial")
     time.sleep(1)
     strike.fall()
     back = strike.recovered()
@@ -287,7 +256,7 @@ def test_no_trial_is_lost(shared, cluster, embedded, settings, tell):
     assert (result["trials"], result["failed"], len(lost)) == (len(rates), 0, len(rates))
     assert 1 <= sum(lost) <= 2
     search, space = compile_search(values, "search.yaml")
-    sources = tuning._load(search, space, str(shared / "survey"), str(shared / "store"))
+    sources = tuning.load_sources(search, space, str(shared / "survey"), str(shared / "store"))
     rows = pq.read_table(shared / "tuning" / "trials.parquet").to_pylist()
     assert sorted(r["learning_rate"] for r in rows) == sorted(rates)
     for row, times in zip(rows, lost, strict=True):
@@ -304,7 +273,7 @@ def test_every_split_is_scored_once(shared, cluster, embedded, tell):
     places = ("--survey", shared / "survey", "--embeddings", shared / "store", "--out", out)
     options = ("--methods", "paper,uniform", "--fractions", 0.5, "--seeds", 4, "--steps", 60, "--context", 4)
     job = cluster.submit("evaluate", "evaluate", *places, *options, "--context-sizes", "", "--json")
-    strike = Strike(cluster, job, cluster.workers[1], "_split_task")
+    strike = hosts.Strike(cluster, job, cluster.workers[1], "_split_task")
     time.sleep(1)
     redone = len(strike.processes())
     strike.fall()
@@ -322,28 +291,6 @@ def test_every_split_is_scored_once(shared, cluster, embedded, tell):
         (r["method"], r["seed"], r["group_id"]) for r in expected
     ]
     np.testing.assert_allclose([r["alignment"] for r in rows], [r["alignment"] for r in expected], atol=1e-6)
-
-
-SERVED = """
-import json, sys, time
-from pathlib import Path
-from gpo_ray.model.texts import AnsweredSlate, Slate
-from gpo_ray.client import Client, ServiceError
-url, key, place = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-slates = [Slate(prompt=q["prompt"], responses=tuple(q["responses"])) for q in json.loads(sys.argv[4])]
-with Client(url, key) as client:
-    context = [AnsweredSlate(prompt=s.prompt, responses=s.responses, choice=0) for s in slates[:4]]
-    client.put_group("g", context)
-    while not (place / "stop").exists():
-        started = time.time()
-        try:
-            shares = [p.share for p in client.predict("g", slates[4:]).predictions]
-        except ServiceError as e:
-            shares = str(e)
-        with (place / "requests.jsonl").open("a") as log:
-            log.write(json.dumps([started, time.time() - started, shares]) + "\\n")
-        time.sleep(0.05)
-"""
 
 
 def serve_config(shared, database):
@@ -388,24 +335,24 @@ def test_the_service_answers_while_a_host_is_lost(shared, cluster, calm, serve, 
     place.mkdir()
     served = place / "requests.jsonl"
     host = cluster.workers[0]
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + hosts.PATIENCE
     while any("ServeReplica" not in lines for lines in map(hosts.Host.titles, cluster.workers)):
         assert time.monotonic() < deadline, "no replicas on both hosts"
         time.sleep(0.5)
     url = f"http://{cluster.head.address}:8000"
     log = shared / "logs" / "served.txt"
-    load = (sys.executable, "-c", SERVED, url, key, place, slates)
+    load = (sys.executable, steady_client.__file__, url, key, place, slates)
     job = hosts.Job(cluster.client.start(*load, log=log), log)
-    strike = Strike(cluster, job, host, "ServeReplica")
+    strike = hosts.Strike(cluster, job, host, "ServeReplica")
 
     def answers():
         return [json.loads(x) for x in served.read_text().splitlines()] if served.exists() else []
 
-    job.wait_until(lambda: len(answers()) >= 20, PATIENCE, "answers")
+    job.wait_until(lambda: len(answers()) >= 20, hosts.PATIENCE, "answers")
     strike.fall()
     back = strike.recovered()
     count = len(answers())
-    job.wait_until(lambda: len(answers()) >= count + 20, PATIENCE, "answers after the loss")
+    job.wait_until(lambda: len(answers()) >= count + 20, hosts.PATIENCE, "answers after the loss")
     (place / "stop").touch()
     job.wait()
     took = [seconds for _, seconds, _ in answers()]
@@ -422,8 +369,8 @@ def test_embedding_goes_on_without_a_host_that_stays_away(shared, cluster, tell)
     patience = {"env_vars": {"RAY_DATA_EXECUTION_NO_PROGRESS_TIMEOUT_S": "15"}}
     command = embed_command(shared, "alone")
     job = cluster.submit("alone", *command, runtime=patience)
-    strike = Strike(cluster, job, cluster.workers[0], "_EmbeddingActor")
-    job.wait_until(lambda: len(shards(shared / "alone")) >= 4, PATIENCE, "fourth shard")
+    strike = hosts.Strike(cluster, job, cluster.workers[0], "_EmbeddingActor")
+    job.wait_until(lambda: len(shards(shared / "alone")) >= 4, hosts.PATIENCE, "fourth shard")
     strike.fall(comes_back=False)
     result = last_json(job.wait())
     assert (result["embedded"], result["reused"]) == (QUESTIONS, 0)

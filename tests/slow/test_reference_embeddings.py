@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from survey_sources import SHARED
 
 from gpo_ray.embedding.encoder import POOLINGS, Encoder
 from gpo_ray.embedding.template import PROMPT_EOL
 from gpo_ray.lm.find import find_model
 
-REFERENCE = Path(
-    os.environ.get("GPO_RAY_REFERENCE", Path(__file__).resolve().parents[3] / "shared" / "reference")
-)
+REFERENCE = Path(os.environ.get("GPO_RAY_REFERENCE", SHARED / "reference"))
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.minutes,

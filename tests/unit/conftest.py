@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from opinionqa_waves import write_wave
 from synthetic import survey, write_store
 
 from gpo_ray import cli
@@ -47,3 +48,9 @@ def folders(tmp_path):
     dataset.save(tmp_path / "survey")
     write_store(tmp_path / "store", list(dataset.iter_questions()))
     return tmp_path
+
+
+@pytest.fixture
+def wave(tmp_path):
+    """The folder of an OpinionQA wave without answers."""
+    return write_wave(tmp_path)

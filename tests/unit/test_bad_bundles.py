@@ -208,10 +208,10 @@ def predictor(good):
     "error", [MemoryError(), RecursionError("deep"), KeyError("x\n\x1b]0;y"), Panic("rust")]
 )
 def test_a_replica_outlives_whatever_a_swap_raises(good, predictor, monkeypatch, error):
-    def swap(_):
+    def swap(self, _):
         raise error
 
-    monkeypatch.setattr(predictor._predictor, "swap", swap)
+    monkeypatch.setattr(BatchPredictor, "swap", swap)
     asyncio.run(predictor.reconfigure({"bundle": "another"}))
     ready = asyncio.run(predictor.ready())
     assert ready.ready

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from prior_views import changed
 from synthetic import arrays, survey
-from test_group_prior import changed
 
 from gpo_ray.prior import calibration
 from gpo_ray.prior.calibration import NOISES, OUTPUTSCALES, PREFERRED, fit_prior
@@ -38,6 +38,11 @@ def scales(data, groups=20, context=10, questions=QUESTIONS):
     return fit_prior(data, range(groups), questions, context).prior.scales
 
 
+def left_out(data, groups, context):
+    """The groups that the scales are tried on, each with its context."""
+    return calibration._trials(data, groups, QUESTIONS, context, 0)  # noqa: SLF001 -- nothing else tells them
+
+
 def test_noise_is_small_where_there_is_none_and_large_where_there_is_much():
     exact, some, much = (scales(mixtures(20, p)).noise for p in (None, 30, 3))
     assert exact == min(NOISES)
@@ -49,7 +54,7 @@ def test_scales_are_the_best_of_all_on_the_left_out_groups(monkeypatch):
     monkeypatch.setattr(calibration, "STEP_PENALTY", 0.0)
     data = mixtures(12, 20)
     view = fit_prior(data, range(12), QUESTIONS, 6)
-    trials = calibration._trials(data, range(12), QUESTIONS, 6, 0)
+    trials = left_out(data, range(12), 6)
     found = {True: {}, False: {}}
     for noise in NOISES:
         for outputscale in OUTPUTSCALES:
@@ -71,10 +76,8 @@ def test_scales_are_the_best_of_all_on_the_left_out_groups(monkeypatch):
 
 
 def test_every_left_out_group_is_apart_from_its_context_and_half_of_its_targets_are_new():
-    from gpo_ray.prior import calibration
-
     data = arrays(survey(9, 24, answered=0.6))
-    trials = calibration._trials(data, range(7), QUESTIONS, 5, 0)
+    trials = left_out(data, range(7), 5)
     counts = np.bincount([t.group for t in trials], minlength=7)
     assert counts.sum() == 24
     assert set(counts) == {3, 4}  # all groups in turn

@@ -177,8 +177,9 @@ def test_rows_read_side_by_side_are_the_same(tiny_language_model, threads):
 
 
 def test_batches_stay_within_their_tokens_and_hold_every_question_once(encoder):
-    rows = plan_rows(random_texts(), 0, 100)
-    batches = list(encoder.language_model._batches(rows))
+    stem, batches = encoder.language_model.plan(random_texts())
+    rows = [row for batch in batches for row in batch]
+    assert stem == 2
     assert sorted(i for b in batches for row in b for i in row.texts) == list(range(60))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(len(row.ids) for row in batch) <= 4096
@@ -233,8 +234,8 @@ def test_letters_are_the_same_whether_the_whole_vocabulary_is_asked_or_they_alon
     lm = encoder.language_model
     monkeypatch.setattr(lm, "_softcap", softcap)
     alone = encoder.encode(SLATES)
-    monkeypatch.setattr(lm, "_head", torch.nn.Sequential(lm._head))
-    monkeypatch.setattr(torch.nn.Sequential, "weight", lm._model.lm_head.weight, raising=False)
+    monkeypatch.setattr(lm, "_head", torch.nn.Sequential(lm.model.lm_head))
+    monkeypatch.setattr(torch.nn.Sequential, "weight", lm.model.lm_head.weight, raising=False)
     assert_same(encoder.encode(SLATES), alone)
     same = all(np.allclose(a.letter_logprob, e.letter_logprob) for a, e in zip(alone, encoded, strict=True))
     assert same == (softcap is None)

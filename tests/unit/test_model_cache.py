@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -47,7 +48,7 @@ def write(folder):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_converted_model_has_the_files_numbers_bit_by_bit(gguf, dtype):
     source = find_model(str(gguf))
-    tokenizer, plain = language_model._load(source, getattr(torch, dtype), {})
+    tokenizer, plain = language_model.load_files(source, getattr(torch, dtype), {})
     for _ in range(2):  # as it is converted, and from the cache
         again, model = load(source, dtype, "cpu")
         weights = dict(model.state_dict())
@@ -189,7 +190,7 @@ def test_without_any_cache_the_model_is_loaded_all_the_same(gguf, tmp_path, monk
 
 
 def test_a_full_disk_leaves_the_model_usable(gguf, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1, used=1, free=0))
     load(find_model(str(gguf)), "float32", "cpu")
     assert cached_models() == []
 

@@ -1,16 +1,16 @@
 """What a page's forms cost is bounded."""
 
 import asyncio
+import json
 from types import SimpleNamespace
 
 import pytest
 from nicegui import Client, ui
-from nicegui.events import GenericEventArguments
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.texts import Slate
 from gpo_ray.serving.page import elements as page_elements
-from gpo_ray.serving.page.elements import MAX_FORM_RESPONSES, AnswerForms, QuestionPicker
+from gpo_ray.serving.page.elements import MAX_FORM_RESPONSES, AnswerForms, Choices, QuestionPicker
 
 
 @pytest.fixture
@@ -28,6 +28,32 @@ def texts(page):
     return [e.text for e in page.elements.values() if getattr(e, "text", None)]
 
 
+def only(page, kind):
+    """The one element of a kind."""
+    (found,) = (e for e in page.elements.values() if type(e) is kind)
+    return found
+
+
+def picker_of(asked):
+    """A picker of a survey's questions."""
+    survey = SimpleNamespace(questions={str(i): s for i, s in enumerate(asked)}, left_out=0)
+    return QuestionPicker(SimpleNamespace(survey=survey))
+
+
+def type_in(page, picker, prompt, responses):
+    """A visitor's own question."""
+    only(page, ui.input).value, only(page, ui.textarea).value = prompt, "\n".join(responses)
+    asyncio.run(picker.add_typed(SimpleNamespace(say=lambda text: None)))
+
+
+def choose(page, sent):
+    """What a browser does when something is chosen, or says that it was."""
+    select = only(page, Choices)
+    listeners = select._event_listeners.values()  # noqa: SLF001 -- a browser is told their ids
+    (listener,) = (e for e in listeners if e.type.startswith("update:"))
+    page.handle_event({"id": select.id, "listener_id": listener.id, "args": [json.dumps(sent)]})
+
+
 def test_forms_are_of_as_many_questions_as_there_is_room_for(page, monkeypatch):
     forms = AnswerForms()
     each = MAX_FORM_RESPONSES // 4
@@ -42,16 +68,11 @@ def test_forms_are_of_as_many_questions_as_there_is_room_for(page, monkeypatch):
 
 def test_questions_typed_into_a_page_have_an_end(page):
     picker = QuestionPicker(SimpleNamespace(survey=None))
-    each = MAX_FORM_RESPONSES // 2
-
-    def add(prompt):
-        picker._prompt.value, picker._responses.value = prompt, "\n".join(f"r{j}" for j in range(each))
-        asyncio.run(picker._add(SimpleNamespace(say=lambda text: None)))
-
+    responses = [f"r{j}" for j in range(MAX_FORM_RESPONSES // 2)]
     for prompt in ("one", "two", "two"):  # the same again costs nothing
-        add(prompt)
+        type_in(page, picker, prompt, responses)
     with pytest.raises(DataError, match="load the page again"):
-        add("three")
+        type_in(page, picker, "three", responses)
     assert [s.prompt for s in picker.chosen()] == ["one", "two"]
 
 
@@ -60,53 +81,45 @@ def test_forms_are_made_once_a_second_whatever_the_visitor_does(page):
     for i in range(1, 40):
         forms.show(slates(1 + i % 3, 2))
     assert [t for t in texts(page) if t.startswith("q")] == ["q0", "q1"]  # the first of them
-    assert sum(isinstance(e, ui.timer) for e in page.elements.values()) == 1
-    forms._make()  # as the timer does
+    only(page, ui.timer).callback()
     assert [t for t in texts(page) if t.startswith("q")] == ["q0"]  # the last
 
 
 def test_what_is_chosen_counts_once(page):
-    picker = QuestionPicker(SimpleNamespace(survey=None))
-    picker._slates = {str(i): s for i, s in enumerate(slates(3, 2))}
-    picker._select.set_options(picker._labels(), value=[])
-    chosen = [{"value": 1, "label": "q1"}] * 50_000
-    event = GenericEventArguments(sender=picker._select, client=page, args=chosen)
-    assert picker._select._event_args_to_value(event) == ["1"]
-    event.args = [{"value": i} for i in (2, 0, 2)]
-    assert picker._select._event_args_to_value(event) == ["2", "0"]
+    picker = picker_of(slates(3, 2))
+    choose(page, [{"value": 1, "label": "q1"}] * 50_000)
+    assert [s.prompt for s in picker.chosen()] == ["q1"]
+    choose(page, [{"value": i} for i in (2, 0, 2)])
+    assert [s.prompt for s in picker.chosen()] == ["q2", "q0"]
 
 
 def test_a_long_question_has_a_short_label(page):
-    picker = QuestionPicker(SimpleNamespace(survey=None))
-    picker._slates = {"k": Slate(prompt="x" * 4000, responses=("a", "b"))}
-    assert len(picker._labels()["k"]) <= 200
+    picker_of([Slate(prompt="x" * 4000, responses=("a", "b"))])
+    assert len(only(page, Choices).options["0"]) <= 200
 
 
 def test_what_a_choice_costs_does_not_grow_with_what_there_is_to_choose_from(page, monkeypatch):
-    picker = QuestionPicker(SimpleNamespace(survey=None))
-    picker._slates = {str(i): s for i, s in enumerate(slates(700, 2))}
-    picker._select.set_options(picker._labels(), value=[])
+    picker = picker_of(slates(700, 2))
+    select = only(page, Choices)
     made = []
-    monkeypatch.setattr(picker._select, "_update_options", lambda: made.append(1))
-    (listener,) = (e for e in picker._select._event_listeners.values() if e.type.startswith("update:"))
+    monkeypatch.setattr(select, "_update_options", lambda: made.append(1))
     for i in range(20):
-        message = {"listener_id": listener.id, "args": [{"value": i, "label": "any"}, {"value": 699}]}
-        picker._select._handle_event(message)
+        choose(page, [{"value": i, "label": "any"}, {"value": 699}])
     assert [s.prompt for s in picker.chosen()] == ["q19", "q699"]
-    assert picker._select._props["model-value"] == [{"value": i, "label": f"q{i}"} for i in (19, 699)]
+    chosen = [{"value": i, "label": f"q{i}"} for i in (19, 699)]
+    assert select.props["model-value"] == chosen
     assert made == []
-    assert len(picker._select._props["options"]) == 700
-    picker._slates["new"] = picker._slates["0"]
+    assert len(select.props["options"]) == 700
     monkeypatch.undo()
-    picker._select.set_options(picker._labels(), value=["new"])
-    assert picker._select._props["options"][700] == {"value": 700, "label": "q0"}
-    assert picker._select._props["model-value"] == [{"value": 700, "label": "q0"}]
+    type_in(page, picker, "new", ("a", "b"))
+    new = {"value": 700, "label": "new"}
+    assert select.props["options"][700] == new
+    assert select.props["model-value"] == [*chosen, new]
 
 
 @pytest.mark.parametrize("sent", [None, "x", 1, {}, ["x", None, 1], [{"value": 3}], [{"value": -1}]])
 def test_choices_that_there_are_not_are_none(page, sent):
-    picker = QuestionPicker(SimpleNamespace(survey=None))
-    picker._slates = {str(i): s for i, s in enumerate(slates(3, 2))}
-    picker._select.set_options(picker._labels(), value=[])
-    event = GenericEventArguments(sender=picker._select, client=page, args=sent)
-    assert picker._select._event_args_to_value(event) == []
+    picker = picker_of(slates(3, 2))
+    assert len(picker.chosen()) == 3
+    choose(page, sent)
+    assert picker.chosen() == []

@@ -107,7 +107,7 @@ def test_addresses_that_cannot_be_files_are_none(page, capfd):
 def test_what_the_page_raises_is_not_repeated(monkeypatch, when):
     lines = LogLines()
     monkeypatch.setattr(LOG, "level", logging.INFO)
-    monkeypatch.setattr(page_log, "_BOUNDED_LOG", page_log._BoundedLog())
+    monkeypatch.setattr(page_log, "_BOUNDED_LOG", page_log.BoundedLog())
     LOG.addHandler(lines)
 
     async def fails(scope, receive, send):
@@ -117,7 +117,7 @@ def test_what_the_page_raises_is_not_repeated(monkeypatch, when):
         raise ValueError("CHOSEN")
 
     async def main():
-        transport = httpx.ASGITransport(mount._Surroundings(fails, None))
+        transport = httpx.ASGITransport(mount.Surroundings(fails, None))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.get("/")
 

@@ -25,7 +25,7 @@ def lines(monkeypatch):
     found = LogLines()
     monkeypatch.setattr(LOG, "level", logging.DEBUG)
     monkeypatch.setattr(LOG, "propagate", True)
-    monkeypatch.setattr(page_log, "_BOUNDED_LOG", page_log._BoundedLog())
+    monkeypatch.setattr(page_log, "_BOUNDED_LOG", page_log.BoundedLog())
     logging.getLogger().addHandler(found)
     yield found.text
     logging.getLogger().removeHandler(found)
@@ -112,22 +112,27 @@ class Open:
         return fail
 
 
+def send(event, message):
+    """What the socket's server does with an event from a browser; it has no public way in but a socket."""
+    asyncio.run(core.sio._trigger_event(event, "/", "test-sid", message))  # noqa: SLF001
+
+
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_what_a_browser_sends(service, lines, capfd, monkeypatch, event, shape):
     from nicegui import Client
 
     monkeypatch.setitem(Client.instances, EVIL, Open())
-    asyncio.run(core.sio._trigger_event(event, "/", "test-sid", shape(EVENTS[event])))
+    send(event, shape(EVENTS[event]))
     check(lines, capfd)
 
 
 def test_a_visitor_does_not_choose_how_much_is_logged(service, lines, monkeypatch):
     for _ in range(page_log.MAX_LINES + 40):
-        asyncio.run(core.sio._trigger_event("ack", "/", "test-sid", None))
+        send("ack", None)
     assert len(lines) == page_log.MAX_LINES
     monkeypatch.setattr(pace.time, "monotonic", lambda: 1e9)
-    asyncio.run(core.sio._trigger_event("ack", "/", "test-sid", None))
+    send("ack", None)
     assert [json.loads(line).get("dropped") for line in lines[-2:]] == [None, 40]
 
 

@@ -4,8 +4,8 @@ import pickle
 from dataclasses import replace
 
 import numpy as np
+from prior_views import ALL, DATA, GROUPS, SPARSE, ask, differ, view
 from synthetic import arrays, survey
-from test_group_prior import GROUPS, SPARSE, ask, differ, view
 
 from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.calibration import SOFT_THRESHOLD_GROUPS, fit_prior
@@ -14,8 +14,6 @@ from gpo_ray.prior.kernel import nearest_covariance
 from gpo_ray.prior.response_model import NominalResponseModel
 from gpo_ray.prior.scales import PriorScales
 
-DATA = arrays(survey(groups=8, count=16))
-ALL = np.arange(16)
 HIDDEN = np.array([4, 5])
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from survey_sources import prefs
 
 from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.readers import READERS, ReadOptions, read_survey
@@ -28,10 +29,6 @@ def write(folder: Path, text: str, name: str = "mine.csv") -> Path:
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def prefs(dataset):
-    return {(p["group_id"], p["question_id"]): p for p in dataset.preferences.to_pylist()}
 
 
 def test_unknown_kind_names_the_known_ones():

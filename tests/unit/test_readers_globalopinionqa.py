@@ -1,20 +1,18 @@
 """The GlobalOpinionQA reader."""
 
 import csv
-import os
 import re
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pytest
+from survey_sources import DATA, prefs, write_csv
 
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.readers import ReadOptions, read_survey
 from gpo_ray.preferences.readers.globalopinionqa import PAPER_COUNTRIES
 
-DATA = Path(os.environ.get("GPO_RAY_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 CSV = DATA / "globalopinionqa" / "global_opinions.csv"
 real = pytest.mark.skipif(not CSV.is_file(), reason="GlobalOpinionQA is not on this machine")
 
@@ -29,19 +27,12 @@ def row(selections, options="['Good', 'Bad']", question="Good?", source=""):
 
 def write(folder, *rows):
     path = folder / "opinions.csv"
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(path, rows)
     return path
 
 
 def read(folder, *rows, **options):
     return read_survey("globalopinionqa", write(folder, *rows), ReadOptions(**options))
-
-
-def prefs(dataset):
-    return {(p["group_id"], p["question_id"]): p for p in dataset.preferences.to_pylist()}
 
 
 def test_shares_are_normalised_and_options_become_text(tmp_path):

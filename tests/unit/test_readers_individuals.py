@@ -1,18 +1,14 @@
 """The reader of single people's OpinionQA answers, and the types of Parquet columns."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from survey_sources import DATA
 
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.readers import read_survey
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-DATA = Path(os.environ.get("GPO_RAY_DATA", SHARED / "data"))
 real_people = pytest.mark.skipif(
     not (DATA / "opinionqa_individuals").is_dir(), reason="OpinionQA individuals are not on this machine"
 )

@@ -108,7 +108,7 @@ def test_many_tenants_are_counted(url, engine):
 
 
 def test_a_port_that_is_taken_makes_no_database(tmp_path, monkeypatch):
-    monkeypatch.setattr(service._Stop, "listen", lambda self: None)
+    monkeypatch.setattr(service.Stop, "listen", lambda self: None)
     settings = ServeSettings(bundle="none", database=f"sqlite:///{tmp_path}/groups.sqlite")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -247,7 +247,7 @@ def test_pages_hold_so_many_sockets_in_all_and_of_each_address():
         assert [await b.connect(), await a.connect()] == [True, False]
         for v in (a, b, b, c, c):
             await v.leave()
-        assert not app._taken
+        assert not app.taken
 
     asyncio.run(main())
 
@@ -295,7 +295,7 @@ def test_an_open_page_may_send_so_much_a_minute(length, heard):
             inbox.put_nowait({"type": "websocket.receive", "text": "x" * length})
         await asyncio.wait_for(task, 10)
         assert abs(len(HEARD) - heard) <= 1
-        assert not app._taken
+        assert not app.taken
         if length == 1:
             assert not await visitor.connect()
         assert await other.connect()

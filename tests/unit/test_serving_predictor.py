@@ -129,13 +129,19 @@ def test_every_request_of_a_batch_is_predicted_as_by_the_estimator_alone(kind, c
         assert_as_alone(predictor.predict([c.request() for c in cases]), cases, estimator)
 
 
+def serving_of(predictor):
+    """The bundle that is served, with its caches."""
+    return predictor.start(Case(0, [0], [1]).request()).serving
+
+
 @pytest.mark.parametrize("limits", [(1, 1, 1 << 30), (2, 3, 1 << 30), (5, 5, 1)])
 @given(batches=st.lists(BATCHES, min_size=1, max_size=3))
 def test_eviction_changes_nothing(limits, batches):
     predictor = BatchPredictor(BUNDLES["memory"], *limits)
     for cases in batches:
         assert_as_alone(predictor.predict([c.request() for c in cases]), cases, ESTIMATORS["memory"])
-    groups, questions = predictor._serving._groups, predictor._serving._questions
+    serving = serving_of(predictor)
+    groups, questions = serving._groups, serving._questions  # noqa: SLF001 -- what it keeps is its own affair
     assert len(groups) <= limits[0]
     assert len(questions) <= limits[1]
     assert sum(g.nbytes for g in groups.values()) <= limits[2]
@@ -260,10 +266,12 @@ def test_another_bundle_is_served_without_the_groups_of_the_old(tmp_path):
 
 def test_swapping_to_the_same_contents_keeps_what_is_known(tmp_path):
     predictor = BatchPredictor(saved(tmp_path / "a"))
-    predictor.predict([Case(0, [0], [1]).request()])
-    serving = predictor._serving
+    predictor.predict([replace(Case(0, [0], [1]).request(), id="known")])
+    serving, group = predictor.adapted("known")
     predictor.swap(saved(tmp_path / "b"))
-    assert predictor._serving is serving
+    now = predictor.adapted("known")
+    assert now[0] is serving
+    assert now[1] is group
 
 
 def not_a_number(folder):
@@ -321,7 +329,7 @@ def test_a_large_request_is_done_in_pieces_between_which_others_are_done(monkeyp
             assert_as_alone([other.outcome], [small], ESTIMATORS["memory"])
     assert turns > 6
     assert_as_alone([job.outcome], [large], ESTIMATORS["memory"])
-    assert not job._prepared
+    assert not job._prepared  # noqa: SLF001 -- it has let go of them
 
 
 def test_a_request_that_was_begun_is_finished_by_its_bundle(tmp_path, monkeypatch):
@@ -351,8 +359,9 @@ def test_an_adapted_group_needs_its_answers_no_more():
     assert_as_alone([job.outcome], [case], ESTIMATORS["memory"])
 
 
-def test_predictions_are_kept_by_answers_question_and_bundle():
-    predictor = BatchPredictor(BUNDLES["memory"])
+def test_predictions_are_kept_by_answers_question_and_bundle(tmp_path):
+    old = saved(tmp_path / "old")
+    predictor = BatchPredictor(old)
     case, other = Case(0, [0, 1, 13], [4, 14]), Case(1, [0, 1, 13], [4, 14])
     request = case.request()
     keys = [s.key for s in request.targets]
@@ -362,8 +371,9 @@ def test_predictions_are_kept_by_answers_question_and_bundle():
     assert predictor.predicted(request.context_id, keys[::-1]).predictions == made.predictions[::-1]
     assert predictor.predicted(request.context_id, [*keys, "another question"]) is None
     assert predictor.predicted(other.request().context_id, keys) is None  # another group's answers
-    predictor._serving = predictor._start(BUNDLES["memory"])  # as a swap does
-    assert predictor.predicted(request.context_id, keys) is None
+    for bundle in (saved(tmp_path / "new", seed=1), old):
+        predictor.swap(bundle)
+        assert predictor.predicted(request.context_id, keys) is None
 
 
 def test_kept_predictions_are_bounded(monkeypatch):
@@ -371,5 +381,5 @@ def test_kept_predictions_are_bounded(monkeypatch):
     predictor = BatchPredictor(BUNDLES["memory"])
     for group in range(4):
         predictor.predict([Case(group, [0, 1], list(range(4, 9))).request()])
-    kept = predictor._serving._predictions
+    kept = serving_of(predictor)._predictions  # noqa: SLF001 -- what it keeps is its own affair
     assert 0 < sum(m.nbytes for m in kept.values()) <= 3000

@@ -15,6 +15,7 @@ from gpo_ray.meta_training.engine import LocalEngine, new_model
 from gpo_ray.meta_training.local import train_local
 from gpo_ray.meta_training.progress import Progress
 from gpo_ray.meta_training.run import RunLog, TrainJob, prepare
+from gpo_ray.model.bundle import read_bundle
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.model.predict import fixed_context_tasks, predict_tasks, score
 from gpo_ray.preferences.splits import draw_split
@@ -118,7 +119,7 @@ def test_robust_run_logs_its_groups_weights_and_goes_on_with_them(job, tmp_path)
 def test_bundle_predicts_on_raw_vectors_as_validated(job, standardize):
     job = dataclasses.replace(job, config=tiny_config(standardize=standardize))
     result = train_local(job)
-    model = GroupPreferenceModel.load(job.out)._model
+    model = read_bundle(job.out).model
     data = prepare(dataclasses.replace(job, config=tiny_config())).data  # raw vectors
     tasks = fixed_context_tasks(data.arrays, data.validation_groups, data.questions, 2)
     predictions = predict_tasks(model, data.arrays, tasks)

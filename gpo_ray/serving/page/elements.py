@@ -173,7 +173,7 @@ class QuestionPicker:
         with ui.expansion("Another question", value=not self._slates).classes("gpo-own"):
             self._prompt = text_input("Your question")
             self._responses = lines_input("Its responses, one on each line")
-            Submit("Add question", self._add)
+            Submit("Add question", self.add_typed)
 
     def _labels(self) -> dict[str, str]:
         return {k: s.prompt[:MAX_LABEL_CHARACTERS] for k, s in self._slates.items()}
@@ -182,7 +182,12 @@ class QuestionPicker:
         """Return the questions that are chosen now."""
         return [self._slates[k] for k in self._select.value]
 
-    async def _add(self, submit: Submit) -> None:
+    async def add_typed(self, submit: Submit) -> None:
+        """Add the question that was typed, chosen, and say so.
+
+        Raises:
+            DataError: if it is no question, or one too many.
+        """
         slate = parse_slate(self._prompt.value, self._responses.value)
         key = question_key(slate.prompt, slate.responses)
         if key not in self._slates:

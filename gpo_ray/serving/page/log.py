@@ -58,7 +58,7 @@ class _Places(logging.Handler):
             _write(record.levelno, where=[f"{record.pathname}:{record.lineno} {record.funcName}"])
 
 
-class _BoundedLog:
+class BoundedLog:
     """The service's log for lines of the page; at most :data:`MAX_LINES` are written in any minute."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class _BoundedLog:
         LOG.log(level, "%s", json.dumps({"event": "page", **fields, **more}))
 
 
-_BOUNDED_LOG = _BoundedLog()
+_BOUNDED_LOG = BoundedLog()
 
 
 def _write(level: int, **fields: object) -> None:

@@ -111,7 +111,7 @@ def mount_page(
     host = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     host.add_middleware(KeptFiles)
     host.add_middleware(Places, limits=settings.limits)
-    host.add_middleware(_Surroundings, actions=PageActions(settings, backend, registry, keys))
+    host.add_middleware(Surroundings, actions=PageActions(settings, backend, registry, keys))
     # a started server refuses new middleware; another application in this process starts afresh
     core.app.user_middleware.clear()
     core.app.middleware_stack = None
@@ -164,7 +164,7 @@ class _PageMount(Mount):
         return super().matches(scope) if is_page_path(path) else (Match.NONE, {})
 
 
-class _Surroundings:
+class Surroundings:
     """A wrapper that gives the page its actions, and the page's responses their headers.
 
     NiceGUI registers pages once for each process; the ASGI scope gives each application its own actions.
@@ -174,6 +174,7 @@ class _Surroundings:
         self._app, self._actions = app, actions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request with the page, whatever the page raises."""
         gone = started = ended = False
 
         async def note_disconnect() -> Message:

@@ -52,7 +52,8 @@ class Places:
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app, self._limits = app, limits
-        self._taken: Counter[str] = Counter()
+        self.taken: Counter[str] = Counter()
+        """Number of sockets that each address holds open."""
         each = limits.page_requests_per_minute
         self._each, self._all = RateLimit(each), RateLimit(ADDRESSES * each)
         self._sent, self._sent_by_all = RateLimit(SENDING * each), RateLimit(SENDING * ADDRESSES * each)
@@ -105,10 +106,10 @@ class Places:
 
     async def _connect(self, address: str, scope: Scope, receive: Receive, send: Send) -> None:
         limits = self._limits
-        if self._taken.total() >= limits.page_sockets or self._taken[address] >= limits.page_sockets_each:
+        if self.taken.total() >= limits.page_sockets or self.taken[address] >= limits.page_sockets_each:
             await _refuse(scope, receive, send)
             return
-        self._taken[address] += 1
+        self.taken[address] += 1
         cut, joined, pace = False, 0, Pace(EVENTS, EVENTS_AT_ONCE)
 
         async def receive_bounded() -> Message:
@@ -136,9 +137,9 @@ class Places:
             else:
                 await self._app(scope, receive_bounded, send_unless_cut)
         finally:
-            self._taken[address] -= 1
-            if not self._taken[address]:
-                del self._taken[address]
+            self.taken[address] -= 1
+            if not self.taken[address]:
+                del self.taken[address]
 
 
 def _is_plain(message: Message, text: str) -> bool:

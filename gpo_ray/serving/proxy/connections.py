@@ -77,20 +77,21 @@ class Bodies:
     def __init__(self, most: int, most_together: int) -> None:
         self._most, self._most_together = most, most_together
         self._held: dict[asyncio.Transport, int] = {}
-        self._together = 0
+        self.together = 0
+        """Bytes of all requests now."""
 
     def hold(self, transport: asyncio.Transport, size: int) -> None:
         """Count bytes of the request that a connection sends; close connections that hold too many."""
         held = self._held[transport] = self._held.get(transport, 0) + size
-        self._together += size
+        self.together += size
         if held > self._most:
             self._drop(transport)
-        while self._together > self._most_together:
+        while self.together > self._most_together:
             self._drop(max(self._held, key=self._held.__getitem__))
 
     def release(self, transport: asyncio.Transport) -> None:
         """Stop counting a connection's request, which was answered or dropped."""
-        self._together -= self._held.pop(transport, 0)
+        self.together -= self._held.pop(transport, 0)
 
     def _drop(self, transport: asyncio.Transport) -> None:
         self.release(transport)
