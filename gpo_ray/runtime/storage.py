@@ -32,7 +32,7 @@ from gpo_ray.runtime.manifests import MAX_BYTES, parse_manifest, require_fields
 from gpo_ray.runtime.tables import ParquetSource
 
 MANIFEST = "manifest.json"
-FORMATS = {"bundle": 2}
+FORMATS = {"bundle": 3}
 """Format of each kind of result; kinds that are not listed have format 1. All earlier formats can be read."""
 JSON_VALUES = 3_000_000
 """Most values in a JSON file of a result; a longer one would block a service that reads it."""

@@ -45,7 +45,7 @@ def test_a_bundle_of_format_1_predicts_as_it_did():
 def test_written_again_it_has_the_present_format_and_the_same_predictions(tmp_path):
     old = read_bundle(OLD)
     write_bundle(tmp_path / "new", dict(old.model.state_dict()), old.config, old.provenance, old.prior)
-    assert json.loads((tmp_path / "new" / MANIFEST).read_text())["format"] == 2
+    assert json.loads((tmp_path / "new" / MANIFEST).read_text())["format"] == 3
     assert "cross_survey" in (tmp_path / "new" / "memory.json").read_text()
     check_predictions(tmp_path / "new")
 
@@ -67,7 +67,7 @@ def test_the_weight_of_the_response_model_is_stored_by_its_first_name():
     assert TypeAdapter(PriorScales).validate_python(scales.to_state()) == scales
 
 
-@pytest.mark.parametrize("version", [0, 3, -1])
+@pytest.mark.parametrize("version", [0, 4, -1])
 def test_a_format_that_is_not_known_is_refused(tmp_path, version):
     shutil.copytree(OLD, tmp_path / "b")
     manifest = json.loads((tmp_path / "b" / MANIFEST).read_text())
