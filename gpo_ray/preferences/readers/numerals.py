@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from gpo_ray.errors import DataError
 
 GIVE_A_NUMBER = "leave the row out or give a number"
+
+MOST_PERCENT = 102.0
+"""The largest percentage of a response, up to rounding."""
 
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u202f\u2007\u2009\u2008", " ") | {"’": "'", "−": "-"})
 """The spaces that are set between thousands, the typographic apostrophe and the minus sign."""
@@ -78,6 +81,8 @@ def read_numbers(
     known = signs or Signs()
     texts = {i: _plain(cell) for i, cell in enumerate(cells) if isinstance(cell, str)}
     percent = _all_percent(texts, len(cells), place)
+    if percent:
+        known = replace(known, most=MOST_PERCENT)
     parts = {}
     for i, text in texts.items():
         found = _NUMBER.fullmatch(text.removesuffix("%").rstrip())
@@ -219,9 +224,7 @@ def _note(signs: Signs, parts: dict[int, re.Match[str]], percent: bool) -> str |
     """Return what was understood of numbers that are not in plain decimal notation."""
     bodies = [found["body"] for found in parts.values()]
     decimal = signs.decimal or "."
-    said = []
-    if decimal == "," and any(decimal in body for body in bodies):
-        said.append("',' before decimals")
+    said = [f"{decimal!r} before decimals"] if any(decimal in body for body in bodies) else []
     for sign in f"{_OTHER[decimal]}' ":
         if any(sign in body for body in bodies):
             said.append(f"{sign!r} between thousands")
