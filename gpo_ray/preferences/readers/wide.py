@@ -13,7 +13,17 @@ from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.spellings import Spellings
 from gpo_ray.preferences.readers.tally import Row, Tally
 
-PERSON = ("group", "person", "respondent", "respondent_id", "respondent id", "id", "caseid", "user", "user_id")
+PERSON = (
+    "group",
+    "person",
+    "respondent",
+    "respondent_id",
+    "respondent id",
+    "id",
+    "caseid",
+    "user",
+    "user_id",
+)
 """Names of the column that names the person; without one it is the first column."""
 NO_ANSWER = frozenset(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "."])
 """Cells of people who did not answer, as programs write them."""
@@ -26,8 +36,8 @@ NOT_ANSWERED = "cell says that there is no answer"
 def read_wide(cells: Cells, options: ReadOptions, into: Collector) -> PreferenceDataset:
     """Read a table with a row per person and a column per question, whose header is the prompt.
 
-    The person is named by a column ``group``, ``person``, ``respondent``, ``id`` or the like, otherwise by the
-    first column. An empty cell, or one such as ``NA``, is no answer. A column of more than 30 different
+    The person is named by a column ``group``, ``person``, ``respondent``, ``id`` or the like, otherwise by
+    the first column. An empty cell, or one such as ``NA``, is no answer. A column of more than 30 different
     answers, such as a comment or a time, is left out and listed.
 
     Raises:
@@ -66,16 +76,20 @@ def _require_names(cells: Cells, names: list[str], person: int, questions: list[
     """Check that there are questions, and that each column has its own name."""
     if not questions:
         raise DataError(
-            f"{cells.path}: the table has the one column {names[person]!r}; a wide table has a column that names "
+            f"{cells.path}: the table has the one column {names[person]!r}; a wide table has a column "
+            "that names "
             "the person and a column per question"
         )
     seen: dict[str, int] = {}
     for i, name in enumerate(names):
         if not name:
-            raise DataError(f"{cells.path}: column {i + 1} has no name; write the question above it, or remove it")
+            raise DataError(
+                f"{cells.path}: column {i + 1} has no name; write the question above it, or remove it"
+            )
         if name in seen:
             raise DataError(
-                f"{cells.path}: columns {seen[name] + 1} and {i + 1} are both named {name[:60]!r}; rename or remove one"
+                f"{cells.path}: columns {seen[name] + 1} and {i + 1} are both named {name[:60]!r}; "
+                "rename or remove one"
             )
         seen[name] = i
 
@@ -88,7 +102,8 @@ def _people(cells: Cells, name: str, column: int, options: ReadOptions) -> list[
     for i, who in enumerate(people):
         if who in first and options.repeated == "refuse":
             raise DataError(
-                f"{cells.place(i)}: {name} {who[:60]!r} is in row {cells.rows[first[who]]} too; name each person "
+                f"{cells.place(i)}: {name} {who[:60]!r} is in row {cells.rows[first[who]]} too; name "
+                "each person "
                 "once in a column 'respondent', or keep the last answers with --repeated last"
             )
         first[who] = i
