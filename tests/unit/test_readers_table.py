@@ -61,11 +61,21 @@ def one(dataset):
         ("01a-semicolon.csv", {}, {"Ja": 412.5 / 516, "Nein": 103.5 / 516}, "separated by a semicolon"),
         ("01b-sep-line.csv", {}, {"Ja": 0.8, "Nein": 0.2}, "separated by a semicolon"),
         ("01c-decimal-comma.csv", {}, {"Ja": 412.5 / 516, "Nein": 103.5 / 516}, "',' before decimals"),
-        ("01d-thousand-us.csv", {"thousands": ","}, {"Yes": 1412 / 4515, "No": 3103 / 4515}, "between thousands"),
+        (
+            "01d-thousand-us.csv",
+            {"thousands": ","},
+            {"Yes": 1412 / 4515, "No": 3103 / 4515},
+            "between thousands",
+        ),
         ("01e-thousand-nnbsp.csv", {}, {"Oui": 1412 / 4515, "Non": 3103 / 4515}, "' ' between thousands"),
         ("01f-thousand-dot.csv", {"thousands": "."}, {"Ja": 1412 / 2399, "Nein": 987 / 2399}, "'.' between"),
         ("01f-thousand-dot.csv", {"decimal": ","}, {"Ja": 1412 / 2399, "Nein": 987 / 2399}, "'.' between"),
-        ("01f-thousand-dot.csv", {"decimal": "."}, {"Ja": 1.412 / 988.412, "Nein": 987 / 988.412}, "'.' before"),
+        (
+            "01f-thousand-dot.csv",
+            {"decimal": "."},
+            {"Ja": 1.412 / 988.412, "Nein": 987 / 988.412},
+            "'.' before",
+        ),
         ("01g-tab.tsv", {}, {"Ja": 0.8, "Nein": 0.2}, "separated by a tab"),
         ("02a-percent-sign.csv", {}, {"Reds": 0.227, "Blues": 0.773}, "a percent sign"),
         ("14h-utf16.csv", {}, {"Yes": 0.8, "No": 0.2}, "UTF-16-LE"),
@@ -85,19 +95,37 @@ def test_case_is_read(name, options, expected, note):
     [
         ("01d-thousand-us.csv", "row 2: count '1,412' is ambiguous.* --decimal , or --thousands ,"),
         ("01f-thousand-dot.csv", r"row 2: count '1.412' is ambiguous.* --decimal \. or --thousands \."),
-        ("02b-not-available.csv", "row 5: count 'Not Available' is not a number; leave the row out or give a number"),
+        (
+            "02b-not-available.csv",
+            "row 5: count 'Not Available' is not a number; leave the row out or give a number",
+        ),
         ("02c-below.csv", "row 3: count '<1' is not a number; leave the row out or give a number"),
         ("03a-rounded-100.csv", "looks like percentages.* rename it 'percent'"),
         ("03b-fractions.csv", "looks like shares.* rename it 'share'"),
-        ("04a-revote-same.csv", "row 4: 'p01' answers .* again with 'agree', after 'agree' in row 2.*--repeated last"),
+        (
+            "04a-revote-same.csv",
+            "row 4: 'p01' answers .* again with 'agree', after 'agree' in row 2.*--repeated last",
+        ),
         ("04b-revote-changed.csv", "row 4: 'p01' answers .* again with 'disagree', after 'agree' in row 2"),
-        ("08-case-space.csv", "row 4: response 'Strongly Agree' differs in case alone from 'Strongly agree' in row 2"),
+        (
+            "08-case-space.csv",
+            "row 4: response 'Strongly Agree' differs in case alone from 'Strongly agree' in row 2",
+        ),
         ("11f-count-null.parquet", "row 2: count is empty; leave the row out or give a number"),
         ("14a-stray-quote.csv", "line 2: the quote that opens here, .* is never closed"),
-        ("14b-two-stray-quotes.csv", "line 2: a quote that opens here closes on line 4, and lines between look like"),
-        ("14d-text-after-quote.csv", "line 2: the quote that opens here, .* closes on line 2 before more text"),
+        (
+            "14b-two-stray-quotes.csv",
+            "line 2: a quote that opens here closes on line 4, and lines between look like",
+        ),
+        (
+            "14d-text-after-quote.csv",
+            "line 2: the quote that opens here, .* closes on line 2 before more text",
+        ),
         ("14i-cp1252.csv", "line 2 is not UTF-8 .*--encoding cp1252"),
-        ("14p-open-quote-each.csv", "line 8: the quote that opens here, .* closes on line 9 before more text"),
+        (
+            "14p-open-quote-each.csv",
+            "line 8: the quote that opens here, .* closes on line 9 before more text",
+        ),
         ("14q-cut-file.csv", "line 5: the quote that opens here, .* is never closed"),
     ],
 )
@@ -167,17 +195,37 @@ def test_case_of_the_same_question_in_another_order():
     ("text", "options", "expected"),
     [
         ("group|prompt|response|count\nA|Tea?|Yes|3\nA|Tea?|No|1\n", {}, {"Yes": 0.75, "No": 0.25}),
-        ('sep=\t\ngroup\tprompt\tresponse\tcount\nA\t"Tea, or\tnot?"\tYes\t3\nA\t"Tea, or\tnot?"\tNo\t1\n', {}, None),
-        ("GROUP ; prompt;Response;COUNT\nA;Tea, or not, or milk?;Yes;1.234,5\nA;Tea, or not, or milk?;No;1\n", {}, None),
+        (
+            'sep=\t\ngroup\tprompt\tresponse\tcount\nA\t"Tea, or\tnot?"\tYes\t3\nA\t"Tea, or\tnot?"\tNo\t1\n',
+            {},
+            None,
+        ),
+        (
+            "GROUP ; prompt;Response;COUNT\nA;Tea, or not, or milk?;Yes;1.234,5\nA;Tea, or not, or milk?;No;1\n",
+            {},
+            None,
+        ),
         (HEADER + 'A,Tea?,Yes,"1,412,000"\nA,Tea?,No,"1,412"\n', {}, {"Yes": 1000 / 1001, "No": 1 / 1001}),
         (HEADER + "A,Tea?,Yes,1'412\nA,Tea?,No,1’412\n", {}, {"Yes": 0.5, "No": 0.5}),
         (HEADER + "A,Tea?,Yes,1 412\nA,Tea?,No,1\u00a0412\n", {}, {"Yes": 0.5, "No": 0.5}),
         (HEADER + 'A,Tea?,Yes,"1,412"\nA,Tea?,No,0.5\n', {}, {"Yes": 1412 / 1412.5, "No": 0.5 / 1412.5}),
         (HEADER + 'A,Tea?,Yes,"22,7 %"\nA,Tea?,No,"77,3 %"\n', {}, {"Yes": 0.227, "No": 0.773}),
-        ("group,prompt,response,percent\nA,Tea?,Yes,22.712\nA,Tea?,No,77.288\n", {}, {"Yes": 0.22712, "No": 0.77288}),
+        (
+            "group,prompt,response,percent\nA,Tea?,Yes,22.712\nA,Tea?,No,77.288\n",
+            {},
+            {"Yes": 0.22712, "No": 0.77288},
+        ),
         ("group,prompt,response,share\nA,Tea?,Yes,22%\nA,Tea?,No,78%\n", {}, {"Yes": 0.22, "No": 0.78}),
-        (HEADER + 'A,"Tea?\nOr, rather, milk?",Yes,3\nA,"Tea?\nOr, rather, milk?",No,1\n', {}, {"Yes": 0.75, "No": 0.25}),
-        (HEADER + 'A,"Tea, as ""they"" say?",Yes,3\nA,"Tea, as ""they"" say?",No,1\n', {}, {"Yes": 0.75, "No": 0.25}),
+        (
+            HEADER + 'A,"Tea?\nOr, rather, milk?",Yes,3\nA,"Tea?\nOr, rather, milk?",No,1\n',
+            {},
+            {"Yes": 0.75, "No": 0.25},
+        ),
+        (
+            HEADER + 'A,"Tea, as ""they"" say?",Yes,3\nA,"Tea, as ""they"" say?",No,1\n',
+            {},
+            {"Yes": 0.75, "No": 0.25},
+        ),
     ],
 )
 def test_dialects_are_read(text, options, expected, tmp_path):
@@ -201,7 +249,11 @@ def test_byte_order_marks_and_line_ends(encoding, end, tmp_path):
     [
         ((HEADER + "A,Tea?,Yes,1\n").encode("utf-16-le"), {}, "NUL byte.*--encoding utf-16-le"),
         ((HEADER + "Å,Tea?,Yes,1\n").encode("cp1252"), {}, "line 2 is not UTF-8 .*--encoding cp1252"),
-        (HEADER.encode("utf-16"), {"encoding": "cp1252"}, "contradicts the file's byte order mark, which says UTF-16"),
+        (
+            HEADER.encode("utf-16"),
+            {"encoding": "cp1252"},
+            "contradicts the file's byte order mark, which says UTF-16",
+        ),
         (HEADER.encode(), {"encoding": "klingon"}, "there is no encoding 'klingon'"),
         (HEADER.encode(), {"encoding": "rot13"}, "there is no encoding 'rot13'"),
         (b"sep=;\n", {}, "has a line 'sep=;' and no header"),
@@ -224,7 +276,10 @@ def test_text_that_cannot_be_understood(content, options, message, tmp_path):
         ('A,Tea?,"Yes,1\nB,Tea?,No",2\n', "line 2: a quote that opens here closes on line 3"),
         ('A,Tea?,"Yes,1\nB,Tea?,No,2\nC,Tea?,No,3\nD,Tea?,Yes",2\n', "line 2: .* closes on line 5"),
         ('A,"Tea" or milk?,Yes,1\n', "line 2: the quote .* closes on line 2 before more text"),
-        ('A,Tea or "milk"?,Yes,1\n', 'line 2: a quote within a cell that does not begin with one, at \'Tea or "milk'),
+        (
+            'A,Tea or "milk"?,Yes,1\n',
+            "line 2: a quote within a cell that does not begin with one, at 'Tea or \"milk",
+        ),
         ('A, "Tea?",Yes,1\n', "line 2: a quote within a cell that does not begin with one"),
         ('A,"Tea?" ,Yes,1\n', "line 2: the quote .* closes on line 2 before more text"),
         ('A,"Te\na?",Yes,1\nB,"Tea?"x,Yes,1\n', "line 4: the quote .* closes on line 4 before more text"),
@@ -242,11 +297,20 @@ def test_quotes_are_strict(rows, message, tmp_path):
         ('A,Tea?,Yes,"1,412"\nA,Tea?,No,987\n', "row 2: count '1,412' is ambiguous"),
         ("A,Tea?,Yes,12.500\nA,Tea?,No,7\n", "row 2: count '12.500' is ambiguous"),
         ('A,Tea?,Yes,"1,5"\nA,Tea?,No,1.5\n', "different decimal signs"),
-        ('A,Tea?,Yes,"1,412,000"\nA,Tea?,No,"1,5"\n', "has ',' before its decimals, but .* between thousands"),
+        (
+            'A,Tea?,Yes,"1,412,000"\nA,Tea?,No,"1,5"\n',
+            "has ',' before its decimals, but .* between thousands",
+        ),
         ("A,Tea?,Yes,1 41\nA,Tea?,No,1\n", "row 2: count '1 41' is not a number with"),
         ("A,Tea?,Yes,12\nA,Tea?,No,88%\n", "row 2: count has no percent sign, but .*row 3"),
-        ("A,Tea?,Yes,12\nA,Tea?,No,-\n", "row 3: count '-' is not a number; leave the row out or give a number"),
-        ("A,Tea?,Yes,12\nA,Tea?,No,n/a\n", "row 3: count 'n/a' is not a number; leave the row out or give a number"),
+        (
+            "A,Tea?,Yes,12\nA,Tea?,No,-\n",
+            "row 3: count '-' is not a number; leave the row out or give a number",
+        ),
+        (
+            "A,Tea?,Yes,12\nA,Tea?,No,n/a\n",
+            "row 3: count 'n/a' is not a number; leave the row out or give a number",
+        ),
     ],
 )
 def test_numbers_that_are_not_certain(rows, message, tmp_path):
@@ -364,8 +428,13 @@ def test_order_of_a_scale_is_that_of_all_groups(tmp_path):
     data = table(tmp_path, head + "".join(f"{row},true\n" for row in rows))
     assert data.questions["responses"].to_pylist() == [["Low", "Middle", "High"]]
     assert any("Low = 1, Middle = 2, High = 3" in x for x in notes(data))
-    with pytest.raises(DataError, match="do not say whether .* comes first; give the order in a column 'position'"):
-        table(tmp_path, head + "".join(f"{row},true\n" for row in [*rows[:2], "B,Tea?,Low,1", "B,Tea?,Middle,2"]))
+    with pytest.raises(
+        DataError, match="do not say whether .* comes first; give the order in a column 'position'"
+    ):
+        table(
+            tmp_path,
+            head + "".join(f"{row},true\n" for row in [*rows[:2], "B,Tea?,Low,1", "B,Tea?,Middle,2"]),
+        )
     with pytest.raises(DataError, match="different orders"):
         table(tmp_path, head + "".join(f"{row},true\n" for row in [*rows, "C,Tea?,High,1", "C,Tea?,Low,2"]))
 
@@ -470,7 +539,9 @@ def test_workbook(tmp_path):
 
 
 def test_workbook_with_codes_and_percentages(tmp_path):
-    path = workbook(tmp_path, [["group", "prompt", "response", "share"], [1, "Tea?", 4.0, 0.25], [1, "Tea?", 5, 0.75]])
+    path = workbook(
+        tmp_path, [["group", "prompt", "response", "share"], [1, "Tea?", 4.0, 0.25], [1, "Tea?", 5, 0.75]]
+    )
     book = openpyxl.load_workbook(path)
     for cell in ("D2", "D3"):
         book["s0"][cell].number_format = "0.0%"
@@ -483,7 +554,10 @@ def test_workbook_with_codes_and_percentages(tmp_path):
     [
         (["A", "Tea?", datetime.date(2026, 2, 1), 3], "cell C4 holds a date"),
         (["A", "Tea?", "Perhaps", "=1+1"], "cell D4 holds a formula"),
-        (["A", "Tea?", "Perhaps", "#N/A"], "cell D4 holds the error #N/A|row 4: count '#N/A' is not a number"),
+        (
+            ["A", "Tea?", "Perhaps", "#N/A"],
+            "cell D4 holds the error #N/A|row 4: count '#N/A' is not a number",
+        ),
         (["A", "Tea?", "Perhaps", None], "row 4: count is empty; leave the row out or give a number"),
         ([None, "Tea?", "Perhaps", 1], "row 4: group is empty"),
         (["A", "Tea?", "Perhaps", True], "row 4: count True is not a number"),
@@ -499,7 +573,9 @@ def test_date_in_a_column_that_is_not_used(tmp_path):
     assert len(one(read(workbook(tmp_path, rows)))) == 2
 
 
-@pytest.mark.parametrize(("name", "message"), [("a.xlsx", "not a readable .xlsx"), ("a.xls", "save it as .xlsx")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.xlsx", "not a readable .xlsx"), ("a.xls", "save it as .xlsx")]
+)
 def test_no_workbook(name, message, tmp_path):
     (tmp_path / name).write_bytes(b"PK\3\4 nothing of the kind")
     with pytest.raises(DataError, match=message):
@@ -507,7 +583,12 @@ def test_no_workbook(name, message, tmp_path):
 
 
 def parquet(folder, **columns):
-    rows = {"group": ["A", "A", "B"], "prompt": ["Tea?"] * 3, "response": ["Yes", "No", "No"], "count": [1, 2, 3]}
+    rows = {
+        "group": ["A", "A", "B"],
+        "prompt": ["Tea?"] * 3,
+        "response": ["Yes", "No", "No"],
+        "count": [1, 2, 3],
+    }
     pq.write_table(pa.table(rows | columns), folder / "mine.parquet")
     return folder / "mine.parquet"
 
@@ -551,13 +632,21 @@ def test_parquet_values_that_are_not_certain(columns, message, tmp_path):
 
 
 def test_parquet_column_names_without_case(tmp_path):
-    rows = {"Group": ["A", "A"], "PROMPT": ["Tea?"] * 2, " response": ["Yes", "No"], "Count": [1, 3], "x": [[1], [2]]}
+    rows = {
+        "Group": ["A", "A"],
+        "PROMPT": ["Tea?"] * 2,
+        " response": ["Yes", "No"],
+        "Count": [1, 3],
+        "x": [[1], [2]],
+    }
     pq.write_table(pa.table(rows), tmp_path / "mine.parquet")
     assert one(read(tmp_path / "mine.parquet")) == {"Yes": 0.25, "No": 0.75}
 
 
 def test_parquet_wide_table(tmp_path):
-    pq.write_table(pa.table({"id": [1, 2], "Tea?": [True, False], "Milk?": [1.0, 2.0]}), tmp_path / "w.parquet")
+    pq.write_table(
+        pa.table({"id": [1, 2], "Tea?": [True, False], "Milk?": [1.0, 2.0]}), tmp_path / "w.parquet"
+    )
     found = shares(read(tmp_path / "w.parquet", units="individuals"))
     assert found["1", "Tea?", "Yes"] == 1
     assert found["2", "Milk?", "2"] == 1
