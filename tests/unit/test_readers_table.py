@@ -201,7 +201,8 @@ def test_case_of_the_same_question_in_another_order():
             None,
         ),
         (
-            "GROUP ; prompt;Response;COUNT\nA;Tea, or not, or milk?;Yes;1.234,5\nA;Tea, or not, or milk?;No;1\n",
+            "GROUP ; prompt;Response;COUNT\nA;Tea, or not, or milk?;Yes;1.234,5\nA;Tea, or not, or "
+            "milk?;No;1\n",
             {},
             None,
         ),
@@ -256,6 +257,16 @@ def test_byte_order_marks_and_line_ends(encoding, end, tmp_path):
         ),
         (HEADER.encode(), {"encoding": "klingon"}, "there is no encoding 'klingon'"),
         (HEADER.encode(), {"encoding": "rot13"}, "there is no encoding 'rot13'"),
+        (
+            "group,Zürich\n".encode(),
+            {"encoding": "cp1252"},
+            "the file is UTF-8, not CP1252; leave --encoding out",
+        ),
+        (
+            "group,„x“\n".encode("cp1252"),
+            {"encoding": "latin-1"},
+            "line 1 holds a control character.*such as cp1252",
+        ),
         (b"sep=;\n", {}, "has a line 'sep=;' and no header"),
         (b"\n\n \n", {}, "the file is empty"),
         (b"group,prompt;response,count;x\nA,b;c,1;2\n", {}, "column 'group' is missing|separated by"),
@@ -356,7 +367,7 @@ def test_respondents_beside_the_amounts(tmp_path):
     data = table(tmp_path, head.format("percent") + rows)
     assert n(data) == [150, None]
     assert n(table(tmp_path, head.format("count") + rows)) == [150, 100]
-    with pytest.raises(DataError, match="--min-respondents needs to know.* column 'n'"):
+    with pytest.raises(DataError, match=r"--min-respondents needs to know.* column 'n'"):
         table(tmp_path, head.format("percent") + rows, min_respondents=10)
 
 
@@ -429,7 +440,7 @@ def test_order_of_a_scale_is_that_of_all_groups(tmp_path):
     assert data.questions["responses"].to_pylist() == [["Low", "Middle", "High"]]
     assert any("Low = 1, Middle = 2, High = 3" in x for x in notes(data))
     with pytest.raises(
-        DataError, match="do not say whether .* comes first; give the order in a column 'position'"
+        DataError, match=r"do not say whether .* comes first; give the order in a column 'position'"
     ):
         table(
             tmp_path,
@@ -468,7 +479,7 @@ def test_long_table_of_peoples_choices(tmp_path):
     assert set(data.groups["kind"].to_pylist()) == {"individual"}
     assert shares(data)["p1", "Tea?", "Yes"] == 1
     assert not [x for x in notes(data) if "taken as 0" in x]
-    with pytest.raises(DataError, match="'p1' answers 'Tea.' again with 'No'"):
+    with pytest.raises(DataError, match=r"'p1' answers 'Tea.' again with 'No'"):
         table(tmp_path, text + "p1,Tea?,No\n", units="individuals")
     last = table(tmp_path, text + "p1,Tea?,No\n", units="individuals", repeated="last")
     assert shares(last)["p1", "Tea?", "No"] == 1
@@ -492,7 +503,7 @@ def test_wide_table_whose_first_column_names_the_person(tmp_path):
     rows = "".join(f"2026-01-01 10:{i},{'Yes' if i % 3 else 'No'},said {i}\n" for i in range(40))
     data = table(tmp_path, "Timestamp,Tea?,Comment\n" + rows, units="individuals")
     assert data.questions["prompt"].to_pylist() == ["Tea?"]
-    assert [x for x in drops(data) if "'Comment': column has more than 30 different answers" in x]
+    assert [x for x in drops(data) if "'Comment': column has too many different answers" in x]
 
 
 @pytest.mark.parametrize(
@@ -511,7 +522,7 @@ def test_wide_table_that_is_not_certain(text, message, tmp_path):
 
 
 def test_wide_table_without_the_option(tmp_path):
-    with pytest.raises(DataError, match="column 'group' is missing.*--units individuals"):
+    with pytest.raises(DataError, match=r"column 'group' is missing.*--units individuals"):
         table(tmp_path, "id,Tea?\np1,Yes\np2,No\n")
     with pytest.raises(ConfigError, match="units='both' does not apply"):
         table(tmp_path, "id,Tea?\np1,Yes\np2,No\n", units="both")

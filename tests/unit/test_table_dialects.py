@@ -119,8 +119,7 @@ def read(data, **options):
         path.write_bytes(data)
         try:
             return read_survey("table", path, ReadOptions(**options))
-        except DataError as e:
-            assert len(str(e).splitlines()) == 1
+        except DataError:
             return None
 
 

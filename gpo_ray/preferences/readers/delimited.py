@@ -7,6 +7,7 @@ quoted cell is doubled. Lenient readers guess what a stray quote means, and join
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -273,12 +274,30 @@ def _lines(path: Path, encoding: str | None) -> _Text:
             "as UTF-8, "
             "or give --encoding utf-16-le if it is UTF-16 without a byte order mark"
         )
+    if marked is None and not chosen.startswith("utf"):
+        _require_encoding(path, data, text, chosen)
     lines = _LINE_END.split(text)
     if lines[-1] == "":  # what follows the last line's end
         lines.pop()
     if not any(line.strip() for line in lines):
         raise DataError(f"{path}: the file is empty")
     return _Text(path, chosen, lines)
+
+
+def _require_encoding(path: Path, data: bytes, text: str, encoding: str) -> None:
+    """Refuse an encoding that a file's bytes speak against, although they can be read in it."""
+    if not data.isascii():
+        with contextlib.suppress(UnicodeDecodeError):
+            data.decode("utf-8")  # texts in another encoding are hardly ever valid UTF-8
+            raise DataError(f"{path}: the file is UTF-8, not {encoding.upper()}; leave --encoding out")
+    control = re.search("[\x80-\x9f]", text)
+    if control:
+        line = text.count("\n", 0, control.start()) + 1
+        raise DataError(
+            f"{path}: line {line} holds a control character in {encoding.upper()}; give another "
+            "--encoding, such "
+            "as cp1252"
+        )
 
 
 def _checked_encoding(path: Path, given: str | None, marked: str | None) -> str:

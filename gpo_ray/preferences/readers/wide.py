@@ -29,7 +29,9 @@ NO_ANSWER = frozenset(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "nu
 """Cells of people who did not answer, as programs write them."""
 MAX_RESPONSES = 30
 """Number of different answers from which a column of single words is no question with a slate."""
-NO_SLATE = f"column has more than {MAX_RESPONSES} different answers, so it is no question with a slate"
+ALL_DIFFERENT = 5
+"""Number of answers from which a column in which no two are the same is no question with a slate."""
+NO_SLATE = "column has too many different answers for a question with a slate"
 NOT_ANSWERED = "cell says that there is no answer"
 
 
@@ -38,7 +40,7 @@ def read_wide(cells: Cells, options: ReadOptions, into: Collector) -> Preference
 
     The person is named by a column ``group``, ``person``, ``respondent``, ``id`` or the like, otherwise by
     the first column. An empty cell, or one such as ``NA``, is no answer. A column of more than 30 different
-    answers, such as a comment or a time, is left out and listed.
+    answers, or of five and more that are all different, such as a comment or a time, is left out and listed.
 
     Raises:
         DataError: if a person or a question is there twice or has no name, or answers to a question differ in
@@ -55,8 +57,8 @@ def read_wide(cells: Cells, options: ReadOptions, into: Collector) -> Preference
         prompt = names[i]
         answers = cells.texts(i).to_pylist()
         labels = [normal_label(answer or "") for answer in answers]
-        different = {label for label in labels if label not in NO_ANSWER}
-        if len(different) > MAX_RESPONSES:
+        given = [label for label in labels if label not in NO_ANSWER]
+        if _is_free_text(given):
             into.drop(f"{file}: column {prompt[:60]!r}", NO_SLATE)
             continue
         said = Counter(label for label in labels if label in NO_ANSWER and label)
@@ -70,6 +72,12 @@ def read_wide(cells: Cells, options: ReadOptions, into: Collector) -> Preference
                 tally.take(Row(cells.place(row), who, prompt, response, raw, 1.0, "individual"))
         spellings.note(into, file)
     return tally.dataset()
+
+
+def _is_free_text(answers: list[str]) -> bool:
+    """Return whether a column's answers are too different to be the responses of a slate."""
+    different = len({*answers})
+    return different > MAX_RESPONSES or ALL_DIFFERENT <= different == len(answers)
 
 
 def _require_names(cells: Cells, names: list[str], person: int, questions: list[int]) -> None:
