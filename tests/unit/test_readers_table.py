@@ -339,6 +339,7 @@ def test_numbers_that_are_not_certain(rows, message, tmp_path):
         ("count", ["22.7", "77.3"], "looks like percentages"),
         ("count", ["0.227", "0.773"], "looks like shares"),
         ("share,n", ["0.4,100", "0.6,90"], "n of 'A' for 'Tea.' is 100.0 before and 90.0 here"),
+        ("share,n", ["0.4,10%", "0.6,10%"], "row 2: n has a percent sign"),
         ("share,n", ["0.4,0", "0.6,0"], "n 0 is not above 0"),
         ("count,share", ["4,.4", "6,.6"], "columns 'count' and 'share' are both there"),
     ],
@@ -604,9 +605,9 @@ def parquet(folder, **columns):
     return folder / "mine.parquet"
 
 
-def factor(values, levels):
+def factor(values, levels, of=None):
     indices = pa.array([levels.index(v) for v in values], pa.int8())
-    return pa.DictionaryArray.from_arrays(indices, pa.array(levels), ordered=True)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(levels, of), ordered=True)
 
 
 def test_parquet_levels_without_a_row_were_offered(tmp_path):
@@ -616,6 +617,24 @@ def test_parquet_levels_without_a_row_were_offered(tmp_path):
     assert data.questions.to_pylist()[0]["ordinal"] == [1.0, 2.0, 3.0]
     assert data.preferences["share"].to_pylist()[0] == pytest.approx([2 / 3, 0, 1 / 3])
     assert any("Maybe" in x and "offered" in x for x in notes(data))
+
+
+def test_parquet_levels_of_long_text(tmp_path):
+    response = factor(["8", "9", "9"], ["9", "10", "8"], pa.large_string())
+    question = read(parquet(tmp_path, response=response)).questions.to_pylist()[0]
+    assert (question["responses"], question["ordinal"]) == (["9", "10", "8"], [1.0, 2.0, 3.0])
+
+
+def test_parquet_levels_of_a_wide_table(tmp_path):
+    people = {
+        "id": ["a", "b", "c"],
+        "Tea?": factor(["Low", "High", "Low"], ["Low", "Mid", "High"]),
+        "Cup?": [*"xyx"],
+    }
+    pq.write_table(pa.table(people), tmp_path / "w.parquet")
+    tea, cup = read(tmp_path / "w.parquet", units="individuals").questions.to_pylist()
+    assert (tea["responses"], tea["ordinal"]) == (["Low", "Mid", "High"], [1.0, 2.0, 3.0])
+    assert (cup["responses"], cup["ordinal"]) == (["x", "y"], None)
 
 
 def test_parquet_levels_of_several_questions(tmp_path):

@@ -6,6 +6,7 @@ beside "987" does, the column is refused: an option says which is meant.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -187,6 +188,8 @@ def _evidence(parts: dict[int, re.Match[str]], most: float) -> _Evidence:
 
 def _value(found: re.Match[str], signs: Signs, cell: str, where: str) -> float:
     """Return the value of a number that is written with a column's signs."""
+    if found["body"].isdigit() and not found["exponent"]:
+        return _finite(float(found[0]), cell, where)
     decimal = signs.decimal or "."
     whole, _, fraction = found["body"].partition(decimal)
     allowed = signs.thousands or f"{_OTHER[decimal]}' "
@@ -221,7 +224,7 @@ def _typed(cell: Any, place: Callable[[int], str], i: int, advice: str) -> float
 
 
 def _finite(value: float, cell: Any, where: str) -> float:
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         raise DataError(f"{where} {str(cell)[:80]} is not a finite number; {GIVE_A_NUMBER}")
     return value
 

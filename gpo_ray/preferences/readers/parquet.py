@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from gpo_ray.errors import DataError
-from gpo_ray.preferences.readers.cells import Cells
+from gpo_ray.preferences.readers.cells import Cells, as_text
 from gpo_ray.preferences.readers.common import require_columns, require_file
 from gpo_ray.runtime.tables import ParquetSource
 
@@ -132,8 +132,8 @@ def read_cells(path: Path, types_of: Callable[[str], ColumnType | None]) -> Cell
     for i, (name, kind) in enumerate(wanted.items()):
         column = table[name].unify_dictionaries() if types.is_dictionary(table[name].type) else table[name]
         if types.is_dictionary(column.type):
-            if column.type.ordered and types.is_string(column.type.value_type) and column.num_chunks:
-                levels[i] = tuple(column.chunk(0).dictionary.to_pylist())
+            if column.type.ordered and column.num_chunks:
+                levels[i] = tuple(map(as_text, column.chunk(0).dictionary.to_pylist()))
             column = column.cast(column.type.value_type)
         values, note = (
             _labels(path, name, column) if kind in (TEXT, CODE, LABEL, FLAG) else (column.to_pylist(), None)

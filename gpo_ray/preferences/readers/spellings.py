@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gpo_ray.errors import DataError
@@ -75,3 +75,8 @@ def note_some(into: Collector, where: str, notes: list[str]) -> None:
         into.note(where, text)
     if len(notes) > MAX_NOTES:
         into.note(where, f"and {len(notes) - MAX_NOTES} more of this kind")
+
+
+def normal_levels(levels: Iterable[str]) -> list[str]:
+    """Return a factor's levels in their normal form, without empty ones and those that become the same."""
+    return [*dict.fromkeys(label for level in levels if (label := normal_label(level)))]

@@ -19,7 +19,7 @@ from gpo_ray.preferences.readers.common import Collector, require_columns
 from gpo_ray.preferences.readers.delimited import read_delimited
 from gpo_ray.preferences.readers.numerals import Numbers, Signs, read_numbers
 from gpo_ray.preferences.readers.options import ReadOptions
-from gpo_ray.preferences.readers.spellings import Spellings
+from gpo_ray.preferences.readers.spellings import Spellings, normal_levels
 from gpo_ray.preferences.readers.tally import Row, Tally
 from gpo_ray.preferences.readers.wide import read_wide
 from gpo_ray.preferences.readers.workbook import OLD_WORKBOOKS, WORKBOOKS, read_workbook
@@ -117,7 +117,7 @@ def _read_long(
         counted = "percent" if found.percent else unit
         amounts = found.values.tolist()
         _require_range(cells, unit, counted, found)
-    extra = {name: _optional(read, column, name, rows) for name in ("n", "position", "scale")}
+    extra = {name: _optional(read, column, name, cells.place, rows) for name in ("n", "position", "scale")}
     spellings = {name: Spellings(name, cells.place, options.merge_case) for name in (*LABELS, "topic")}
     default_kind = "individual" if options.units == "individuals" else DEFAULT_KIND
     tally = Tally(cells.path, counted, options, into)
@@ -133,7 +133,7 @@ def _read_long(
     for spelling in spellings.values():
         spelling.note(into, cells.path.name)
     levels = cells.levels.get(names.index("response"), ())
-    return tally.dataset([normal_label(level) for level in levels])
+    return tally.dataset(normal_levels(levels))
 
 
 def _numbers(
@@ -163,16 +163,22 @@ def _require_range(cells: Cells, name: str, unit: Unit, numbers: Numbers) -> Non
 
 
 def _optional(
-    read: Callable[[str, float], Numbers], column: dict[str, list[Any]], name: str, rows: int
+    read: Callable[[str, float], Numbers],
+    column: dict[str, list[Any]],
+    name: str,
+    place: Callable[[int], str],
+    rows: int,
 ) -> list[float | None]:
     """Read a column that may be absent or have empty cells, for which the result has None."""
     given = [i for i, cell in enumerate(column.get(name, ())) if as_text(cell).strip()]
     numbers: list[float | None] = [None] * rows
     if given:
         column[name] = ["0" if not as_text(cell).strip() else cell for cell in column[name]]
-        values = read(name, np.inf).values
+        found = read(name, np.inf)
+        if found.percent:
+            raise DataError(f"{place(given[0])}: {name} has a percent sign; give a number")
         for i in given:
-            numbers[i] = float(values[i])
+            numbers[i] = float(found.values[i])
     return numbers
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from gpo_ray.errors import DataError
@@ -19,6 +20,12 @@ from gpo_ray.preferences.readers.spellings import note_some
 
 ONE_RESPONSE = "question has only one response"
 ANSWERED_AGAIN = "answered again in a later row, which is used"
+
+
+@lru_cache(maxsize=1024)
+def _id_of(prompt: str) -> str:
+    """Return the id of the question with a prompt."""
+    return "q-" + hashlib.sha256(prompt.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +129,7 @@ class Tally:
         return question.scale
 
     def _question(self, row: Row) -> _Question:
-        key = row.question_id
-        if key is None:
-            key = "q-" + hashlib.sha256(row.prompt.encode()).hexdigest()[:12]
+        key = _id_of(row.prompt) if row.question_id is None else row.question_id
         question = self._questions.setdefault(key, _Question(row.prompt, row.topic))
         if question.prompt != row.prompt:
             raise DataError(
@@ -163,11 +168,14 @@ class Tally:
         del question.by_group[row.group][response]
         question.raws.pop((row.group, response), None)
 
-    def dataset(self, levels: Sequence[str] = ()) -> PreferenceDataset:
+    def dataset(
+        self, levels: Sequence[str] = (), levels_of: Mapping[str, Sequence[str]] | None = None
+    ) -> PreferenceDataset:
         """Build the data set of all rows.
 
         Args:
-            levels: the levels of the ordered factor whose values the responses are, if they are one.
+            levels: the levels of the ordered factor whose values all responses are, if they are one.
+            levels_of: the levels of the factors that the responses of single questions are, by the prompt.
 
         Raises:
             DataError: if the numbers cannot be what their column says, the order of a scale is not certain,
@@ -187,8 +195,9 @@ class Tally:
         zeros: list[str] = []
         rounded: list[str] = []
         for key, question in self._questions.items():
-            if levels:
-                self._take_levels(question, levels, common)
+            own = (levels_of or {}).get(question.prompt)
+            if own or levels:
+                self._take_levels(question, own or levels, common or bool(own))
             if len(question.responses) < 2:
                 for group in question.by_group:
                     self._into.drop(f"{self._path.name}: {group}, {key}", ONE_RESPONSE)
@@ -217,7 +226,7 @@ class Tally:
             said = "offered, and chosen by nobody" if common else "no responses of this question"
             self._into.note(
                 f"{self._path.name}: {question.prompt[:60]}",
-                f"levels of the column 'response' without a row are taken as {said}: {', '.join(unused)}",
+                f"levels of the factor without a row are taken as {said}: {', '.join(unused)}",
             )
         question.responses = dict.fromkeys(kept)
         if question.scale.ordered is None and not any(v is not None for v in question.scale.value.values()):

@@ -10,7 +10,7 @@ from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers.cells import Cells
 from gpo_ray.preferences.readers.common import Collector
 from gpo_ray.preferences.readers.options import ReadOptions
-from gpo_ray.preferences.readers.spellings import Spellings
+from gpo_ray.preferences.readers.spellings import Spellings, normal_levels
 from gpo_ray.preferences.readers.tally import Row, Tally
 
 PERSON = (
@@ -71,7 +71,8 @@ def read_wide(cells: Cells, options: ReadOptions, into: Collector) -> Preference
                 raw = (who, prompt, answer)
                 tally.take(Row(cells.place(row), who, prompt, response, raw, 1.0, "individual"))
         spellings.note(into, file)
-    return tally.dataset()
+    levels_of = {names[i]: normal_levels(levels) for i, levels in cells.levels.items()}
+    return tally.dataset(levels_of=levels_of)
 
 
 def _is_free_text(answers: list[str]) -> bool:
