@@ -67,7 +67,7 @@ def require_counts(path: Path, pairs: Pairs) -> None:
         if all_whole and (unit == "share" or near == 1):
             continue
         raise DataError(
-            f"{path}: the column 'count' looks like {word}: it adds up to about {WHOLE[unit]:g} for "
-            f"{near} of {len(sums)} groups and questions, and never to more; rename it {unit!r}, or, if it "
-            "holds counts, add a column 'n' with the number of respondents"
+            f"{path}: the column 'count' looks like {word}: it adds up to about {WHOLE[unit]:g} for {near} "
+            f"of {len(sums)} groups and questions, and never to more; rename it {unit!r}, or, if it holds "
+            "counts, add a column 'n' with the number of respondents"
         )

@@ -109,9 +109,8 @@ def _all_percent(texts: dict[int, str], n: int, place: Callable[[int], str]) -> 
         return bool(signed)
     bare = min({*range(n)} - {*signed})
     raise DataError(
-        f"{place(bare)} has no percent sign, but the number of {place(signed[0])} has one; write all "
-        "numbers of "
-        "the column alike"
+        f"{place(bare)} has no percent sign, but the number of {place(signed[0])} has one; write all numbers "
+        "of the column alike"
     )
 
 
@@ -135,17 +134,16 @@ def _signs(
         if mark in seen.decimal and mark in seen.thousands:
             raise DataError(
                 f"{shown(seen.decimal[mark])} has {mark!r} before its decimals, but "
-                f"{shown(seen.thousands[mark])} "
-                "has it between thousands; write the numbers of the column alike"
+                f"{shown(seen.thousands[mark])} has it between thousands; write the numbers of the column "
+                "alike"
             )
     for mark in _MARKS:
         other = _OTHER[mark]
         if mark in seen.decimal or other in seen.thousands:
             if other in seen.decimal:
                 raise DataError(
-                    f"{shown(seen.decimal[mark])} and {shown(seen.decimal[other])} have different "
-                    "decimal signs; "
-                    "write the numbers of the column alike"
+                    f"{shown(seen.decimal[mark])} and {shown(seen.decimal[other])} have different decimal "
+                    "signs; write the numbers of the column alike"
                 )
             if mark in seen.thousands:
                 raise DataError(
@@ -156,8 +154,7 @@ def _signs(
     for mark, i in seen.either.items():
         raise DataError(
             f"{shown(i)} is ambiguous: {mark!r} may be the decimal sign or stand between thousands; say "
-            "which with "
-            f"--decimal {mark} or --thousands {mark}"
+            f"which with --decimal {mark} or --thousands {mark}"
         )
     return Signs(".", thousands, known.most)
 
@@ -201,8 +198,7 @@ def _value(found: re.Match[str], signs: Signs, cell: str, where: str) -> float:
             raise DataError(
                 f"{where} {cell[:80]!r} is not a number with {decimal!r} before decimals and "
                 f"{' or '.join(map(repr, allowed))} between groups of three digits; correct it, or see "
-                "--decimal "
-                "and --thousands"
+                "--decimal and --thousands"
             )
         whole = whole.replace(sign, "")
     if not re.fullmatch(r"\d*", fraction, re.ASCII):

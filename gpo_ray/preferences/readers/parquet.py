@@ -154,9 +154,8 @@ def _labels(path: Path, name: str, column: pa.ChunkedArray) -> tuple[list[Any], 
     for i, value in enumerate(column.to_pylist(), 1):
         if value is not None and (not math.isfinite(value) or value != int(value)):
             raise DataError(
-                f"{path}: column {name!r} is of type {column.type}, expected text or whole numbers: row "
-                f"{i} holds "
-                f"{value}; convert the column to text"
+                f"{path}: column {name!r} is of type {column.type}, expected text or whole numbers: row {i} "
+                f"holds {value}; convert the column to text"
             )
         texts.append(None if value is None else str(int(value)))
     return texts, f"column {name!r}: codes such as 1.0 are read as '1'"

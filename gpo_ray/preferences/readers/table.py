@@ -38,8 +38,8 @@ PARQUET_TYPES = {
 TRUE = frozenset(["true", "yes", "1", "wahr", "ja", "vrai", "oui", "verdadero", "sí", "si", "vero", "waar"])
 FALSE = frozenset(["false", "no", "0", "falsch", "nein", "faux", "non", "falso", "nee", "onwaar"])
 NEITHER_FORM = (
-    "; a long table has a row per group, prompt and response. A table with a row per person and a column per "
-    "question is read with --units individuals"
+    "; a long table has a row per group, prompt and response. A table with a row per person and a column "
+    "per question is read with --units individuals"
 )
 
 

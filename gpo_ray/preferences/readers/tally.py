@@ -145,9 +145,8 @@ class Tally:
         for name, known, value in (("n", question.n, row.n), ("source", question.source, row.source)):
             if known.setdefault(row.group, value) != value:  # type: ignore[arg-type]
                 raise DataError(
-                    f"{row.where}: {name} of {row.group!r} for {row.prompt[:60]!r} is "
-                    f"{known[row.group]} before and "
-                    f"{value} here; give the same in all its rows"
+                    f"{row.where}: {name} of {row.group!r} for {row.prompt[:60]!r} is {known[row.group]} "
+                    f"before and {value} here; give the same in all its rows"
                 )
         self._has_n |= row.n is not None
 

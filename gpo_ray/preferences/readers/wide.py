@@ -85,9 +85,8 @@ def _require_names(cells: Cells, names: list[str], person: int, questions: list[
     """Check that there are questions, and that each column has its own name."""
     if not questions:
         raise DataError(
-            f"{cells.path}: the table has the one column {names[person]!r}; a wide table has a column "
-            "that names "
-            "the person and a column per question"
+            f"{cells.path}: the table has the one column {names[person]!r}; a wide table has a column that "
+            "names the person and a column per question"
         )
     seen: dict[str, int] = {}
     for i, name in enumerate(names):
@@ -97,8 +96,8 @@ def _require_names(cells: Cells, names: list[str], person: int, questions: list[
             )
         if name in seen:
             raise DataError(
-                f"{cells.path}: columns {seen[name] + 1} and {i + 1} are both named {name[:60]!r}; "
-                "rename or remove one"
+                f"{cells.path}: columns {seen[name] + 1} and {i + 1} are both named {name[:60]!r}; rename or "
+                "remove one"
             )
         seen[name] = i
 
@@ -111,9 +110,8 @@ def _people(cells: Cells, name: str, column: int, options: ReadOptions) -> list[
     for i, who in enumerate(people):
         if who in first and options.repeated == "refuse":
             raise DataError(
-                f"{cells.place(i)}: {name} {who[:60]!r} is in row {cells.rows[first[who]]} too; name "
-                "each person "
-                "once in a column 'respondent', or keep the last answers with --repeated last"
+                f"{cells.place(i)}: {name} {who[:60]!r} is in row {cells.rows[first[who]]} too; name each "
+                "person once in a column 'respondent', or keep the last answers with --repeated last"
             )
         first[who] = i
     return people
