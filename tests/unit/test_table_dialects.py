@@ -5,6 +5,7 @@ What is read is what was written, or it is refused; nothing is silently differen
 
 import csv
 import io
+import re
 import tempfile
 import unicodedata
 from collections import defaultdict
@@ -186,15 +187,25 @@ def plain_files(draw):
     return out.getvalue(), separator
 
 
+def naive_number(text, column):
+    """The number that a text says: a comma is the decimal sign if the column has no other."""
+    text = text.strip()
+    if re.fullmatch(r"\d{1,3}( \d{3})+(\D\d*)?", text):
+        text = text.replace(" ", "")
+    return float(text.replace(",", "" if any("." in cell for cell in column) else "."))
+
+
 def naive(text, separator):
-    """What a strict reading of a text says, row by row; None where a number is none."""
+    """What a strict reading of a text says, row by row."""
     numbers = defaultdict(float)
-    for row in [*csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)]:
-        names = {normal_label(k).lower(): v for k, v in row.items() if k is not None}
-        try:
-            value = float(names["count"])
-        except (KeyError, TypeError, ValueError):
-            return None
+    rows = [
+        {normal_label(k or "").lower(): v for k, v in row.items()}
+        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    ]
+    rows = [row for row in rows if any(row.values())]
+    counts = [row["count"] for row in rows]
+    for names in rows:
+        value = naive_number(names["count"], counts)
         numbers[tuple(normal_label(names[c] or "") for c in ("group", "prompt", "response"))] += value
     slates, totals = defaultdict(set), defaultdict(float)
     for (g, p, r), value in numbers.items():
