@@ -8,10 +8,11 @@ import typer
 
 from gpo_ray.cli.options import Json, Out, parse_options
 from gpo_ray.cli.output import print_json
+from gpo_ray.cli.survey_export import survey_export
 from gpo_ray.cli.survey_show import counts, show_result, survey_show
 from gpo_ray.runtime.terminal_text import shown
 
-app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
+app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it, export it.")
 KINDS = (
     "gss",
     "opinionqa",
@@ -97,3 +98,4 @@ def survey_merge(
 
 
 app.command("show")(survey_show)
+app.command("export")(survey_export)

@@ -297,7 +297,7 @@ def _by_topic(dataset: PreferenceDataset, answered: Ints) -> tuple[TopicSummary,
 
 def _divisive(dataset: PreferenceDataset, chosen: NDArray[np.bool_]) -> tuple[DivisiveQuestion, ...]:
     answers = AnswersByQuestion.of(dataset, chosen)
-    distance = answers.mean_distance(_scale_values(dataset))
+    distance = answers.mean_distance(scale_values(dataset))
     listed = np.flatnonzero((answers.groups > 1) & np.isfinite(distance))
     ids, prompts = dataset.questions["question_id"], dataset.questions["prompt"]
     nominal = pc.is_null(dataset.questions["ordinal"]).to_numpy()
@@ -314,7 +314,7 @@ def _divisive(dataset: PreferenceDataset, chosen: NDArray[np.bool_]) -> tuple[Di
     )
 
 
-def _scale_values(dataset: PreferenceDataset) -> Array:
+def scale_values(dataset: PreferenceDataset) -> Array:
     """Return the scale values of all questions' responses, end to end; NaN for nominal questions."""
     ordinal = dataset.questions["ordinal"].combine_chunks()
     sizes = dataset.slate_sizes()

@@ -80,6 +80,7 @@ def test_import_ends_with_one_json_object(gpo, tmp_path):
         "groups": 2,
         "preferences": 2,
         "dropped": {},
+        "notes": {},
         "out": str(tmp_path / "o"),
     }
 
@@ -102,6 +103,7 @@ def test_merged_surveys_share_their_questions(gpo, tmp_path):
         "groups": 3,
         "preferences": 4,
         "dropped": {},
+        "notes": {},
         "same_questions": 1,
         "out": str(tmp_path / "o"),
     }
