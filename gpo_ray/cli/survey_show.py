@@ -45,18 +45,17 @@ def survey_show(
     as_json: Json = False,
 ) -> None:
     """Show groups, topics, divisive questions, what is missing, and what was dropped or noted and why."""
-    from gpo_ray.runtime.one_file import check_target
-
-    if html is not None:
-        check_target(html, (".html", ".htm"))
     with pyarrow_alone():
+        if html is not None:
+            from gpo_ray.preferences.page import SUFFIXES, write_page
+            from gpo_ray.runtime.one_file import check_target
+
+            check_target(html, SUFFIXES)  # before a large survey is read
         from gpo_ray.preferences.dataset import PreferenceDataset
         from gpo_ray.preferences.summary import summarise
 
         summary = summarise(PreferenceDataset.load(folder))
         if html is not None:
-            from gpo_ray.preferences.page import write_page
-
             write_page(summary, folder, html, everything)
         if as_json:
             print_json(counts(summary.dataset) | _details(summary) | {"out": folder} | _page(html))

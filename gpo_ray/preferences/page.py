@@ -8,6 +8,7 @@ from functools import cache
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from gpo_ray import __version__
 from gpo_ray.preferences.slates import Array
@@ -15,6 +16,8 @@ from gpo_ray.preferences.summary import AnswersByQuestion, SurveySummary, people
 from gpo_ray.runtime.one_file import writing
 from gpo_ray.runtime.terminal_text import shown
 
+SUFFIXES = (".html", ".htm")
+"""Ends of a page's name."""
 MAX_QUESTIONS = 100
 """Most questions with bars on a page, unless everything is asked for."""
 MAX_GROUPS = 40
@@ -86,14 +89,19 @@ def write_page(summary: SurveySummary, where: str, out: str, everything: bool = 
 
 @cache
 def _template() -> jinja2.Template:
-    # texts of surveys are shown as on a terminal, so that none can turn the direction of the text around it
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("gpo_ray.preferences", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: shown(value) if isinstance(value, str) else value,
+        finalize=_finalized,
     )
     return environment.get_template("page.html.j2")
+
+
+def _finalized(value: object) -> object:
+    """Show a text as on a terminal, so that none can turn the direction of what stands around it."""
+    # what a macro of the template made was finalized in it, and is not escaped again
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def question_bars(summary: SurveySummary, everything: bool = False) -> Iterator[QuestionBars]:

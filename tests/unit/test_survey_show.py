@@ -174,6 +174,8 @@ def test_page_holds_no_script_and_asks_for_nothing(gpo, tmp_path):
     assert not re.search(r"https?:|url\(|@import", text)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", text)
     assert '<script>alert("x")</script>' in "".join(read.text)  # as a text
+    assert not re.search("&lt;(?!script|/script)|&amp;(?:lt|amp)", text)  # nothing is escaped twice
+    assert read.tags.count("table") == 5 + 2  # notes, groups, topics, missing, dropped, and the bars
     assert "prefers-color-scheme: dark" in text
     # the most divisive question first: the mean of its three groups, then these; the other has one group
     assert read.bars[0] == [[0.5, 0.5], [1.0], [1.0], [0.5, 0.5]]

@@ -1,5 +1,6 @@
 """What is told of a survey: every number beside one that is computed in plain Python."""
 
+import itertools
 import math
 from statistics import median
 
@@ -86,7 +87,7 @@ def jensen_shannon(p, q):
 def wasserstein(p, q, scale):
     order = sorted(range(len(scale)), key=lambda i: scale[i])
     total, below = 0.0, 0.0
-    for i, j in zip(order, order[1:], strict=False):
+    for i, j in itertools.pairwise(order):
         below += p[i] - q[i]
         total += abs(below) * (scale[j] - scale[i])
     return total / (max(scale) - min(scale))
