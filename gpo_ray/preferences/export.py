@@ -31,8 +31,8 @@ BATCH = 200_000
 """Answers that are in memory as rows of a table at a time."""
 LONG = pa.schema(
     [
-        *(pa.field(name, pa.string()) for name in ("group", "kind", "description", "question_id", "topic")),
-        *(pa.field(name, pa.string()) for name in ("prompt", "response")),
+        *(pa.field(name, pa.string()) for name in ("group", "kind", "description")),
+        *(pa.field(name, pa.string()) for name in ("question_id", "source", "topic", "prompt", "response")),
         pa.field("position", pa.int32()),
         pa.field("scale", pa.float64()),
         pa.field("ordered", pa.bool_()),
@@ -95,10 +95,10 @@ def _parts(survey: str) -> Iterator[PreferenceDataset]:
 def long_table(dataset: PreferenceDataset) -> pa.Table:
     """Lay out a survey as a table with a row for each response of each answer.
 
-    Columns: ``group`` and its ``kind`` and ``description``; ``question_id``, ``topic`` and ``prompt``;
-    ``response``; its ``position`` in the question, from 1; its value on the ``scale``, and whether the
-    question has one (``ordered``); its ``share``, 1 or 0 for a person's choice; and ``n``, the respondents
-    behind the answer. What is not known is null.
+    Columns: ``group`` and its ``kind`` and ``description``; ``question_id``, ``source``, ``topic`` and
+    ``prompt``; ``response``; its ``position`` in the question, from 1; its value on the ``scale``, and
+    whether the question has one (``ordered``); its ``share``, 1 or 0 for a person's choice; and ``n``, the
+    respondents behind the answer. What is not known is null.
 
     Args:
         dataset: a valid survey.
@@ -114,6 +114,7 @@ def long_table(dataset: PreferenceDataset) -> pa.Table:
         "kind": dataset.groups["kind"].take(of_group),
         "description": dataset.groups["description"].take(of_group),
         "question_id": dataset.questions["question_id"].take(of_question),
+        "source": dataset.questions["source"].take(of_question),
         "topic": dataset.questions["topic"].take(of_question),
         "prompt": dataset.questions["prompt"].take(of_question),
         "response": pc.list_flatten(dataset.questions["responses"]).take(pa.array(place)),

@@ -58,6 +58,7 @@ def rows_of(dataset):
                     "kind": g["kind"],
                     "description": g["description"],
                     "question_id": q.question_id,
+                    "source": q.source,
                     "topic": q.topic,
                     "prompt": q.prompt,
                     "response": response,
@@ -139,12 +140,13 @@ def test_exported_survey_is_read_back_with_the_same_shares(tmp_path, kind, suffi
     export_survey(tmp_path / "s", tmp_path / f"t.{suffix}")
     back = read_survey("table", tmp_path / f"t.{suffix}")
     assert answers_of(back) == answers_of(dataset)
-    assert {(q.question_id, q.ordinal, q.topic) for q in back.iter_questions()} == {
-        (q.question_id, q.ordinal, q.topic) for q in dataset.iter_questions()
-    }
-    assert back.groups.select(["group_id", "kind"]).to_pylist() == [
-        {"group_id": g["group_id"], "kind": g["kind"]} for g in dataset.groups.to_pylist()
-    ]
+    assert described(back) == described(dataset)
+
+
+def described(dataset):
+    """The questions and the groups, whose order is that of the rows."""
+    asked = {(q.question_id, q.topic, q.responses, q.ordinal) for q in dataset.iter_questions()}
+    return asked, {(g["group_id"], g["kind"]) for g in dataset.groups.to_pylist()}
 
 
 def answers_of(dataset):
