@@ -28,6 +28,7 @@ def check_target(location: str, suffixes: Sequence[str]) -> str:
         ConfigError: if it has another end, or is a folder, or the folder that it is to be in does not exist
             or cannot be written in.
     """
+    Folder(location, ConfigError)  # refuses what is no path at all
     above, name = _parts(location)
     suffix = Path(name).suffix.lower()
     if suffix not in suffixes:

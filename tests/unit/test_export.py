@@ -201,6 +201,15 @@ def test_file_that_cannot_be_written(tmp_path, name, words):
     assert [p.name for p in tmp_path.iterdir()] == ["folder.csv"]
 
 
+@pytest.mark.parametrize("name", ["b\udcff.csv", "b\udcff/t.csv", "a\0b.csv", ""])
+def test_path_that_is_none(fails, tmp_path, name):
+    survey().save(tmp_path / "s")
+    out = f"{tmp_path}/{name}" if name else ""
+    fails("survey", "export", tmp_path / "s", "--out", out, words=[])
+    fails("survey", "show", tmp_path / "s", "--html", out.replace(".csv", ".html"), words=[])
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
 def test_failed_export_leaves_an_earlier_file_whole(gpo, fails, tmp_path):
     survey().save(tmp_path / "s")
     out = tmp_path / "t.csv"
