@@ -28,11 +28,12 @@ def check_target(location: str, suffixes: Sequence[str]) -> str:
         ConfigError: if it has another end, or is a folder, or the folder that it is to be in does not exist
             or cannot be written in.
     """
-    Folder(location, ConfigError)  # refuses what is no path at all
+    if location.strip():
+        Folder(location, ConfigError)  # refuses what is no path at all
     above, name = _parts(location)
     suffix = Path(name).suffix.lower()
     if suffix not in suffixes:
-        raise ConfigError(f"{location}: name a file that ends with {' or '.join(suffixes)}")
+        raise ConfigError(f"{location or 'an empty path'}: name a file that ends with {' or '.join(suffixes)}")
     if not is_uri(location):
         if not Path(above).is_dir():
             raise ConfigError(f"{location}: there is no folder {above}; make it, or name another file")
