@@ -47,9 +47,15 @@ def survey_import(
     ] = None,
     min_questions: Annotated[int, typer.Option(help="Fewest questions a group must have answered.")] = 1,
     contentious: Annotated[bool, typer.Option(help="Only contentious questions (opinionqa).")] = False,
-    encoding: Annotated[str | None, typer.Option(help="Encoding of a text file, such as cp1252.")] = None,
-    decimal: Annotated[str | None, typer.Option(help="Decimal sign of numbers: . or ,")] = None,
-    thousands: Annotated[str | None, typer.Option(help="Sign between thousands: . , ' or a space.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Encoding of a text file, such as cp1252 (table, respondents).")
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option(help="Decimal sign of numbers, . or , (table, respondents).")
+    ] = None,
+    thousands: Annotated[
+        str | None, typer.Option(help="Sign between thousands: . , ' or a space (table, respondents).")
+    ] = None,
     repeated: Annotated[
         str, typer.Option(help="A person's second answer: refuse, or last to take the last one (table).")
     ] = "refuse",
@@ -58,7 +64,13 @@ def survey_import(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Read a survey source and write it as a PreferenceDataset folder."""
+    """Read a survey source and write it as a PreferenceDataset folder.
+
+    A table (.csv, .xlsx, .parquet) has the columns group, prompt, response and one of count, share, percent;
+    optional are n, kind (attribute, country, individual or community, the default), topic, question_id,
+    source, position, scale, ordered. With --units individuals it may be wide: a row per person, a column per
+    question.
+    """
     from gpo_ray.preferences.readers import ReadOptions, read_survey
     from gpo_ray.runtime.storage import Folder
 

@@ -50,9 +50,7 @@ READERS: dict[str, Reader] = {
     "gss-panel": Reader(read_gss_panel, frozenset({"units", "min_respondents"})),
     "table": Reader(
         read_table,
-        frozenset(
-            {"units", "min_respondents", "encoding", "decimal", "thousands", "repeated", "merge_case"}
-        ),
+        frozenset({"units", "min_respondents", "encoding", "decimal", "thousands", "repeated", "merge_case"}),
     ),
 }
 """The readers by the name of their kind, which ``gpo survey import`` takes."""

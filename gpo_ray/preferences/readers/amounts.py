@@ -49,23 +49,25 @@ def rounding_note(path: Path, unit: Unit, group: str, prompt: str, total: float)
 
 
 def require_counts(path: Path, pairs: Pairs) -> None:
-    """Check that a column ``count`` does not hold shares or percentages, whose sums would pass as respondents.
+    """Check that a column ``count`` does not hold shares, whose sums would pass as respondents.
 
-    All groups' numbers add up to about 1 or about 100 for every question if they are shares. A single sum of
-    100 of whole numbers may be that of a hundred people.
+    They are taken for shares if no sum is above the whole, 1 or 100, and at least half of them are about the
+    whole: a response may be left out of the others. A single sum of whole numbers proves nothing.
 
     Raises:
-        DataError: if the numbers look like shares.
+        DataError: if the numbers look like shares or percentages.
     """
     sums = [total for numbers in pairs.values() if (total := sum(numbers)) > 0]
-    whole = all(float(v).is_integer() for numbers in pairs.values() for v in numbers)
-    for unit in ("share", "percent"):
-        if not sums or any(abs(total / WHOLE[unit] - 1) > ROUNDING + EXACT for total in sums):
+    all_whole = all(float(v).is_integer() for numbers in pairs.values() for v in numbers)
+    for unit, word in (("share", "shares"), ("percent", "percentages")):
+        off = [total / WHOLE[unit] - 1 for total in sums]
+        near = sum(abs(part) <= ROUNDING + EXACT for part in off)
+        if near == 0 or 2 * near < len(sums) or max(off) > ROUNDING + EXACT:
             continue
-        if whole and (unit == "share" or len(sums) == 1):
+        if all_whole and (unit == "share" or near == 1):
             continue
         raise DataError(
-            f"{path}: the column 'count' looks like {'shares' if unit == 'share' else 'percentages'}: it adds up to "
-            f"about {WHOLE[unit]:g} for every group and question; rename it {unit!r}, or, if it holds counts, add a "
-            "column 'n' with the number of respondents"
+            f"{path}: the column 'count' looks like {word}: it adds up to about {WHOLE[unit]:g} for "
+            f"{near} of {len(sums)} groups and questions, and never to more; rename it {unit!r}, or, if it "
+            "holds counts, add a column 'n' with the number of respondents"
         )

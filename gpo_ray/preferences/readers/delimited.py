@@ -7,6 +7,7 @@ quoted cell is doubled. Lenient readers guess what a stray quote means, and join
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -132,7 +133,8 @@ class _Text:
         closing = re.compile(_QUOTED).match(record, at)
         if closing is None:
             return DataError(
-                f"{where}: the quote that opens here, at {shown}, is never closed; remove or close it, and see "
+                f"{where}: the quote that opens here, at {shown}, is never closed; remove or close it, "
+                "and see "
                 "whether the file is complete"
             )
         line = start + 1 + record.count("\n", 0, closing.end())
@@ -159,7 +161,8 @@ class _Text:
             hidden or (is_record(self.lines[start]) and is_record(self.lines[end - 1]))
         ):
             raise DataError(
-                f"{self.path}: line {start + 1}: a quote that opens here closes on line {end}, and lines between "
+                f"{self.path}: line {start + 1}: a quote that opens here closes on line {end}, and "
+                "lines between "
                 "look like rows of their own; remove the stray quotes, or write the cell on one line"
             )
 
@@ -224,7 +227,8 @@ def _checked_rows(text: _Text, records: Iterator[tuple[int, int]], width: int) -
                 row, at = short
                 found = len(text.cells(at, next(e for s, e in text.records() if s == at)))
                 raise DataError(
-                    f"{text.path}: row {row + 1}: {found if text.lines[at] else 0} cells, the header has {width} "
+                    f"{text.path}: row {row + 1}: {found if text.lines[at] else 0} cells, the header "
+                    f"has {width} "
                     f"(line {at + 1}); repair the row"
                 )
     return starts[:rows], last
@@ -260,20 +264,40 @@ def _lines(path: Path, encoding: str | None) -> _Text:
         line = data.count(b"\n", 0, e.start) + 1
         hint = "give its encoding, such as --encoding cp1252 (Windows) or mac-roman, or save it as UTF-8"
         raise DataError(
-            f"{path}: line {line} is not {chosen.upper()} ({e.reason} {data[e.start : e.start + 1].hex()}); {hint}"
+            f"{path}: line {line} is not {chosen.upper()} ({e.reason} "
+            f"{data[e.start : e.start + 1].hex()}); {hint}"
         ) from e
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(
-            f"{path}: line {line} holds a NUL byte, so it is no text in {chosen.upper()}; save the file as UTF-8, "
+            f"{path}: line {line} holds a NUL byte, so it is no text in {chosen.upper()}; save the file "
+            "as UTF-8, "
             "or give --encoding utf-16-le if it is UTF-16 without a byte order mark"
         )
+    if marked is None and not chosen.startswith("utf"):
+        _require_encoding(path, data, text, chosen)
     lines = _LINE_END.split(text)
     if lines[-1] == "":  # what follows the last line's end
         lines.pop()
     if not any(line.strip() for line in lines):
         raise DataError(f"{path}: the file is empty")
     return _Text(path, chosen, lines)
+
+
+def _require_encoding(path: Path, data: bytes, text: str, encoding: str) -> None:
+    """Refuse an encoding that a file's bytes speak against, although they can be read in it."""
+    if not data.isascii():
+        with contextlib.suppress(UnicodeDecodeError):
+            data.decode("utf-8")  # texts in another encoding are hardly ever valid UTF-8
+            raise DataError(f"{path}: the file is UTF-8, not {encoding.upper()}; leave --encoding out")
+    control = re.search("[\x80-\x9f]", text)
+    if control:
+        line = text.count("\n", 0, control.start()) + 1
+        raise DataError(
+            f"{path}: line {line} holds a control character in {encoding.upper()}; give another "
+            "--encoding, such "
+            "as cp1252"
+        )
 
 
 def _checked_encoding(path: Path, given: str | None, marked: str | None) -> str:
@@ -288,7 +312,8 @@ def _checked_encoding(path: Path, given: str | None, marked: str | None) -> str:
     family = name.removesuffix("-sig").removesuffix("-le").removesuffix("-be")
     if marked is not None and not marked.startswith(family):
         raise DataError(
-            f"{path}: --encoding {given} contradicts the file's byte order mark, which says {marked.upper()}; "
+            f"{path}: --encoding {given} contradicts the file's byte order mark, which says "
+            f"{marked.upper()}; "
             "leave --encoding out"
         )
     return marked or name
@@ -312,7 +337,8 @@ def _find_separator(text: _Text, expected: set[str]) -> None:
     (best, separator), (second, other) = ranks[:2]
     if best == second and best[2] > 1:
         raise DataError(
-            f"{text.path}: the cells are separated by {SEPARATORS[separator]} or by {SEPARATORS[other]}; say it in "
+            f"{text.path}: the cells are separated by {SEPARATORS[separator]} or by "
+            f"{SEPARATORS[other]}; say it in "
             f"a first line: sep={separator}"
         )
     text.grammar = _Grammar(separator if best[2] > 1 else ",")

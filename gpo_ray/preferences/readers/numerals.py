@@ -48,7 +48,8 @@ class Signs:
     thousands: str | None = None
     """``.``, ``,``, ``'`` or a space; None if it is not known."""
     most: float = np.inf
-    """The largest number that a column may hold: a reading with signs between thousands that is larger is none."""
+    """The largest number that a column may hold: a reading with signs between thousands that is larger "
+    "is none."""
 
 
 @dataclass
@@ -107,7 +108,8 @@ def _all_percent(texts: dict[int, str], n: int, place: Callable[[int], str]) -> 
         return bool(signed)
     bare = min({*range(n)} - {*signed})
     raise DataError(
-        f"{place(bare)} has no percent sign, but the number of {place(signed[0])} has one; write all numbers of "
+        f"{place(bare)} has no percent sign, but the number of {place(signed[0])} has one; write all "
+        "numbers of "
         "the column alike"
     )
 
@@ -131,7 +133,8 @@ def _signs(
     for mark in _MARKS:
         if mark in seen.decimal and mark in seen.thousands:
             raise DataError(
-                f"{shown(seen.decimal[mark])} has {mark!r} before its decimals, but {shown(seen.thousands[mark])} "
+                f"{shown(seen.decimal[mark])} has {mark!r} before its decimals, but "
+                f"{shown(seen.thousands[mark])} "
                 "has it between thousands; write the numbers of the column alike"
             )
     for mark in _MARKS:
@@ -139,7 +142,8 @@ def _signs(
         if mark in seen.decimal or other in seen.thousands:
             if other in seen.decimal:
                 raise DataError(
-                    f"{shown(seen.decimal[mark])} and {shown(seen.decimal[other])} have different decimal signs; "
+                    f"{shown(seen.decimal[mark])} and {shown(seen.decimal[other])} have different "
+                    "decimal signs; "
                     "write the numbers of the column alike"
                 )
             if mark in seen.thousands:
@@ -150,7 +154,8 @@ def _signs(
             return Signs(mark, thousands, known.most)
     for mark, i in seen.either.items():
         raise DataError(
-            f"{shown(i)} is ambiguous: {mark!r} may be the decimal sign or stand between thousands; say which with "
+            f"{shown(i)} is ambiguous: {mark!r} may be the decimal sign or stand between thousands; say "
+            "which with "
             f"--decimal {mark} or --thousands {mark}"
         )
     return Signs(".", thousands, known.most)
@@ -192,7 +197,8 @@ def _value(found: re.Match[str], signs: Signs, cell: str, where: str) -> float:
         if not grouped or not re.fullmatch(rf"[1-9]\d{{0,2}}(?:{re.escape(sign)}\d{{3}})+", whole):
             raise DataError(
                 f"{where} {cell[:80]!r} is not a number with {decimal!r} before decimals and "
-                f"{' or '.join(map(repr, allowed))} between groups of three digits; correct it, or see --decimal "
+                f"{' or '.join(map(repr, allowed))} between groups of three digits; correct it, or see "
+                "--decimal "
                 "and --thousands"
             )
         whole = whole.replace(sign, "")

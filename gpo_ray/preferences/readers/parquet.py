@@ -114,7 +114,7 @@ def read_cells(path: Path, types_of: Callable[[str], ColumnType | None]) -> Cell
         types_of: gives the type that a column of a name may have; None for a column that is not read.
 
     Raises:
-        DataError: if the file is missing, empty or not Parquet, a column has another type than it may have, or
+        DataError: if the file is missing, empty or not Parquet, a column has a type that it may not have, or
             a label is a number with decimals.
     """
     require_file(path)
@@ -135,7 +135,9 @@ def read_cells(path: Path, types_of: Callable[[str], ColumnType | None]) -> Cell
             if column.type.ordered and types.is_string(column.type.value_type) and column.num_chunks:
                 levels[i] = tuple(column.chunk(0).dictionary.to_pylist())
             column = column.cast(column.type.value_type)
-        values, note = _labels(path, name, column) if kind in (TEXT, CODE, LABEL, FLAG) else (column.to_pylist(), None)
+        values, note = (
+            _labels(path, name, column) if kind in (TEXT, CODE, LABEL, FLAG) else (column.to_pylist(), None)
+        )
         columns.append(_python_numbers(values))
         notes += [note] if note else []
     return Cells(path, list(wanted), columns, range(1, table.num_rows + 1), None, tuple(notes), levels)
@@ -152,7 +154,8 @@ def _labels(path: Path, name: str, column: pa.ChunkedArray) -> tuple[list[Any], 
     for i, value in enumerate(column.to_pylist(), 1):
         if value is not None and (not math.isfinite(value) or value != int(value)):
             raise DataError(
-                f"{path}: column {name!r} is of type {column.type}, expected text or whole numbers: row {i} holds "
+                f"{path}: column {name!r} is of type {column.type}, expected text or whole numbers: row "
+                f"{i} holds "
                 f"{value}; convert the column to text"
             )
         texts.append(None if value is None else str(int(value)))

@@ -82,7 +82,8 @@ class Scale:
         absent = [r for r in slate if known.get(r) is None]
         if 0 < len(absent) < len(slate):
             raise DataError(
-                f"{where}: response {absent[0][:60]!r} has no {name}, but others have; give it one, or leave its rows "
+                f"{where}: response {absent[0][:60]!r} has no {name}, but others have; give it one, or "
+                "leave its rows "
                 "out"
             )
         return not absent

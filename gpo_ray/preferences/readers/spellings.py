@@ -57,7 +57,8 @@ class Spellings:
             return label
         if not self._merge_case:
             raise DataError(
-                f"{self._place(row)}: {self._name} {label[:60]!r} differs in case alone from {first[:60]!r} in "
+                f"{self._place(row)}: {self._name} {label[:60]!r} differs in case alone from "
+                f"{first[:60]!r} in "
                 f"{self._place(at).rpartition(': ')[2]}; write them alike, or merge them with --merge-case"
             )
         self._notes.append(f"{label[:60]!r} is merged with {first[:60]!r}")

@@ -35,8 +35,8 @@ PARQUET_TYPES = {
     "response": parquet.LABEL,
     **dict.fromkeys((*UNITS, "n", "position", "scale"), parquet.COUNT),
 }
-TRUE = frozenset("true yes 1 wahr ja vrai oui verdadero sí si vero waar".split())
-FALSE = frozenset("false no 0 falsch nein faux non falso nee onwaar".split())
+TRUE = frozenset(["true", "yes", "1", "wahr", "ja", "vrai", "oui", "verdadero", "sí", "si", "vero", "waar"])
+FALSE = frozenset(["false", "no", "0", "falsch", "nein", "faux", "non", "falso", "nee", "onwaar"])
 NEITHER_FORM = (
     "; a long table has a row per group, prompt and response. A table with a row per person and a column per "
     "question is read with --units individuals"
@@ -137,7 +137,12 @@ def _read_long(
 
 
 def _numbers(
-    cells: Cells, column: Mapping[str, list[Any]], options: ReadOptions, into: Collector, name: str, most: float
+    cells: Cells,
+    column: Mapping[str, list[Any]],
+    options: ReadOptions,
+    into: Collector,
+    name: str,
+    most: float,
 ) -> Numbers:
     """Read a column of numbers, and note how."""
     signs = Signs(options.decimal, options.thousands, most)

@@ -110,11 +110,15 @@ class Tally:
                 f"{self._unit}s up in one row"
             )
         if row.response in given:
-            self._merged.append(f"{row.where.rpartition(': ')[2]}: added to a row of the same labels, written otherwise")
+            self._merged.append(
+                f"{row.where.rpartition(': ')[2]}: added to a row of the same labels, written otherwise"
+            )
         written.append(row.raw)
         given[row.response] = given.get(row.response, 0.0) + row.amount
         if not math.isfinite(sum(given.values())):
-            raise DataError(f"{row.where}: the counts of {row.group!r} add up to infinity; give smaller numbers")
+            raise DataError(
+                f"{row.where}: the counts of {row.group!r} add up to infinity; give smaller numbers"
+            )
         return question.scale
 
     def _question(self, row: Row) -> _Question:
@@ -123,7 +127,9 @@ class Tally:
             key = "q-" + hashlib.sha256(row.prompt.encode()).hexdigest()[:12]
         question = self._questions.setdefault(key, _Question(row.prompt, row.topic))
         if question.prompt != row.prompt:
-            raise DataError(f"{row.where}: question_id {key!r} has another prompt before; give each its own id")
+            raise DataError(
+                f"{row.where}: question_id {key!r} has another prompt before; give each its own id"
+            )
         if question.topic != row.topic:
             raise DataError(
                 f"{row.where}: the prompt has topic {question.topic!r} before and {row.topic!r} here"
@@ -134,7 +140,8 @@ class Tally:
         for name, known, value in (("n", question.n, row.n), ("source", question.source, row.source)):
             if known.setdefault(row.group, value) != value:  # type: ignore[arg-type]
                 raise DataError(
-                    f"{row.where}: {name} of {row.group!r} for {row.prompt[:60]!r} is {known[row.group]} before and "
+                    f"{row.where}: {name} of {row.group!r} for {row.prompt[:60]!r} is "
+                    f"{known[row.group]} before and "
                     f"{value} here; give the same in all its rows"
                 )
         self._has_n |= row.n is not None
@@ -149,7 +156,8 @@ class Tally:
         if self._options.repeated == "refuse":
             raise DataError(
                 f"{row.where}: {row.group!r} answers {row.prompt[:60]!r} again with {row.response!r}, after "
-                f"{response!r} in {where.rpartition(': ')[2]}; remove one row, or keep the last with --repeated last"
+                f"{response!r} in {where.rpartition(': ')[2]}; remove one row, or keep the last with "
+                "--repeated last"
             )
         self._into.drop(f"{self._path.name}: {where.rpartition(': ')[2]}", ANSWERED_AGAIN)
         del question.by_group[row.group][response]
@@ -175,7 +183,9 @@ class Tally:
             require_counts(self._path, pairs)
         used = [{*q.responses} for q in self._questions.values()]
         common = bool(used) and all(responses == used[0] for responses in used)
-        known, zeros, rounded = [], [], []
+        known: list[Question] = []
+        zeros: list[str] = []
+        rounded: list[str] = []
         for key, question in self._questions.items():
             if levels:
                 self._take_levels(question, levels, common)
@@ -184,7 +194,9 @@ class Tally:
                     self._into.drop(f"{self._path.name}: {group}, {key}", ONE_RESPONSE)
                 continue
             slate, ordinal = question.scale.order(
-                question.responses, map(list, question.by_group.values()), f"{self._path}: {question.prompt[:60]!r}"
+                question.responses,
+                map(list, question.by_group.values()),
+                f"{self._path}: {question.prompt[:60]!r}",
             )
             if ordinal is not None:
                 scale = ", ".join(f"{r} = {v:g}" for r, v in zip(slate, ordinal, strict=True))

@@ -13,22 +13,34 @@ from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.spellings import Spellings
 from gpo_ray.preferences.readers.tally import Row, Tally
 
-PERSON = ("group", "person", "respondent", "respondent_id", "respondent id", "id", "caseid", "user", "user_id")
+PERSON = (
+    "group",
+    "person",
+    "respondent",
+    "respondent_id",
+    "respondent id",
+    "id",
+    "caseid",
+    "user",
+    "user_id",
+)
 """Names of the column that names the person; without one it is the first column."""
 NO_ANSWER = frozenset(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "."])
 """Cells of people who did not answer, as programs write them."""
 MAX_RESPONSES = 30
 """Number of different answers from which a column of single words is no question with a slate."""
-NO_SLATE = f"column has more than {MAX_RESPONSES} different answers, so it is no question with a slate"
+ALL_DIFFERENT = 5
+"""Number of answers from which a column in which no two are the same is no question with a slate."""
+NO_SLATE = "column has too many different answers for a question with a slate"
 NOT_ANSWERED = "cell says that there is no answer"
 
 
 def read_wide(cells: Cells, options: ReadOptions, into: Collector) -> PreferenceDataset:
     """Read a table with a row per person and a column per question, whose header is the prompt.
 
-    The person is named by a column ``group``, ``person``, ``respondent``, ``id`` or the like, otherwise by the
-    first column. An empty cell, or one such as ``NA``, is no answer. A column of more than 30 different
-    answers, such as a comment or a time, is left out and listed.
+    The person is named by a column ``group``, ``person``, ``respondent``, ``id`` or the like, otherwise by
+    the first column. An empty cell, or one such as ``NA``, is no answer. A column of more than 30 different
+    answers, or of five and more that are all different, such as a comment or a time, is left out and listed.
 
     Raises:
         DataError: if a person or a question is there twice or has no name, or answers to a question differ in
@@ -45,8 +57,8 @@ def read_wide(cells: Cells, options: ReadOptions, into: Collector) -> Preference
         prompt = names[i]
         answers = cells.texts(i).to_pylist()
         labels = [normal_label(answer or "") for answer in answers]
-        different = {label for label in labels if label not in NO_ANSWER}
-        if len(different) > MAX_RESPONSES:
+        given = [label for label in labels if label not in NO_ANSWER]
+        if _is_free_text(given):
             into.drop(f"{file}: column {prompt[:60]!r}", NO_SLATE)
             continue
         said = Counter(label for label in labels if label in NO_ANSWER and label)
@@ -62,20 +74,30 @@ def read_wide(cells: Cells, options: ReadOptions, into: Collector) -> Preference
     return tally.dataset()
 
 
+def _is_free_text(answers: list[str]) -> bool:
+    """Return whether a column's answers are too different to be the responses of a slate."""
+    different = len({*answers})
+    return different > MAX_RESPONSES or ALL_DIFFERENT <= different == len(answers)
+
+
 def _require_names(cells: Cells, names: list[str], person: int, questions: list[int]) -> None:
     """Check that there are questions, and that each column has its own name."""
     if not questions:
         raise DataError(
-            f"{cells.path}: the table has the one column {names[person]!r}; a wide table has a column that names "
+            f"{cells.path}: the table has the one column {names[person]!r}; a wide table has a column "
+            "that names "
             "the person and a column per question"
         )
     seen: dict[str, int] = {}
     for i, name in enumerate(names):
         if not name:
-            raise DataError(f"{cells.path}: column {i + 1} has no name; write the question above it, or remove it")
+            raise DataError(
+                f"{cells.path}: column {i + 1} has no name; write the question above it, or remove it"
+            )
         if name in seen:
             raise DataError(
-                f"{cells.path}: columns {seen[name] + 1} and {i + 1} are both named {name[:60]!r}; rename or remove one"
+                f"{cells.path}: columns {seen[name] + 1} and {i + 1} are both named {name[:60]!r}; "
+                "rename or remove one"
             )
         seen[name] = i
 
@@ -88,7 +110,8 @@ def _people(cells: Cells, name: str, column: int, options: ReadOptions) -> list[
     for i, who in enumerate(people):
         if who in first and options.repeated == "refuse":
             raise DataError(
-                f"{cells.place(i)}: {name} {who[:60]!r} is in row {cells.rows[first[who]]} too; name each person "
+                f"{cells.place(i)}: {name} {who[:60]!r} is in row {cells.rows[first[who]]} too; name "
+                "each person "
                 "once in a column 'respondent', or keep the last answers with --repeated last"
             )
         first[who] = i
