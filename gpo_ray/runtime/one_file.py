@@ -33,7 +33,7 @@ def check_target(location: str, suffixes: Sequence[str]) -> str:
     above, name = _parts(location)
     suffix = Path(name).suffix.lower()
     if suffix not in suffixes:
-        raise ConfigError(f"{location or 'an empty path'}: name a file that ends with {' or '.join(suffixes)}")
+        raise ConfigError(f"{location or 'empty path'}: name a file that ends with {' or '.join(suffixes)}")
     if not is_uri(location):
         if not Path(above).is_dir():
             raise ConfigError(f"{location}: there is no folder {above}; make it, or name another file")
