@@ -11,15 +11,19 @@ from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers.opinionqa_items import PHRASES
 from gpo_ray.preferences.tables import DROPPED, log_table
 
-Answers = dict[str, tuple[tuple[float, ...], float | None]]
+LEAST_RESPONDENTS = 30
+"""Fewest respondents, over all answers, by which an attribute with other levels is known to be a copy."""
+Answers = dict[str, tuple[tuple[float, ...], float]]
 """A group's shares and number of respondents, by question id."""
+Levels = dict[str, Answers]
+"""The answers of an attribute's groups, by level."""
 
 
 def without_copied_attributes(dataset: PreferenceDataset) -> PreferenceDataset:
     """Leave out each attribute whose groups all have the same answers as groups of another attribute.
 
     The answers to all questions that such an attribute's groups answered must be equal, with the same numbers
-    of respondents; levels may have other names. Of two attributes that are copies of each other, the one that
+    of respondents; levels may have other names if there are enough answers. Of two attributes that are copies of each other, the one that
     the publisher describes is kept, or else the one that comes first in the alphabet. Every group that is
     left out is logged.
     """
@@ -42,18 +46,26 @@ def without_copied_attributes(dataset: PreferenceDataset) -> PreferenceDataset:
     return replace(kept, dropped=pa.concat_tables([kept.dropped, log_table(drops, DROPPED)]))
 
 
-def _answers(dataset: PreferenceDataset) -> dict[str, list[Answers]]:
-    """Return the answers of each attribute's groups."""
-    by_group: dict[str, Answers] = defaultdict(dict)
+def _answers(dataset: PreferenceDataset) -> dict[str, Levels]:
+    """Return the answers of each attribute's levels."""
+    attributes: dict[str, Levels] = defaultdict(lambda: defaultdict(dict))
     columns = (dataset.preferences[c].to_pylist() for c in ("group_id", "question_id", "share", "n"))
     for group, question, share, n in zip(*columns, strict=True):
-        by_group[group][question] = (tuple(share), n)
-    attributes: dict[str, list[Answers]] = defaultdict(list)
-    for group, answers in by_group.items():
-        attributes[group.partition("=")[0]].append(answers)
+        attribute, _, level = group.partition("=")
+        attributes[attribute][level][question] = (tuple(share), n)
     return attributes
 
 
-def _copied(groups: list[Answers], others: list[Answers]) -> bool:
-    """Return whether each group has the same answers as one of the others, to all that it answered."""
-    return all(any(group.items() <= other.items() for other in others) for group in groups)
+def _copied(levels: Levels, others: Levels) -> bool:
+    """Return whether each level has the same answers as one of the others, to all that it answered.
+
+    If the levels have other names, few answers may be the same by chance.
+    """
+    if all(level in others and levels[level].items() <= others[level].items() for level in levels):
+        return True
+    behind = sum(n for answers in levels.values() for _, n in answers.values())
+    return (
+        len(levels) > 1
+        and behind >= LEAST_RESPONDENTS
+        and all(any(own.items() <= other.items() for other in others.values()) for own in levels.values())
+    )
