@@ -257,7 +257,9 @@ class EmbeddingStore:
             return {}
         listed = self.manifest().get("dropped", {})
         if not isinstance(listed, dict):
-            raise EmbeddingError(f"{self.folder}: damaged: its manifest lists no dropped questions; embed again")
+            raise EmbeddingError(
+                f"{self.folder}: damaged: its manifest lists no dropped questions; embed again"
+            )
         return listed
 
     def without_dropped(self, dataset: PreferenceDataset, told: bool = False) -> PreferenceDataset:

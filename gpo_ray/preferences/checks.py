@@ -38,9 +38,10 @@ def require_validation(dataset: PreferenceDataset, split: Split) -> None:
     Raises:
         ConfigError: if none did.
     """
-    if dataset.preferences.num_rows and not _answered(
-        dataset, split.validation_groups, split.question_order, 2
-    ).any():
+    if (
+        dataset.preferences.num_rows
+        and not _answered(dataset, split.validation_groups, split.question_order, 2).any()
+    ):
         raise ConfigError("no validation group answered two of the training questions; use another --seed")
 
 

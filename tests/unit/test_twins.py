@@ -229,9 +229,7 @@ def test_twins_and_attributes_are_never_divided(drawn, copies, crossed):
     shares, answered, sets = planted(rng, names, copies, 25)
     split = draw_split(dataset(shares, answered=answered), fraction, draw, PROTOCOLS["new-attribute"])
     assert_whole(split, sets.values())
-    train, validation, test = (
-        {a for g in part for a in attributes_of(g)} for part in parts_of(split)
-    )
+    train, validation, test = ({a for g in part for a in attributes_of(g)} for part in parts_of(split))
     assert not (train | validation) & test
     assert split.test_groups
     if len({a for g in split.meta_train_groups for a in attributes_of(g)}) > 5:
@@ -282,7 +280,9 @@ def test_without_twins_the_split_is_the_rules_own(drawn, name):
 def test_a_survey_of_two_groups_under_many_names_cannot_be_divided():
     shares = several(2)
     copies = {f"{g}-{i}": shares[g] for g in shares for i in range(3)}
-    with pytest.raises(ConfigError, match="2 groups cannot be divided.*nearly the same answers, such as 'g0' and"):
+    with pytest.raises(
+        ConfigError, match="2 groups cannot be divided.*nearly the same answers, such as 'g0' and"
+    ):
         draw_split(dataset(shares | copies), 0.5, 0)
 
 
