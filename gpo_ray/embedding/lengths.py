@@ -22,8 +22,9 @@ def too_long(source: ModelSource, questions: Sequence[Question]) -> dict[str, in
     """
     if not questions:
         return {}
-    tokenizer, found = Tokenizer.of(source), {}
+    tokenizer = Tokenizer.of(source)
     limit = tokenizer.max_tokens
+    found: dict[str, int] = {}
     for start in range(0, len(questions) if limit else 0, CHUNK):
         some = questions[start : start + CHUNK]
         texts = question_texts(tokenizer, [(q.prompt, q.responses) for q in some])

@@ -258,7 +258,7 @@ class EmbeddingStore:
         listed = self.manifest().get("dropped", {})
         if not isinstance(listed, dict):
             raise EmbeddingError(
-                f"{self.folder}: damaged: its manifest lists no dropped questions; embed again"
+                f"{self.folder}: damaged: its manifest names no dropped questions; embed again"
             )
         return listed
 

@@ -70,7 +70,8 @@ def evaluate(
         ``best_baseline``, ``skills``, ``comparisons``: see :mod:`gpo_ray.evaluation.statistics`;
         ``cannot_answer``: methods that cannot predict under this protocol; ``context_sizes``: the sizes of
         the curve that the test groups' answers allowed; ``note``: advice if too little was scored, else
-        None; ``overlap``: advice if groups of several attributes were divided one by one, else None; ``out``; ``report``; ``seconds``.
+        None; ``overlap``: advice if groups of several attributes were divided one by one, else None;
+        ``out``; ``report``; ``seconds``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.
@@ -183,7 +184,7 @@ def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]
 
 
 def _overlap(rows: list[dict[str, Any]]) -> str | None:
-    """Return advice on another protocol if test groups are of the same people as training groups, else None."""
+    """Return advice if test groups are of the same people as training groups, else None."""
     alone = {r["group_id"] for r in rows if r["protocol"] in ("paper", "new-questions")}
     return OVERLAP if overlap(alone) else None
 

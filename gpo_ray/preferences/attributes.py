@@ -1,4 +1,4 @@
-"""The attributes that ids of groups name, such as ``SEX=Female`` or the crossing ``AGE=18-29 & SEX=Female``."""
+"""The attributes that ids of groups name: ``SEX=Female``, or the crossing ``AGE=18-29 & SEX=Female``."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ def require_two_answers(survey: str, dataset: PreferenceDataset) -> None:
         dataset = PreferenceDataset.load(survey)
     if np.bincount(dataset.group_codes()).max() < 2:
         raise DataError(
-            f"{survey}: groups answered 1 question, 2 are needed (one to learn about a group, one to predict); "
-            "import a survey with more questions"
+            f"{survey}: groups answered 1 question, 2 are needed (one to learn about a group, one to "
+            "predict); import a survey with more questions"
         )
 
 

@@ -208,20 +208,18 @@ def _divide(rule: SplitRule, draw: Draw, twins: Twins) -> Parts:
 
     Without twins, the draw is what it would be if there were no such thing.
     """
-    drawn, others = set(draw.groups), {}
-    for some in twins:
-        shown, *rest = [g for g in some if g in drawn] or [""]
-        if rest:
-            others[shown] = tuple(rest)
+    drawn = set(draw.groups)
+    sets = ([g for g in some if g in drawn] for some in twins)
+    others = {some[0]: tuple(some[1:]) for some in sets if len(some) > 1}
     if not others:
         return rule.divide(draw)
     hidden = {g for rest in others.values() for g in rest}
     try:
         parts = rule.divide(replace(draw, groups=[g for g in draw.groups if g not in hidden], twins=others))
     except ConfigError as e:
-        shown, rest = next(iter(others.items()))
+        one, same = next(iter(others.items()))
         raise ConfigError(
-            f"{e}; groups with nearly the same answers, such as {shown!r} and {rest[0]!r}, count as one"
+            f"{e}; groups with nearly the same answers, such as {one!r} and {same[0]!r}, count as one"
         ) from e
 
     def together(groups: list[str]) -> list[str]:

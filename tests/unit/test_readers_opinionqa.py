@@ -449,7 +449,7 @@ def test_an_underscore_does_not_make_a_crossing(wave):
 
 def test_only_crossed_attributes_are_nothing_to_read(wave):
     write_counts(wave, counts({"Atheist": {"Male": {"Very": 4}}}), "RELIG_SEX")
-    with pytest.raises(DataError, match="left out most often: .*crossed attributes"):
+    with pytest.raises(DataError, match=r"left out most often: .*crossed attributes"):
         read(wave)
 
 

@@ -1,5 +1,6 @@
 """Questions that are too long for the language model: named before it is loaded, or left out."""
 
+import json
 import logging
 from types import SimpleNamespace
 
@@ -48,7 +49,7 @@ def embedded(monkeypatch):
     seen = []
 
     def run(missing, config, run):
-        source, model_id, out = run.args
+        _, model_id, out = run.args
         seen.extend(q.question_id for q in missing)
         name, entry = EmbeddingStore(out).write_shard(missing, encoded(missing), model_id)
         ids, entry = [q.question_id for q in missing], __import__("json").dumps(entry)
@@ -90,7 +91,7 @@ def test_the_tokenizer_alone_counts_as_the_encoder_does(tiny_language_model):
 
 def test_all_that_are_too_long_are_named_before_ray_starts(tiny_language_model, tmp_path, no_ray):
     with pytest.raises(
-        EmbeddingError, match=r"2 questions are longer .*'q1' \(\d+ tokens\), 'q3' .*--too-long drop"
+        EmbeddingError, match=r"2 questions are .*'q1' \(\d+ tokens\), 'q3' .*--too-long drop"
     ):
         embed(with_long(), tmp_path / "store", EmbedConfig(model=str(tiny_language_model)))
     assert not list((tmp_path / "store").glob("*.parquet"))
@@ -110,7 +111,7 @@ def test_too_long_ones_are_left_out_and_listed(tiny_language_model, tmp_path, em
     assert embedded == ["q0", "q2", "q4"]
     assert list(result["dropped"]) == ["q1", "q3"]
     assert (result["embedded"], result["reused"]) == (3, 0)
-    with pytest.raises(EmbeddingError, match="2 of 5 questions were left out as too long .* 'q1', 'q3'"):
+    with pytest.raises(EmbeddingError, match=r"2 of 5 questions were left out as too long .* 'q1', 'q3'"):
         store.load(dataset)
     with caplog.at_level(logging.WARNING):
         kept = store.without_dropped(dataset)

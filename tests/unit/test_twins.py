@@ -54,7 +54,7 @@ def moved(values, distance):
 
 
 def planted(rng, names, copies, questions):
-    """Random groups, and a copy of some under another name: rounded, with a few changed or missing answers."""
+    """Random groups, and copies of some under another name: rounded, with a few answers missing."""
     shares = {name: random(rng, questions) for name in names}
     answered, sets = {}, {}
     for i in range(copies):
@@ -280,9 +280,7 @@ def test_without_twins_the_split_is_the_rules_own(drawn, name):
 def test_a_survey_of_two_groups_under_many_names_cannot_be_divided():
     shares = several(2)
     copies = {f"{g}-{i}": shares[g] for g in shares for i in range(3)}
-    with pytest.raises(
-        ConfigError, match="2 groups cannot be divided.*nearly the same answers, such as 'g0' and"
-    ):
+    with pytest.raises(ConfigError, match=r"2 groups cannot be .*same answers, such as 'g0' and"):
         draw_split(dataset(shares | copies), 0.5, 0)
 
 

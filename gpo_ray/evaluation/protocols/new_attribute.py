@@ -15,8 +15,8 @@ class NewAttribute(Protocol):
 
     The groups of one attribute (sex, age, ...) divide the survey's people; the groups of another attribute
     divide the same people in another way. ``fraction`` is the share of the attributes that is for
-    meta-training. Attributes with twins among their groups count as one. A group that crosses attributes is in
-    the part that has all of these; if they are in several parts, it is in none.
+    meta-training. Attributes with twins among their groups count as one. A group that crosses attributes is
+    in the part that has all of these; if they are in several parts, it is in none.
     """
 
     name = "new-attribute"

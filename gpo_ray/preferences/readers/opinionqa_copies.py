@@ -23,9 +23,9 @@ def without_copied_attributes(dataset: PreferenceDataset) -> PreferenceDataset:
     """Leave out each attribute whose groups all have the same answers as groups of another attribute.
 
     The answers to all questions that such an attribute's groups answered must be equal, with the same numbers
-    of respondents; levels may have other names if there are enough answers. Of two attributes that are copies of each other, the one that
-    the publisher describes is kept, or else the one that comes first in the alphabet. Every group that is
-    left out is logged.
+    of respondents; levels may have other names if there are enough answers. Of two attributes that are copies
+    of each other, the one that the publisher describes is kept, or else the one that comes first in the
+    alphabet. Every group that is left out is logged.
     """
     attributes = _answers(dataset)
     copies: dict[str, str] = {}
