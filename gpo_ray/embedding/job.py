@@ -170,17 +170,13 @@ def _embed(
 ) -> dict[str, Any]:
     contents = store.contents(model_id, config.readings)
     questions = list(dataset.iter_questions())
-    missing = [q for q in questions if (q.question_id, q.key) not in contents.keys]
-    long = too_long(source, missing)
+    absent = [q for q in questions if (q.question_id, q.key) not in contents.keys]
+    long = too_long(source, absent)
     if config.too_long == "refuse" or len(long) == len(questions):
         refuse_too_long(source, long)
-    dropped = store.dropped() | {q.key: long[q.question_id] for q in missing if q.question_id in long}
-    missing = [q for q in missing if q.question_id not in long]
-    for name, problem in contents.damaged.items():
-        logger.warning(
-            "%s; its questions are embedded again", problem if name in problem else f"{name} {problem}"
-        )
-        store.folder.remove(name)
+    missing = [q for q in absent if q.question_id not in long]
+    dropped = store.dropped() | {q.key: long[q.question_id] for q in absent if q.question_id in long}
+    _remove(store, contents.damaged)
     store.folder.claim(KIND)
     shards = dict(contents.shards)
     workers: dict[str, int] = {}
@@ -214,6 +210,15 @@ def _embed(
         "damaged": contents.damaged,
         "dropped": long,
     }
+
+
+def _remove(store: EmbeddingStore, damaged: Mapping[str, str]) -> None:
+    """Remove damaged shards, and say what is wrong with each."""
+    for name, problem in damaged.items():
+        logger.warning(
+            "%s; its questions are embedded again", problem if name in problem else f"{name} {problem}"
+        )
+        store.folder.remove(name)
 
 
 def _there(count: int) -> str:

@@ -70,8 +70,7 @@ def evaluate(
         ``best_baseline``, ``skills``, ``comparisons``: see :mod:`gpo_ray.evaluation.statistics`;
         ``cannot_answer``: methods that cannot predict under this protocol; ``context_sizes``: the sizes of
         the curve that the test groups' answers allowed; ``note``: advice if too little was scored, else
-        None; ``overlap``: advice if groups of several attributes were divided one by one, else None;
-        ``out``; ``report``; ``seconds``.
+        None; ``overlap``: advice if groups overlap; ``out``; ``report``; ``seconds``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.

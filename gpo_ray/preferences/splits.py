@@ -157,8 +157,7 @@ def draw_split(
 ) -> Split:
     """Draw a split; the same arguments give the same split everywhere.
 
-    Twins (:mod:`gpo_ray.preferences.twins`) are drawn as one group and are in one part of the split. A group
-    that is a twin of one of another survey's groups, on which the rule tests, is left out of training.
+    Twins are drawn as one group and are in one part; twins of another survey's groups are not trained on.
 
     Args:
         dataset: the data set whose groups and questions to divide.
@@ -169,7 +168,7 @@ def draw_split(
         other: the part of ``dataset`` to test on; must be given if, and only if, the rule tests on another
             survey.
         max_test_groups: most groups to test on; if there are more, they are drawn at random.
-        twins: the result of :func:`~gpo_ray.preferences.twins.find_twins`, which is called if this is None.
+        twins: the result of :func:`~gpo_ray.preferences.twins.find_twins`, if it is known.
 
     Raises:
         ConfigError: if there are too few groups or questions to divide, or no groups of the rule's kind.
@@ -180,8 +179,7 @@ def draw_split(
     groups = shuffled(rng, dataset.groups["group_id"].to_pylist(), other.groups if other else beside)
     questions = shuffled(rng, dataset.questions["question_id"].to_pylist(), other.questions if other else ())
     found = find_twins(dataset) if twins is None else twins
-    if other:
-        groups = _without_twins_of(groups, other.groups, found)
+    groups = _without_twins_of(groups, other.groups if other else (), found)
     parts = _divide(rule, Draw(dataset, groups, fraction, validation_fraction, rng), found)
     test = shuffled(rng, other.groups) if other else parts.test
     test_order = shuffled(rng, other.new_questions) if other else []

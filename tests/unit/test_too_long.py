@@ -52,7 +52,7 @@ def embedded(monkeypatch):
         _, model_id, out = run.args
         seen.extend(q.question_id for q in missing)
         name, entry = EmbeddingStore(out).write_shard(missing, encoded(missing), model_id)
-        ids, entry = [q.question_id for q in missing], __import__("json").dumps(entry)
+        ids, entry = [q.question_id for q in missing], json.dumps(entry)
         yield {
             "shard": name,
             "entry": entry,
