@@ -172,16 +172,14 @@ def _embed(
     questions = list(dataset.iter_questions())
     absent = [q for q in questions if (q.question_id, q.key) not in contents.keys]
     long = too_long(source, absent)
-    if config.too_long == "refuse" or len(long) == len(questions):
-        refuse_too_long(source, long)
+    refuse_too_long(source, long, all_of=questions if config.too_long == "drop" else None)
     missing = [q for q in absent if q.question_id not in long]
     dropped = store.dropped() | {q.key: long[q.question_id] for q in absent if q.question_id in long}
     _remove(store, contents.damaged)
     store.folder.claim(KIND)
     shards = dict(contents.shards)
-    workers: dict[str, int] = {}
     units: list[dict[str, Any]] = []
-    reused = len(questions) - len(missing) - len(long)
+    reused = len(questions) - len(absent)
     steps, there = Steps("embed", 2, progress), _there(reused)
     if missing:
         with told_session(steps, address):
@@ -191,12 +189,12 @@ def _embed(
             with steps.step(f"embed with {source.name}{there}", len(missing), "questions") as step:
                 for row in _run_to_the_end(missing, config, run):
                     shards[row["shard"]] = json.loads(row["entry"])
-                    workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
                     units.append(row)
                     step.advance(len(row["ids"]))
                     step.note = f"{rate(units):.0f} tokens/s"
                 step.outcome = f"{len(missing)} questions{there}, {rate(units):.0f} tokens/s"
     store.commit(model_id, shards, model=source.reference, dtype=config.dtype, dropped=dropped)
+    workers = _tokens_by_worker(units)
     return {
         "questions": len(questions),
         "responses": int(dataset.slate_sizes().sum()),
@@ -210,6 +208,13 @@ def _embed(
         "damaged": contents.damaged,
         "dropped": long,
     }
+
+
+def _tokens_by_worker(units: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    workers: dict[str, int] = {}
+    for row in units:
+        workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
+    return workers
 
 
 def _remove(store: EmbeddingStore, damaged: Mapping[str, str]) -> None:

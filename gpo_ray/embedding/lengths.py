@@ -33,17 +33,20 @@ def too_long(source: ModelSource, questions: Sequence[Question]) -> dict[str, in
     return found
 
 
-def refuse_too_long(source: ModelSource, long: Mapping[str, int]) -> None:
+def refuse_too_long(
+    source: ModelSource, long: Mapping[str, int], all_of: Sequence[Question] | None = None
+) -> None:
     """Refuse questions that are too long for the model.
 
     Args:
         source: the model.
         long: the result of :func:`too_long`.
+        all_of: questions that are refused only if all of them are too long; None refuses any.
 
     Raises:
-        EmbeddingError: naming every question, if there are any.
+        EmbeddingError: naming every question that is too long.
     """
-    if long:
+    if long and (all_of is None or len(long) == len(all_of)):
         named = ", ".join(f"{q!r} ({n} tokens)" for q, n in long.items())
         raise EmbeddingError(
             f"model {source.name}: {len(long)} questions are longer than it can read: {named}; shorten them, "
