@@ -155,9 +155,7 @@ def draw_split(
     max_test_groups: int | None = None,
     twins: Twins | None = None,
 ) -> Split:
-    """Draw a split; the same arguments give the same split everywhere.
-
-    Twins are drawn as one group and are in one part; twins of another survey's groups are not trained on.
+    """Draw a split, with twins in one part; the same arguments give the same split everywhere.
 
     Args:
         dataset: the data set whose groups and questions to divide.
@@ -165,8 +163,7 @@ def draw_split(
         seed: seed of the random draw.
         rule: the rule that says what is divided, and how.
         validation_fraction: share of the meta-train groups for validation, at least one; a rule may round it.
-        other: the part of ``dataset`` to test on; must be given if, and only if, the rule tests on another
-            survey.
+        other: the part of ``dataset`` to test on, if and only if the rule tests on another survey.
         max_test_groups: most groups to test on; if there are more, they are drawn at random.
         twins: the result of :func:`~gpo_ray.preferences.twins.find_twins`, if it is known.
 
@@ -178,20 +175,19 @@ def draw_split(
     beside = _groups_beside(dataset, rule)
     groups = shuffled(rng, dataset.groups["group_id"].to_pylist(), other.groups if other else beside)
     questions = shuffled(rng, dataset.questions["question_id"].to_pylist(), other.questions if other else ())
+    new = rule.new_questions(len(questions))
+    _check_questions(rule, len(questions), new, len(other.new_questions) if other else 0)
     found = find_twins(dataset) if twins is None else twins
     groups = _without_twins_of(groups, other.groups if other else (), found)
     parts = _divide(rule, Draw(dataset, groups, fraction, validation_fraction, rng), found)
     test = shuffled(rng, other.groups) if other else parts.test
     test_order = shuffled(rng, other.new_questions) if other else []
-    new = rule.new_questions(len(questions))
-    _check_questions(rule, len(questions), new, len(test_order))
     test = test[:max_test_groups]
     return Split(
         protocol=rule.name,
         fraction=fraction,
         seed=seed,
-        # Groups of other kinds are shuffled last, so that they do not change the draws before.
-        train_groups=(*parts.train, *shuffled(rng, beside)),
+        train_groups=(*parts.train, *shuffled(rng, beside)),  # last, so that it changes no draw before
         validation_groups=tuple(parts.validation),
         test_groups=tuple(test),
         question_order=tuple(questions[new:]),
