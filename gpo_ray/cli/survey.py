@@ -90,11 +90,12 @@ def survey_merge(
     """Unite two surveys; a question that both ask, in the same words, becomes one."""
     from gpo_ray.preferences.dataset import PreferenceDataset
     from gpo_ray.preferences.join import merge_surveys
+    from gpo_ray.preferences.twins import note_twins
     from gpo_ray.runtime.storage import Folder
 
     with Folder(out).writing():
         surveys = [PreferenceDataset.load(folder) for folder in (first, second)]
-        merged = merge_surveys(*surveys)
+        merged = note_twins(merge_surveys(*surveys))
         merged.save(out)
     same = sum(s.questions.num_rows for s in surveys) - merged.questions.num_rows
     if as_json:
