@@ -68,6 +68,8 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Meta-train and score methods on many splits in parallel, and write tables and a report."""
+    from gpo_ray.evaluation.methods import LanguageModelSettings
+    from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
     from gpo_ray.evaluation.protocols import protocol_named
     from gpo_ray.runtime.ray_session import joined
     from gpo_ray.runtime.resources import evaluate_request
@@ -76,15 +78,13 @@ def evaluate(
     sizes = None if context_sizes is None else tuple(_numbers(context_sizes, "--context-sizes", int))
     named = tuple(dict.fromkeys(m.strip() for m in methods.split(",")))
     shares = _numbers(fractions, "--fractions", float)
+    asked = LanguageModelSettings(model, dtype, gpus_per_task)
+    plan = EvaluationPlan(named, context, steps, sizes, objective, asked)
+    splits = SplitPlan(protocol, shares, seeds, max_test_groups)
     with joined(address) as capacity:
         capacity.check(evaluate_request())
-        from gpo_ray.evaluation.methods import LanguageModelSettings
-        from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
         from gpo_ray.evaluation.runner import evaluate as run
 
-        asked = LanguageModelSettings(model, dtype, gpus_per_task)
-        plan = EvaluationPlan(named, context, steps, sizes, objective, asked)
-        splits = SplitPlan(protocol, shares, seeds, max_test_groups)
         result = run(survey, embeddings, out, plan, splits, address, progress(as_json), test_survey)
     if not as_json:
         _show_scores(result, chosen)
@@ -100,7 +100,7 @@ def _numbers(text: str, option: str, kind: Callable[[str], N]) -> list[N]:
 
 def _show_scores(result: dict[str, Any], protocol: Protocol) -> None:
     print(shown(protocol.table(result)))
-    if result["note"]:
-        print(fill(f"Note: {result['note']}.", 80))
+    for note in filter(None, (result["note"], result["overlap"])):
+        print(fill(f"Note: {note}.", 80))
     if result["cannot_answer"]:
         print(shown(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}"))

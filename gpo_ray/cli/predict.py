@@ -9,6 +9,7 @@ import typer
 
 from gpo_ray.cli.options import Json
 from gpo_ray.cli.output import print_json, progress
+from gpo_ray.runtime.terminal_text import shown
 
 WHO = {
     True: "  (seen: meta-train groups answered it)",
@@ -26,17 +27,30 @@ def predict(
         str | None,
         typer.Option(help="Folder made by `gpo embed`: its questions need no language model."),
     ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Write a table too, to this .csv or .parquet file: a row for each response."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Adapt to a group from a few of its answers and predict its preferences over other questions."""
     gc.disable()  # garbage collection would take a tenth of this short process's time
+    from gpo_ray.preferences.export import SUFFIXES, predictions_table, write_table
+    from gpo_ray.runtime.one_file import check_target
+
+    if out is not None:
+        check_target(out, SUFFIXES)  # before a model is loaded
     from gpo_ray.api import predict_file
 
     result = predict_file(bundle, context, questions, model, embeddings, progress(as_json))
+    if out is not None:
+        write_table(predictions_table(result["predictions"]), out)
     if as_json:
-        print_json(result)
-    else:
-        _show(result["predictions"])
+        print_json(result | ({} if out is None else {"out": out}))
+        return
+    _show(result["predictions"])
+    if out is not None:
+        print(shown(f"table: {out}"))
 
 
 def _show(predictions: list[dict[str, Any]]) -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gpo_ray.cli.options import Json, Out, parse_options
 from gpo_ray.cli.output import print_json
+from gpo_ray.cli.survey_export import survey_export
+from gpo_ray.cli.survey_show import counts, show_result, survey_show
 from gpo_ray.runtime.terminal_text import shown
 
-if TYPE_CHECKING:
-    from gpo_ray.preferences.dataset import PreferenceDataset
-
-app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
+app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it, export it.")
 KINDS = (
     "gss",
     "opinionqa",
@@ -26,11 +22,16 @@ KINDS = (
     "table",
 )
 """Names of :data:`gpo_ray.preferences.readers.READERS`, repeated since its module takes long to import."""
-MAX_CELL_CHARACTERS = 60
-"""Most characters of a text that is shown in a table."""
+TABLE = (
+    "A table (.csv, .xlsx, .parquet) has the columns group, prompt, response and one of count, share, "
+    "percent; optional are n, kind (attribute, country, individual or community, the default), topic, "
+    "question_id, source, position, scale and ordered. With --units individuals it may be wide: a row per "
+    "person, a column per question. --encoding, --decimal and --thousands are for tables and respondents."
+)
+"""What the help of the import says of tables."""
 
 
-@app.command("import")
+@app.command("import", epilog=TABLE)
 def survey_import(
     kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.")],
     out: Out,
@@ -72,11 +73,11 @@ def survey_import(
     with Folder(out).writing():
         dataset = read_survey(kind, source, options)
         dataset.save(out)
-    result = _counts(dataset) | {"out": out}
+    result = counts(dataset) | {"out": out}
     if as_json:
         print_json(result)
     else:
-        _show(dataset, out)
+        show_result(dataset, out)
 
 
 @app.command("merge")
@@ -89,101 +90,20 @@ def survey_merge(
     """Unite two surveys; a question that both ask, in the same words, becomes one."""
     from gpo_ray.preferences.dataset import PreferenceDataset
     from gpo_ray.preferences.join import merge_surveys
+    from gpo_ray.preferences.twins import note_twins
     from gpo_ray.runtime.storage import Folder
 
     with Folder(out).writing():
         surveys = [PreferenceDataset.load(folder) for folder in (first, second)]
-        merged = merge_surveys(*surveys)
+        merged = note_twins(merge_surveys(*surveys))
         merged.save(out)
     same = sum(s.questions.num_rows for s in surveys) - merged.questions.num_rows
     if as_json:
-        print_json(_counts(merged) | {"same_questions": same, "out": out})
+        print_json(counts(merged) | {"same_questions": same, "out": out})
     else:
-        _show(merged, out)
+        show_result(merged, out)
         print(shown(f"{same} questions of {second} are the same as in {first}"))
 
 
-@app.command("show")
-def survey_show(folder: Annotated[str, typer.Argument(help="Survey folder.")], as_json: Json = False) -> None:
-    """Show counts, a sample, and what was dropped and why."""
-    with _pyarrow_alone():
-        from gpo_ray.preferences.dataset import PreferenceDataset
-
-        dataset = PreferenceDataset.load(folder)
-        if as_json:
-            print_json(_counts(dataset) | {"out": folder})
-        else:
-            _show(dataset, folder)
-
-
-@contextlib.contextmanager
-def _pyarrow_alone() -> Iterator[None]:
-    """Keep pyarrow from importing pandas, which it does for the first array that it makes.
-
-    If pandas has been imported already, this changes nothing.
-    """
-    sys.meta_path.insert(0, _NoPandas)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(_NoPandas)
-
-
-class _NoPandas:
-    """An import finder for which pandas is not installed."""
-
-    @classmethod
-    def find_spec(cls, name: str, *_: object) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError(name)
-
-
-def _counts(dataset: PreferenceDataset) -> dict[str, Any]:
-    return {
-        "questions": dataset.questions.num_rows,
-        "groups": dataset.groups.num_rows,
-        "preferences": dataset.preferences.num_rows,
-        "dropped": dataset.dropped_by_reason(),
-    }
-
-
-def _show(dataset: PreferenceDataset, where: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from gpo_ray.runtime.terminal_text import ShownText as Text
-
-    console, counts = Console(), _counts(dataset)
-    print(
-        f"{shown(where)}: {counts['questions']} questions, {counts['groups']} groups, "
-        f"{counts['preferences']} preferences"
-    )
-    question = next(iter(dataset.iter_questions()))
-    values, offsets = dataset.shares()
-    ids = dataset.preferences["question_id"].to_pylist()
-    rows = [i for i, q in enumerate(ids) if q == question.question_id][:5]
-    # responses are rows, since there may be many of them, with long texts
-    sample = Table(title=Text(question.prompt), title_justify="left")
-    sample.add_column("response", overflow="fold")
-    for i in rows:
-        sample.add_column(Text(_short(dataset.preferences["group_id"][i].as_py(), 24)), justify="right")
-    for r, response in enumerate(question.responses):
-        shares = (f"{values[offsets[i] + r]:.3f}" for i in rows)
-        sample.add_row(Text(_short(response)), *shares)
-    console.print(sample)
-    drops = Table(title="dropped", title_justify="left")
-    for column in ("reason", "rows", "for example"):
-        drops.add_column(column, overflow="fold", no_wrap=column == "rows")
-    log = dataset.dropped.to_pylist()
-    for reason, count in counts["dropped"].items():
-        example = next(d["where"] for d in log if d["reason"] == reason)
-        drops.add_row(Text(reason), str(count), Text(example))
-    if log:
-        console.print(drops)
-        print(f"every dropped row is in {shown(where)}/dropped.parquet")
-    else:
-        print("nothing was dropped")
-
-
-def _short(text: str, most: int = MAX_CELL_CHARACTERS) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+app.command("show")(survey_show)
+app.command("export")(survey_export)

@@ -84,12 +84,20 @@ def _train_job(
     places: tuple[str, str, str, str, str], config: TrainConfig, fraction: float, on_disk: bool | None
 ) -> TrainJob:
     """Make a job from the places of the survey, embeddings, bundle and storage, and the run's name."""
+    from gpo_ray.embedding.store import EmbeddingStore
     from gpo_ray.meta_training.run import TrainJob
+    from gpo_ray.preferences.checks import require_two_answers, require_validation
     from gpo_ray.preferences.dataset import PreferenceDataset
     from gpo_ray.preferences.large import is_large
     from gpo_ray.preferences.splits import draw_split
+    from gpo_ray.preferences.twins import find_twins, group_answers
 
     stays = is_large(places[0]) if on_disk is None else on_disk
     dataset = PreferenceDataset.load(places[0], answers=not stays)
-    split = draw_split(dataset, fraction, config.seed, validation_fraction=config.validation.fraction)
+    require_two_answers(places[0], dataset)
+    dataset = EmbeddingStore(places[1]).without_dropped(dataset)
+    twins = find_twins(group_answers(places[0], dataset) if stays else dataset)
+    share = config.validation.fraction
+    split = draw_split(dataset, fraction, config.seed, validation_fraction=share, twins=twins)
+    require_validation(dataset, split)
     return TrainJob(*places, config=config, split=split, on_disk=stays)

@@ -31,6 +31,7 @@ from gpo_ray.lm.find import ModelSource
 from gpo_ray.lm.model import LanguageModel, ReadRow
 from gpo_ray.lm.prefix_tree import Text, plan_rows
 from gpo_ray.lm.score import first_token_logprobs
+from gpo_ray.lm.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -102,21 +103,14 @@ class Encoder:
 
     def texts(self, slates: Sequence[SlateTexts]) -> list[Text]:
         """Return each question as token ids: in the model's chat template, then responses with letters."""
-        prompts = self.language_model.chat_tokens([instruction(*s) for s in slates])
-        responses = [[response_text(i, r) for i, r in enumerate(s[1])] for s in slates]
-        return [Text(*parts) for parts in zip(prompts, self._tokens_of_each(responses), strict=True)]
+        return question_texts(self.language_model, slates)
 
     def opinion_texts(self, slates: Sequence[SlateTexts]) -> list[Text]:
         """Return the token ids of each question's PromptEOL texts: common beginning, endings by pooling."""
         stems = self.language_model.opening_tokens([opinion_stem(prompt) for prompt, _ in slates])
         endings = [[opinion_ending(r, pooling) for pooling in PROMPT_EOL for r in s[1]] for s in slates]
-        return [Text(*parts) for parts in zip(stems, self._tokens_of_each(endings), strict=True)]
-
-    def _tokens_of_each(self, texts: Sequence[Sequence[str]]) -> Iterator[list[list[int]]]:
-        """Yield the token ids of each list of texts; all are tokenised together, which takes less time."""
-        tokens = iter(self.language_model.tokens([text for some in texts for text in some]))
-        for some in texts:
-            yield list(itertools.islice(tokens, len(some)))
+        tokens = _tokens_of_each(self.language_model, endings)
+        return [Text(*parts) for parts in zip(stems, tokens, strict=True)]
 
     def count_tokens(self, slates: Sequence[SlateTexts]) -> list[int]:
         """Return, for each question, the number of tokens that the model reads if it reads no other."""
@@ -170,7 +164,7 @@ class Encoder:
         limit = self.language_model.max_tokens
         found: list[Text | EmbeddingError] = []
         for slate, text in zip(slates, self.texts(slates), strict=True):
-            longest = len(text.prompt) + max(len(ids) for ids in text.responses)
+            longest = longest_text_of(text)
             if limit and longest > limit:
                 problem = f"{longest} tokens, the model reads at most {limit}"
                 found.append(QuestionTooLongError(slate[0], problem))
@@ -218,6 +212,25 @@ class Encoder:
             _Pooled(mean, answer_mean, last, letter, added)
             for (mean, answer_mean, last), letter, added in zip(parts, letters, row.added, strict=True)
         ]
+
+
+def question_texts(tokenizer: Tokenizer, slates: Sequence[SlateTexts]) -> list[Text]:
+    """Return each question as token ids: in the model's chat template, then responses with letters."""
+    prompts = tokenizer.chat_tokens([instruction(*s) for s in slates])
+    responses = [[response_text(i, r) for i, r in enumerate(s[1])] for s in slates]
+    return [Text(*parts) for parts in zip(prompts, _tokens_of_each(tokenizer, responses), strict=True)]
+
+
+def longest_text_of(text: Text) -> int:
+    """Return the number of tokens of a question with its longest response, which the model reads at once."""
+    return len(text.prompt) + max(len(ids) for ids in text.responses)
+
+
+def _tokens_of_each(tokenizer: Tokenizer, texts: Sequence[Sequence[str]]) -> Iterator[list[list[int]]]:
+    """Yield the token ids of each list of texts; all are tokenised together, which takes less time."""
+    tokens = iter(tokenizer.tokens([text for some in texts for text in some]))
+    for some in texts:
+        yield list(itertools.islice(tokens, len(some)))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import ray.data
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpo_ray.embedding.encoder import Encoder
+from gpo_ray.embedding.lengths import refuse_too_long, too_long
 from gpo_ray.embedding.store import KIND, EmbeddingStore
 from gpo_ray.errors import EmbeddingError, GPOError, ResourceError
 from gpo_ray.lm.find import ModelSource, find_model
@@ -65,6 +66,8 @@ class EmbedConfig(BaseModel):
     """Maximum number of padded tokens of a forward pass on a GPU, which limits a worker's memory."""
     readings: bool = True
     """Whether to make the second readings for the poolings ``opinion`` and ``person`` (preset ``gpo``)."""
+    too_long: Literal["refuse", "drop"] = "refuse"
+    """Whether questions that are longer than the model can read are refused, or left out and listed."""
 
     def gpus_each(self, capacity: Capacity) -> float:
         """Return the number of GPUs for each copy on a cluster of the given capacity."""
@@ -138,10 +141,12 @@ def embed(
     Returns:
         A dictionary with ``questions``, ``responses``, ``embedded`` and ``reused`` (numbers of questions),
         ``tokens``, ``seconds``, ``out``, ``workers`` (tokens by worker), ``tokens_per_second``
-        (:func:`steady_rate`) and ``damaged`` (shards that had to be made again).
+        (:func:`steady_rate`), ``damaged`` (shards that had to be made again) and ``dropped`` (tokens of each
+        question that is left out as too long, by question id).
 
     Raises:
-        EmbeddingError: if the model cannot be loaded, or the store holds embeddings of another model.
+        EmbeddingError: if the model cannot be loaded, the store holds embeddings of another model, or
+            questions are too long; the last is found before the model is loaded or Ray is started.
         ConfigError: if another process is writing to the same local store.
         ResourceError: if the cluster is too small.
     """
@@ -164,18 +169,18 @@ def _embed(
     started: float,
 ) -> dict[str, Any]:
     contents = store.contents(model_id, config.readings)
-    for name, problem in contents.damaged.items():
-        logger.warning(
-            "%s; its questions are embedded again", problem if name in problem else f"{name} {problem}"
-        )
-        store.folder.remove(name)
-    store.folder.claim(KIND)
     questions = list(dataset.iter_questions())
-    missing = [q for q in questions if (q.question_id, q.slate_key) not in contents.keys]
+    absent = [q for q in questions if (q.question_id, q.slate_key) not in contents.keys]
+    long = too_long(source, absent)
+    refuse_too_long(source, long, all_of=questions if config.too_long == "drop" else None)
+    missing = [q for q in absent if q.question_id not in long]
+    dropped = store.dropped() | {q.slate_key: long[q.question_id] for q in absent if q.question_id in long}
+    _remove(store, contents.damaged)
+    store.folder.claim(KIND)
     shards = dict(contents.shards)
-    workers: dict[str, int] = {}
     units: list[dict[str, Any]] = []
-    steps, there = Steps("embed", 2, progress), _there(len(questions) - len(missing))
+    reused = len(questions) - len(absent)
+    steps, there = Steps("embed", 2, progress), _there(reused)
     if missing:
         with told_session(steps, address):
             capacity = cluster_capacity()
@@ -184,24 +189,41 @@ def _embed(
             with steps.step(f"embed with {source.name}{there}", len(missing), "questions") as step:
                 for row in _run_to_the_end(missing, config, run):
                     shards[row["shard"]] = json.loads(row["entry"])
-                    workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
                     units.append(row)
                     step.advance(len(row["ids"]))
                     step.note = f"{rate(units):.0f} tokens/s"
                 step.outcome = f"{len(missing)} questions{there}, {rate(units):.0f} tokens/s"
-    store.commit(model_id, shards, model=source.reference, dtype=config.dtype)
+    store.commit(model_id, shards, model=source.reference, dtype=config.dtype, dropped=dropped)
+    workers = _tokens_by_worker(units)
     return {
         "questions": len(questions),
         "responses": int(dataset.slate_sizes().sum()),
         "embedded": len(missing),
-        "reused": len(questions) - len(missing),
+        "reused": reused,
         "tokens": sum(workers.values()),
         "seconds": round(time.monotonic() - started, 3),
         "out": str(store.folder),
         "workers": workers,
         "tokens_per_second": steady_rate(units),
         "damaged": contents.damaged,
+        "dropped": long,
     }
+
+
+def _tokens_by_worker(units: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    workers: dict[str, int] = {}
+    for row in units:
+        workers[row["worker"]] = workers.get(row["worker"], 0) + row["tokens"]
+    return workers
+
+
+def _remove(store: EmbeddingStore, damaged: Mapping[str, str]) -> None:
+    """Remove damaged shards, and say what is wrong with each."""
+    for name, problem in damaged.items():
+        logger.warning(
+            "%s; its questions are embedded again", problem if name in problem else f"{name} {problem}"
+        )
+        store.folder.remove(name)
 
 
 def _there(count: int) -> str:

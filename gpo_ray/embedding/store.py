@@ -9,9 +9,10 @@ fingerprint and template, so that shards left by an interrupted run can be trust
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from gpo_ray.embedding.template import PROMPT_EOL, TEMPLATE
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
+
+logger = logging.getLogger(__name__)
 
 KIND, SHARD = "embeddings", "shard-"
 STORE_DTYPES = ("float32", "float16")
@@ -198,6 +201,12 @@ class EmbeddingStore:
         sizes = dataset.slate_sizes()
         ids = dataset.questions["question_id"].to_pylist()
         missing = [i for i, key in enumerate(wanted) if key not in found or len(found[key][1]) != sizes[i]]
+        dropped = [ids[i] for i in missing if wanted[i] in self.dropped()]
+        if dropped:
+            raise EmbeddingError(
+                f"{self.folder}: {len(dropped)} of {len(wanted)} questions were left out as too long for the "
+                f"language model: {', '.join(map(repr, dropped))}; use a survey without them"
+            )
         if missing:
             raise EmbeddingError(
                 f"{self.folder}: lacks {len(missing)} of {len(wanted)} questions of the survey "
@@ -243,6 +252,51 @@ class EmbeddingStore:
         if keys is not None:
             table = table.filter(pc.is_in(table["question_key"], keys))
         return _by_question(table, pooling)
+
+    def dropped(self) -> dict[str, int]:
+        """Return the tokens of each question that is not here since it was too long, by question key."""
+        if not self.folder.exists(MANIFEST):
+            return {}
+        listed = self.manifest().get("dropped", {})
+        if not isinstance(listed, dict):
+            raise EmbeddingError(
+                f"{self.folder}: damaged: its manifest names no dropped questions; embed again"
+            )
+        return listed
+
+    def without_dropped(self, dataset: PreferenceDataset, told: bool = False) -> PreferenceDataset:
+        """Return a data set without the questions that were left out of this store as too long.
+
+        Groups that answered no other question are left out too.
+
+        Args:
+            dataset: the data set; if it was loaded without answers, it must have none of these questions.
+            told: whether the user has been told of them; if not, they are named in a warning.
+
+        Raises:
+            EmbeddingError: if the store is incomplete, or the data set's answers stay on disk.
+        """
+        keys = self.dropped()
+        gone = [q.question_id for q in dataset.iter_questions() if q.slate_key in keys] if keys else []
+        if not gone:
+            return dataset
+        named = f"{len(gone)} questions were too long for the language model: {', '.join(map(repr, gone))}"
+        if not dataset.preferences.num_rows:
+            raise EmbeddingError(
+                f"{self.folder}: {named}; answers on disk need every question: use a survey without them, "
+                "or --in-memory"
+            )
+        if not told:
+            logger.warning("%s: %s; they are left out", self.folder, named)
+        taken = pa.array(gone, pa.string())
+        preferences, questions = (
+            table.filter(pc.invert(pc.is_in(table["question_id"], value_set=taken)))
+            for table in (dataset.preferences, dataset.questions)
+        )
+        kept = replace(dataset, preferences=preferences, questions=questions)
+        if not preferences.num_rows:
+            raise EmbeddingError(f"{self.folder}: {named}; no other question was answered")
+        return kept.select_groups(pc.unique(preferences["group_id"]).to_pylist())
 
     def manifest(self) -> dict[str, Any]:
         """Read the store's manifest; raises :class:`EmbeddingError` if the store is not complete."""

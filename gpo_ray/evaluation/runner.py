@@ -27,9 +27,12 @@ from gpo_ray.evaluation.statistics import statistics
 from gpo_ray.evaluation.summary import cells
 from gpo_ray.lm.find import find_model
 from gpo_ray.lm.load import fingerprint as model_fingerprint
+from gpo_ray.preferences.attributes import OVERLAP, overlap
+from gpo_ray.preferences.checks import require_test, require_two_answers
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import OtherSurvey, join_surveys
 from gpo_ray.preferences.splits import Split, draw_split
+from gpo_ray.preferences.twins import find_twins
 from gpo_ray.runtime.ray_session import cluster_capacity, told_session
 from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes
 from gpo_ray.runtime.terminal import Steps
@@ -68,7 +71,7 @@ def evaluate(
         ``best_baseline``, ``skills``, ``comparisons``: see :mod:`gpo_ray.evaluation.statistics`;
         ``cannot_answer``: methods that cannot predict under this protocol; ``context_sizes``: the sizes of
         the curve that the test groups' answers allowed; ``note``: advice if too little was scored, else
-        None; ``out``; ``report``; ``seconds``.
+        None; ``overlap``: advice if groups overlap; ``out``; ``report``; ``seconds``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.
@@ -104,7 +107,8 @@ def _load(
     """Read the data that the methods need, and draw the splits."""
     protocol, needs = protocol_named(split_plan.protocol), plan.needs()
     dataset, other = _surveys(survey, test_survey, protocol)
-    splits = _draw(dataset, protocol, split_plan, other)
+    dataset = EmbeddingStore(embeddings).without_dropped(dataset)
+    splits = _draw(dataset, protocol, split_plan, other and other.within(dataset))
     arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), needs.poolings)
     texts = SurveyTexts.of(dataset) if needs.texts else SurveyTexts()
     fingerprints = {"survey": dataset.fingerprint(), "embeddings": fingerprint}
@@ -124,25 +128,29 @@ def _surveys(
         able = " or ".join(name for name, p in PROTOCOLS.items() if p.another_survey)
         raise ConfigError(f"--test-survey is for --protocol {able}, not {protocol.name!r}")
     dataset = PreferenceDataset.load(survey)
+    require_two_answers(survey, dataset)
     if test_survey is None:
         return dataset, None
-    return join_surveys(dataset, PreferenceDataset.load(test_survey))
+    tested = PreferenceDataset.load(test_survey)
+    require_two_answers(test_survey, tested)
+    return join_surveys(dataset, tested)
 
 
 def _draw(
     dataset: PreferenceDataset, protocol: Protocol, plan: SplitPlan, other: OtherSurvey | None
 ) -> list[Split]:
     """Draw the splits of all distinct fractions and seeds, and check that each has test groups."""
+    twins = find_twins(dataset)  # once, and not for each split
+    most = plan.max_test_groups
     drawn = [
-        draw_split(dataset, fraction, seed, protocol, other=other, max_test_groups=plan.max_test_groups)
+        draw_split(dataset, fraction, seed, protocol, other=other, max_test_groups=most, twins=twins)
         for fraction in dict.fromkeys(plan.fractions)
         for seed in range(plan.seeds)
     ]
     if not drawn:
         raise ConfigError("at least one seed and one fraction are needed")
     for split in drawn:
-        if not split.test_groups:
-            raise ConfigError(f"fraction {split.fraction:g} leaves no group to test on; use less than 1")
+        require_test(dataset, split)
     return drawn
 
 
@@ -171,7 +179,14 @@ def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]
         "cannot_answer": [m for m in plan.methods if m not in {c["method"] for c in scored}],
         "context_sizes": sorted({r["context"] for r in rows if r["curve"]}),
         "note": _note(plan.context, rows),
+        "overlap": _overlap(rows),
     }
+
+
+def _overlap(rows: list[dict[str, Any]]) -> str | None:
+    """Return advice if test groups are of the same people as training groups, else None."""
+    alone = {r["group_id"] for r in rows if r["protocol"] in ("paper", "new-questions")}
+    return OVERLAP if overlap(alone) else None
 
 
 def _note(context: int, rows: list[dict[str, Any]]) -> str | None:

@@ -67,16 +67,30 @@ def converted(name: str, digest: str, convert: Convert) -> Path | None:
     """
     if cache_bytes() == 0:
         return None
+    found = cached(digest)
+    if found is not None:
+        return found
     key, problem = _key(digest), None
-    for root in _roots():
-        if _record(root / key) is not None:
-            return _touched(root / key)
     for root in _roots():
         try:
             return _convert_into(root, key, name, convert)
         except OSError as e:
             problem = f"{root}: {e.strerror or e}"
     logger.warning("%s is converted again each time it is loaded, for there is no cache (%s)", name, problem)
+    return None
+
+
+def cached(digest: str) -> Path | None:
+    """Return the folder of a converted model that is in the cache, None if it is not.
+
+    Args:
+        digest: digest of the file's content, as for :func:`converted`.
+    """
+    if cache_bytes() == 0:
+        return None
+    for root in _roots():
+        if _record(root / _key(digest)) is not None:
+            return _touched(root / _key(digest))
     return None
 
 

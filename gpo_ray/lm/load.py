@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from gpo_ray.errors import EmbeddingError
-from gpo_ray.lm.cache import converted
+from gpo_ray.lm.cache import cached, converted
 from gpo_ray.lm.find import ModelSource, add_file, weights_digest
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -67,6 +67,23 @@ def load(source: ModelSource, dtype: str, device: str, gpus: float = 0) -> tuple
     return tokenizer, model.eval().requires_grad_(False)
 
 
+def load_tokenizer(source: ModelSource) -> tuple[Any, Any]:
+    """Load a model's tokenizer and its configuration, without the weights.
+
+    They are the converted model's if it is in the cache.
+
+    Raises:
+        EmbeddingError: if files are missing or damaged.
+    """
+    if source.gguf_file is not None and source.is_local:
+        folder = cached(_digest(source))
+        if folder is None:
+            with _parsed_once(source):
+                return _from_pretrained("AutoTokenizer", source), _from_pretrained("AutoConfig", source)
+        source = ModelSource(source.name, str(folder))
+    return _from_pretrained("AutoTokenizer", source), _from_pretrained("AutoConfig", source)
+
+
 def make_ready(source: ModelSource) -> str:
     """Convert a model for quick loading, if it is a GGUF model that has not been converted yet.
 
@@ -103,10 +120,15 @@ def _converted(source: ModelSource) -> ModelSource:
         for file in folder.iterdir():  # users who may enter the folder may read its files
             file.chmod(0o644)
 
-    digest = hashlib.sha256()
-    add_file(digest, Path(source.path, source.gguf_file))
-    folder = converted(source.gguf_file, digest.hexdigest(), convert)
+    folder = converted(source.gguf_file, _digest(source), convert)
     return source if folder is None else ModelSource(source.name, str(folder))
+
+
+def _digest(source: ModelSource) -> str:
+    """Return the SHA-256, in hex, of a model's GGUF file."""
+    digest = hashlib.sha256()
+    add_file(digest, Path(source.path, source.gguf_file or ""))
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

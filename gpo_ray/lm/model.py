@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gpo_ray.lm.find import ModelSource
 from gpo_ray.lm.load import load
 from gpo_ray.lm.prefix_tree import Row, Text, common_prefix, plan_rows
+from gpo_ray.lm.tokenizer import Tokenizer, longest_text
 from gpo_ray.runtime.resources import device_of
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class ReadRow:
     stem: Stem | None
 
 
-class LanguageModel:
+class LanguageModel(Tokenizer):
     """A frozen causal language model and its tokenizer.
 
     Args:
@@ -89,8 +90,9 @@ class LanguageModel:
 
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._tokenizer, self.model = load(source, dtype, device, gpus)
+        tokenizer, self.model = load(source, dtype, device, gpus)
         """The model itself, of transformers."""
+        super().__init__(tokenizer, longest_text(self.model.config))
         self._device = self.model.get_input_embeddings().weight.device
         self._head = self.model.get_output_embeddings()
         self._softcap = getattr(self.model.config, "final_logit_softcapping", None)
@@ -105,34 +107,6 @@ class LanguageModel:
         self.alone = not self._reads_trees()
         if self.alone:
             logger.warning("%s: it cannot share what texts begin with, so embedding is slower", source.name)
-
-    @property
-    def max_tokens(self) -> int | None:
-        """Number of tokens of the longest text that the model can read; None if this is not configured."""
-        return getattr(self.model.config, "max_position_embeddings", None)
-
-    def chat_tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return token ids of users' turns in the model's chat template, with the generation prompt."""
-        if not getattr(self._tokenizer, "chat_template", None):
-            # a base model reads plain text, and answers on the next line
-            return self.opening_tokens([text + "\n" for text in texts])
-        turns = [[{"role": "user", "content": text}] for text in texts]
-        template = self._tokenizer.apply_chat_template
-        return self.tokens([template(turn, tokenize=False, add_generation_prompt=True) for turn in turns])
-
-    def opening_tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return token ids of texts that nothing precedes, with the special tokens at their beginning."""
-        return self._tokenized(texts, special=True)
-
-    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return token ids of texts that follow other texts, without special tokens."""
-        return self._tokenized(texts, special=False)
-
-    def _tokenized(self, texts: Sequence[str], special: bool) -> list[list[int]]:
-        if not texts:
-            return []
-        every = self._tokenizer(list(texts), add_special_tokens=special)["input_ids"]
-        return [[int(i) for i in ids] for ids in every]
 
     def read(self, texts: Sequence[Text], pool: Callable[[ReadRow], Sequence[V]]) -> tuple[list[V], int]:
         """Read texts.

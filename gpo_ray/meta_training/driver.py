@@ -103,10 +103,10 @@ def _train(
         raise ConfigError(
             f"{workers} workers for {groups} groups a step: use at most as many workers as groups"
         )
+    job.claim(prepared, restart)
+    check_snapshot(job.run_folder)
     with told_session(steps, address):
         require(train_request(workers, gpus_per_worker))
-        job.claim(prepared, restart)
-        check_snapshot(job.run_folder)
         trainer = ray.train.torch.TorchTrainer(
             _worker,
             train_loop_config={"job": job, "zero_stage": zero_stage, "threads": worker_threads(workers)},

@@ -166,6 +166,7 @@ def prepare(job: TrainJob) -> PreparedJob:
     if job.on_disk:
         answers = SortedAnswers.open(job.answers_folder, dataset.slate_sizes())
     store = EmbeddingStore(job.embeddings)
+    dataset = store.without_dropped(dataset, told=True)
     embeddings = store.load(dataset, job.config.model.pooling)
     made = store.folder.read_manifest("embeddings", fields={"model": str, "dtype": str})
     raw = arrays = PreferenceArrays.build(dataset, embeddings, answers)

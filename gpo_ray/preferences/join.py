@@ -33,6 +33,16 @@ class OtherSurvey:
     new_questions: tuple[str, ...]
     """Questions that the first survey does not ask, in whatever order of their responses."""
 
+    def within(self, dataset: PreferenceDataset) -> OtherSurvey:
+        """Return the part that a part of the joined data set still has."""
+        groups = set(dataset.groups["group_id"].to_pylist())
+        asked = set(dataset.questions["question_id"].to_pylist())
+        return OtherSurvey(
+            tuple(g for g in self.groups if g in groups),
+            tuple(q for q in self.questions if q in asked),
+            tuple(q for q in self.new_questions if q in asked),
+        )
+
 
 def join_surveys(
     first: PreferenceDataset, second: PreferenceDataset

@@ -7,8 +7,8 @@ groups out, and the protocols of :mod:`gpo_ray.evaluation.protocols` extend it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from gpo_ray.errors import ConfigError
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.join import OtherSurvey
+from gpo_ray.preferences.twins import Twins, find_twins
 
 
 class Split(BaseModel):
@@ -87,13 +88,15 @@ class Draw:
 
     dataset: PreferenceDataset
     groups: list[str]
-    """Ids of the groups to divide, shuffled."""
+    """Ids of the groups to divide, shuffled; of twins only one, whose part the others join."""
     fraction: float
     """Share of the groups that is for meta-training."""
     validation_fraction: float
     """Share of the meta-train groups that is for validation."""
     rng: np.random.Generator
     """Random numbers for further draws of the rule."""
+    twins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The other twins of a group in ``groups``, where it has any."""
 
     def meta_train_size(self, count: int) -> int:
         """Return ``fraction`` of ``count``, rounded down except where only float error makes it less."""
@@ -150,8 +153,9 @@ def draw_split(
     validation_fraction: float = 0.2,
     other: OtherSurvey | None = None,
     max_test_groups: int | None = None,
+    twins: Twins | None = None,
 ) -> Split:
-    """Draw a split; the same arguments give the same split everywhere.
+    """Draw a split, with twins in one part; the same arguments give the same split everywhere.
 
     Args:
         dataset: the data set whose groups and questions to divide.
@@ -159,9 +163,9 @@ def draw_split(
         seed: seed of the random draw.
         rule: the rule that says what is divided, and how.
         validation_fraction: share of the meta-train groups for validation, at least one; a rule may round it.
-        other: the part of ``dataset`` to test on; must be given if, and only if, the rule tests on another
-            survey.
+        other: the part of ``dataset`` to test on, if and only if the rule tests on another survey.
         max_test_groups: most groups to test on; if there are more, they are drawn at random.
+        twins: the result of :func:`~gpo_ray.preferences.twins.find_twins`, if it is known.
 
     Raises:
         ConfigError: if there are too few groups or questions to divide, or no groups of the rule's kind.
@@ -171,18 +175,19 @@ def draw_split(
     beside = _groups_beside(dataset, rule)
     groups = shuffled(rng, dataset.groups["group_id"].to_pylist(), other.groups if other else beside)
     questions = shuffled(rng, dataset.questions["question_id"].to_pylist(), other.questions if other else ())
-    parts = rule.divide(Draw(dataset, groups, fraction, validation_fraction, rng))
+    new = rule.new_questions(len(questions))
+    _check_questions(rule, len(questions), new, len(other.new_questions) if other else 0)
+    found = find_twins(dataset) if twins is None else twins
+    groups = _without_twins_of(groups, other.groups if other else (), found)
+    parts = _divide(rule, Draw(dataset, groups, fraction, validation_fraction, rng), found)
     test = shuffled(rng, other.groups) if other else parts.test
     test_order = shuffled(rng, other.new_questions) if other else []
-    new = rule.new_questions(len(questions))
-    _check_questions(rule, len(questions), new, len(test_order))
     test = test[:max_test_groups]
     return Split(
         protocol=rule.name,
         fraction=fraction,
         seed=seed,
-        # Groups of other kinds are shuffled last, so that they do not change the draws before.
-        train_groups=(*parts.train, *shuffled(rng, beside)),
+        train_groups=(*parts.train, *shuffled(rng, beside)),  # last, so that it changes no draw before
         validation_groups=tuple(parts.validation),
         test_groups=tuple(test),
         question_order=tuple(questions[new:]),
@@ -190,6 +195,43 @@ def draw_split(
         test_order=tuple(test_order),
         test_topics=tuple(parts.topics[g] for g in test) if parts.topics else (),
     )
+
+
+def _divide(rule: SplitRule, draw: Draw, twins: Twins) -> Parts:
+    """Divide the groups by a rule that is shown one of each set of twins; the others join its part.
+
+    Without twins, the draw is what it would be if there were no such thing.
+    """
+    drawn = set(draw.groups)
+    sets = ([g for g in some if g in drawn] for some in twins)
+    others = {some[0]: tuple(some[1:]) for some in sets if len(some) > 1}
+    if not others:
+        return rule.divide(draw)
+    hidden = {g for rest in others.values() for g in rest}
+    try:
+        parts = rule.divide(replace(draw, groups=[g for g in draw.groups if g not in hidden], twins=others))
+    except ConfigError as e:
+        one, same = next(iter(others.items()))
+        raise ConfigError(
+            f"{e}; groups with nearly the same answers, such as {one!r} and {same[0]!r}, count as one"
+        ) from e
+
+    def together(groups: list[str]) -> list[str]:
+        return [member for g in groups for member in (g, *others.get(g, ()))]
+
+    return replace(
+        parts,
+        train=together(parts.train),
+        validation=together(parts.validation),
+        test=together(parts.test),
+    )
+
+
+def _without_twins_of(groups: list[str], tested: Iterable[str], twins: Twins) -> list[str]:
+    """Return the groups that have no twin among those that are tested."""
+    test = set(tested)
+    known = {g for some in twins if not test.isdisjoint(some) for g in some}
+    return [g for g in groups if g not in known]
 
 
 def shuffled(rng: np.random.Generator, ids: Iterable[str], without: Iterable[str] = ()) -> list[str]:

@@ -21,6 +21,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocols import protocol_named
 from gpo_ray.meta_training.local import train_local
 from gpo_ray.meta_training.run import TrainJob
+from gpo_ray.preferences.checks import require_test, require_two_answers, require_validation
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.splits import Split, draw_split
 from gpo_ray.runtime.documents import parse_json
@@ -104,10 +105,14 @@ def run_search(
 def load_sources(search: SearchConfig, space: Space, survey: str, embeddings: str) -> Sources:
     """Load the data, with every pooling that a trial may use, and draw the split."""
     dataset = PreferenceDataset.load(survey)
-    poolings = {*space.possible("model.pooling"), load_train_config(search.against).model.pooling}
-    arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), poolings)
+    require_two_answers(survey, dataset)
+    dataset = EmbeddingStore(embeddings).without_dropped(dataset)
     protocol = protocol_named(search.protocol)
     split = draw_split(dataset, search.fraction, search.seed, protocol, space.base.validation.fraction)
+    require_validation(dataset, split)
+    require_test(dataset, split)
+    poolings = {*space.possible("model.pooling"), load_train_config(search.against).model.pooling}
+    arrays, fingerprint = PreferenceArrays.load(dataset, EmbeddingStore(embeddings), poolings)
     return Sources(
         survey=survey,
         embeddings=embeddings,

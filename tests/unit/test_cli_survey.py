@@ -80,6 +80,7 @@ def test_import_ends_with_one_json_object(gpo, tmp_path):
         "groups": 2,
         "preferences": 2,
         "dropped": {},
+        "notes": {"separated by a comma, encoded as UTF-8": 1},
         "out": str(tmp_path / "o"),
     }
 
@@ -102,6 +103,7 @@ def test_merged_surveys_share_their_questions(gpo, tmp_path):
         "groups": 3,
         "preferences": 4,
         "dropped": {},
+        "notes": {"separated by a comma, encoded as UTF-8": 2},
         "same_questions": 1,
         "out": str(tmp_path / "o"),
     }

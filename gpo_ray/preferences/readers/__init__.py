@@ -23,6 +23,7 @@ from gpo_ray.preferences.readers.opinionqa import read_opinionqa
 from gpo_ray.preferences.readers.opinionqa_individuals import read_opinionqa_individuals
 from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.table import read_table
+from gpo_ray.preferences.twins import note_twins
 from gpo_ray.runtime.locations import local_copy, without_password
 
 __all__ = ["READERS", "ReadOptions", "read_survey"]
@@ -48,7 +49,10 @@ READERS: dict[str, Reader] = {
     "globalopinionqa": Reader(read_globalopinionqa, frozenset({"groups"})),
     "opinionqa-individuals": Reader(read_opinionqa_individuals),
     "gss-panel": Reader(read_gss_panel, frozenset({"units", "min_respondents"})),
-    "table": Reader(read_table),
+    "table": Reader(
+        read_table,
+        frozenset({"units", "min_respondents", "encoding", "decimal", "thousands", "repeated", "merge_case"}),
+    ),
 }
 """The readers by the name of their kind, which ``gpo survey import`` takes."""
 
@@ -76,7 +80,7 @@ def read_survey(
     if source is None and reader.needs_source:
         raise ConfigError(f"survey kind {kind!r} needs a source: the path of its file or folder")
     dataset = reader.read(None, chosen) if source is None else _read(reader, str(source), chosen)
-    return _with_enough_questions(dataset, chosen.min_questions)
+    return note_twins(_with_enough_questions(dataset, chosen.min_questions))
 
 
 def _read(reader: Reader, source: str, options: ReadOptions) -> PreferenceDataset:

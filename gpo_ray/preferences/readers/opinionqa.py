@@ -30,6 +30,7 @@ from gpo_ray.preferences.readers.common import (
     require_file,
     require_folder,
 )
+from gpo_ray.preferences.readers.opinionqa_copies import without_copied_attributes
 from gpo_ray.preferences.readers.opinionqa_items import Groups, Item
 from gpo_ray.preferences.readers.opinionqa_responses import collect_responses
 from gpo_ray.preferences.readers.options import ReadOptions
@@ -37,6 +38,7 @@ from gpo_ray.runtime.documents import read_json
 
 CONTENTIOUS = Path("Pew_American_Trends_Panel_disagreement_500") / "info.csv"
 FEW_OPTIONS = "question has fewer than two options with distinct texts and scale values"
+CROSSED = "counts of crossed attributes; the groups of each attribute are read from its own file"
 NOT_CONTENTIOUS = "not one of the contentious questions"
 
 
@@ -47,7 +49,9 @@ def read_opinionqa(source: Path | None, options: ReadOptions) -> PreferenceDatas
     of ``info.csv`` are ``key``, ``question``, ``references`` (all options) and ``option_ordinal`` (scale
     values of the first options). The answers are in ``responses.csv`` (a row per respondent, see
     :mod:`.opinionqa_responses`) or, if that is absent, as counts in ``<ATTRIBUTE>_data.json``, ``{key:
-    {level: {option text: count}}}``.
+    {level: {option text: count}}}``. Files of crossed attributes, ``{key: {level: {level of another: {option
+    text: count}}}}``, are logged and left out, since the groups of each attribute have files of their own. So
+    is an attribute whose groups have the same answers as another's throughout.
 
     Responses are the references that are not refusals and have a scale value. Refusals and other answers
     without a scale value are logged by question and text. A key that is listed again, with the wording for
@@ -76,7 +80,7 @@ def read_opinionqa(source: Path | None, options: ReadOptions) -> PreferenceDatas
                 kept.append(item.question)
             else:
                 into.drop(f"{wave.name}/info.csv: {key}", NO_COUNTS)
-    return into.dataset(kept, root.name, root)
+    return without_copied_attributes(into.dataset(kept, root.name, root))
 
 
 def _human_resp(folder: Path) -> Path:
@@ -146,7 +150,10 @@ def _collect_counts(
     attribute = path.name.removesuffix("_data.json")
     name = f"{path.parent.name}/{path.name}"
     answered = set()
-    for key, levels in _load_counts(path).items():
+    found, crossed = _load_counts(path)
+    if crossed:
+        into.drop(f"{name}: {len(crossed)} questions, first {crossed[0]}", CROSSED)
+    for key, levels in found.items():
         if key not in items:
             # A question that info.csv lists and that is left out is in the log already.
             if key not in listed:
@@ -174,19 +181,35 @@ def _collect_counts(
     return answered
 
 
-def _load_counts(path: Path) -> dict[str, list[tuple[str, dict[str, float]]]]:
-    """Read the levels and their counts by question key, and check them."""
+def _load_counts(path: Path) -> tuple[dict[str, list[tuple[str, dict[str, float]]]], list[str]]:
+    """Read the levels and their counts by question key, and check them.
+
+    Returns:
+        The counts, and the keys for which the file has counts of crossed attributes instead.
+    """
     require_file(path)
     content = read_json(path, str(path), DataError, "; restore the publisher's file")
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected an object of question keys")
-    found = {}
+    found, crossed = {}, []
     for key, entry in content.items():
         if not isinstance(entry, dict):
             raise DataError(f"{path}: {key}: expected an object of {{level: {{option: count}}}}")
         levels = [(k, v) for k, v in entry.items() if k not in ("MC_options", "question_text")]
-        found[key] = [(level, _counts(counts, f"{path}: {key}: {level}")) for level, counts in levels]
-    return found
+        if _is_crossed(levels):
+            crossed.append(key)
+        else:
+            found[key] = [(level, _counts(counts, f"{path}: {key}: {level}")) for level, counts in levels]
+    return found, crossed
+
+
+def _is_crossed(levels: Sequence[tuple[str, Any]]) -> bool:
+    """Return whether levels hold the levels of another attribute, and not counts.
+
+    The file's name does not tell, since an attribute's name may hold an underscore.
+    """
+    inner = [v for _, counts in levels if isinstance(counts, dict) for v in counts.values()]
+    return bool(inner) and all(isinstance(v, dict) for v in inner)
 
 
 def _counts(counts: Any, where: str) -> dict[str, float]:
