@@ -15,9 +15,9 @@ from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model.bundle import BundleConfig, read_bundle, write_bundle
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
-from gpo_ray.preferences.labels import slate_key
 from gpo_ray.prior.calibration import fit_prior
 from gpo_ray.prior.keyed import KeyedGroupPrior
+from gpo_ray.serving.inference.asked import Asked, restored
 from gpo_ray.serving.inference.backend import BackendReadiness, SlatePrediction, SlatePredictions
 
 PROMPTS = {
@@ -88,11 +88,14 @@ class InProcessBackend:
 
     def _predict(self, context, questions):
         pooling = self.model.config.model.pooling
-        encoded = self.encoder.encode([(s.prompt, s.responses) for s in [*context, *questions]])
+        slates = [(s.prompt, s.responses) for s in [*context, *questions]]
+        asked = [Asked.of(s, self.model.recognise(*s)) for s in slates]
+        encoded = self.encoder.encode([a.texts for a in asked])
         vectors = [e.pooled(pooling) for e in encoded]
-        keys = [slate_key(s.prompt, s.responses) for s in [*context, *questions]]
+        keys = [a.key for a in asked]
         n = len(context)
-        known = [(v, a.shares()) for v, a in zip(vectors[:n], context, strict=True)]
+        shares = [q.found.to_prior(a.shares()) for q, a in zip(asked, context, strict=False)]
+        known = [*zip(vectors[:n], shares, strict=True)]
         group = self.model.adapt(known, keys[:n])
         shares = group.predict(vectors[n:], keys[n:])
         ends = group.intervals(vectors[n:], keys[n:])
@@ -101,7 +104,7 @@ class InProcessBackend:
             SlatePrediction(p.tolist(), [tuple(pair) for pair in e.tolist()], b)
             for p, e, b in zip(shares, ends, base, strict=True)
         ]
-        return SlatePredictions(made, self.name)
+        return restored(SlatePredictions(made, self.name), asked[n:])
 
     async def ready(self):
         return BackendReadiness(True, self.name)

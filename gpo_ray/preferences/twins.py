@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.attributes import OVERLAP, overlap
 from gpo_ray.preferences.dataset import KIND, PreferenceDataset
-from gpo_ray.preferences.labels import normal_label
+from gpo_ray.preferences.labels import response_labels
 from gpo_ray.preferences.slates import spans
 from gpo_ray.preferences.tables import NOTES, PREFERENCES, answer_files, as_schema, log_table
 from gpo_ray.runtime.storage import Folder, read_parquet_bytes
@@ -206,7 +206,7 @@ def _identities(dataset: PreferenceDataset) -> tuple[NDArray[np.int64], NDArray[
     column: dict[tuple[int, str], int] = {}
     numbers, columns = [], []
     for q in dataset.iter_questions():
-        n = number.setdefault(q.slate_key, len(number))
+        n = number.setdefault(q.key, len(number))
         numbers.append(n)
-        columns += [column.setdefault((n, normal_label(r)), len(column)) for r in q.responses]
+        columns += [column.setdefault((n, r), len(column)) for r in response_labels(q.responses)]
     return np.asarray(numbers, np.int64), np.asarray(columns, np.int64)

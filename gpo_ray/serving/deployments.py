@@ -219,8 +219,7 @@ class Predictor:
         encoded = [known[k] for k in keys]
         embedded = time.time()
         answered = [
-            (e, q.found.to_prior(a.shares()))
-            for e, q, a in zip(encoded, asked, answers, strict=False)
+            (e, q.found.to_prior(a.shares())) for e, q, a in zip(encoded, asked, answers, strict=False)
         ]
         n = len(answers)
         job = self._predictor.start(EncodedRequest(answered, encoded[n:], call.context.id), adapted)

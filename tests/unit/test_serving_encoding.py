@@ -60,14 +60,14 @@ def counts(cache):
 
 
 def keys(*numbers):
-    return [ASKED[i].key for i in numbers]
+    return [ASKED[i].slate_key for i in numbers]
 
 
 def assert_as_written(found, *numbers):
     assert set(found) == set(keys(*numbers))
     for i in numbers:
-        slate = found[ASKED[i].key]
-        assert slate.key == ASKED[i].key
+        slate = found[ASKED[i].slate_key]
+        assert slate.key == ASKED[i].slate_key
         assert slate.vectors.dtype == np.float32
         np.testing.assert_array_equal(slate.vectors, WRITTEN[i].mean)
         np.testing.assert_array_equal(slate.letter_logprob, WRITTEN[i].letter_logprob)
@@ -182,7 +182,7 @@ def test_the_cache_never_gives_what_is_not_asked_and_never_loses_what_is_stored(
     folder = tmp_path_factory.mktemp("store")
     cache = open_cache(write_store(folder, ASKED), capacity)
     for numbers in asked:
-        names = [ASKED[i].key if i < 7 else f"unknown {i}" for i in numbers]
+        names = [ASKED[i].slate_key if i < 7 else f"unknown {i}" for i in numbers]
         assert_as_written(cache.get_many(names), *{i for i in numbers if i < 7})
     distinct = [set(numbers) for numbers in asked]
     assert cache.misses == sum(i >= 7 for numbers in distinct for i in numbers)

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,9 +20,10 @@ from pydantic import (
     StrictInt,
     StringConstraints,
 )
-from pydantic_core import PydanticKnownError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from gpo_ray.model.texts import AnsweredSlate, Slate
+from gpo_ray.preferences.labels import question_key
 
 MAX_RESPONSES = 500
 """Most responses of a question."""
@@ -95,10 +97,24 @@ class GroupAnswer(AnsweredSlate):
     """The index in ``responses`` of the one response that a single person gave; the first one has index 0."""
 
 
+def _distinct(answers: tuple[GroupAnswer, ...]) -> tuple[GroupAnswer, ...]:
+    """Refuse a second answer to a question, whatever the order and the spelling of its responses."""
+    first: dict[str, int] = {}
+    for i, answer in enumerate(answers):
+        before = first.setdefault(question_key(answer.prompt, answer.responses), i)
+        if before != i:
+            about = {"first": before, "second": i}
+            raise PydanticCustomError(
+                "repeated", "answers {first} and {second} are to the same question", about
+            )
+    return answers
+
+
 Context = Annotated[
     tuple[GroupAnswer, ...],
     Field(json_schema_extra={"minItems": 1, "maxItems": MAX_ANSWERS}),
     _sized(1, MAX_ANSWERS),
+    AfterValidator(_distinct),
 ]
 Questions = Annotated[
     tuple[Question, ...],

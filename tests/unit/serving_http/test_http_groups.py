@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from http_caller import GROUP, Caller, check_problem
 from serving_backend import BUNDLE, answer, question
+from synthetic import survey
 
 from gpo_ray.errors import QuestionTooLongError
 from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.preferences.labels import slate_key
+from gpo_ray.prior.recognition import OTHER_RESPONSES
 from gpo_ray.serving.api.http import create_api
 from gpo_ray.serving.settings import ServeSettings
 
@@ -165,3 +167,55 @@ def test_the_registry_is_read_once_for_one_version(call, service, monkeypatch):
     for _ in range(3):
         assert call("POST", "/v1/groups/g/rank", question()).status_code == 200
     assert reads == [("north", "g")]
+
+
+def turned(item, order):
+    """A question or an answer with its responses in another order and with other spaces."""
+    responses = [f"{item['responses'][i]} " for i in order]
+    changed = item | {"prompt": f" {item['prompt']}", "responses": responses}
+    if "share" in item:
+        changed["share"] = [item["share"][i] for i in order]
+    if "choice" in item:
+        changed["choice"] = order.index(item["choice"])
+    return changed
+
+
+def test_shares_follow_labels(call):
+    seen = {"prompt": "Question number 1?", "responses": ["answer 0 of 1", "answer 1 of 1"]}
+    asked = [seen, question(9)]
+    plain = call("POST", "/v1/predict", {"context": GROUP["context"], "questions": asked}).json()
+    context = [turned(a, [*range(len(a["responses"]))][::-1]) for a in GROUP["context"]]
+    call("PUT", "/v1/groups/turned", {"context": context})
+    for _ in range(2):  # the second time from what is kept
+        found = call("POST", "/v1/groups/turned/predict", {"questions": [turned(seen, [1, 0]), asked[1]]})
+        first, second = found.json()["predictions"]
+        want = plain["predictions"][0]
+        for name in ("share", "interval", "language_model"):
+            np.testing.assert_allclose(first[name][::-1], want[name], atol=1e-5)
+        np.testing.assert_allclose(second["share"], plain["predictions"][1]["share"], atol=1e-5)
+        assert first["responses"] == ["answer 1 of 1 ", "answer 0 of 1 "]
+
+
+def test_what_is_recognised_is_said(call):
+    seen = next(iter(survey(groups=8, count=12).iter_questions()))
+    asked = [
+        {"prompt": seen.prompt, "responses": list(seen.responses[::-1])},
+        {"prompt": seen.prompt, "responses": [*seen.responses, "Unsure"]},
+        {"prompt": "Never asked?", "responses": ["Yes", "No"]},
+    ]
+    found = call("POST", "/v1/predict", {"context": GROUP["context"], "questions": asked}).json()[
+        "predictions"
+    ]
+    assert [(p["seen"], p["recognised"], p["note"]) for p in found] == [
+        (True, True, None),
+        (False, False, OTHER_RESPONSES),
+        (False, None, None),
+    ]
+
+
+def test_a_question_is_answered_once(call):
+    first = GROUP["context"][0]
+    body = {"context": [first, turned(first, [*range(len(first["responses"]))][::-1])]}
+    reply = call("PUT", "/v1/groups/twice", body)
+    assert reply.status_code == 422
+    assert reply.json()["errors"][0]["message"].startswith("answers 0 and 1 are to the same question")
