@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import csv
 import math
 import re
 from collections import Counter
@@ -17,6 +16,9 @@ from numpy.typing import ArrayLike
 
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
+from gpo_ray.preferences.readers.delimited import read_delimited
+from gpo_ray.preferences.readers.files import require_file as require_file
+from gpo_ray.preferences.readers.files import require_text as require_text
 
 Drops = list[tuple[str, str]]
 """``(where, reason)`` of each source row that is left out."""
@@ -175,35 +177,6 @@ def require_folder(path: Path, advice: str) -> None:
         raise DataError(f"{path}: a file where a folder is expected; {advice}")
 
 
-def require_file(path: Path) -> None:
-    """Check that a file exists and is not empty.
-
-    Raises:
-        DataError: if it does not exist, is a folder or is empty.
-    """
-    if path.is_dir():
-        raise DataError(f"{path}: a folder where a file is expected; give the path of the file")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty")
-
-
-def require_text(path: Path) -> None:
-    """Check that a file exists, is not empty, and holds text.
-
-    Raises:
-        DataError: if it does not exist or is empty, or if it holds a NUL byte.
-    """
-    require_file(path)
-    with path.open("rb") as stream:
-        for i, line in enumerate(stream, 1):
-            if b"\0" in line:
-                raise DataError(
-                    f"{path}: line {i} holds a NUL byte, so it is no text; save the file as UTF-8"
-                )
-
-
 def require_columns(path: Path, found: Iterable[str], expected: Iterable[str]) -> None:
     """Check that a file has the expected columns and no name occurs twice.
 
@@ -222,32 +195,15 @@ def require_columns(path: Path, found: Iterable[str], expected: Iterable[str]) -
 
 
 def read_csv_rows(path: Path, expected: Sequence[str]) -> list[dict[str, str]]:
-    """Read all rows of a UTF-8 CSV file with a header.
+    """Read all rows of a UTF-8 CSV file with a header, as :func:`read_delimited` reads it.
 
     Raises:
-        DataError: if the file is missing, empty, not a UTF-8 CSV, or a column or cell is missing.
+        DataError: if the file is missing, empty, not a strict CSV in UTF-8, or a column or cell is missing.
     """
-    try:
-        require_text(path)
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream)
-            header = next(reader, [])
-            require_columns(path, header, expected)
-            records = list(reader)
-    except UnicodeDecodeError as e:
-        raise DataError(f"{path}: not UTF-8 ({e}); save the file as UTF-8") from e
-    except (csv.Error, OSError) as e:
-        raise DataError(f"{path}: not a readable CSV file: {e}") from e
-    while records and not records[-1]:
-        records.pop()
-    if not records:
-        raise DataError(f"{path}: the file has a header and no rows")
-    for i, cells in enumerate(records, 2):
-        if len(cells) != len(header):
-            raise DataError(
-                f"{path}: row {i}: {len(cells)} cells, the header has {len(header)}; repair the row"
-            )
-    return [dict(zip(header, cells, strict=True)) for cells in records]
+    cells = read_delimited(path, expected=expected)
+    require_columns(path, cells.header, expected)
+    columns = (cells.values(i) for i in range(len(cells.header)))
+    return [dict(zip(cells.header, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def build_dataset(

@@ -1,0 +1,125 @@
+"""Reading the table on a sheet of an Excel workbook (.xlsx), whose cells have types."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import ParseError
+
+from gpo_ray.errors import ConfigError, DataError
+from gpo_ray.preferences.readers.cells import Cells, Unreadable, as_text
+from gpo_ray.preferences.readers.files import require_file
+
+WORKBOOKS = (".xlsx", ".xlsm")
+OLD_WORKBOOKS = (".xls", ".xlsb", ".ods")
+
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    ParseError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OSError,
+)
+"""What openpyxl raises for files that are no workbook, or a damaged one."""
+
+
+def read_workbook(path: Path) -> Cells:
+    """Read the first sheet of a workbook that holds anything; other such sheets are named in a note.
+
+    The header is the first row that holds anything. Rows keep the numbers that the spreadsheet shows. Texts
+    stay texts; numbers are Python numbers; a number that is shown as a percentage is a text such as "22.7%".
+    Dates, formulas and errors are refused once their column is used.
+
+    Raises:
+        ConfigError: if openpyxl is not installed.
+        DataError: if the file is missing, not a workbook, or has no sheet with a header and a row.
+    """
+    require_file(path)
+    try:
+        import openpyxl
+    except ImportError as e:
+        raise ConfigError("workbooks need openpyxl; install it with: pip install 'gpo-ray[surveys]'") from e
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and extensions that a table of values does not need
+            book = openpyxl.load_workbook(path, read_only=True)
+            try:
+                sheets = {sheet.title: _filled_rows(sheet) for sheet in book.worksheets}
+            finally:
+                book.close()
+    except _UNREADABLE as e:
+        raise DataError(
+            f"{path}: not a readable .xlsx workbook ({e}); save it anew, without a password"
+        ) from e
+    filled = [title for title, rows in sheets.items() if rows]
+    if not filled:
+        raise DataError(f"{path}: no sheet of the workbook holds anything")
+    return _cells(path, filled, sheets[filled[0]])
+
+
+def _cells(path: Path, filled: list[str], sheet: dict[int, list[Any]]) -> Cells:
+    (_, header), *body = sheet.items()
+    if not body:
+        raise DataError(f"{path}: sheet {filled[0]!r} has a header and no rows")
+    width = max(map(len, sheet.values()))
+    wide = [[*row, *[None] * (width - len(row))] for row in (header, *(row for _, row in body))]
+    used = [i for i in range(width) if any(row[i] is not None for row in wide)]
+    names = [wide[0][i] for i in used]
+    bad = next((name for name in names if isinstance(name, Unreadable)), None)
+    if bad is not None:
+        raise DataError(f"{path}: {bad.problem}")
+    notes = [f"sheet {filled[0]!r} is read"]
+    if len(filled) > 1:
+        notes.append(f"sheets that are not read: {', '.join(map(repr, filled[1:]))}")
+    columns = [[row[i] for row in wide[1:]] for i in used]
+    return Cells(path, [as_text(name) for name in names], columns, [n for n, _ in body], notes=tuple(notes))
+
+
+def _filled_rows(sheet: Any) -> dict[int, list[Any]]:
+    """Return a sheet's rows by number, from the first to the last that hold anything."""
+    sheet.reset_dimensions()  # what a file says of its size may be wrong
+    rows: dict[int, list[Any]] = {}
+    blank: list[tuple[int, list[Any]]] = []
+    for number, cells in enumerate(sheet.iter_rows(), 1):
+        values = _values(cells)
+        if any(value is not None for value in values):
+            rows.update(blank if rows else ())
+            blank.clear()
+            rows[number] = values
+        else:
+            blank.append((number, values))
+    return rows
+
+
+def _values(cells: Iterable[Any]) -> list[Any]:
+    """Return the values of a row's cells; what has no certain value is :class:`Unreadable`."""
+    values: list[Any] = []
+    for cell in cells:
+        value = cell.value
+        if isinstance(value, str):
+            value = value if value.strip() else None
+        if value is None:
+            values.append(None)
+        elif cell.data_type == "f":
+            values.append(Unreadable(f"cell {cell.coordinate} holds a formula; paste it as a value"))
+        elif cell.data_type == "e":
+            values.append(Unreadable(f"cell {cell.coordinate} holds the error {value}; correct it"))
+        elif isinstance(value, str | bool):
+            values.append(value)
+        elif isinstance(value, int | float):
+            percent = "%" in (cell.number_format or "")
+            values.append(f"{value * 100:.15g}%" if percent else value)
+        else:
+            values.append(
+                Unreadable(
+                    f"cell {cell.coordinate} holds a date ({value}), which Excel makes of texts such as 1-2; write "
+                    "it as text"
+                )
+            )
+    return values
