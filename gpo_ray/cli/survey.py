@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gpo_ray.cli.codebook import show_proposed, survey_codebook
 from gpo_ray.cli.options import Json, Out, parse_options
 from gpo_ray.cli.output import print_json
 from gpo_ray.runtime.terminal_text import shown
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gpo_ray.preferences.dataset import PreferenceDataset
 
 app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it.")
+app.command("codebook")(survey_codebook)
 KINDS = (
     "gss",
     "opinionqa",
@@ -24,6 +26,7 @@ KINDS = (
     "opinionqa-individuals",
     "gss-panel",
     "table",
+    "respondents",
 )
 """Names of :data:`gpo_ray.preferences.readers.READERS`, repeated since its module takes long to import."""
 MAX_CELL_CHARACTERS = 60
@@ -72,6 +75,8 @@ def survey_import(
     with Folder(out).writing():
         dataset = read_survey(kind, source, options)
         dataset.save(out)
+    if kind == "respondents" and codebook is None:
+        show_proposed(dataset, as_json)
     result = _counts(dataset) | {"out": out}
     if as_json:
         print_json(result)

@@ -129,7 +129,9 @@ _NOT = re.compile(
 )
 _A_LITTLE = re.compile(r"\b(?:a little|slightly|un peu|un poco|ein wenig|um pouco|een beetje|litt)\b")
 _HARDLY = re.compile(r"\b(?:hardly|barely|kaum|wenig|peu|poco|pouco|weinig|malo|knappast|lite)\b|мало")
-_AT_ALL = re.compile(r"\b(?:at all|gar|uberhaupt|du tout|en absoluto|nada|per niente|per nulla|helemaal|alls|det hele tatt|wcale|совсем)\b")
+_AT_ALL = re.compile(
+    r"\b(?:at all|gar|uberhaupt|du tout|en absoluto|nada|per niente|per nulla|helemaal|alls|det hele tatt|wcale|совсем)\b"
+)
 _FOR = (
     r"agree|favou?r|support|approve|satisfied|important|likely|confident|confidence|trust|interested|happy|concerned|worried|"
     r"proud|safe|comfortable|like me|true|serious|effective|favorable|optimistic|positive|well|willing|acceptable|justified|essential|"
@@ -154,8 +156,12 @@ _AGAINST = (
     r"onbelangrijk|ongelukkig|tar avstand|missnojd|oenig|uenig|misfornoyd|utilfreds|niezadowolon\w*|sprzeciwiam|niewazn\w*|несоглас\w*|"
     r"недоволен|неудовлетворен\w*|katilmiyorum|memnun degilim|guvenmiyorum"
 )
-_STEMS_FOR = re.compile(rf"\b(?:{_FOR})\b|(?<!不)(?:同意|赞成|贊成|满意|滿意|重要|信任|支持|賛成|満足|信頼|동의|만족|찬성)")
-_STEMS_AGAINST = re.compile(rf"\b(?:{_AGAINST})\b|反对|反對|不同意|不满意|不滿意|不重要|不信任|反対|不満|반대")
+_STEMS_FOR = re.compile(
+    rf"\b(?:{_FOR})\b|(?<!不)(?:同意|赞成|贊成|满意|滿意|重要|信任|支持|賛成|満足|信頼|동의|만족|찬성)"
+)
+_STEMS_AGAINST = re.compile(
+    rf"\b(?:{_AGAINST})\b|反对|反對|不同意|不满意|不滿意|不重要|不信任|反対|不満|반대"
+)
 
 
 def is_ordered(labels: Sequence[str]) -> bool:
@@ -194,7 +200,10 @@ def _attitude(form: str) -> float | None:
         return None
     weak, strong = _WEAK.search(form), _STRONG.search(form)
     denied = _NOT.search(form)
-    if denied and re.search(r"\b(?:not|nicht|pas|no|non|nao|niet|inte|ikke) (?:very|too|so|sehr|tres|muy|molto|muito|zo|erg|sarskilt|saerlig)\b", form):
+    if denied and re.search(
+        r"\b(?:not|nicht|pas|no|non|nao|niet|inte|ikke) (?:very|too|so|sehr|tres|muy|molto|muito|zo|erg|sarskilt|saerlig)\b",
+        form,
+    ):
         return -1.0 if against is None else 1.0
     if not denied and (_A_LITTLE.search(form) or _HARDLY.search(form)):
         slight = 0.5 if _A_LITTLE.search(form) else -0.5

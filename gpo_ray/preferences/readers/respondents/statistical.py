@@ -111,7 +111,9 @@ class _File:
         """Return what was understood of the encoding."""
         if self._encoding == self._given:
             return ()
-        return ((self._path.name, f"texts are read as {OLD_ENCODING}, since they are not what the file states"),)
+        return (
+            (self._path.name, f"texts are read as {OLD_ENCODING}, since they are not what the file states"),
+        )
 
     def _whole(self) -> tuple[Any, dict[str, pa.ChunkedArray]]:
         meta = self._part(metadataonly=True)[1]
@@ -194,7 +196,9 @@ def _column(name: str, cells: pa.ChunkedArray, meta: Any) -> Column:
         values, code = _with_special(values, code)
     elif not numeric:
         values, code = _trimmed(values, code)
-    text = {_key(v, numeric): normal_label(str(t)) for v, t in meta.variable_value_labels.get(name, {}).items()}
+    text = {
+        _key(v, numeric): normal_label(str(t)) for v, t in meta.variable_value_labels.get(name, {}).items()
+    }
     labels = {v: t for v, t in text.items() if t}
     special = {v for v in {*values, *labels} if numeric and isinstance(v, str)}
     missing = special | _declared(meta.missing_ranges.get(name, ()), {*values, *labels})

@@ -36,6 +36,8 @@ class Column:
     kind: Literal["number", "text", "date"] = "number"
     levels: bool = False
     """Whether the order of ``values`` is the file's own, as of a factor's levels."""
+    problem: str | None = None
+    """Why the column cannot be used, and what to do; None if it can."""
 
     def counts(self) -> NDArray[np.int64]:
         """Return how many respondents have each of the D values."""
@@ -43,9 +45,7 @@ class Column:
 
     def numbers(self) -> NDArray[np.float64]:
         """Return the (R,) numbers of the respondents; NaN for nothing, a declared missing value or a text."""
-        known = [
-            v if isinstance(v, float) and v not in self.missing else np.nan for v in self.values
-        ]
+        known = [v if isinstance(v, float) and v not in self.missing else np.nan for v in self.values]
         return np.array([*known, np.nan], np.float64)[self.code]
 
     def known(self) -> set[Value]:

@@ -36,12 +36,11 @@ def read_tabular(path: Path, options: ReadOptions) -> RespondentTable:
 
     A column whose values are all numbers is one of numbers. Cells are empty if they hold nothing, or what
     programs write for it (:data:`NOTHING`). Texts are trimmed; texts that differ in case alone are one if
-    ``merge_case`` is set, and are refused otherwise.
+    ``merge_case`` is set, otherwise they are the problem of a column that cannot be used.
 
     Raises:
         ConfigError: if the package that reads workbooks is not installed.
-        DataError: if the file is missing, malformed or empty, a column's name occurs twice, or two texts of
-            a column of few different ones differ in case alone.
+        DataError: if the file is missing, malformed or empty, or a column's name occurs twice.
     """
     require_file(path)
     suffix = path.suffix.lower()
@@ -60,9 +59,7 @@ def read_tabular(path: Path, options: ReadOptions) -> RespondentTable:
             drops.append((f"{path.name}: {names[i]}", NOT_READ))
         else:
             columns[names[i]] = found
-    return RespondentTable(
-        path, len(cells.rows), columns, cells.rows, notes=tuple(notes), drops=tuple(drops)
-    )
+    return RespondentTable(path, len(cells.rows), columns, cells.rows, notes=tuple(notes), drops=tuple(drops))
 
 
 def _column(
@@ -90,19 +87,19 @@ def _text_column(
     if blanks:
         notes.append((place, f"cells that hold {', '.join(blanks)} are taken as empty"))
     given = [v for v in found if v not in NOTHING]
-    numbers = _numbers(given, options, place)
+    numbers, problem = _numbers(given, options, place), None
     if numbers is not None:
         read: list[Value] = [numbers.get(v, "") for v in found]
         distinct: list[Value] = sorted({v for v in read if v != ""}, key=float)
         kind: Any = "number"
     else:
-        spelt = _spellings(given, options.merge_case, place, notes)
+        spelt, problem = _spellings(given, options.merge_case, place, notes)
         read = [spelt.get(v, "") for v in found]
         distinct = list(dict.fromkeys(v for v in read if v != ""))
         kind = "text"
     index = {v: j for j, v in enumerate(distinct)}
     recode = np.array([*(index.get(v, -1) for v in read), -1], np.int32)
-    return Column(name, tuple(distinct), recode[code], kind=kind)
+    return Column(name, tuple(distinct), recode[code], kind=kind, problem=problem)
 
 
 def _numbers(given: Sequence[str], options: ReadOptions, place: str) -> dict[str, float] | None:
@@ -121,25 +118,25 @@ def _numbers(given: Sequence[str], options: ReadOptions, place: str) -> dict[str
 
 def _spellings(
     given: Sequence[str], merge_case: bool, place: str, notes: list[tuple[str, str]]
-) -> dict[str, str]:
-    """Return the spelling that each text is read as.
+) -> tuple[dict[str, str], str | None]:
+    """Return the spelling that each text is read as, and what is wrong with the spellings.
 
     Columns of many different texts, such as names, are left as they are.
     """
     first: dict[str, str] = {}
     chosen = {v: first.setdefault(folded_label(v), v) for v in given}
     if len(first) > MANY:
-        return {v: v for v in given}
+        return {v: v for v in given}, None
     for text, spelling in chosen.items():
         if text == spelling:
             continue
         if not merge_case:
-            raise DataError(
-                f"{place}: {spelling!r} and {text!r} differ in case alone; write them alike, or take them as one "
-                "with --merge-case"
+            return {v: v for v in given}, (
+                f"{spelling!r} and {text!r} differ in case alone; write them alike, or take them as one with "
+                "--merge-case"
             )
         notes.append((place, f"{text!r} is taken as {spelling!r}"))
-    return chosen
+    return chosen, None
 
 
 MANY = 100
@@ -212,6 +209,7 @@ def _factor(
         kind="text",
         measure="ordinal" if cells.type.ordered else None,
         levels=True,
+        problem=plain.problem,
     )
 
 

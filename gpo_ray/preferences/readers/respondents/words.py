@@ -17,7 +17,9 @@ Silence = Literal["refused", "not asked"]
 _APOSTROPHES = str.maketrans("", "", "'’‘`´")
 _CODE = r"\s*[\[(]?\s*{}\s*(?:[\])]\s*[.:\-–—=]?|[.:=]|\s[-–—])\s*(?=\S)"
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
-_PARTS = re.compile(r"\s*(?:/|;|,|\||\+|&| - | or | and | oder | und | ou | et | o | y | u | of | en | eller | och | lub )\s*")
+_PARTS = re.compile(
+    r"\s*(?:/|;|,|\||\+|&| - | or | and | oder | und | ou | et | o | y | u | of | en | eller | och | lub )\s*"
+)
 
 _REFUSED = """
 refused|refusal|refuse|refuses|refused to answer|refuse to answer|refusal to answer|refused to say|ref|rf
@@ -151,7 +153,11 @@ def _known(form: str) -> Silence | None:
     if form in REFUSED:
         return "refused"
     if _BEGINS.match(form):
-        return "not asked" if re.match(r"not a(?!sc)|inap|question|tnz|nicht|skipped(?! on)", form) else "refused"
+        return (
+            "not asked"
+            if re.match(r"not a(?!sc)|inap|question|tnz|nicht|skipped(?! on)", form)
+            else "refused"
+        )
     return None
 
 
