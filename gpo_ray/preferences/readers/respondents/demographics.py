@@ -25,6 +25,7 @@ urban rural urbanicity urbanization metropolitan metro settlement municipality n
 born birth birthplace immigrant immigration migrant migration ancestry ancestors country household hh hhsize children child kids
 family tenure ownership homeowner housing dwelling language mothertongue literacy veteran military orientation lgbt transgender
 class union disability registration registered voted vote voting turnout ballot candidate
+bundesland wohnt berufstaetig berufstaetigkeit erwerbstaetig erwerbstaetigkeit staatsangehoerigkeit kirchgangshaeufigkeit
 geschlecht alter geburtsjahr geburt bildung bildungsabschluss schulabschluss schulbildung abschluss ausbildung berufsausbildung einkommen
 haushaltseinkommen nettoeinkommen haushaltsnettoeinkommen familienstand konfession religionszugehorigkeit religionsgemeinschaft kirchgang kirchgangshaufigkeit beruf
 berufstatigkeit berufstatig erwerbstatigkeit erwerbsstatus erwerbstatig berufsstellung beschaftigung parteineigung parteiidentifikation parteiidentifikationen wahlabsicht wahlentscheidung zweitstimme erststimme
@@ -148,27 +149,16 @@ _NAMES = re.compile(
 _PREFIXES = re.compile(
     r"f_[a-z]|pp(?:age|educ|gender|eth|hh|inc|marit|reg|rent|work|emp|hous|msa|state|kid|t\d|net|race|cm)|demo?_|sd\d|sociodem"
 )
-_CODEBOOK_OPINION = re.compile(
-    r"\b(?:should|ought|agree|disagree|favou?r|oppose|approve|trust|confidence|satisf\w+|opinion|government|discriminat\w*|problems?|"
-    r"acceptable|justif\w+|too (?:much|many|little|few)|threat|worr\w+|concern\w*|immigrants|women|blacks|most people|people who|better|worse|believe|"
-    r"sollten?|vertrauen|zufrieden\w*|meinung|devrai\w+|confiance|deberia\w*|confianza|opinion|dovrebbe\w*|fiducia|deveria\w*|"
-    r"satisfecho|satisfait|soddisfatt\w+|powinn\w+|zaufanie|vertrouwen|tevreden|fortroende|tillit)\b"
-)
-"""Words of opinions: where they occur, a phrase of a demographic is a part of what is asked about."""
-
-_NAMES = re.compile(r"x0\d\d\w*|q2(?:6[0-9]|7[0-9]|8[0-9]|90)\w?")
-"""Demographics of the World Values Survey, for files of its layout without labels in a known language."""
-
 _PARADATA_NAME = re.compile(
     r"(?:year|wave|round|essround|edition|version|doi|ballot|form|form_w\d+|formwt|mode|mode_?\w{0,12}|q_mode|device\w*|lang_w\d+|xtablet\w*|treatment(?:_w?\d+)?|split\w*|cntry|country(?:_?(?:code|name|iso|num\w*|alpha|wave|year|c|id|split))?|"
     r"b_country\w*|c_cow\w*|s003\w*|isocntry|idenpa|idnpais|vstrat|vpsu|psu|stratum|strata|strat(?:um|a)?\d?|cluster\w*|sample|sampcode|oversamp|phase|issp|spaneng|feeused|"
     r"interview\w*|int\w*length|duration\w*|dur\w*|start(?:time|date|ed)?\w?|end(?:time|date)\w*|date(?:int\w*|_\w{0,3})?|time(?:stamp|start|end|_?\w?)|dateintv|intdate|intid|intage|intsex|intethn|inteth\w*|intyrs|coop|comprend|lngthinv|"
     r"numentre|numinves|digit|codif|supervvi|superen|codsuper|diareal|mesreal|ini|fin|dura|totrevi|numcasa|ip_?address|status|progress|finished|recipient\w*|userlanguage|latitude|longitude|"
-    r"tnrespons\w*|p[1-9]\w?_?duration|consent\w*|quota\w*|complete\w*|[a-z]_?psu|[a-z]?_?interviewer\w*|j_intdate|k_duration|k_time\w*|fw_\w+|a_(?:wave|year|study)|n_region\w*|n_town|[go]\d?_(?:town|lo|la)\w*|"
+    r"tnrespons\w*|p[1-9]\w?_?duration|consent\w*|quota\w*|complete\w*|[a-z]_?psu|[a-z]?_?interviewer\w*|j_intdate|k_duration|k_time\w*|fw_\w+|a_(?:wave|year|study)|n_region\w*|n_town|o\d?_(?:lo|la)\w*|"
     r"s002\w*|s0(?:07|09|20|24|25)\w*|lnge_\w+|e_respint|f_intprivacy|e1_literacy|s_intlanguage)"
 )
 _PARADATA = re.compile(
-    r"\binterview(?:er|ers)?\b|\bintervie?wer|mode of (?:data|interview|collection)|interview mode|length of (?:the )?(?:interview|questionnaire|survey)|interview length|duration of (?:the )?(?:interview|survey)|^duration|interview duration|start(?:ing)? (?:time|date)|end(?:ing)? (?:time|date)|time ?stamp|"
+    r"\binterviewers?\b|date of interview|^interview\b|interview (?:start|end|id|date|number|time|status|type|quality)|mode of (?:data|interview|collection)|interview mode|length of (?:the )?(?:interview|questionnaire|survey)|interview length|duration of (?:the )?(?:interview|survey)|^duration|interview duration|start(?:ing)? (?:time|date)|end(?:ing)? (?:time|date)|time ?stamp|"
     r"\b(?:sampling|sample)\b.*|\bstrat(?:um|a|ification)\b|primary sampling|\bpsu\b|\bcluster\b|variance (?:unit|stratum|primary)|^country$|^country (?:code|name|iso|wave|year|of interview)|country code|iso 3166|"
     r"(?:^| )(?:wave|round|edition)$|chronology|survey (?:year|wave|round|mode)|^(?:gss )?year\b|split (?:of|questionnaire|ballot|form)|(?:questionnaire|ballot|survey) (?:form|version|used|split)|^form\b|^ballot\b|"
     r"device (?:type|used)|operating system|response time|page timing|^timing\b|in minutes\b|anyone (?:else )?(?:was )?present|persons? present|^(?:respondents? )?cooperation|"
@@ -196,10 +186,7 @@ _WEIGHT = re.compile(
     r"\b(?:weight|weights|weighting|wgt|gewicht|gewichtung|gewichtungsfaktor|designgewicht|ponderation|poids|ponderacion|ponderador|factor de (?:expansion|ponderacion)|peso|pesi|ponderazione|ponderacao|weegfactor|"
     r"gewichten|vikt|vekt|vaegt|waga|wagi|poststratification|post stratification)\b|gewicht"
 )
-_NOT_SURE_WEIGHT = re.compile(
-    r"(?:weight|wgt|wt|wght)(?:_?w?\d+)?|wtss\w*|(?:psp|p|d|an)we?i?ght|w\d+wt|w_weight|\w+_(?:weight|wgt|wt)|weight_\w+"
-)
-_WEIGHT = re.compile(
+_NOT_WEIGHT = re.compile(
     r"\b(?:kg|kilo\w*|pounds|lbs|body|how much do you weigh|height|overweight|carry weight|lose weight|korper\w*)\b"
 )
 
@@ -289,9 +276,9 @@ _MONEY = re.compile(
     re.IGNORECASE,
 )
 _POSSESSIONS = re.compile(
-    r"^(?:(?:does )?(?:r|your household|you|the household|household)?(?: or (?:r s|your) (?:family|household))? ?(?:have|has|own|owns|possess(?:es|ion)?|posee|tiene)|number of|how many|n of|anzahl|nombre de|numero de|cuant[oa]s|"
+    r"^(?:(?:does )?(?:r|your household|you|the household|household)?(?: or (?:r s|your) (?:family|household))? ?(?:have|has|own|owns|possess(?:es|ion)?|posee|tiene|su hogar (?:tiene|posee)|votre foyer (?:possede|a)|besitzt ihr haushalt|household has)|number of|how many|n of|anzahl|nombre de|numero de|cuant[oa]s|"
     r"possession|goods|household (?:possessions|goods|equipment|has|owns)|items? (?:owned|in household))\b.*\b(?:car|cars|tv|television|computer|laptop|phone|telephone|internet|refrigerator|washing machine|rooms|bicycle|"
-    r"motorcycle|auto|telefon|kuhlschrank|lavadora|heladera|carro|coche|computadora|agua|alcantarillado|bedrooms|bathrooms|vehicles?|books|gun|guns)\b|^own(?:s)? (?:a |an )?(?:car|home|computer|gun|tv)|have gun"
+    r"motorcycle|auto|telefon|kuhlschrank|lavadora|heladera|carro|coche|computadora|computador|ordenador|ordinateur|voiture|celular|agua|alcantarillado|bedrooms|bathrooms|vehicles?|books|gun|guns)\b|^own(?:s)? (?:a |an )?(?:car|home|computer|gun|tv)|have gun"
 )
 
 
@@ -366,8 +353,3 @@ def _has_demographic_levels(forms: Sequence[str], levels: Sequence[str]) -> bool
 def is_possession(label: str) -> bool:
     """Return whether a label says that the household owns something, or how many there are."""
     return _POSSESSIONS.search(plain(bare_label(label))) is not None
-
-
-def is_survey_layout(name: str) -> bool:
-    """Return whether a variable's name is a demographic's in the World Values Survey."""
-    return _CODEBOOK_NAMES.fullmatch(name.casefold()) is not None
