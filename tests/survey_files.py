@@ -53,10 +53,7 @@ def write(path: Path, variables, n=200, seed=0):
     labels = {name: v.label for name, v in variables.items() if v.label}
     values = {name: {float(c): t for c, t in v.labels.items()} for name, v in variables.items() if v.labels}
     if path.suffix == ".dta":
-        coded = {
-            name: {int(c): t for c, t in each.items()}
-            for name, each in values.items()
-        }
+        coded = {name: {int(c): t for c, t in each.items()} for name, each in values.items()}
         for name in values:
             data[name] = data[name].astype("Int64")
         pyreadstat.write_dta(data, str(path), column_labels=labels, variable_value_labels=coded)

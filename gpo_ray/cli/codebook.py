@@ -21,7 +21,8 @@ MOST_LEFT_OUT = 20
 
 def survey_codebook(
     file: Annotated[
-        str, typer.Argument(help="File of respondents: .sav .zsav .por .dta .sas7bdat .xpt .csv .parquet .xlsx")
+        str,
+        typer.Argument(help="File of respondents: .sav .zsav .por .dta .sas7bdat .xpt .csv .parquet .xlsx"),
     ],
     out: Annotated[str, typer.Option(help="YAML file to write.")] = "codebook.yaml",
     overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there.")] = False,
@@ -81,7 +82,9 @@ def show_proposed(dataset: PreferenceDataset, as_json: bool) -> None:
             found.append((note["where"].split(": ", 1)[-1], role, why))
     for drop in dataset.dropped.to_pylist():
         if drop["reason"].startswith(NOT_PROPOSED):
-            found.append((drop["where"].split(": ", 1)[-1], "left out", drop["reason"].removeprefix(NOT_PROPOSED)))
+            found.append(
+                (drop["where"].split(": ", 1)[-1], "left out", drop["reason"].removeprefix(NOT_PROPOSED))
+            )
     _show(found, as_json)
 
 

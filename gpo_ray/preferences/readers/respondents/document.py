@@ -44,7 +44,10 @@ def codebook_text(proposal: Proposal, table: RespondentTable) -> str:
     for name, question in book.questions.items():
         lines += _question(name, question, proposal.guesses.get(name, ""))
     if book.sets:
-        lines += ["", "# Sets, mark all that apply: a blank is a No for whoever marked another question of the set."]
+        lines += [
+            "",
+            "# Sets, mark all that apply: a blank is a No for whoever marked another question of the set.",
+        ]
         lines += ["sets:", *(f"  {_scalar(n)}: [{', '.join(map(_scalar, m))}]" for n, m in book.sets.items())]
     return "\n".join([*lines, *_left_out(proposal)]) + "\n"
 
@@ -81,7 +84,9 @@ def _left_out(proposal: Proposal) -> list[str]:
     lines = ["", "# Variables that are left out:"] if reasons else []
     for why, names in reasons.items():
         text = f"{_comment(why)}: {', '.join(names)}"
-        lines += textwrap.wrap(text, WIDTH, initial_indent="# - ", subsequent_indent="#   ", break_long_words=False)
+        lines += textwrap.wrap(
+            text, WIDTH, initial_indent="# - ", subsequent_indent="#   ", break_long_words=False
+        )
     return lines
 
 

@@ -14,7 +14,7 @@ from gpo_ray.preferences.dataset import Group
 from gpo_ray.preferences.readers.answers import Codes, Counted, effective_number
 from gpo_ray.preferences.readers.common import NOT_A_GROUP, Collector, is_group_level
 from gpo_ray.preferences.readers.respondents.codebook import Codebook, DemographicEntry
-from gpo_ray.preferences.readers.respondents.proposal import labelled
+from gpo_ray.preferences.readers.respondents.levels import labelled
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, shown_value
 from gpo_ray.preferences.readers.respondents.words import silence
 
@@ -75,7 +75,9 @@ def partitions(
             column = table.find(name)
             if column is None:
                 known = ", ".join(codebook.demographics) or "none"
-                raise ConfigError(f"--groups {name}: {table.path.name} has no such variable; demographics: {known}")
+                raise ConfigError(
+                    f"--groups {name}: {table.path.name} has no such variable; demographics: {known}"
+                )
             if column.name not in made:
                 made[column.name] = _attribute(column, codebook, cuts, table, into)
             attributes.append(made[column.name])
@@ -149,21 +151,23 @@ def _unlisted(column: Column, cuts: Mapping[str, tuple[float, ...]]) -> Demograp
     return DemographicEntry(label=label, levels=levels)
 
 
-def _binned(
-    column: Column, label: str, cuts: tuple[float, ...], into: Collector, where: str
-) -> _Attribute:
+def _binned(column: Column, label: str, cuts: tuple[float, ...], into: Collector, where: str) -> _Attribute:
     """Cut a number into levels; below the first cut there is one more level, if anybody is there."""
     refused = {v for v, text in column.labels.items() if silence(text)}
     numbers = column.numbers()
     lut = [v if isinstance(v, float) and v not in refused else np.nan for v in column.values]
     numbers = np.where(np.isfinite(numbers), np.array([*lut, np.nan])[column.code], np.nan)
     known = np.isfinite(numbers)
-    code = np.where(known, np.searchsorted(cuts, np.where(known, numbers, 0), side="right"), -1).astype(np.int64)
+    code = np.where(known, np.searchsorted(cuts, np.where(known, numbers, 0), side="right"), -1).astype(
+        np.int64
+    )
     whole = all(c.is_integer() for c in cuts) and bool((numbers[known] % 1 == 0).all())
     names = [f"under {shown_value(cuts[0])}"]
     for low, high in pairwise(cuts):
         if whole:
-            names.append(shown_value(low) if high == low + 1 else f"{shown_value(low)}-{shown_value(high - 1)}")
+            names.append(
+                shown_value(low) if high == low + 1 else f"{shown_value(low)}-{shown_value(high - 1)}"
+            )
         else:
             names.append(f"{shown_value(low)} to below {shown_value(high)}")
     names.append(f"{shown_value(cuts[-1])}+")

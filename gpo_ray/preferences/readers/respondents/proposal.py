@@ -5,28 +5,22 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from gpo_ray.errors import DataError
-from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers.respondents.codebook import Codebook, DemographicEntry, QuestionEntry
-from gpo_ray.preferences.readers.respondents.demographics import (
-    bare_label,
-    is_possession,
-    kind_of,
-)
+from gpo_ray.preferences.readers.respondents.kinds import bare_label, is_possession, kind_of
+from gpo_ray.preferences.readers.respondents.levels import MOST_RESPONSES, Labelled, labelled
+from gpo_ray.preferences.readers.respondents.marks import Marks, blank_sets, mark_question, mark_sets
 from gpo_ray.preferences.readers.respondents.scales import is_ordered, order_of
-from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, shown_value
-from gpo_ray.preferences.readers.respondents.words import plain, silence, without_code
+from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value
+from gpo_ray.preferences.readers.respondents.words import plain
 
-MOST_RESPONSES = 12
 MOST_LEVELS = 12
 AGE_BINS = (18.0, 30.0, 50.0, 65.0)
 """Where ages are cut by default."""
-LEAST_OF_SET = 3
-"""Fewest variables of a common stem that are taken for a question "mark all that apply"."""
 
 
 @dataclass(frozen=True)
@@ -52,73 +46,6 @@ class Proposal:
     """What rests on a guess, by the names of questions."""
 
 
-@dataclass
-class Labelled:
-    """The values of a variable: answers with their labels, and what is no answer."""
-
-    answers: dict[Value, str] = field(default_factory=dict)
-    missing: dict[Value, str] = field(default_factory=dict)
-    unlabelled: list[Value] = field(default_factory=list)
-    """Values that occur without a label and lie beyond those that have one."""
-    numbered: bool = False
-    """Whether values without a label lie between labelled ones: a scale with labelled ends."""
-
-
-def labelled(column: Column) -> Labelled:
-    """Divide the values of a variable into answers, what is no answer, and values that nothing is said of."""
-    found = Labelled()
-    texts = dict(column.labels)
-    if column.kind == "text" and not texts:
-        texts = {v: str(v) for v in column.values}
-    labels = {v: normal_label(without_code(t, v)) or t for v, t in texts.items()}
-    among = tuple(labels.values())
-    for value in sorted({*labels, *column.missing}, key=column.order):
-        label = labels.get(value, shown_value(value))
-        if value in column.missing or silence(texts.get(value, ""), among) or silence(label, among):
-            found.missing[value] = label
-        else:
-            found.answers[value] = label
-    loose = [v for v in column.values if v not in labels and v not in column.missing]
-    _place_loose(found, loose)
-    return found
-
-
-def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
-    """Decide what values without a label are: points of a scale with labelled ends, or nothing known."""
-    points = [v for v in found.answers if isinstance(v, float)]
-    inner = [v for v in loose if isinstance(v, float) and v.is_integer()]
-    bare = [v for v, t in found.answers.items() if _is_own_number(t, v)]
-    if not points or len(points) < len(found.answers):
-        found.unlabelled += loose
-        return
-    low, high = min(points), max(points)
-    if len(points) == 1:  # a scale of which one end is labelled
-        low, high = min([low, *inner]), max([high, *inner])
-    between = [v for v in inner if low <= v <= high]
-    found.unlabelled += [v for v in loose if v not in between]
-    whole = all(v.is_integer() for v in points)
-    if not between and not bare:
-        return
-    if not whole or high - low + 1 > MOST_RESPONSES:
-        found.unlabelled += between
-        return
-    found.numbered = True
-    scale = [float(v) for v in range(int(low), int(high) + 1)]
-    found.answers = {v: _point(found.answers.get(v), v) for v in scale}
-
-
-def _is_own_number(label: str, value: Value) -> bool:
-    return label.strip() == shown_value(value)
-
-
-def _point(label: str | None, value: float) -> str:
-    """Return the response of a point on a numbered scale: "1: Not at all", or "2"."""
-    number = shown_value(value)
-    if label is None or _is_own_number(label, value):
-        return number
-    return label if re.match(rf"{re.escape(number)}\b", label) else f"{number}: {label}"
-
-
 def propose(table: RespondentTable) -> Proposal:
     """Propose the codebook of a file of respondents.
 
@@ -129,42 +56,75 @@ def propose(table: RespondentTable) -> Proposal:
     kinds = {name: _kind(column, values[name], table) for name, column in table.columns.items()}
     weights = _weights(table, [n for n, k in kinds.items() if k == "weight"])
     ids = [n for n, k in kinds.items() if k == "id" and _identifies(table.columns[n], table)]
-    sets = _sets(table, values, [n for n, k in kinds.items() if k is None])
-    findings: list[Finding] = []
-    questions: dict[str, QuestionEntry] = {}
-    demographics: dict[str, DemographicEntry] = {}
-    guesses: dict[str, str] = {}
-    for name, column in table.columns.items():
-        role, why = "left out", ""
-        if name in weights[:1]:
-            role = "weight"
-        elif name in ids[:1]:
-            role = "id"
-        elif kinds[name] == "demographic":
-            entry, why = _demographic(column, values[name])
-            if entry is not None:
-                demographics[name], role = entry, "demographic"
-        elif kinds[name] is not None:
-            why = _OTHERS.get(str(kinds[name]), "")
-        else:
-            question, why = _question(column, values[name], sets.get(name))
-            if question is not None:
-                questions[name], role = question, "question"
-                guesses |= {name: why} if why else {}
-        findings.append(Finding(name, role, why))
-    if not questions:
+    sets = mark_sets(table, values, [n for n, k in kinds.items() if k is None])
+    draft = _Draft(table, values, kinds, sets, chosen={})
+    draft.chosen = dict([*((n, "weight") for n in weights[:1]), *((n, "id") for n in ids[:1])])
+    for name in table.columns:
+        draft.add(name)
+    if not draft.questions:
         raise DataError(
-            f"{table.path}: no variable looks like a question: labelled, with 2 to {MOST_RESPONSES} labelled values; "
-            "say which are by a codebook"
+            f"{table.path}: no variable looks like a question: labelled, with 2 to {MOST_RESPONSES} labelled "
+            "values; say which are by a codebook"
         )
     book = Codebook(
         weight=next(iter(weights), None),
         id=next(iter(ids), None),
-        demographics=demographics,
-        questions=questions,
-        sets=_blank_sets(questions, sets),
+        demographics=draft.demographics,
+        questions=_told_apart(draft.questions),
+        sets=blank_sets(draft.questions, sets),
     )
-    return Proposal(book, tuple(findings), tuple(weights), guesses)
+    return Proposal(book, tuple(draft.findings), tuple(weights), draft.guesses)
+
+
+@dataclass
+class _Draft:
+    """A proposal that is being made."""
+
+    table: RespondentTable
+    values: Mapping[str, Labelled]
+    kinds: Mapping[str, str | None]
+    sets: Mapping[str, Marks]
+    chosen: dict[str, str]
+    """Roles of the variables for which there is one alone."""
+    findings: list[Finding] = field(default_factory=list)
+    questions: dict[str, QuestionEntry] = field(default_factory=dict)
+    demographics: dict[str, DemographicEntry] = field(default_factory=dict)
+    guesses: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str) -> None:
+        """Say what a variable is."""
+        kind = self.kinds[name]
+        if name in self.chosen:
+            self.findings.append(Finding(name, self.chosen[name], ""))
+        elif kind == "demographic":
+            self._add_demographic(name)
+        elif kind is not None:
+            self.findings.append(Finding(name, "left out", _OTHERS[kind]))
+        else:
+            self._add_question(name)
+
+    def _add_demographic(self, name: str) -> None:
+        entry, why = _demographic(self.table.columns[name], self.values[name])
+        if entry is None:
+            self.findings.append(Finding(name, "left out", why))
+            return
+        self.demographics[name] = entry
+        levels = f"{len({*entry.levels.values()})} levels"
+        self.findings.append(Finding(name, "demographic", why if entry.bins else levels))
+
+    def _add_question(self, name: str) -> None:
+        column = self.table.columns[name]
+        entry, why = _question(column, self.values[name], self.sets.get(name))
+        if entry is None:
+            self.findings.append(Finding(name, "left out", why))
+            return
+        if column.problem is not None:
+            raise DataError(f"{self.table.path}: column {name}: {column.problem}")
+        self.questions[name] = entry
+        self.guesses |= {name: why} if why else {}
+        order = "ordered" if entry.ordered else "nominal"
+        told = f"{len(entry.slate())} responses, {order}"
+        self.findings.append(Finding(name, "question", "; ".join(filter(None, (told, why)))))
 
 
 _OTHERS = {
@@ -253,14 +213,12 @@ _AGE = re.compile(r"\b(?:age|agea|alter|edad|eta|idade|leeftijd|alder|wiek|ppage
 _BIRTH = re.compile(r"\b(?:year|birth|educ\w*|child|married|wed|cohort|first)\b")
 
 
-def _question(column: Column, values: Labelled, marks: _Marks | None) -> tuple[QuestionEntry | None, str]:
+def _question(column: Column, values: Labelled, marks: Marks | None) -> tuple[QuestionEntry | None, str]:
     prompt = bare_label(column.label or _header(column) or (column.name if column.kind == "text" else ""))
-    if column.problem is not None:
-        return None, column.problem
     if not prompt:
         return None, "it has no label"
     if marks is not None:
-        return _mark(column, values, marks, prompt), "one of a set, mark all that apply: yes or no"
+        return mark_question(values, marks, prompt), "one of a set, mark all that apply: yes or no"
     if is_possession(prompt):
         return None, "what the household owns, or a number"
     answers = dict(values.answers)
@@ -305,101 +263,13 @@ _NOMINAL = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class _Marks:
-    """A set of variables, each of which says whether one thing was marked."""
-
-    stem: str
-    members: tuple[str, ...]
-    blank: bool
-    """Whether the file holds nothing for what was not marked."""
-
-
-_MARKED = re.compile(
-    r"(?:yes|selected|mentioned|marked|checked|chosen|ticked|quoted|named|genannt|ja|oui|cite|citee|mencionado|mencionada|menciona|si|sim|"
-    r"citato|menzionato|genoemd|ja|namnd|nevnt|wskazano|tak|true|1|x)"
-)
-_UNMARKED = re.compile(
-    r"(?:no|not selected|not mentioned|unselected|not marked|not checked|not chosen|unchecked|not ticked|nicht genannt|nein|non|non cite|non citee|"
-    r"no mencionado|no mencionada|no menciona|nao|non citato|niet genoemd|nee|ej namnd|ikke nevnt|nie wskazano|nie|false|0)"
-)
-_PLAIN_YES = re.compile(r"(?:yes|ja|oui|si|sim|tak|true|1|no|nein|non|nao|nee|nie|false|0)")
-
-
-def _sets(table: RespondentTable, values: Mapping[str, Labelled], names: Sequence[str]) -> dict[str, _Marks]:
-    """Return the sets "mark all that apply" of variables, by their names.
-
-    They are those that the file declares, and labelled variables of a common stem that say of each thing
-    whether it was mentioned or selected. Of variables with "yes" and "no" those are sets whose items are
-    many, with marks alone: questions that are asked one after the other have answers of both kinds.
-    """
-    found: dict[str, _Marks] = {}
-    stems: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        if table.columns[name].label and _marks(values[name]):
-            stems[_stem(name, table.columns[name])].append(name)
-    groups = [*({*each} & {*names} for each in table.sets), *(set(g) for g in stems.values())]
-    for i, group in enumerate(groups):
-        members = tuple(n for n in names if n in group and _marks(values[n]))
-        declared = i < len(table.sets)
-        if len(members) < (2 if declared else LEAST_OF_SET) or any(n in found for n in members):
-            continue
-        blank = all(len(values[n].answers) == 1 for n in members)
-        words = [plain(t) for n in members for t in values[n].answers.values()]
-        if not declared and not blank and all(_PLAIN_YES.fullmatch(w) for w in words):
-            continue
-        found |= dict.fromkeys(members, _Marks(members[0], members, blank))
-    return found
-
-
-def _marks(values: Labelled) -> bool:
-    """Return whether the answers say whether something is marked."""
-    words = [plain(t) for t in values.answers.values()]
-    if len(words) == 1:
-        return not values.unlabelled
-    return (
-        len(words) == 2
-        and any(_MARKED.fullmatch(w) for w in words)
-        and any(_UNMARKED.fullmatch(w) for w in words)
-    )
-
-
-def _stem(name: str, column: Column) -> str:
-    """Return what the names of a set's variables have in common: Q5_1 and Q5_2, qb1.1 and qb1.2, V8 and V9."""
-    cut = re.sub(r"(?:[_.\-]?\d+|[_.\-]?[A-Za-z])$", "", re.sub(r"_W\d+$", "", name))
-    label = column.label or ""
-    text = re.split(r"[:;]| - |\? ", label)[0] if re.search(r"[:;]| - |\? ", label) else ""
-    return f"{cut}|{plain(text)}"
-
-
-def _mark(column: Column, values: Labelled, marks: _Marks, prompt: str) -> QuestionEntry:
-    """Return the yes/no question of one thing in a set."""
-    responses: dict[Value, str] = {}
-    for value, label in values.answers.items():
-        unmarked = len(values.answers) == 2 and _UNMARKED.fullmatch(plain(label))
-        responses[value] = "No" if unmarked else "Yes"
-    blank = "No" if marks.blank else None
-    return QuestionEntry(prompt=prompt, responses=responses, missing=values.missing, blank=blank)
-
-
-def _blank_sets(
-    questions: Mapping[str, QuestionEntry], sets: Mapping[str, _Marks]
-) -> dict[str, tuple[str, ...]]:
+def _told_apart(questions: Mapping[str, QuestionEntry]) -> dict[str, QuestionEntry]:
+    """Return the questions with their names added to prompts that several of them share."""
+    same = defaultdict(list)
+    for name, question in questions.items():
+        same[question.prompt, question.slate()].append(name)
+    twins = {n for names in same.values() if len(names) > 1 for n in names}
     return {
-        marks.stem: tuple(n for n in marks.members if n in questions)
-        for marks in sets.values()
-        if marks.blank and any(n in questions for n in marks.members)
+        n: q.model_copy(update={"prompt": f"{q.prompt} ({n})"}) if n in twins else q
+        for n, q in questions.items()
     }
-
-
-def with_prompts(proposal: Proposal) -> Proposal:
-    """Return the proposal with the names of variables added to prompts that several questions share."""
-    seen: dict[str, list[str]] = defaultdict(list)
-    for name, question in proposal.codebook.questions.items():
-        seen[f"{question.prompt}|{question.slate()}"].append(name)
-    same = {n for names in seen.values() if len(names) > 1 for n in names}
-    questions = {
-        n: q.model_copy(update={"prompt": f"{q.prompt} ({n})"}) if n in same else q
-        for n, q in proposal.codebook.questions.items()
-    }
-    return replace(proposal, codebook=proposal.codebook.model_copy(update={"questions": questions}))

@@ -134,11 +134,15 @@ class _Survey:
             )
         usable = numbers > 0
         if not usable.any():
-            raise DataError(f"{self.table.path}: weight {name} is above 0 for nobody; name another in a codebook")
+            raise DataError(
+                f"{self.table.path}: weight {name} is above 0 for nobody; name another in a codebook"
+            )
         for i in np.flatnonzero(~usable).tolist():
             self.into.drop(f"{self.where}: row {self.table.row(i)}", NO_WEIGHT)
         label = f" ({column.label})" if column.label else ""
-        self.into.note(self.where, f"shares are weighted by {name}{label}; n is the effective number of respondents")
+        self.into.note(
+            self.where, f"shares are weighted by {name}{label}; n is the effective number of respondents"
+        )
         return np.where(usable, numbers, 0.0)
 
     def choices(self) -> Iterator[NDArray[np.int64]]:
