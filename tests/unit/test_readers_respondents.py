@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-pyreadstat = pytest.importorskip("pyreadstat", reason="the surveys extra is not installed")
-
 from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.readers import ReadOptions, read_survey
+
+pyreadstat = pytest.importorskip("pyreadstat", reason="the surveys extra is not installed")
 
 LABELS = {
     "econ": {1: "Excellent", 2: "Good", 3: "Only fair", 4: "Poor", 98: "Don't know", 99: "Refused"},
@@ -246,10 +246,12 @@ def test_zero_and_missing_weights_are_left_out_and_negative_ones_refused(tmp_pat
     write_sav(tmp_path / "n.sav", data)
     (tmp_path / "b.yaml").write_text(
         CODEBOOK.split("demographics")[0]
-        + "questions:\n  color: {prompt: Which?, responses: {1: Red, 2: Green}}\n"
+        + "questions:\n  color: {prompt: Which, responses: {1: Red, 2: Green}}\n"
     )
     with pytest.raises(DataError, match=r"n.sav: row 5: weight wt is negative"):
-        read_survey("respondents", tmp_path / "n.sav", ReadOptions(codebook=str(tmp_path / "b.yaml")))
+        read_survey(
+            "respondents", tmp_path / "n.sav", ReadOptions(groups="sex", codebook=str(tmp_path / "b.yaml"))
+        )
 
 
 def test_individuals_and_both(tmp_path, people):
@@ -368,7 +370,7 @@ def test_mark_all_that_apply(tmp_path, blank):
     )
     dataset = read_survey("respondents", tmp_path / "m.sav", ReadOptions(min_respondents=1))
     questions = {q.question_id: q for q in dataset.iter_questions()}
-    assert [q.prompt for q in questions.values()][0] == "Sources of news: TV"
+    assert next(q.prompt for q in questions.values()) == "Sources of news: TV"
     assert set(questions["Q5_1"].responses) == {"Yes", "No"}
     seen = asked & (marks.any(axis=1) if blank else True)
     for p in dataset.preferences.to_pylist():

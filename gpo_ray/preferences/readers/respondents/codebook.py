@@ -7,7 +7,7 @@ import re
 from collections.abc import Hashable, Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BeforeValidator, Field, model_validator
@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from gpo_ray.config import StrictConfig, parse
 from gpo_ray.errors import ConfigError
 from gpo_ray.preferences.labels import normal_label
+from gpo_ray.preferences.readers.respondents.levels import labelled
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, shown_value
 from gpo_ray.runtime.documents import read_yaml_documents
 
@@ -104,8 +105,8 @@ class DemographicEntry(StrictConfig):
     label: Label
     """What the variable is, for the descriptions of groups."""
     levels: Labels = Field(default_factory=dict)
-    """Name of each code's level; codes with the same name are one level, other codes belong to no group. Empty
-    for a number that is cut into levels."""
+    """Name of each code's level; codes with the same name are one level, other codes belong to no group.
+    Empty for a number that is cut into levels."""
     bins: tuple[float, ...] = ()
     """Where a number is cut: 18, 30, 50 makes "18-29", "30-49" and "50+"."""
 
@@ -130,8 +131,8 @@ class Codebook(StrictConfig):
     questions: dict[str, QuestionEntry] = Field(min_length=1)
     """By the names of their variables."""
     sets: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Questions "mark all that apply" of which the file holds the marks alone: a name, and the questions of the
-    set."""
+    """Questions "mark all that apply" of which the file holds the marks alone: a name, and the questions of
+    the set."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> Codebook:
@@ -151,9 +152,9 @@ class Codebook(StrictConfig):
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that reads as YAML 1.2 does (``Yes`` and ``No`` are texts) and refuses a key that is repeated."""
+    """A loader that reads as YAML 1.2 does (``Yes`` and ``No`` are texts) and refuses repeated keys."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 -- as its parent has it
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Return the keys and values of a mapping.
@@ -172,6 +173,10 @@ class _Loader(yaml.SafeLoader):
                 found.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Return a decimal number; a zero before it, as in 010, means nothing."""
+        return int(node.value)
+
 
 for _tag, _form, _first in (
     ("bool", r"true|false", "tf"),
@@ -180,10 +185,7 @@ for _tag, _form, _first in (
     ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", "-+0123456789."),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_form})$"), list(_first))
-_Loader.add_constructor(
-    "tag:yaml.org,2002:int",
-    lambda loader, node: int(loader.construct_scalar(node)),  # 010 is ten
-)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def load_codebook(path: str | Path, table: RespondentTable) -> Codebook:
@@ -240,11 +242,9 @@ def _variable(name: str, table: RespondentTable, at: str) -> Column:
 
 
 def _check_codes(codes: Iterable[Value], column: Column, at: str) -> None:
-    known = column.known()
-    whole = [v for v in known if isinstance(v, float) and v.is_integer()]
+    known = {*column.known(), *labelled(column).answers}  # points of a scale that nobody chose are known too
     for code in codes:
-        between = isinstance(code, float) and code.is_integer() and whole and min(whole) < code < max(whole)
-        if code not in known and not between:
+        if code not in known:
             values = ", ".join(shown_value(v) for v in sorted(known, key=column.order)[:12])
             raise ConfigError(
                 f"{at}: {shown_value(code)} is not a value of {column.name}; its values: {values or 'none'}"

@@ -22,8 +22,8 @@ def codebook_text(proposal: Proposal, table: RespondentTable) -> str:
     """Return a proposal as the text of its YAML file, with comments on what to know and to change."""
     book, file = proposal.codebook, table.path.name
     lines = [
-        f"# Codebook of {_comment(file)}: {table.respondents:,} respondents, {len(table.columns):,} variables. It is a",
-        "# proposal made of the file's labels: correct it, then give it to",
+        f"# Codebook of {_comment(file)}: {table.respondents:,} people, {len(table.columns):,} variables.",
+        "# It is proposed from the file's labels: correct it, then give it to",
         f"#   gpo survey import respondents --from {_comment(file)} --codebook THIS_FILE --out survey",
         "",
         "# The survey weight; null if all respondents count the same.",
@@ -36,9 +36,9 @@ def codebook_text(proposal: Proposal, table: RespondentTable) -> str:
         "demographics:" + ("" if book.demographics else " {}"),
         *(f"  {_scalar(name)}: {_demographic(d)}" for name, d in book.demographics.items()),
         "",
-        "# Responses by their codes, in their order; codes with the same response become one. Codes under missing",
-        "# are no answers and in no share: move one to responses to count it. On an ordered scale the values of",
-        "# responses are their codes; others are given as scale: [1, 2, 4]. A topic may be added.",
+        "# Responses by their codes, in their order; codes with the same response become one. Codes under",
+        "# missing are no answers and in no share: move one to responses to count it. The values of an",
+        "# ordered scale are the codes; others are given as scale: [1, 2, 4]. A topic may be added.",
         "questions:",
     ]
     for name, question in book.questions.items():

@@ -50,8 +50,8 @@ def partitions(
     Args:
         table: the file of R respondents.
         codebook: its codebook.
-        groups: ``all`` for the levels of each demographic, or names of variables, separated by commas, of which
-            ``A*B`` are crossed.
+        groups: ``all`` for the levels of each demographic, or names of variables, separated by commas;
+            ``A*B`` crosses two.
         bins: ``NAME=18,30,50``: where to cut a number into levels.
         into: the collector of what is left out.
 
@@ -64,8 +64,8 @@ def partitions(
         named = [[name] for name in dict.fromkeys((*codebook.demographics, *cuts))]
     if not named:
         raise ConfigError(
-            f"{table.path}: no demographic is known whose levels are groups; name variables by --groups, cut a "
-            "number by --bins, or take --units individuals"
+            f"{table.path}: no demographic is known whose levels are groups; name variables by --groups, cut "
+            "a number by --bins, or take --units individuals"
         )
     made: dict[str, _Attribute] = {}
     found = []
@@ -145,8 +145,8 @@ def _unlisted(column: Column, cuts: Mapping[str, tuple[float, ...]]) -> Demograp
     levels = labelled(column).answers
     if not levels:
         raise ConfigError(
-            f"--groups {column.name}: its values have no labels; give levels in a codebook, or cut a number by "
-            f"--bins {column.name}=18,30,50,65"
+            f"--groups {column.name}: its values have no labels; give levels in a codebook, or cut a number "
+            f"by --bins {column.name}=18,30,50,65"
         )
     return DemographicEntry(label=label, levels=levels)
 

@@ -218,7 +218,7 @@ def _question(column: Column, values: Labelled, marks: Marks | None) -> tuple[Qu
     if not prompt:
         return None, "it has no label"
     if marks is not None:
-        return mark_question(values, marks, prompt), "one of a set, mark all that apply: yes or no"
+        return mark_question(values, marks, prompt), "one of a set, mark all that apply"
     if is_possession(prompt):
         return None, "what the household owns, or a number"
     answers = dict(values.answers)
@@ -249,12 +249,12 @@ def _in_order(
         if order is not None:
             rank = {labels[j]: i for i, j in enumerate(order)}
             ranked = dict(sorted(answers.items(), key=lambda item: rank[item[1]]))
-            return ranked, True, "a scale, by the words of its responses"
+            return ranked, True, "guessed from its words"
         return answers, False, "in the order in which its responses first occur"
     if is_ordered(labels):
-        return answers, True, "a scale, by the words of its responses"
+        return answers, True, "guessed from its words"
     if column.measure == "ordinal" and len(labels) > 2 and not any(_NOMINAL.search(plain(t)) for t in labels):
-        return answers, True, "a scale, by its level of measurement in the file"
+        return answers, True, "guessed from its level of measurement"
     return answers, False, ""
 
 

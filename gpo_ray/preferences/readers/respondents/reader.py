@@ -220,7 +220,7 @@ class _Survey:
         )
 
     def _ids(self) -> list[str]:
-        """Return an identifier of each respondent: that of the codebook if it is unique, else the row's number."""
+        """Return an identifier of each respondent: that of the codebook if it is unique, else the row."""
         rows = [str(self.table.row(i)) for i in range(self.table.respondents)]
         if self.codebook.id is None:
             return rows
@@ -260,9 +260,7 @@ def _silent(entry: QuestionEntry, counts: dict[Value, int], blank: int) -> str:
     if unasked:
         said.append(f"{unasked} were not asked, or the file holds nothing")
     if entry.blank is not None and blank:
-        said.append(
-            f"{blank} blank: {entry.blank!r} for those who marked another of the set, no answer for the others"
-        )
+        said.append(f"{blank} blank: {entry.blank!r} if another of the set is marked, otherwise no answer")
     return "; ".join(said) + (": they are in no share" if said and entry.blank is None else "")
 
 

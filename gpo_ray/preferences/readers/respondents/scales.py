@@ -124,7 +124,8 @@ _LADDERS: dict[str, tuple[str, ...]] = {
         r"(?:gotten )?worse|decreased?|reduced?|"
         r"(?:etwas )?(?:schlechter|weniger)|(?:plutot )?(?:moins|pire|moins bien)|(?:algo )?(?:peor|"
         r"menos)|peggio|meno|pior|slechter|"
-        r"minder|samre|darligere|mindre|gorzej|mniej|хуже|меньше|变差|too little|spend less|zu wenig|trop peu|"
+        r"minder|samre|darligere|mindre|gorzej|mniej|хуже|меньше|变差|too little|"
+        r"spend less|zu wenig|trop peu|"
         r"demasiado poco|troppo poco|te weinig|za malo|cut|bad thing|a bad thing|negative(?:ly)?|"
         r"mostly negative|harm",
         r"(?:about |stay(?:ed)? |remain |kept |keep )*(?:the )?(?:about )?same.*|no (?:change|difference|"
@@ -155,7 +156,8 @@ _NEITHER = re.compile(
     r"uncertain|not sure|unsure|"
     r"no preference|weder.*|teils.*|unentschieden|neutral|ni\b.*|neutre|ne\b.*ne\b.*|ne d.*accordo ne.*|"
     r"indiferente|depende|nem\b.*nem\b.*|"
-    r"noch\b.*|niet.*eens.*niet.*oneens.*|varken.*|hverken.*|ani\b.*|ни .*|отчасти.*|既不.*|中立|どちらとも.*|"
+    r"noch\b.*|niet.*eens.*niet.*oneens.*|varken.*|hverken.*|ani\b.*|ни .*|отчасти.*|"
+    r"既不.*|中立|どちらとも.*|"
     r"ne .* ne .*|half.*half.*|"
     r"both equally|moderately?|mittel"
 )
@@ -183,7 +185,7 @@ _WEAK = re.compile(
     r"raczej|dosc|скорее|отчасти|biraz|oldukca)\b|比较|比較|不太|やや|まあ|どちらかといえば|약간"
 )
 _NOT = re.compile(
-    r"\b(?:not|no|non|nicht|kein|keine|keinerlei|pas|aucune?|ningun[oa]?|nada|nessun[oa]?|nao|nem|niet|"
+    r"\b(?:not|no|non|nicht|kein|keine|keinerlei|pas|aucune?|ningun[oa]?|nada|nessun[oa]?|niente|nulla|nao|nem|niet|"
     r"geen|inte|ikke|ingen|nie|не|нет|"
     r"un(?=happy)|degil|don t|dont|isnt|wont)\b|不(?!太)|ない"
 )
@@ -244,7 +246,7 @@ _STEMS_AGAINST = re.compile(
 
 
 def is_ordered(labels: Sequence[str]) -> bool:
-    """Return whether labels, in the order of their codes, go one way on a scale that is known by its words."""
+    """Return whether labels, in the order of their codes, go one way on a scale known by its words."""
     forms = [plain(label) for label in labels]
     if len(forms) < 2:
         return False
@@ -255,7 +257,7 @@ def is_ordered(labels: Sequence[str]) -> bool:
 
 
 def order_of(labels: Sequence[str]) -> list[int] | None:
-    """Return the order in which labels go up on a scale that is known by its words; None if they make none."""
+    """Return the order in which labels go up on a scale known by its words; None if they make none."""
     forms = [plain(label) for label in labels]
     for place in (*(lambda f, r=rungs: _rung(f, r) for rungs in _RUNGS.values()), _attitude):
         found = [place(form) for form in forms]

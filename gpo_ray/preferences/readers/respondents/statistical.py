@@ -127,8 +127,8 @@ class _File:
         found = len(next(iter(arrays.values())))
         if meta.number_rows is not None and meta.number_rows > found:
             raise DataError(
-                f"{self._path}: the file says it holds {meta.number_rows} respondents and ends after {found}; "
-                "get a complete copy"
+                f"{self._path}: the file says it holds {meta.number_rows} respondents, and ends after "
+                f"{found}; get a complete copy"
             )
         return meta, arrays
 
@@ -159,8 +159,8 @@ class _File:
             if _BAD_TEXT in str(e) or "encoding" in str(e):
                 advice = "give its encoding, such as --encoding cp1252"
             raise DataError(
-                f"{self._path}: not a readable {self._path.suffix} file ({str(e).strip() or type(e).__name__}); "
-                f"{advice}"
+                f"{self._path}: not a readable {self._path.suffix} file "
+                f"({str(e).strip() or type(e).__name__}); {advice}"
             ) from e
 
 
@@ -253,7 +253,7 @@ def _sorted(read: list[Value], code: _Code) -> tuple[tuple[Value, ...], _Code]:
 
 def _declared(ranges: Any, values: set[Value]) -> set[Value]:
     """Return the values that lie in ranges of user-missing values."""
-    found = set()
+    found: set[Value] = set()
     for each in ranges:
         low, high = (each["lo"], each["hi"]) if isinstance(each, dict) else (each, each)
         if isinstance(low, str):

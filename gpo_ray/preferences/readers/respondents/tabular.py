@@ -199,7 +199,8 @@ def _factor(
     plain = _arrow_column(name, cells.cast(levels.type), options, place, notes)
     if plain is None or plain.kind != "text":
         return plain
-    order = [v for v in dict.fromkeys(_normal(levels.to_pylist())) if v in set(plain.values)]
+    given = set(plain.values)
+    order: list[Value] = [v for v in dict.fromkeys(_normal(levels.to_pylist())) if v in given]
     order += [v for v in plain.values if v not in order]
     place_of = np.array([*(order.index(v) for v in plain.values), -1], np.int32)
     return Column(

@@ -49,7 +49,8 @@ region lan kommune kommun nationalitet statsborgerskap barn hushall husholdning 
 kjonn koen aldersgruppe religionstillhorighet boende plec wiek rok urodzenia wyksztalcenie dochod dochody
 stan cywilny wyznanie religijne praktyki zawod zatrudnienie praca partia poglady polityczne lewica prawica
 wojewodztwo miejscowosc miejsce zamieszkania wielkosc obywatelstwo narodowosc dzieci gospodarstwo domowe
-jezyk klasa пол возраст образование доход национальность 性别 年龄 年齢 性別 教育 学歴 学历 收入 婚姻 宗教 职业 cinsiyet yas
+jezyk klasa пол возраст образование доход национальность 性别 年龄 年齢
+性別 教育 学歴 学历 收入 婚姻 宗教 职业 cinsiyet yas
 egitim gelir
 """
 

@@ -58,8 +58,10 @@ brak odpowiedzi|nie pamietam|brak danych|nie mam zdania|nevim|neodpovedel|bez od
 nem tudja|nem valaszol|nt|nv|nem valaszolt|nu stiu|nu raspunde|ne zna|ne znam|bez odgovora|odbija|bilmiyorum
 bilmiyor|fikri yok|cevap yok|cevap vermedi|reddetti|fikrim yok|yanit yok|не знаю|затрудняюсь ответить
 затрудняюсь|отказ|отказ от ответа|нет ответа|трудно сказать|без ответа|не знает|важко сказати
-важко відповісти|відмова|немає відповіді|不知道|不清楚|不知道 不清楚|拒绝回答|拒絕回答|拒答|无回答|無回答|没有回答|未回答|无法回答|无法选择|很難說|说不清|說不清
-缺失|わからない|分からない|答えたくない|無回答|回答拒否|不明|どちらともいえない わからない|모름|무응답|모르겠다|모름 무응답|응답거절|لا اعرف|لا أعرف|لا ادري|رفض
+важко відповісти|відмова|немає відповіді|不知道|不清楚|不知道 不清楚|拒绝回答|拒絕回答|拒答
+无回答|無回答|没有回答|未回答|无法回答|无法选择|很難說|说不清|說不清
+缺失|わからない|分からない|答えたくない|無回答|回答拒否|不明|どちらともいえない わからない
+모름|무응답|모르겠다|모름 무응답|응답거절|لا اعرف|لا أعرف|لا ادري|رفض
 رفض الاجابة|رفض الإجابة|لا جواب|لا إجابة|لا اجابة|بدون إجابة|לא יודע|מסרב|khong biet|khong tra loi
 tidak tahu|tidak menjawab|tidak tahu tidak menjawab|menolak menjawab|hindi alam
 """
@@ -78,7 +80,8 @@ no aplicable|no procede|np|n p|no preguntada|no preguntado|no se pregunto|no cor
 non applicabile|non pertinente|non chiesto|non prevista|nao se aplica|nao aplicavel|nao perguntado
 niet van toepassing|nvt|n v t|niet gevraagd|ej tillampligt|ej stalld|ikke relevant|ikke stillet|ikke spurt
 ej relevant|ikke aktuelt|nie dotyczy|nie pytano|не применимо|неприменимо|не спрашивали|не задавался
-uygulanamaz|uygun degil|sorulmadi|不适用|不適用|非該当|該当なし|비해당|해당없음|لا ينطبق|غير منطبق|لم يسأل|לא רלוונטי
+uygulanamaz|uygun degil|sorulmadi|不适用|不適用|非該当
+該当なし|비해당|해당없음|لا ينطبق|غير منطبق|لم يسأل|לא רלוונטי
 """
 
 _BEGINS = re.compile(
@@ -120,7 +123,7 @@ def plain(text: str) -> str:
 
 
 def without_code(label: str, value: Value) -> str:
-    """Return the label of a value without the value itself, which some files write before it: "-9. Refused"."""
+    """Return the label of a value without the value, which some files write before it: "-9. Refused"."""
     return re.sub("^" + _CODE.format(re.escape(shown_value(value))), "", label)
 
 
