@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass
 class V:
-    """A variable: its label, its values' labels, declared missing values, other values, level of measurement."""
+    """A variable: label, labels of values, declared missing values, other values, level of measurement."""
 
     label: str | None = None
     labels: dict = field(default_factory=dict)

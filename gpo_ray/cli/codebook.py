@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,12 +35,13 @@ def survey_codebook(
 ) -> None:
     """Propose which variables of a file are questions, demographics and the weight, as a file to correct."""
     from gpo_ray.cli.options import parse_options
-    from gpo_ray.errors import ConfigError
+    from gpo_ray.errors import ConfigError, DataError
     from gpo_ray.preferences.readers.options import ReadOptions
     from gpo_ray.preferences.readers.respondents.document import codebook_text
     from gpo_ray.preferences.readers.respondents.proposal import propose
     from gpo_ray.preferences.readers.respondents.reader import read_table_of
     from gpo_ray.runtime.local_files import replacing
+    from gpo_ray.runtime.locations import local_copy, without_password
 
     target = Path(out).expanduser()
     if target.is_dir():
@@ -47,14 +49,13 @@ def survey_codebook(
     if target.exists() and not overwrite:
         raise ConfigError(f"{out}: there is a file already; give another --out, or --overwrite")
     given = {name: f.default for name, f in ReadOptions.model_fields.items()} | locals()
-    table = read_table_of(
-        Path(file).expanduser(),
-        parse_options(
-            ReadOptions,
-            {name: given[name] for name in ReadOptions.model_fields},
-            "survey codebook",
-        ),
-    )
+    options = parse_options(ReadOptions, given, "survey codebook")
+    with ExitStack() as stack:
+        try:
+            path = stack.enter_context(local_copy(file))
+        except (ValueError, OSError) as e:
+            raise DataError(f"{without_password(file)}: cannot be read: {e}") from e
+        table = read_table_of(path, options)
     proposal = propose(table)
     text = codebook_text(proposal, table).encode()
     try:

@@ -420,7 +420,11 @@ weight: wt
 demographics:
   sex: {label: Sex, levels: {1: Male, 2: Female}}
 questions:
-  econ: {prompt: How is the economy, responses: {1: Excellent, 2: Good, 3: Only fair, 4: Poor}, missing: {98: DK, 99: Refused}, ordered: true}
+  econ:
+    prompt: How is the economy?
+    responses: {1: Excellent, 2: Good, 3: Only fair, 4: Poor}
+    missing: {98: DK, 99: Refused}
+    ordered: true
 """
     want = expected(people)["sex=Female", "econ"]
     for name, text in (

@@ -7,6 +7,7 @@ from survey_files import V, demographic, ids, numbers, scale, weights, write
 pytest.importorskip("pyreadstat", reason="the surveys extra is not installed")
 
 from gpo_ray.preferences.readers.options import ReadOptions
+from gpo_ray.preferences.readers.respondents.kinds import kind_of
 from gpo_ray.preferences.readers.respondents.proposal import propose
 from gpo_ray.preferences.readers.respondents.reader import read_table_of
 
@@ -26,7 +27,7 @@ PEW = {
     "LANG_W92": scale("Language of interview", "English", "Spanish", role="other"),
     "FORM_W92": scale("FORM. Form", "Form 1", "Form 2", role="other"),
     "SATIS_W92": scale(
-        "SATIS. All in all, are you satisfied or dissatisfied with the way things are going in this country today?",
+        "SATIS. Are you satisfied or dissatisfied with the way things are going in this country?",
         "Satisfied",
         "Dissatisfied",
         missing=REFUSED,
@@ -60,7 +61,7 @@ PEW = {
         missing=REFUSED,
     ),
     "RACESURV52_W92": scale(
-        "How much, if at all, would you say the legacy of slavery affects the position of Black people in American society today?",
+        "How much does the legacy of slavery affect the position of Black people today?",
         "A great deal",
         "A fair amount",
         "Not much",
@@ -68,7 +69,7 @@ PEW = {
         missing=REFUSED,
     ),
     "WHADVANT_W92": scale(
-        "In general, how much do White people benefit from advantages in society that Black people do not have?",
+        "How much do White people benefit from advantages that Black people do not have?",
         "A great deal",
         "A fair amount",
         "Not too much",
@@ -90,14 +91,14 @@ PEW = {
         missing=REFUSED,
     ),
     "CHURCHIMP_W92": scale(
-        "Churches and religious organizations: would you say they have a positive or negative effect on the way things are going",
+        "Churches and religious organizations: do they have a positive or negative effect?",
         "Positive",
         "Negative",
         "No effect",
         missing=REFUSED,
     ),
     "MARRYSAME_W92": scale(
-        "Do you think marriages between same-sex couples should or should not be recognized by the law as valid?",
+        "Should marriages between same-sex couples be recognized by the law as valid?",
         "Should be valid",
         "Should not be valid",
         missing=REFUSED,
@@ -1145,3 +1146,70 @@ def test_proposal_of_layout(tmp_path, name):
     weight = [n for n, v in variables.items() if v.role == "weight"]
     assert proposal.codebook.weight == ("pspwght" if name == "ess" else weight[0])
     assert proposal.codebook.id == next(n for n, v in variables.items() if v.role == "id")
+
+
+ATTITUDES = """How much do you trust the federal government to do what is right?
+Men make better political leaders than women do
+Should the age of retirement be raised?
+Religious leaders should not influence how people vote in elections
+Do you think the income gap between rich and poor is a problem?
+How satisfied are you with your household income?
+Trust in people of another religion
+Being a housewife is just as fulfilling as working for pay
+Confidence in: the armed forces
+Important to have been born in country
+Would you mind having neighbours of a different race?
+Getting ahead: importance of coming from a wealthy family
+Voting should be compulsory
+Frauen sollten zu Hause bleiben
+Confiance dans les partis politiques
+Confianza en los partidos políticos
+Fiducia nella chiesa
+Zaufanie do rządu"""
+
+FACTS = """How old are you?
+What is the highest level of school you have completed?
+In politics today, do you consider yourself a Republican, Democrat, Independent or something else?
+As of today, do you lean more to the Republican Party or more to the Democratic Party?
+Aside from weddings and funerals, how often do you attend religious services?
+Last year, what was your total family income from all sources, before taxes?
+Do you own or rent your home?
+Number of children under 18 in household
+Höchster Bildungsabschluss
+Welche Partei haben Sie bei der letzten Bundestagswahl gewählt?
+Situation matrimoniale
+Situación laboral
+Titolo di studio
+Renda familiar
+Opleidingsniveau
+Utbildning
+Kjønn
+Płeć"""
+
+
+@pytest.mark.parametrize("label", ATTITUDES.splitlines())
+def test_a_question_that_mentions_a_demographic_is_none(label):
+    assert kind_of("q1", label, ["Yes", "No"]) is None
+
+
+@pytest.mark.parametrize("label", FACTS.splitlines())
+def test_a_fact_about_the_respondent_is_a_demographic(label):
+    assert kind_of("q1", label, ["A", "B"]) == "demographic"
+
+
+@pytest.mark.parametrize(
+    ("levels", "kind"),
+    [
+        ("Mann|Frau|Divers", "demographic"),
+        ("Soltero|Casado|Viudo|Divorciado", "demographic"),
+        ("18-29|30-49|50-64|65+", "demographic"),
+        ("Less than $30,000|$30,000 to $50,000|$50,000 to $75,000|$75,000 or more", "demographic"),
+        ("Roman Catholic|Protestant|Jewish|Muslim|None", "demographic"),
+        ("Republican Party|Democratic Party|Both|Neither", None),
+        ("Men|Women|No difference", None),
+        ("0|10|20|30|40|50|60|70|80|90|100", None),
+        ("White people|Black people|No difference", None),
+    ],
+)
+def test_levels_tell_a_demographic(levels, kind):
+    assert kind_of("v17", "Item 17", levels.split("|")) == kind

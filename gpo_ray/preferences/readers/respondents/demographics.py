@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from gpo_ray.preferences.readers.respondents.vocabulary import FILLERS, NOUNS
 
 _PHRASES = re.compile(
+    r"(?:your|r s|rs) (?:\w+ )?political (?:views|outlook|philosophy)|\bzip ?code|postal code|postleitzahl|"
+    r"sind sie (?:zurzeit |derzeit )?(?:\w+ )?(?:berufstatig|erwerbstatig|verheiratet)|parent or guardian|"
     r"(?:what|which) (?:is|was|best describes|are) your (?:\w+ ){0,3}(?:age|sex|gender|race|ethnic\w*|"
     r"religio\w*|marital|education\w*|income|occupation|"
     r"job|employment|nationality|citizenship|birth|household|family income|zip|state|region|"
@@ -115,7 +117,7 @@ _PHRASES = re.compile(
 )
 
 _OPINION = re.compile(
-    r"\b(?:should|ought|agree|disagree|favou?r|oppose|approve|trust|confidence|satisf\w+|opinion|"
+    r"\b(?:should|ought|importan\w+|agree|disagree|favou?r|oppose|approve|trust|confidence|satisf\w+|opinion|"
     r"government|discriminat\w*|problems?|"
     r"acceptable|justif\w+|too (?:much|many|little|few)|threat|worr\w+|concern\w*|immigrants|women|blacks|"
     r"most people|people who|better|worse|believe|"

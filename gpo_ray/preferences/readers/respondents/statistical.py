@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -32,10 +36,21 @@ CELLS = 2_000_000
 OLD_ENCODING = "WINDOWS-1252"
 """What texts are taken for that are not of the encoding that their file states."""
 
+DAMAGED = "get a complete copy, or export it anew"
+
 _DATES = re.compile(
     r"%t[a-zA-Z]|%-?d|[AEJS]?DATE|D?TIME|MOYR|QYR|WKYR|YYMM|YYQ|MMDD|DDMM|MONYY|JULIAN|[EB]8601"
 )
 """How the formats of dates and times begin."""
+
+_TRIAL = """
+import json, sys, pyreadstat
+options = json.loads(sys.argv[3])
+getattr(pyreadstat, sys.argv[1])(sys.argv[2], output_format="dict", disable_datetime_conversion=True, **options)
+"""
+"""What is tried in another process first: damaged files can end the process that reads them."""
+TRIAL_BYTES, TRIAL_ROWS, TRIAL_SECONDS = 2**24, 10_000, 300
+"""Larger files are tried by so many rows; and how long a trial may take."""
 
 _Code = NDArray[np.int32]
 _BAD_TEXT = "invalid byte sequence"
@@ -66,6 +81,7 @@ def read_statistical(path: Path, encoding: str | None = None) -> RespondentTable
     if encoding is not None and path.suffix.lower() == ".por":
         raise ConfigError(f"{path}: the encoding of a .por file cannot be chosen; leave --encoding out")
     file = _File(path, getattr(pyreadstat, READERS[path.suffix.lower()]), _errors(pyreadstat), encoding)
+    file.try_elsewhere()
     meta, arrays = file.read()
     count = len(next(iter(arrays.values()), ()))
     if not count:
@@ -115,6 +131,26 @@ class _File:
             (self._path.name, f"texts are read as {OLD_ENCODING}, since they are not what the file states"),
         )
 
+    def try_elsewhere(self) -> None:
+        """Read the file, or its first rows, in a process of its own.
+
+        Raises:
+            DataError: if the process crashes or does not end.
+        """
+        options = self._options() | (
+            {"row_limit": TRIAL_ROWS} if self._path.stat().st_size > TRIAL_BYTES else {}
+        )
+        command = [sys.executable, "-c", _TRIAL, self._read.__name__, str(self._path), json.dumps(options)]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        try:
+            tried = subprocess.run(  # noqa: S603 -- this interpreter, with this module's text
+                command, env=environment, capture_output=True, timeout=TRIAL_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired as e:
+            raise DataError(f"{self._path}: it takes too long to read; {DAMAGED}") from e
+        if tried.returncode < 0:
+            raise DataError(f"{self._path}: the file is damaged, reading it crashes; {DAMAGED}")
+
     def _whole(self) -> tuple[Any, dict[str, pa.ChunkedArray]]:
         meta = self._part(metadataonly=True)[1]
         if not meta.column_names:
@@ -144,18 +180,19 @@ class _File:
             if read < rows or at == known:
                 return
 
-    def _part(self, **options: Any) -> Any:
+    def _options(self) -> dict[str, Any]:
         suffix = self._path.suffix.lower()
-        if self._encoding is not None and suffix != ".por":
-            options["encoding"] = self._encoding
-        if suffix not in (".por", ".xpt"):
-            options["user_missing"] = True
+        encoding = {} if self._encoding is None or suffix == ".por" else {"encoding": self._encoding}
+        return encoding | ({} if suffix in (".por", ".xpt") else {"user_missing": True})
+
+    def _part(self, **rows: Any) -> Any:
+        options = self._options() | rows
         try:
             return self._read(
                 str(self._path), output_format="dict", disable_datetime_conversion=True, **options
             )
         except self._errors as e:
-            advice = "get a complete copy, or export it anew"
+            advice = DAMAGED
             if _BAD_TEXT in str(e) or "encoding" in str(e):
                 advice = "give its encoding, such as --encoding cp1252"
             raise DataError(

@@ -19,12 +19,14 @@ from gpo_ray.preferences.readers.delimited import read_delimited
 from gpo_ray.preferences.readers.numerals import Signs, read_numbers
 from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, coded
-from gpo_ray.preferences.readers.workbook import WORKBOOKS, read_workbook
+from gpo_ray.preferences.readers.workbook import OLD_WORKBOOKS, WORKBOOKS, read_workbook
 from gpo_ray.runtime.tables import ParquetSource
 
 NOTHING = frozenset({"", "NA", "NaN", "nan", "NULL", "null", "#N/A", "#NULL!", "."})
 """Texts by which programs write a cell that holds nothing, apart from "." those of R, pandas and Excel."""
 PARQUET = (".parquet", ".pq")
+_R = "write it in R with haven::write_sav or arrow::write_parquet"
+_ADVICE = dict.fromkeys(OLD_WORKBOOKS, "save it as .xlsx") | dict.fromkeys((".rds", ".rda", ".rdata"), _R)
 NOT_READ = "column holds neither numbers nor texts"
 
 _PLAIN_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -44,6 +46,8 @@ def read_tabular(path: Path, options: ReadOptions) -> RespondentTable:
     """
     require_file(path)
     suffix = path.suffix.lower()
+    if suffix in _ADVICE:
+        raise DataError(f"{path}: {suffix} files are not read; {_ADVICE[suffix]}")
     if suffix in PARQUET:
         return _parquet(path, options)
     cells = read_workbook(path) if suffix in WORKBOOKS else read_delimited(path, options.encoding)

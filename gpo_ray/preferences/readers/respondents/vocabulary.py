@@ -18,7 +18,8 @@ community urban rural urbanicity urbanization metropolitan metro settlement muni
 citizenship citizen born birth birthplace immigrant immigration migrant migration ancestry ancestors country
 household hh hhsize children child kids family tenure ownership homeowner housing dwelling language
 mothertongue literacy veteran military orientation lgbt transgender class union disability registration
-registered voted vote voting turnout ballot candidate bundesland wohnt berufstaetig berufstaetigkeit
+registered voted vote voting turnout ballot candidate jahren zip postcode
+bundesland wohnt berufstaetig berufstaetigkeit
 erwerbstaetig erwerbstaetigkeit staatsangehoerigkeit kirchgangshaeufigkeit geschlecht alter geburtsjahr
 geburt bildung bildungsabschluss schulabschluss schulbildung abschluss ausbildung berufsausbildung einkommen
 haushaltseinkommen nettoeinkommen haushaltsnettoeinkommen familienstand konfession religionszugehorigkeit

@@ -15,6 +15,8 @@ Silence = Literal["refused", "not asked"]
 """Why a respondent has no answer: refused or did not know, or was not asked."""
 
 _APOSTROPHES = str.maketrans("", "", "'’‘`´")
+_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i"})
+"""Letters that are written without their marks, and are no letter with a mark in Unicode."""
 _CODE = r"\s*[\[(]?\s*{}\s*(?:[\])]\s*[.:\-–—=]?|[.:=]|\s[-–—])\s*(?=\S)"
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
 _PARTS = re.compile(
@@ -117,7 +119,7 @@ def _forms(lists: str) -> frozenset[str]:
 
 def plain(text: str) -> str:
     """Return a text without case, accents, apostrophes and punctuation, with single spaces."""
-    folded = unicodedata.normalize("NFKD", text.casefold().translate(_APOSTROPHES).replace("ß", "ss"))
+    folded = unicodedata.normalize("NFKD", text.casefold().translate(_APOSTROPHES).translate(_LETTERS))
     kept = "".join(c if c.isalnum() else "" if unicodedata.combining(c) else " " for c in folded)
     return unicodedata.normalize("NFC", " ".join(kept.split()))
 
