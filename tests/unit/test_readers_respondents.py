@@ -460,3 +460,54 @@ def test_case_alone(tmp_path):
     dataset = read_survey("respondents", tmp_path / "p.csv", ReadOptions(min_respondents=1, merge_case=True))
     assert next(dataset.iter_questions()).responses == ("Yes", "No")
     assert any("'yes' is taken as 'Yes'" in n["note"] for n in dataset.notes.to_pylist())
+
+
+def test_a_file_that_ends_the_process_which_reads_it(tmp_path, people, monkeypatch):
+    from gpo_ray.preferences.readers.respondents import statistical
+
+    write_sav(tmp_path / "p.sav", people[:10])
+    monkeypatch.setattr(statistical, "_TRIAL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(DataError, match=r"p.sav: the file is damaged"):
+        read_survey("respondents", tmp_path / "p.sav")
+
+
+@pytest.mark.parametrize(("name", "advice"), [("a.xls", "save it as .xlsx"), ("a.rds", "haven::write_sav")])
+def test_files_of_other_programs(tmp_path, name, advice):
+    (tmp_path / name).write_bytes(b"\0\1\2")
+    with pytest.raises(DataError, match=advice):
+        read_survey("respondents", tmp_path / name)
+
+
+def test_factors_and_types_of_parquet(tmp_path):
+    levels = pa.DictionaryArray.from_arrays(
+        pa.array([0, 1, 2, None] * 50), ["Low", "Mid", "High"], ordered=True
+    )
+    table = pa.table(
+        {
+            "How much?": levels,
+            "sex": pa.array(["m", "w"] * 100),
+            "flag": pa.array([True, False] * 100),
+            "when": pa.array([0] * 200, pa.date32()),
+            "list": pa.array([[1]] * 200),
+        }
+    )
+    pq.write_table(table, tmp_path / "p.parquet")
+    dataset = read_survey("respondents", tmp_path / "p.parquet", ReadOptions(min_respondents=1))
+    question = next(q for q in dataset.iter_questions() if q.question_id == "How much?")
+    assert question.responses == ("Low", "Mid", "High")
+    assert question.ordinal == (1.0, 2.0, 3.0)
+    assert any("list<" in reason for reason in dataset.dropped_by_reason())
+
+
+def test_decimal_commas_of_weights(tmp_path):
+    rows = "\n".join(f"{'Yes' if i % 3 else 'No'};{'m' if i % 2 else 'w'};{1 + i % 4},5" for i in range(120))
+    (tmp_path / "p.csv").write_text("Better parks?;sex;weight\n" + rows + "\n")
+    dataset = read_survey("respondents", tmp_path / "p.csv", ReadOptions(min_respondents=1))
+    weight = np.array([1.5 + i % 4 for i in range(120)])
+    man = np.arange(120) % 2 == 1
+    found = next(p for p in dataset.preferences.to_pylist() if p["group_id"] == "sex=m")
+    assert found["n"] == pytest.approx(weight[man].sum() ** 2 / (weight[man] ** 2).sum())
+    question = next(dataset.iter_questions())
+    yes = question.responses.index("Yes")
+    said = man & (np.arange(120) % 3 != 0)
+    assert found["share"][yes] == pytest.approx(weight[said].sum() / weight[man].sum())

@@ -46,7 +46,8 @@ _DATES = re.compile(
 _TRIAL = """
 import json, sys, pyreadstat
 options = json.loads(sys.argv[3])
-getattr(pyreadstat, sys.argv[1])(sys.argv[2], output_format="dict", disable_datetime_conversion=True, **options)
+read = getattr(pyreadstat, sys.argv[1])
+read(sys.argv[2], output_format="dict", disable_datetime_conversion=True, **options)
 """
 """What is tried in another process first: damaged files can end the process that reads them."""
 TRIAL_BYTES, TRIAL_ROWS, TRIAL_SECONDS = 2**24, 10_000, 300
