@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+FOLDER = Path(__file__).parent / "data" / "survey_layouts"
+"""Layouts of large surveys, a line a variable: name, role, values, label, labels of values, declared missing."""
+
 
 @dataclass
 class V:
@@ -80,3 +83,30 @@ def ids(label=None):
 
 def numbers(label, low, high, role="other"):
     return V(label, values=lambda rng, n: rng.integers(low, high, n).astype(float), role=role)
+
+
+def read_layout(name):
+    """The variables of a layout in FOLDER."""
+    found = {}
+    for line in (FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines():
+        cells = [*line.split(" | "), "", "", "", "", ""]
+        variable, role, values, label, labels, missing = cells[:6]
+        pairs = (each.split("=", 1) for each in labels.split("; ") if each)
+        found[variable] = V(
+            label or None,
+            {int(code): text for code, text in pairs},
+            [float(code) for code in missing.split()],
+            _values(values),
+            role=role,
+        )
+    return found
+
+
+def _values(spec):
+    kind, _, rest = spec.partition(" ")
+    if kind == "texts":
+        return lambda rng, n: rng.choice(rest.split(","), n)
+    if kind == "numbers":
+        low, high = map(int, rest.split())
+        return numbers(None, low, high + 1).values
+    return {"ids": ids().values, "weights": weights().values}.get(kind)

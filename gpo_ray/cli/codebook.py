@@ -69,7 +69,7 @@ def survey_codebook(
         print_json(found | {"weight": proposal.codebook.weight, "id": proposal.codebook.id, "out": out})
     else:
         _show(((f.name, f.role, f.why) for f in proposal.findings), errors=False)
-        print(shown(f"written to {out}; correct it, then: gpo survey import respondents --codebook {out}"))
+        print(shown(f"written to {out}; correct it and give it to gpo survey import respondents --codebook"))
 
 
 def show_proposed(dataset: PreferenceDataset, as_json: bool) -> None:

@@ -131,6 +131,7 @@ _OTHERS = {
     "paradata": "about the interview or the sample",
     "weight": "another weight",
     "id": "an identifier",
+    "unique": "its values are all different",
     "date": "a date or time",
 }
 
@@ -144,7 +145,7 @@ def _kind(column: Column, values: Labelled, table: RespondentTable) -> str | Non
     if kind is None and table.respondents > 50 and column.code.min(initial=0) >= 0:
         unique = len(column.values) == table.respondents
         whole = all(isinstance(v, str) or v.is_integer() for v in column.values)
-        return "id" if unique and whole else None
+        return "unique" if unique and whole else None
     return kind
 
 
@@ -209,7 +210,9 @@ def _demographic(column: Column, values: Labelled) -> tuple[DemographicEntry | N
     return DemographicEntry(label=label, levels=levels), ""
 
 
-_AGE = re.compile(r"\b(?:age|agea|alter|edad|eta|idade|leeftijd|alder|wiek|ppage)\b")
+_AGE = re.compile(
+    r"\b(?:age|agea|alter|edad|eta|idade|leeftijd|alder|wiek|ppage|how old|wie alt|hoe oud|hur gammal)\b"
+)
 _BIRTH = re.compile(r"\b(?:year|birth|educ\w*|child|married|wed|cohort|first)\b")
 
 
