@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 FOLDER = Path(__file__).parent / "data" / "survey_layouts"
-"""Layouts of large surveys, a line a variable: name, role, values, label, labels of values, declared missing."""
+"""Layouts of large surveys, a line a variable: name, role, values, label, labels, missing values."""
 
 
 @dataclass
