@@ -29,11 +29,18 @@ KINDS = (
     "respondents",
 )
 """Names of :data:`gpo_ray.preferences.readers.READERS`, repeated since its module takes long to import."""
+TABLE = (
+    "A table (.csv, .xlsx, .parquet) has the columns group, prompt, response and one of count, share, "
+    "percent; optional are n, kind (attribute, country, individual or community, the default), topic, "
+    "question_id, source, position, scale and ordered. With --units individuals it may be wide: a row per "
+    "person, a column per question. --encoding, --decimal and --thousands are for tables and respondents."
+)
+"""What the help of the import says of tables."""
 MAX_CELL_CHARACTERS = 60
 """Most characters of a text that is shown in a table."""
 
 
-@app.command("import")
+@app.command("import", epilog=TABLE)
 def survey_import(
     kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.")],
     out: Out,

@@ -60,7 +60,7 @@ def test_source_is_needed_and_must_be_there(kind, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        ("table", {"units": "individuals"}),
+        ("table", {"contentious": True}),
         ("gss", {"groups": "paper"}),
         ("gss-panel", {"contentious": True}),
         ("globalopinionqa", {"contentious": True}),
@@ -141,15 +141,15 @@ def test_table_question_with_one_response_is_logged(tmp_path):
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        ("A,Tea?,Green,\n", r"row 8: count '' is not a number; give 0 where nobody chose it"),
+        ("A,Tea?,Green,\n", r"row 8: count '' is not a number; leave the row out or give a number"),
         ("A,Tea?,Green,many\n", r"row 8: count 'many' is not a number"),
         ("A,Tea?,Green,1_000\n", r"row 8: count '1_000' is not a number"),
         ("A,Tea?,Green,True\n", r"row 8: count 'True' is not a number"),
         ("A,Tea?,Green,0x10\n", r"row 8: count '0x10' is not a number"),
         ("A,Tea?,Green,1e308\nA,Tea?,Black,1e308\n", r"row 9: the counts of 'A' add up to infinity"),
         ("A,Te\0a?,Green,1\n", r"line 8 holds a NUL byte"),
-        ("A,Tea?,Green,nan\n", r"row 8: count is nan"),
-        ("A,Tea?,Green,inf\n", r"row 8: count is inf"),
+        ("A,Tea?,Green,nan\n", r"row 8: count 'nan' is not a number"),
+        ("A,Tea?,Green,inf\n", r"row 8: count 'inf' is not a number"),
         ("A,Tea?,Green,-1\n", r"row 8: count -1 is negative"),
         (",Tea?,Green,1\n", r"row 8: group is empty"),
         ("A, ,Green,1\n", r"row 8: prompt is empty"),
@@ -198,9 +198,9 @@ def test_table_columns_without_a_name_do_no_harm(tmp_path):
     ("column", "values", "message"),
     [
         ("count", [True, False], "of type bool, expected numbers"),
-        ("count", ["1", "2"], "of type string, expected numbers"),
-        ("count", [1.0, math.nan], "row 2: count is nan"),
-        ("count", [1.0, None], "row 2: count None is not a number"),
+        ("count", ["1", "many"], "row 2: count 'many' is not a number; leave the row out"),
+        ("count", [1.0, math.nan], "row 2: count nan is not a finite number"),
+        ("count", [1.0, None], "row 2: count is empty; leave the row out"),
         ("response", [["Yes"], ["No"]], "of type list<.*>, expected text or whole numbers"),
         ("group", [{"a": 1}, {"a": 2}], "of type struct<.*>, expected text or whole numbers"),
         ("prompt", [1, 1], "of type int64, expected text"),

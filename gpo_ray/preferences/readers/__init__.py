@@ -49,22 +49,14 @@ READERS: dict[str, Reader] = {
     "globalopinionqa": Reader(read_globalopinionqa, frozenset({"groups"})),
     "opinionqa-individuals": Reader(read_opinionqa_individuals),
     "gss-panel": Reader(read_gss_panel, frozenset({"units", "min_respondents"})),
-    "table": Reader(read_table),
+    "table": Reader(
+        read_table,
+        frozenset({"units", "min_respondents", "encoding", "decimal", "thousands", "repeated", "merge_case"}),
+    ),
     "respondents": Reader(
         read_respondents,
-        frozenset(
-            {
-                "units",
-                "groups",
-                "bins",
-                "codebook",
-                "min_respondents",
-                "encoding",
-                "decimal",
-                "thousands",
-                "merge_case",
-            }
-        ),
+        frozenset({"units", "groups", "bins", "codebook", "min_respondents"})
+        | {"encoding", "decimal", "thousands", "merge_case"},
     ),
 }
 """The readers by the name of their kind, which ``gpo survey import`` takes."""

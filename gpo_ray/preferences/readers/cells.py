@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -36,7 +36,9 @@ class Cells:
     lines: Sequence[int] | None = None
     """For a delimited file the R lines on which the rows begin."""
     notes: tuple[str, ...] = ()
-    """How the file is understood: its separator and encoding, or its sheet."""
+    """How the file is understood: its separator and encoding, its sheet, or codes that became texts."""
+    levels: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """For the index of a column that is an ordered factor in Parquet: its levels, in order."""
 
     def place(self, row: int) -> str:
         """Return the words that locate the row of an index in error messages."""

@@ -7,6 +7,7 @@ quoted cell is doubled. Lenient readers guess what a stray quote means, and join
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -132,8 +133,8 @@ class _Text:
         closing = re.compile(_QUOTED).match(record, at)
         if closing is None:
             return DataError(
-                f"{where}: the quote that opens here, at {shown}, is never closed; remove or close it, and see "
-                "whether the file is complete"
+                f"{where}: the quote that opens here, at {shown}, is never closed; remove or close it, and "
+                "see whether the file is complete"
             )
         line = start + 1 + record.count("\n", 0, closing.end())
         return DataError(
@@ -147,7 +148,7 @@ class _Text:
         Two stray quotes in different rows make one cell of all that lies between them. A text of several
         lines seldom has as many separators on a line as the header has, without a space after them.
         """
-        header = self.lines[self.first].split(self.grammar.separator)
+        header = self.grammar.split(self.record(*next(self.records()))) or []
         spaced = any(cell.startswith(" ") for cell in header)
 
         def is_record(line: str) -> bool:
@@ -159,8 +160,8 @@ class _Text:
             hidden or (is_record(self.lines[start]) and is_record(self.lines[end - 1]))
         ):
             raise DataError(
-                f"{self.path}: line {start + 1}: a quote that opens here closes on line {end}, and lines between "
-                "look like rows of their own; remove the stray quotes, or write the cell on one line"
+                f"{self.path}: line {start + 1}: a quote that opens here closes on line {end}, and lines "
+                "between look like rows of their own; remove the stray quotes, or write the cell on one line"
             )
 
 
@@ -206,7 +207,7 @@ def _checked_rows(text: _Text, records: Iterator[tuple[int, int]], width: int) -
     blank = re.compile(rf'[\s"{re.escape(separator)}]*')
     starts: list[int] = []
     rows, last = 0, 0
-    short: tuple[int, int] | None = None
+    short: tuple[int, tuple[int, int]] | None = None
     for start, end in records:
         record = text.record(start, end)
         starts.append(start)
@@ -217,15 +218,15 @@ def _checked_rows(text: _Text, records: Iterator[tuple[int, int]], width: int) -
         else:
             fits = record.count(separator) == width - 1 and record != ""
         if not fits and short is None:
-            short = len(starts), start
+            short = len(starts), (start, end)
         if not blank.fullmatch(record):
             rows, last = len(starts), end
             if short is not None:  # rows at the end that hold nothing may be short
                 row, at = short
-                found = len(text.cells(at, next(e for s, e in text.records() if s == at)))
+                found = len(text.cells(*at)) if any(text.lines[slice(*at)]) else 0
                 raise DataError(
-                    f"{text.path}: row {row + 1}: {found if text.lines[at] else 0} cells, the header has {width} "
-                    f"(line {at + 1}); repair the row"
+                    f"{text.path}: row {row + 1}: {found} cells, the header has "
+                    f"{width} (line {at[0] + 1}); repair the row"
                 )
     return starts[:rows], last
 
@@ -260,20 +261,38 @@ def _lines(path: Path, encoding: str | None) -> _Text:
         line = data.count(b"\n", 0, e.start) + 1
         hint = "give its encoding, such as --encoding cp1252 (Windows) or mac-roman, or save it as UTF-8"
         raise DataError(
-            f"{path}: line {line} is not {chosen.upper()} ({e.reason} {data[e.start : e.start + 1].hex()}); {hint}"
+            f"{path}: line {line} is not {chosen.upper()} ({e.reason} {data[e.start : e.start + 1].hex()}); "
+            f"{hint}"
         ) from e
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise DataError(
-            f"{path}: line {line} holds a NUL byte, so it is no text in {chosen.upper()}; save the file as UTF-8, "
-            "or give --encoding utf-16-le if it is UTF-16 without a byte order mark"
+            f"{path}: line {line} holds a NUL byte, so it is no text in {chosen.upper()}; save the file as "
+            "UTF-8, or give --encoding utf-16-le if it is UTF-16 without a byte order mark"
         )
+    if marked is None and not chosen.startswith("utf"):
+        _require_encoding(path, data, text, chosen)
     lines = _LINE_END.split(text)
     if lines[-1] == "":  # what follows the last line's end
         lines.pop()
     if not any(line.strip() for line in lines):
         raise DataError(f"{path}: the file is empty")
     return _Text(path, chosen, lines)
+
+
+def _require_encoding(path: Path, data: bytes, text: str, encoding: str) -> None:
+    """Refuse an encoding that a file's bytes speak against, although they can be read in it."""
+    if not data.isascii():
+        with contextlib.suppress(UnicodeDecodeError):
+            data.decode("utf-8")  # texts in another encoding are hardly ever valid UTF-8
+            raise DataError(f"{path}: the file is UTF-8, not {encoding.upper()}; leave --encoding out")
+    control = re.search("[\x80-\x9f]", text)
+    if control:
+        line = text.count("\n", 0, control.start()) + 1
+        raise DataError(
+            f"{path}: line {line} holds a control character in {encoding.upper()}; give another --encoding, "
+            "such as cp1252"
+        )
 
 
 def _checked_encoding(path: Path, given: str | None, marked: str | None) -> str:
@@ -288,8 +307,8 @@ def _checked_encoding(path: Path, given: str | None, marked: str | None) -> str:
     family = name.removesuffix("-sig").removesuffix("-le").removesuffix("-be")
     if marked is not None and not marked.startswith(family):
         raise DataError(
-            f"{path}: --encoding {given} contradicts the file's byte order mark, which says {marked.upper()}; "
-            "leave --encoding out"
+            f"{path}: --encoding {given} contradicts the file's byte order mark, which says "
+            f"{marked.upper()}; leave --encoding out"
         )
     return marked or name
 
@@ -312,8 +331,8 @@ def _find_separator(text: _Text, expected: set[str]) -> None:
     (best, separator), (second, other) = ranks[:2]
     if best == second and best[2] > 1:
         raise DataError(
-            f"{text.path}: the cells are separated by {SEPARATORS[separator]} or by {SEPARATORS[other]}; say it in "
-            f"a first line: sep={separator}"
+            f"{text.path}: the cells are separated by {SEPARATORS[separator]} or by {SEPARATORS[other]}; say "
+            f"it in a first line: sep={separator}"
         )
     text.grammar = _Grammar(separator if best[2] > 1 else ",")
 

@@ -6,9 +6,10 @@ beside "987" does, the column is refused: an option says which is meant.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 from gpo_ray.errors import DataError
 
 GIVE_A_NUMBER = "leave the row out or give a number"
+
+MOST_PERCENT = 102.0
+"""The largest percentage of a response, up to rounding."""
 
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u202f\u2007\u2009\u2008", " ") | {"’": "'", "−": "-"})
 """The spaces that are set between thousands, the typographic apostrophe and the minus sign."""
@@ -45,7 +49,8 @@ class Signs:
     thousands: str | None = None
     """``.``, ``,``, ``'`` or a space; None if it is not known."""
     most: float = np.inf
-    """The largest number that a column may hold: a reading with signs between thousands that is larger is none."""
+    """The largest number that a column may hold: a reading with signs between thousands that is larger "
+    "is none."""
 
 
 @dataclass
@@ -78,6 +83,8 @@ def read_numbers(
     known = signs or Signs()
     texts = {i: _plain(cell) for i, cell in enumerate(cells) if isinstance(cell, str)}
     percent = _all_percent(texts, len(cells), place)
+    if percent:
+        known = replace(known, most=MOST_PERCENT)
     parts = {}
     for i, text in texts.items():
         found = _NUMBER.fullmatch(text.removesuffix("%").rstrip())
@@ -102,8 +109,8 @@ def _all_percent(texts: dict[int, str], n: int, place: Callable[[int], str]) -> 
         return bool(signed)
     bare = min({*range(n)} - {*signed})
     raise DataError(
-        f"{place(bare)} has no percent sign, but the number of {place(signed[0])} has one; write all numbers of "
-        "the column alike"
+        f"{place(bare)} has no percent sign, but the number of {place(signed[0])} has one; write all numbers "
+        "of the column alike"
     )
 
 
@@ -126,16 +133,17 @@ def _signs(
     for mark in _MARKS:
         if mark in seen.decimal and mark in seen.thousands:
             raise DataError(
-                f"{shown(seen.decimal[mark])} has {mark!r} before its decimals, but {shown(seen.thousands[mark])} "
-                "has it between thousands; write the numbers of the column alike"
+                f"{shown(seen.decimal[mark])} has {mark!r} before its decimals, but "
+                f"{shown(seen.thousands[mark])} has it between thousands; write the numbers of the column "
+                "alike"
             )
     for mark in _MARKS:
         other = _OTHER[mark]
         if mark in seen.decimal or other in seen.thousands:
             if other in seen.decimal:
                 raise DataError(
-                    f"{shown(seen.decimal[mark])} and {shown(seen.decimal[other])} have different decimal signs; "
-                    "write the numbers of the column alike"
+                    f"{shown(seen.decimal[mark])} and {shown(seen.decimal[other])} have different decimal "
+                    "signs; write the numbers of the column alike"
                 )
             if mark in seen.thousands:
                 raise DataError(
@@ -145,8 +153,8 @@ def _signs(
             return Signs(mark, thousands, known.most)
     for mark, i in seen.either.items():
         raise DataError(
-            f"{shown(i)} is ambiguous: {mark!r} may be the decimal sign or stand between thousands; say which with "
-            f"--decimal {mark} or --thousands {mark}"
+            f"{shown(i)} is ambiguous: {mark!r} may be the decimal sign or stand between thousands; say "
+            f"which with --decimal {mark} or --thousands {mark}"
         )
     return Signs(".", thousands, known.most)
 
@@ -177,6 +185,8 @@ def _evidence(parts: dict[int, re.Match[str]], most: float) -> _Evidence:
 
 def _value(found: re.Match[str], signs: Signs, cell: str, where: str) -> float:
     """Return the value of a number that is written with a column's signs."""
+    if found["body"].isdigit() and not found["exponent"]:
+        return _finite(float(found[0]), cell, where)
     decimal = signs.decimal or "."
     whole, _, fraction = found["body"].partition(decimal)
     allowed = signs.thousands or f"{_OTHER[decimal]}' "
@@ -187,8 +197,8 @@ def _value(found: re.Match[str], signs: Signs, cell: str, where: str) -> float:
         if not grouped or not re.fullmatch(rf"[1-9]\d{{0,2}}(?:{re.escape(sign)}\d{{3}})+", whole):
             raise DataError(
                 f"{where} {cell[:80]!r} is not a number with {decimal!r} before decimals and "
-                f"{' or '.join(map(repr, allowed))} between groups of three digits; correct it, or see --decimal "
-                "and --thousands"
+                f"{' or '.join(map(repr, allowed))} between groups of three digits; correct it, or see "
+                "--decimal and --thousands"
             )
         whole = whole.replace(sign, "")
     if not re.fullmatch(r"\d*", fraction, re.ASCII):
@@ -210,7 +220,7 @@ def _typed(cell: Any, place: Callable[[int], str], i: int, advice: str) -> float
 
 
 def _finite(value: float, cell: Any, where: str) -> float:
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         raise DataError(f"{where} {str(cell)[:80]} is not a finite number; {GIVE_A_NUMBER}")
     return value
 
@@ -219,9 +229,7 @@ def _note(signs: Signs, parts: dict[int, re.Match[str]], percent: bool) -> str |
     """Return what was understood of numbers that are not in plain decimal notation."""
     bodies = [found["body"] for found in parts.values()]
     decimal = signs.decimal or "."
-    said = []
-    if decimal == "," and any(decimal in body for body in bodies):
-        said.append("',' before decimals")
+    said = [f"{decimal!r} before decimals"] if any(decimal in body for body in bodies) else []
     for sign in f"{_OTHER[decimal]}' ":
         if any(sign in body for body in bodies):
             said.append(f"{sign!r} between thousands")

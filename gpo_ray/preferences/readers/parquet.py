@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
 from gpo_ray.errors import DataError
+from gpo_ray.preferences.readers.cells import Cells, as_text
 from gpo_ray.preferences.readers.common import require_columns, require_file
 from gpo_ray.runtime.tables import ParquetSource
 
@@ -49,6 +54,10 @@ TEXT_OR_INTEGER = ColumnType("text or whole numbers", (*_TEXT, types.is_integer)
 TEXT_OR_NUMBER = ColumnType("text or numbers", (*_TEXT, *_NUMBER), pa.string())
 INTEGER = ColumnType("whole numbers", (types.is_integer,), pa.int64())
 NUMBER = ColumnType("numbers", _NUMBER, pa.float64())
+CODE = ColumnType("text or whole numbers", (*_TEXT, *_NUMBER), pa.string())
+LABEL = ColumnType("text or whole numbers", (*_TEXT, *_NUMBER, types.is_boolean), pa.string())
+COUNT = ColumnType("numbers", (*_TEXT, *_NUMBER), pa.string())
+FLAG = ColumnType("true or false", (*_TEXT, types.is_boolean), pa.string())
 TEXTS = ColumnType("lists of text", _TEXT, pa.list_(pa.string()))
 NUMBERS = ColumnType("lists of numbers", _NUMBER, pa.list_(pa.float64()))
 
@@ -92,6 +101,69 @@ def _cast(column: pa.ChunkedArray, kind: ColumnType, where: str) -> pa.ChunkedAr
         return column.cast(kind.read_as, safe=not rounds)
     except pa.ArrowException as e:
         raise DataError(f"{where}: cannot read {column.type} as {kind.name}: {e}; convert the column") from e
+
+
+def read_cells(path: Path, types_of: Callable[[str], ColumnType | None]) -> Cells:
+    """Read the columns of a Parquet file as cells of a table, of which the first row is row 1.
+
+    Labels become text: codes such as 1.0 are "1" and bools "Yes" and "No", which is noted. Numbers and texts
+    of numbers stay what they are.
+
+    Args:
+        path: the file.
+        types_of: gives the type that a column of a name may have; None for a column that is not read.
+
+    Raises:
+        DataError: if the file is missing, empty or not Parquet, a column has a type that it may not have, or
+            a label is a number with decimals.
+    """
+    require_file(path)
+    file = ParquetSource(path, str(path), DataError)
+    schema = file.schema()
+    wanted = {name: kind for name in schema.names if (kind := types_of(name)) is not None}
+    twice = [name for name, n in Counter(schema.names).items() if n > 1 and name in wanted]
+    if twice:
+        raise DataError(f"{path}: column {twice[0]!r} is there twice; rename or remove one of the two")
+    _require_types(path, schema, wanted)
+    table = file.read(list(wanted))
+    if table.num_rows == 0:
+        raise DataError(f"{path}: the file has no rows")
+    columns, notes, levels = [], [], {}
+    for i, (name, kind) in enumerate(wanted.items()):
+        column = table[name].unify_dictionaries() if types.is_dictionary(table[name].type) else table[name]
+        if types.is_dictionary(column.type):
+            if column.type.ordered and column.num_chunks:
+                levels[i] = tuple(map(as_text, column.chunk(0).dictionary.to_pylist()))
+            column = column.cast(column.type.value_type)
+        values, note = (
+            _labels(path, name, column) if kind in (TEXT, CODE, LABEL, FLAG) else (column.to_pylist(), None)
+        )
+        columns.append(_python_numbers(values))
+        notes += [note] if note else []
+    return Cells(path, list(wanted), columns, range(1, table.num_rows + 1), None, tuple(notes), levels)
+
+
+def _labels(path: Path, name: str, column: pa.ChunkedArray) -> tuple[list[Any], str | None]:
+    """Return a column of labels as texts, None where it has none, and what to say of the conversion."""
+    if types.is_boolean(column.type):
+        note = f"column {name!r}: true is read as 'Yes' and false as 'No'"
+        return [None if v is None else "Yes" if v else "No" for v in column.to_pylist()], note
+    if not types.is_floating(column.type) and not types.is_decimal(column.type):
+        return [None if v is None else str(v) for v in column.to_pylist()], None
+    texts: list[Any] = []
+    for i, value in enumerate(column.to_pylist(), 1):
+        if value is not None and (not math.isfinite(value) or value != int(value)):
+            raise DataError(
+                f"{path}: column {name!r} is of type {column.type}, expected text or whole numbers: row {i} "
+                f"holds {value}; convert the column to text"
+            )
+        texts.append(None if value is None else str(int(value)))
+    return texts, f"column {name!r}: codes such as 1.0 are read as '1'"
+
+
+def _python_numbers(values: list[Any]) -> list[Any]:
+    """Return the values with numbers of fixed decimals as floats."""
+    return [float(v) if isinstance(v, Decimal) else v for v in values]
 
 
 def require_values(path: Path, table: pa.Table, columns: Iterable[str]) -> None:

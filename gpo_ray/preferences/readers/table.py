@@ -1,135 +1,237 @@
-"""The reader of a user's own counts from a long CSV or Parquet file."""
+"""The reader of a user's own table: delimited text, an Excel workbook or a Parquet file, long or wide."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gpo_ray.errors import DataError
-from gpo_ray.preferences.dataset import GROUP_KINDS, Group, PreferenceDataset, Question
-from gpo_ray.preferences.readers.common import (
-    EMPTY_PAIR,
-    Collector,
-    finite_number,
-    read_csv_rows,
-    text_number,
-)
+import numpy as np
+
+from gpo_ray.errors import ConfigError, DataError
+from gpo_ray.preferences.dataset import GROUP_KINDS, PreferenceDataset
+from gpo_ray.preferences.labels import normal_label
+from gpo_ray.preferences.readers import parquet
+from gpo_ray.preferences.readers.amounts import UNITS, WHOLE, Unit, most
+from gpo_ray.preferences.readers.cells import Cells, as_text
+from gpo_ray.preferences.readers.common import Collector, require_columns
+from gpo_ray.preferences.readers.delimited import read_delimited
+from gpo_ray.preferences.readers.numerals import Numbers, Signs, read_numbers
 from gpo_ray.preferences.readers.options import ReadOptions
-from gpo_ray.preferences.readers.parquet import NUMBER, TEXT, TEXT_OR_INTEGER, read_parquet
+from gpo_ray.preferences.readers.spellings import Spellings, normal_levels
+from gpo_ray.preferences.readers.tally import Row, Tally
+from gpo_ray.preferences.readers.wide import read_wide
+from gpo_ray.preferences.readers.workbook import OLD_WORKBOOKS, WORKBOOKS, read_workbook
 
-COLUMNS = ("group", "prompt", "response", "count")
-PARQUET = {"group": TEXT_OR_INTEGER, "prompt": TEXT, "response": TEXT_OR_INTEGER, "count": NUMBER}
-PARQUET_OPTIONAL = {"kind": TEXT, "topic": TEXT_OR_INTEGER, "question_id": TEXT_OR_INTEGER}
+LABELS = ("group", "prompt", "response")
 DEFAULT_KIND = "community"
-ONE_RESPONSE = "question has only one response"
+PARQUET = (".parquet", ".pq")
+PARQUET_TYPES = {
+    "prompt": parquet.TEXT,
+    "kind": parquet.TEXT,
+    "ordered": parquet.FLAG,
+    **dict.fromkeys(("group", "topic", "question_id", "source"), parquet.CODE),
+    "response": parquet.LABEL,
+    **dict.fromkeys((*UNITS, "n", "position", "scale"), parquet.COUNT),
+}
+TRUE = frozenset(["true", "yes", "1", "wahr", "ja", "vrai", "oui", "verdadero", "sí", "si", "vero", "waar"])
+FALSE = frozenset(["false", "no", "0", "falsch", "nein", "faux", "non", "falso", "nee", "onwaar"])
+NEITHER_FORM = (
+    "; a long table has a row per group, prompt and response. A table with a row per person and a column "
+    "per question is read with --units individuals"
+)
 
 
-@dataclass
-class _Counts:
-    """The counts of one question, as far as its rows have been read."""
+def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:
+    """Read a table of delimited text (.csv, .tsv, .txt), Excel (.xlsx) or Parquet (.parquet).
 
-    prompt: str
-    topic: str | None
-    responses: dict[str, int] = field(default_factory=dict)
-    """Index of each response, in the order in which they first appear."""
-    by_group: dict[str, dict[str, float]] = field(default_factory=dict)
-    totals: dict[str, float] = field(default_factory=dict)
-    """Sum of each group's counts so far."""
+    A long table has a row per group, prompt and response, with the columns ``group``, ``prompt``,
+    ``response`` and one of ``count`` (people or votes, perhaps weighted), ``share`` and ``percent``.
+    Optional are ``n``, the respondents of the group and question (by default the sum of counts); ``kind``
+    of the group; ``topic``; ``question_id``, for a prompt that is asked with several slates; ``source``;
+    ``position``, the order of the responses; ``scale``, a response's value; and ``ordered``, whether the
+    responses' order is a scale 1..R. With ``units="individuals"`` a row without count is one person's choice,
+    and a table without these columns is wide: a row per person and a column per question, see
+    :func:`~gpo_ray.preferences.readers.wide.read_wide`.
 
-
-def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:  # noqa: ARG001
-    """Read a long CSV or Parquet file, which has a row per group, prompt and response.
-
-    The columns are ``group``, ``prompt``, ``response`` and ``count`` (of people or votes, not negative,
-    perhaps weighted); optional are ``kind`` of the group (default ``community``), ``topic``, and
-    ``question_id``, for a prompt that is asked with several slates. Responses are in the order in which they
-    first appear; a response for which a group has no row counts 0. ``n`` is the sum of the counts. Error
-    messages number rows as a spreadsheet does: the header of a CSV is row 1.
+    Names of columns are matched without case. Labels are normalised by
+    :func:`~gpo_ray.preferences.labels.normal_label`. How the file was understood is in the data set's notes.
+    Error messages number rows as a spreadsheet does: the header of a text file is row 1.
 
     Raises:
-        DataError: if the file is missing or empty, a column or value is missing, a count is not a number of
-            at least 0, a row occurs twice, or rows contradict each other about a group or question.
+        ConfigError: for ``units="both"``.
+        DataError: if the file is missing, empty or not strictly what it is, a column or value is missing, a
+            number is none or ambiguous, a row occurs twice, or rows contradict each other.
     """
-    path = Path(source or "")
-    questions: dict[str, _Counts] = {}
-    kinds: dict[str, str] = {}
-    for where, row in _rows(path):
-        _take(row, where, questions, kinds)
-    into = Collector()
-    known = []
-    for question_id, counts in questions.items():
-        if len(counts.responses) < 2:
-            for group in counts.by_group:
-                into.drop(f"{path.name}: {group}, {question_id}", ONE_RESPONSE)
-            continue
-        known.append(Question(question_id, "table", counts.prompt, tuple(counts.responses), counts.topic))
-        for group, given in counts.by_group.items():
-            values = [given.get(r, 0.0) for r in counts.responses]
-            if sum(values) == 0:
-                into.drop(f"{path.name}: {group}, {question_id}", EMPTY_PAIR)
-            else:
-                into.add(Group(group, kinds[group]), question_id, values, sum(values))
-    return into.dataset(known, path.name, path)
+    if options.units == "both":
+        raise ConfigError("option units='both' does not apply to 'table'; give groups or individuals")
+    path, into = Path(source or ""), Collector()
+    people = options.units == "individuals"
+    cells = _open(path, options, people)
+    for note in cells.notes:
+        into.note(path.name, note)
+    names = [normal_label(name).lower() for name in cells.header]
+    if people and not {"prompt", "response"} & {*names}:
+        return read_wide(cells, options, into)
+    units: list[Unit] = [unit for unit in UNITS if unit in names]
+    if len(units) > 1:
+        raise DataError(f"{path}: columns {units[0]!r} and {units[1]!r} are both there; keep one of them")
+    needed = LABELS if people and not units else (*LABELS, *(units or ["count"]))
+    try:
+        require_columns(path, names, needed)
+    except DataError as e:
+        absent = not {"prompt", "response"} & {*names}
+        raise DataError(f"{e}{NEITHER_FORM if absent else ''}") from e
+    return _read_long(cells, names, units[0] if units else None, options, into)
 
 
-def _rows(path: Path) -> Iterable[tuple[str, dict[str, Any]]]:
-    """Yield each row after the words that locate it in error messages."""
-    rows: list[dict[str, Any]]
-    if path.suffix.lower() in (".parquet", ".pq"):
-        first, rows = 1, read_parquet(path, PARQUET, PARQUET_OPTIONAL).to_pylist()
-    else:
-        first, rows = 2, [*read_csv_rows(path, COLUMNS)]
-    return ((f"{path}: row {i}", row) for i, row in enumerate(rows, first))
+def _open(path: Path, options: ReadOptions, people: bool) -> Cells:
+    """Read the cells of a file of any of the formats."""
+    suffix = path.suffix.lower()
+    if suffix in OLD_WORKBOOKS:
+        raise DataError(f"{path}: workbooks of this format are not read; save it as .xlsx or .csv")
+    if suffix in (*PARQUET, *WORKBOOKS) and options.encoding is not None:
+        raise DataError(f"{path}: --encoding is for text files; leave it out")
+    if suffix in PARQUET:
+        other = parquet.LABEL if people else None
+        return parquet.read_cells(path, lambda name: PARQUET_TYPES.get(normal_label(name).lower(), other))
+    if suffix in WORKBOOKS:
+        return read_workbook(path)
+    return read_delimited(path, options.encoding, () if people else LABELS)
 
 
-def _text(row: dict[str, Any], column: str, where: str) -> str:
-    value = row[column]
-    text = "" if value is None else str(value).strip()
-    if not text:
-        raise DataError(f"{where}: {column} is empty; fill it in or remove the row")
-    return text
+def _read_long(
+    cells: Cells, names: list[str], unit: Unit | None, options: ReadOptions, into: Collector
+) -> PreferenceDataset:
+    """Read a long table, in which a row without a unit is one person's choice."""
+    column: dict[str, list[Any]] = {
+        name: cells.values(i) for i, name in enumerate(names) if name in PARQUET_TYPES and name
+    }
+    rows = len(cells.rows)
+    read = partial(_numbers, cells, column, options, into)
+    amounts: Iterable[float] = [1.0] * rows
+    counted: Unit = "count"
+    if unit is not None:
+        found = read(unit, most(unit))
+        counted = "percent" if found.percent else unit
+        amounts = found.values.tolist()
+        _require_range(cells, unit, counted, found)
+    extra = {name: _optional(read, column, name, cells.place, rows) for name in ("n", "position", "scale")}
+    spellings = {name: Spellings(name, cells.place, options.merge_case) for name in (*LABELS, "topic")}
+    default_kind = "individual" if options.units == "individuals" else DEFAULT_KIND
+    tally = Tally(cells.path, counted, options, into)
+    ordered = column.get("ordered")
+    for i, amount in enumerate(amounts):
+        row = _row(cells, column, spellings, i, (amount, extra["n"][i], default_kind))
+        scale = tally.take(row)
+        for name in ("position", "scale"):
+            if name in column:
+                scale.take(name, row.response, extra[name][i], row.where)
+        if ordered is not None:
+            scale.take_ordered(_flag(ordered[i], row.where), row.where)
+    for spelling in spellings.values():
+        spelling.note(into, cells.path.name)
+    levels = cells.levels.get(names.index("response"), ())
+    return tally.dataset(normal_levels(levels))
 
 
-def _count(value: Any, where: str) -> float:
-    read = text_number if isinstance(value, str) else finite_number
-    count = read(value, f"{where}: count", "give 0 where nobody chose it")
-    if count < 0:
-        raise DataError(f"{where}: count {count:g} is negative; counts start at 0")
-    return count
+def _numbers(
+    cells: Cells,
+    column: Mapping[str, list[Any]],
+    options: ReadOptions,
+    into: Collector,
+    name: str,
+    most: float,
+) -> Numbers:
+    """Read a column of numbers, and note how."""
+    signs = Signs(options.decimal, options.thousands, most)
+    found = read_numbers(column[name], lambda i: f"{cells.place(i)}: {name}", signs)
+    if found.note is not None:
+        into.note(f"{cells.path.name}: column {name!r}", found.note)
+    return found
 
 
-def _take(row: dict[str, Any], where: str, questions: dict[str, _Counts], kinds: dict[str, str]) -> None:
-    """Enter a row, after checking it against the rows before it."""
-    group, prompt, response = (_text(row, c, where) for c in ("group", "prompt", "response"))
-    count = _count(row["count"], where)
-    kind = str(row.get("kind") or DEFAULT_KIND).strip()
+def _require_range(cells: Cells, name: str, unit: Unit, numbers: Numbers) -> None:
+    """Check that the numbers of a column are neither negative nor more than the whole."""
+    for i in np.flatnonzero((numbers.values < 0) | (numbers.values > most(unit))):
+        where, value = cells.place(int(i)), numbers.values[i]
+        if value < 0:
+            raise DataError(f"{where}: {name} {value:g} is negative; {name}s start at 0")
+        advice = "name the column 'percent'" if unit == "share" else "correct it"
+        raise DataError(f"{where}: {name} {value:g} is more than {WHOLE[unit]:g}; {advice}")
+
+
+def _optional(
+    read: Callable[[str, float], Numbers],
+    column: dict[str, list[Any]],
+    name: str,
+    place: Callable[[int], str],
+    rows: int,
+) -> list[float | None]:
+    """Read a column that may be absent or have empty cells, for which the result has None."""
+    given = [i for i, cell in enumerate(column.get(name, ())) if as_text(cell).strip()]
+    numbers: list[float | None] = [None] * rows
+    if given:
+        column[name] = ["0" if not as_text(cell).strip() else cell for cell in column[name]]
+        found = read(name, np.inf)
+        if found.percent:
+            raise DataError(f"{place(given[0])}: {name} has a percent sign; give a number")
+        for i in given:
+            numbers[i] = float(found.values[i])
+    return numbers
+
+
+def _row(
+    cells: Cells,
+    column: Mapping[str, list[Any]],
+    spellings: Mapping[str, Spellings],
+    i: int,
+    known: tuple[float, float | None, str],
+) -> Row:
+    """Return the row of an index, with its labels in their normal form, and what is known of it already.
+
+    Args:
+        cells: the cells of the file.
+        column: the cells of each column by its name.
+        spellings: the spellings of the labels of each column.
+        i: index of the row.
+        known: the row's number, its ``n`` and the kind of group that it is by default.
+    """
+    where = cells.place(i)
+    amount, n, default_kind = known
+
+    def optional(name: str) -> str | None:
+        return (normal_label(as_text(column[name][i])) or None) if name in column else None
+
+    group, prompt = (spellings[name].take(column[name][i], i) for name in ("group", "prompt"))
+    question_id, topic = optional("question_id"), optional("topic")
+    if "question_id" in column and question_id is None:
+        raise DataError(f"{where}: question_id is empty; fill it in or remove the row")
+    response = spellings["response"].take(column["response"][i], i, question_id or prompt)
+    kind = (optional("kind") or default_kind).lower()
     if kind not in GROUP_KINDS:
         raise DataError(f"{where}: kind {kind!r} is not one of {list(GROUP_KINDS)}")
-    if kinds.setdefault(group, kind) != kind:
-        raise DataError(f"{where}: group {group!r} is of kind {kinds[group]!r} before and {kind!r} here")
-    topic = str(row.get("topic") or "").strip() or None
-    if "question_id" in row:
-        question_id = _text(row, "question_id", where)
-    else:
-        question_id = "q-" + hashlib.sha256(prompt.encode()).hexdigest()[:12]
-    question = questions.setdefault(question_id, _Counts(prompt, topic))
-    if question.prompt != prompt:
-        raise DataError(
-            f"{where}: question_id {question_id!r} has another prompt before; give each its own id"
-        )
-    if question.topic != topic:
-        raise DataError(f"{where}: the prompt has topic {question.topic!r} before and {topic!r} here")
-    question.responses.setdefault(response, len(question.responses))
-    given = question.by_group.setdefault(group, {})
-    if response in given:
-        raise DataError(
-            f"{where}: ({group!r}, {prompt[:60]!r}, {response!r}) occurs twice; add the counts up in one row"
-        )
-    given[response] = count
-    question.totals[group] = question.totals.get(group, 0.0) + count
-    if not math.isfinite(question.totals[group]):
-        raise DataError(f"{where}: the counts of {group!r} add up to infinity; give smaller numbers")
+    if n is not None and n <= 0:
+        raise DataError(f"{where}: n {n:g} is not above 0; leave it empty where it is not known")
+    return Row(
+        where,
+        group,
+        prompt,
+        response,
+        tuple(as_text(column[name][i]) for name in LABELS),
+        amount,
+        kind,
+        None if topic is None else spellings["topic"].take(topic, i),
+        question_id,
+        n,
+        optional("source"),
+    )
+
+
+def _flag(cell: Any, where: str) -> bool:
+    """Read a cell of the column ``ordered``."""
+    text = normal_label(as_text(cell)).casefold()
+    if text not in TRUE | FALSE:
+        raise DataError(f"{where}: ordered {text[:40]!r} is neither true nor false; write one of them")
+    return text in TRUE

@@ -118,8 +118,8 @@ def _values(cells: Iterable[Any]) -> list[Any]:
         else:
             values.append(
                 Unreadable(
-                    f"cell {cell.coordinate} holds a date ({value}), which Excel makes of texts such as 1-2; write "
-                    "it as text"
+                    f"cell {cell.coordinate} holds a date ({value}), which Excel makes of texts such as 1-2; "
+                    "write it as text"
                 )
             )
     return values

@@ -1,0 +1,117 @@
+"""Wide tables: a row per person, a column per question."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from gpo_ray.errors import DataError
+from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.labels import normal_label
+from gpo_ray.preferences.readers.cells import Cells
+from gpo_ray.preferences.readers.common import Collector
+from gpo_ray.preferences.readers.options import ReadOptions
+from gpo_ray.preferences.readers.spellings import Spellings, normal_levels
+from gpo_ray.preferences.readers.tally import Row, Tally
+
+PERSON = (
+    "group",
+    "person",
+    "respondent",
+    "respondent_id",
+    "respondent id",
+    "id",
+    "caseid",
+    "user",
+    "user_id",
+)
+"""Names of the column that names the person; without one it is the first column."""
+NO_ANSWER = frozenset(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "."])
+"""Cells of people who did not answer, as programs write them."""
+MAX_RESPONSES = 30
+"""Number of different answers from which a column of single words is no question with a slate."""
+ALL_DIFFERENT = 5
+"""Number of answers from which a column in which no two are the same is no question with a slate."""
+NO_SLATE = "column has too many different answers for a question with a slate"
+NOT_ANSWERED = "cell says that there is no answer"
+
+
+def read_wide(cells: Cells, options: ReadOptions, into: Collector) -> PreferenceDataset:
+    """Read a table with a row per person and a column per question, whose header is the prompt.
+
+    The person is named by a column ``group``, ``person``, ``respondent``, ``id`` or the like, otherwise by
+    the first column. An empty cell, or one such as ``NA``, is no answer. A column of more than 30 different
+    answers, or of five and more that are all different, such as a comment or a time, is left out and listed.
+
+    Raises:
+        DataError: if a person or a question is there twice or has no name, or answers to a question differ in
+            case alone.
+    """
+    names = [normal_label(name) for name in cells.header]
+    person = next((i for p in PERSON for i, name in enumerate(names) if name.lower() == p), 0)
+    questions = [i for i in range(len(names)) if i != person]
+    _require_names(cells, names, person, questions)
+    into.note(cells.path.name, f"column {names[person]!r} names the person; each other column is a question")
+    people = _people(cells, names[person], person, options)
+    tally, file = Tally(cells.path, "count", options, into), cells.path.name
+    for i in questions:
+        prompt = names[i]
+        answers = cells.texts(i).to_pylist()
+        labels = [normal_label(answer or "") for answer in answers]
+        given = [label for label in labels if label not in NO_ANSWER]
+        if _is_free_text(given):
+            into.drop(f"{file}: column {prompt[:60]!r}", NO_SLATE)
+            continue
+        said = Counter(label for label in labels if label in NO_ANSWER and label)
+        for label, n in said.items():
+            into.drop(f"{file}: column {prompt[:60]!r}, {label!r} ({n} cells)", NOT_ANSWERED)
+        spellings = Spellings(prompt[:60], cells.place, options.merge_case)
+        for row, (who, answer, label) in enumerate(zip(people, answers, labels, strict=True)):
+            if label not in NO_ANSWER:
+                response = spellings.take(answer, row)
+                raw = (who, prompt, answer)
+                tally.take(Row(cells.place(row), who, prompt, response, raw, 1.0, "individual"))
+        spellings.note(into, file)
+    levels_of = {names[i]: normal_levels(levels) for i, levels in cells.levels.items()}
+    return tally.dataset(levels_of=levels_of)
+
+
+def _is_free_text(answers: list[str]) -> bool:
+    """Return whether a column's answers are too different to be the responses of a slate."""
+    different = len({*answers})
+    return different > MAX_RESPONSES or ALL_DIFFERENT <= different == len(answers)
+
+
+def _require_names(cells: Cells, names: list[str], person: int, questions: list[int]) -> None:
+    """Check that there are questions, and that each column has its own name."""
+    if not questions:
+        raise DataError(
+            f"{cells.path}: the table has the one column {names[person]!r}; a wide table has a column that "
+            "names the person and a column per question"
+        )
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if not name:
+            raise DataError(
+                f"{cells.path}: column {i + 1} has no name; write the question above it, or remove it"
+            )
+        if name in seen:
+            raise DataError(
+                f"{cells.path}: columns {seen[name] + 1} and {i + 1} are both named {name[:60]!r}; rename or "
+                "remove one"
+            )
+        seen[name] = i
+
+
+def _people(cells: Cells, name: str, column: int, options: ReadOptions) -> list[str]:
+    """Return the name of each row's person."""
+    spellings = Spellings(name, cells.place, options.merge_case)
+    people = [spellings.take(cell, i) for i, cell in enumerate(cells.texts(column).to_pylist())]
+    first: dict[str, int] = {}
+    for i, who in enumerate(people):
+        if who in first and options.repeated == "refuse":
+            raise DataError(
+                f"{cells.place(i)}: {name} {who[:60]!r} is in row {cells.rows[first[who]]} too; name each "
+                "person once in a column 'respondent', or keep the last answers with --repeated last"
+            )
+        first[who] = i
+    return people
