@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from gpo_ray.cli.codebook import show_proposed, survey_codebook
 from gpo_ray.cli.options import Json, Out, parse_options
 from gpo_ray.cli.output import print_json
 from gpo_ray.cli.survey_export import survey_export
@@ -13,6 +14,7 @@ from gpo_ray.cli.survey_show import counts, show_result, survey_show
 from gpo_ray.runtime.terminal_text import shown
 
 app = typer.Typer(no_args_is_help=True, help="Survey data: import it, merge it, look at it, export it.")
+app.command("codebook")(survey_codebook)
 KINDS = (
     "gss",
     "opinionqa",
@@ -20,6 +22,7 @@ KINDS = (
     "opinionqa-individuals",
     "gss-panel",
     "table",
+    "respondents",
 )
 """Names of :data:`gpo_ray.preferences.readers.READERS`, repeated since its module takes long to import."""
 TABLE = (
@@ -73,6 +76,8 @@ def survey_import(
     with Folder(out).writing():
         dataset = read_survey(kind, source, options)
         dataset.save(out)
+    if kind == "respondents" and codebook is None:
+        show_proposed(dataset, as_json)
     result = counts(dataset) | {"out": out}
     if as_json:
         print_json(result)

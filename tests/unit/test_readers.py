@@ -42,6 +42,7 @@ def test_unknown_kind_names_the_known_ones():
         "opinionqa-individuals",
         "gss-panel",
         "table",
+        "respondents",
     }
 
 

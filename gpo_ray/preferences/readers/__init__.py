@@ -22,6 +22,7 @@ from gpo_ray.preferences.readers.gss_panel import read_gss_panel
 from gpo_ray.preferences.readers.opinionqa import read_opinionqa
 from gpo_ray.preferences.readers.opinionqa_individuals import read_opinionqa_individuals
 from gpo_ray.preferences.readers.options import ReadOptions
+from gpo_ray.preferences.readers.respondents.reader import read_respondents
 from gpo_ray.preferences.readers.table import read_table
 from gpo_ray.preferences.twins import note_twins
 from gpo_ray.runtime.locations import local_copy, without_password
@@ -52,6 +53,11 @@ READERS: dict[str, Reader] = {
     "table": Reader(
         read_table,
         frozenset({"units", "min_respondents", "encoding", "decimal", "thousands", "repeated", "merge_case"}),
+    ),
+    "respondents": Reader(
+        read_respondents,
+        frozenset({"units", "groups", "bins", "codebook", "min_respondents"})
+        | {"encoding", "decimal", "thousands", "merge_case"},
     ),
 }
 """The readers by the name of their kind, which ``gpo survey import`` takes."""

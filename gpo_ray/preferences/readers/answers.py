@@ -100,6 +100,35 @@ def tally(answers: Answers, members: NDArray[np.bool_]) -> tuple[NDArray[np.floa
     return totals, n, start
 
 
+@dataclass(frozen=True)
+class Counted:
+    """The counted answers of G groups to Q questions with S responses in all."""
+
+    totals: NDArray[np.float64]
+    """(G, S) sum of the weights of each response, all questions' responses end to end."""
+    people: Codes
+    """(G, Q) respondents who answered."""
+    n: NDArray[np.float64]
+    """(G, Q) what is said of the number behind the shares: respondents, or their effective number."""
+    size: Codes
+    """(G,) respondents of each group."""
+    start: Codes
+    """(Q + 1,) where each question's responses start in S."""
+
+
+def effective_number(weight: NDArray[np.float64], squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return Kish's (1965) effective number of respondents, 0 where nobody answered.
+
+    That many respondents of equal weight would give shares of the same variance: (sum of weights)^2 / sum of
+    squared weights. For equal weights it is their number.
+
+    Args:
+        weight: sums of the respondents' weights.
+        squares: sums of the squares of their weights, of the same shape.
+    """
+    return np.divide(weight**2, squares, out=np.zeros_like(weight), where=squares > 0)
+
+
 def collect_groups(
     answers: Answers,
     groups: Sequence[tuple[Group, NDArray[np.bool_]]],
@@ -125,23 +154,50 @@ def collect_groups(
         return
     if not math.isfinite(sum(answers.weight.tolist())):
         raise DataError(f"{where}: the survey weights add up to infinity; correct them in the source")
-    totals, n, start = tally(answers, np.stack([m for _, m in groups]))
-    for g, (group, member) in enumerate(groups):
-        if member.sum() < min_respondents:
+    members = np.stack([m for _, m in groups])
+    totals, n, start = tally(answers, members)
+    counted = Counted(totals, n, n.astype(np.float64), members.sum(1), start)
+    collect_counted(
+        answers.questions, [g for g, _ in groups], counted, into, where, min_respondents, min_questions
+    )
+
+
+def collect_counted(
+    questions: Sequence[Question],
+    groups: Sequence[Group],
+    counted: Counted,
+    into: Collector,
+    where: str,
+    min_respondents: float = 1,
+    min_questions: int = 1,
+) -> None:
+    """Add the shares of groups whose answers are counted, and log those that are left out.
+
+    Args:
+        questions: Q questions.
+        groups: G groups.
+        counted: their answers.
+        into: the collector of preferences and drops.
+        where: name of the file or table, for the log.
+        min_respondents: fewest respondents of a group, and fewest behind its shares on a question.
+        min_questions: fewest questions with shares; a group with fewer is left out.
+    """
+    for g, group in enumerate(groups):
+        if counted.size[g] < min_respondents:
             into.drop(f"{where}: {group.group_id}", FEW_RESPONDENTS)
             continue
         kept = []
-        for q, question in enumerate(answers.questions):
-            counts = totals[g, start[q] : start[q + 1]]
+        for q, question in enumerate(questions):
+            counts = counted.totals[g, counted.start[q] : counted.start[q + 1]]
             reason = None
-            if n[g, q] == 0:
+            if counted.people[g, q] == 0:
                 reason = EMPTY_PAIR
-            elif n[g, q] < min_respondents:
+            elif counted.people[g, q] < min_respondents:
                 reason = FEW_RESPONDENTS
             elif counts.sum() <= 0:
                 reason = NO_WEIGHT
             if reason is None:
-                kept.append((question.question_id, counts, float(n[g, q])))
+                kept.append((question.question_id, counts, float(counted.n[g, q])))
             else:
                 into.drop(f"{where}: {group.group_id}, {question.question_id}", reason)
         if len(kept) < min_questions:

@@ -1,0 +1,144 @@
+"""Recognise what a variable is by its name, label and labels of values: a weight, paradata, a demographic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from gpo_ray.preferences.readers.respondents.demographics import is_demographic
+from gpo_ray.preferences.readers.respondents.words import plain
+
+Kind = Literal["demographic", "paradata", "weight", "id"]
+
+_PARADATA_NAME = re.compile(
+    r"(?:year|wave|round|essround|edition|version|doi|ballot|form|form_w\d+|formwt|mode|mode_?\w{0,12}|"
+    r"q_mode|device\w*|lang_w\d+|xtablet\w*|treatment(?:_w?\d+)?|split\w*|cntry|country(?:_?(?:code|name|"
+    r"iso|num\w*|alpha|wave|year|c|id|split))?|"
+    r"b_country\w*|c_cow\w*|s003\w*|isocntry|idenpa|idnpais|vstrat|vpsu|psu|stratum|strata|strat(?:um|"
+    r"a)?\d?|cluster\w*|sample|sampcode|oversamp|phase|issp|spaneng|feeused|"
+    r"interview\w*|int\w*length|duration\w*|dur\w*|start(?:time|date|ed)?\w?|end(?:time|date)\w*|"
+    r"date(?:int\w*|_\w{0,3})?|time(?:stamp|start|end|_?\w?)|dateintv|intdate|intid|intage|intsex|intethn|"
+    r"inteth\w*|intyrs|coop|comprend|lngthinv|"
+    r"numentre|numinves|digit|codif|supervvi|superen|codsuper|diareal|mesreal|ini|fin|dura|totrevi|"
+    r"numcasa|ip_?address|status|progress|finished|recipient\w*|userlanguage|latitude|longitude|"
+    r"tnrespons\w*|p[1-9]\w?_?duration|consent\w*|quota\w*|complete\w*|[a-z]_?psu|[a-z]?_?interviewer\w*|"
+    r"j_intdate|k_duration|k_time\w*|fw_\w+|a_(?:wave|year|study)|n_region\w*|n_town|o\d?_(?:lo|la)\w*|"
+    r"s002\w*|s0(?:07|09|20|24|25)\w*|lnge_\w+|e_respint|f_intprivacy|e1_literacy|s_intlanguage)"
+)
+_PARADATA = re.compile(
+    r"\binterviewers?\b|date of interview|^interview\b|interview (?:start|end|id|date|number|time|status|"
+    r"type|quality)|mode of (?:data|interview|collection)|interview mode|length of (?:the )?(?:interview|"
+    r"questionnaire|survey)|interview length|duration of (?:the )?(?:interview|survey)|^duration|"
+    r"interview duration|start(?:ing)? (?:time|date)|end(?:ing)? (?:time|date)|time ?stamp|"
+    r"\b(?:sampling|sample)\b.*|\bstrat(?:um|a|ification)\b|primary sampling|\bpsu\b|\bcluster\b|"
+    r"variance (?:unit|stratum|primary)|^country$|^country (?:code|name|iso|wave|year|of interview)|"
+    r"country code|iso 3166|"
+    r"(?:^| )(?:wave|round|edition)$|chronology|survey (?:year|wave|round|mode)|"
+    r"^(?:gss )?year(?: for this respondent| of (?:the )?survey)?$|split (?:of|questionnaire|ballot|form)|"
+    r"(?:questionnaire|ballot|survey) (?:form|version|used|split)|^form\b|^ballot\b|"
+    r"device (?:type|used)|operating system|response time|page timing|^timing\b|in minutes\b|"
+    r"anyone (?:else )?(?:was )?present|persons? present|^(?:respondents? )?cooperation|"
+    r"respondents? (?:understanding|attitude toward interview|interest in (?:the )?interview|cooperat\w*|"
+    r"was)|understanding of questions|number of (?:calls|contacts|attempts)|response rate|"
+    r"administr\w+ (?:unit|mode)|experiment\w* (?:condition|group|assign\w*)|"
+    r"random(?:ized|ised|ly)?\b.*(?:order|group|version|assign\w*|number)|^(?:data )?(?:version|edition)|"
+    r"digital object|questionnaire language|language (?:of|in which) (?:the )?(?:interview|questionnaire|"
+    r"survey)\b.*|"
+    r"interviewer|befragungs?(?:art|dauer|methode|zeit|ende|beginn)|erhebungs(?:jahr|methode|modus|"
+    r"instrument)|interviewdauer|enqueteur|duree (?:de l|d)|date de|entrevistador|encuestador|"
+    r"duracion de la|^fecha|"
+    r"numero de (?:entrevista|cuestionario)|intervistatore|durata|entrevistador|duracao|interviewduur|"
+    r"intervjuare|ankieter|czas trwania|data wywiadu"
+)
+_ID_NAME = re.compile(
+    r"(?:id|ids|caseid|case_?id|idno|uniqid|qkey|respid|resp_?id|respondent_?id|respondentid|responseid|"
+    r"serial(?:id)?|uuid|pid_?num|d_interview|numentre|record\w*|key|nomem_encr|casenum|case|respnr|lfdnr|"
+    r"\w{1,9}_id|za_?nr|studyno\d?|identificador|folio|no_?cuestionario)"
+)
+_ID = re.compile(
+    r"\b(?:unique|case|respondent|interview|record|serial|response|household|person|study|identification|"
+    r"questionnaire) (?:id|identifier|number|nr|identification)\b|identifier|respondent id|"
+    r"identifikationsnummer|identifikation|laufende nummer|studiennummer|^id\b|identifiant|identificador|"
+    r"numero de (?:entrevista|cuestionario)"
+)
+_WEIGHT_NAME = re.compile(
+    r"(?:\w*_)?(?:weights?|wghts?|wgts?|wts?|wtss\w*|wtssall\w*|wtssps|gewicht\w*|gew|poids|peso|pond\w*|"
+    r"ponderador|ponderacion|faktor|factor|pspwght|dweight|pweight|anweight|wghtpew|wghtpt|"
+    r"w\d{1,3}wt|s01[789]\w*|vikt|vekt|waga)(?:_?\w{0,12})?|weight\w*|w_weight|fexp|pesow?|"
+    r"[a-z]{0,4}wgt\d*|[a-z]{0,4}wght|w\d+|wt\w{0,10}"
+)
+_SURE_WEIGHT = re.compile(
+    r"(?:weight|wgt|wt|wght)(?:_?w?\d+)?|wtss\w*|(?:psp|p|d|an)we?i?ght|w\d+wt|w_weight|\w+_(?:weight|wgt|"
+    r"wt)|weight_\w+"
+)
+_WEIGHT = re.compile(
+    r"\b(?:weight|weights|weighting|wgt|gewicht|gewichtung|gewichtungsfaktor|designgewicht|ponderation|"
+    r"poids|ponderacion|ponderador|factor de (?:expansion|ponderacion)|peso|pesi|ponderazione|ponderacao|"
+    r"weegfactor|"
+    r"gewichten|vikt|vekt|vaegt|waga|wagi|poststratification|post stratification)\b|gewicht"
+)
+_NOT_WEIGHT = re.compile(
+    r"\b(?:kg|kilo\w*|pounds|lbs|body|how much do you weigh|height|overweight|carry weight|lose weight|"
+    r"korper\w*)\b"
+)
+
+_POSSESSIONS = re.compile(
+    r"^(?:(?:does )?(?:r|your household|you|the household|household)?(?: or (?:r s|your) (?:family|"
+    r"household))? ?(?:have|has|own|owns|possess(?:es|ion)?|posee|tiene|su hogar (?:tiene|posee)|"
+    r"votre foyer (?:possede|a)|besitzt ihr haushalt|household has)|number of|how many|n of|anzahl|"
+    r"nombre de|numero de|cuant[oa]s|"
+    r"possession|goods|household (?:possessions|goods|equipment|has|owns)|items? (?:owned|"
+    r"in household))\b.*\b(?:car|cars|tv|television|computer|laptop|phone|telephone|internet|refrigerator|"
+    r"washing machine|rooms|bicycle|"
+    r"motorcycle|auto|telefon|kuhlschrank|lavadora|heladera|carro|coche|computadora|computador|ordenador|"
+    r"ordinateur|voiture|celular|agua|alcantarillado|bedrooms|bathrooms|vehicles?|books|gun|guns)\b|"
+    r"^own(?:s)? (?:a |an )?(?:car|home|computer|gun|tv)|have gun"
+)
+
+
+def bare_label(label: str) -> str:
+    """Return a variable's label without the code of the question that may stand before its text: "Q12a. "."""
+    cut = re.sub(
+        r"^\s*(?:[\[(]?[A-Za-z]{0,4}_?\d+[A-Za-z]{0,2}(?:[._]\d+[a-z]?)*(?:_[A-Za-z0-9]+)*[\])]?\s*[.:)\-–—]\s+|"
+        r"[A-Z][A-Z0-9_]*_W\d+[.:]?\s+|[A-Z][A-Z0-9_]{2,}[.]\s+(?=[A-Z]))",
+        "",
+        label,
+    )
+    return cut.strip() or label
+
+
+def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
+    """Return what a variable is if it is no question.
+
+    Args:
+        name: its name.
+        label: its label.
+        levels: the labels of its values, without refusals.
+    """
+    bare, text = name.casefold(), plain(bare_label(label or ""))
+    if _is_weight(bare, text):
+        return "weight"
+    if _ID_NAME.fullmatch(bare) or (_ID.search(text) and not levels):
+        return "id"
+    asks = "?" in (label or "") or len(text.split()) > 8  # then a name such as "split" says nothing
+    if (_PARADATA_NAME.fullmatch(bare) and not asks) or (len(text.split()) < 16 and _PARADATA.search(text)):
+        return "paradata"
+    return (
+        "demographic"
+        if is_demographic(bare, text, [plain(v.replace("+", " plus")) for v in levels], levels)
+        else None
+    )
+
+
+def _is_weight(name: str, text: str) -> bool:
+    if _NOT_WEIGHT.search(text):
+        return False
+    if _WEIGHT.search(text) and len(text.split()) < 13:
+        return True
+    return _SURE_WEIGHT.fullmatch(name) is not None or (_WEIGHT_NAME.fullmatch(name) is not None and not text)
+
+
+def is_possession(label: str) -> bool:
+    """Return whether a label says that the household owns something, or how many there are."""
+    return _POSSESSIONS.search(plain(bare_label(label))) is not None

@@ -1,0 +1,278 @@
+"""Propose the codebook of a file of respondents from its labels, for people to correct."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gpo_ray.errors import DataError
+from gpo_ray.preferences.readers.respondents.codebook import Codebook, DemographicEntry, QuestionEntry
+from gpo_ray.preferences.readers.respondents.kinds import bare_label, is_possession, kind_of
+from gpo_ray.preferences.readers.respondents.levels import MOST_RESPONSES, Labelled, labelled
+from gpo_ray.preferences.readers.respondents.marks import Marks, blank_sets, mark_question, mark_sets
+from gpo_ray.preferences.readers.respondents.scales import is_ordered, order_of
+from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value
+from gpo_ray.preferences.readers.respondents.words import plain
+
+MOST_LEVELS = 12
+AGE_BINS = (18.0, 30.0, 50.0, 65.0)
+"""Where ages are cut by default."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a variable was found to be, and why."""
+
+    name: str
+    role: str
+    """question, demographic, weight, id, or left out."""
+    why: str
+    """What of it rests on a guess, or why it is left out."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A proposed codebook, and what every variable was found to be."""
+
+    codebook: Codebook
+    findings: tuple[Finding, ...]
+    weights: tuple[str, ...]
+    """Candidates for the weight, the chosen one first."""
+    guesses: Mapping[str, str] = field(default_factory=dict)
+    """What rests on a guess, by the names of questions."""
+
+
+def propose(table: RespondentTable) -> Proposal:
+    """Propose the codebook of a file of respondents.
+
+    Raises:
+        DataError: if no variable looks like a question.
+    """
+    values = {name: labelled(column) for name, column in table.columns.items()}
+    kinds = {name: _kind(column, values[name], table) for name, column in table.columns.items()}
+    weights = _weights(table, [n for n, k in kinds.items() if k == "weight"])
+    ids = [n for n, k in kinds.items() if k == "id" and _identifies(table.columns[n], table)]
+    sets = mark_sets(table, values, [n for n, k in kinds.items() if k is None])
+    draft = _Draft(table, values, kinds, sets, chosen={})
+    draft.chosen = dict([*((n, "weight") for n in weights[:1]), *((n, "id") for n in ids[:1])])
+    for name in table.columns:
+        draft.add(name)
+    if not draft.questions:
+        raise DataError(
+            f"{table.path}: no variable looks like a question: labelled, with 2 to {MOST_RESPONSES} labelled "
+            "values; say which are by a codebook"
+        )
+    book = Codebook(
+        weight=next(iter(weights), None),
+        id=next(iter(ids), None),
+        demographics=draft.demographics,
+        questions=_told_apart(draft.questions),
+        sets=blank_sets(draft.questions, sets),
+    )
+    return Proposal(book, tuple(draft.findings), tuple(weights), draft.guesses)
+
+
+@dataclass
+class _Draft:
+    """A proposal that is being made."""
+
+    table: RespondentTable
+    values: Mapping[str, Labelled]
+    kinds: Mapping[str, str | None]
+    sets: Mapping[str, Marks]
+    chosen: dict[str, str]
+    """Roles of the variables for which there is one alone."""
+    findings: list[Finding] = field(default_factory=list)
+    questions: dict[str, QuestionEntry] = field(default_factory=dict)
+    demographics: dict[str, DemographicEntry] = field(default_factory=dict)
+    guesses: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str) -> None:
+        """Say what a variable is."""
+        kind = self.kinds[name]
+        if name in self.chosen:
+            self.findings.append(Finding(name, self.chosen[name], ""))
+        elif kind == "demographic":
+            self._add_demographic(name)
+        elif kind is not None:
+            self.findings.append(Finding(name, "left out", _OTHERS[kind]))
+        else:
+            self._add_question(name)
+
+    def _add_demographic(self, name: str) -> None:
+        entry, why = _demographic(self.table.columns[name], self.values[name])
+        if entry is None:
+            self.findings.append(Finding(name, "left out", why))
+            return
+        self.demographics[name] = entry
+        levels = f"{len({*entry.levels.values()})} levels"
+        self.findings.append(Finding(name, "demographic", why if entry.bins else levels))
+
+    def _add_question(self, name: str) -> None:
+        column = self.table.columns[name]
+        entry, why = _question(column, self.values[name], self.sets.get(name))
+        if entry is None:
+            self.findings.append(Finding(name, "left out", why))
+            return
+        if column.problem is not None:
+            raise DataError(f"{self.table.path}: column {name}: {column.problem}")
+        self.questions[name] = entry
+        self.guesses |= {name: why} if why else {}
+        order = "ordered" if entry.ordered else "nominal"
+        told = f"{len(entry.slate())} responses, {order}"
+        self.findings.append(Finding(name, "question", "; ".join(filter(None, (told, why)))))
+
+
+_OTHERS = {
+    "paradata": "about the interview or the sample",
+    "weight": "another weight",
+    "id": "an identifier",
+    "unique": "its values are all different",
+    "date": "a date or time",
+}
+
+
+def _kind(column: Column, values: Labelled, table: RespondentTable) -> str | None:
+    if column.kind == "date":
+        return "date"
+    kind = kind_of(column.name, column.label or _header(column), list(values.answers.values()))
+    if kind == "weight" and (len(values.answers) > 1 and column.labels):
+        return None
+    if kind is None and table.respondents > 50 and column.code.min(initial=0) >= 0:
+        unique = len(column.values) == table.respondents
+        whole = all(isinstance(v, str) or v.is_integer() for v in column.values)
+        return "unique" if unique and whole else None
+    return kind
+
+
+def _header(column: Column) -> str | None:
+    """Return the name as a label where it is a text of several words, as headers of spreadsheets are."""
+    return column.name if " " in column.name else None
+
+
+def _identifies(column: Column, table: RespondentTable) -> bool:
+    return len(column.values) == table.respondents and not column.missing
+
+
+def _weights(table: RespondentTable, names: Sequence[str]) -> list[str]:
+    """Return the candidates that hold weights, the best first.
+
+    Weights are numbers of at least 0, not all the same, none of them missing for most. A post-stratified or
+    total weight is better than a design weight, and a weight of all respondents better than one of some.
+    """
+    found = []
+    for i, name in enumerate(names):
+        numbers = table.columns[name].numbers()
+        known = numbers[np.isfinite(numbers)]
+        if not len(known) or known.min() < 0 or known.min() == known.max():
+            continue
+        text = plain(f"{name} {table.columns[name].label or ''}")
+        poor = len(_POOR_WEIGHT.findall(text)) - len(_GOOD_WEIGHT.findall(text))
+        found.append(((int(len(known) < 0.9 * table.respondents), poor, i), name))
+    return [name for _, name in sorted(found)]
+
+
+_POOR_WEIGHT = re.compile(
+    r"\b(?:design|dweight|population|pweight|base|raw|household|unadjusted|s018|1000|replicate|pre)\b"
+)
+_GOOD_WEIGHT = re.compile(
+    r"\b(?:post ?strat\w*|pspwght|anweight|analysis|final|wtssps\w*|wtssall|full sample|total|combined)\b"
+)
+
+
+def _demographic(column: Column, values: Labelled) -> tuple[DemographicEntry | None, str]:
+    label = bare_label(column.label or column.name)
+    levels = {
+        v: t
+        for v, t in values.answers.items()
+        if plain(t) not in ("other", "andere", "autre", "otro", "altro")
+    }
+    named = bool(column.labels) or column.kind == "text"
+    numbers = [
+        v
+        for v in column.values
+        if isinstance(v, float) and v not in column.missing and v not in values.missing
+    ]
+    open_number = len(values.unlabelled) > max(2, len(values.answers)) or not named
+    if open_number and len(numbers) > MOST_LEVELS:
+        text = plain(f"{column.name} {column.label or ''}")
+        if _AGE.search(text) and not _BIRTH.search(text):
+            return DemographicEntry(label=label, bins=AGE_BINS), "cut at 18, 30, 50 and 65"
+        return None, "a demographic with many values; give bins or levels in a codebook"
+    if not levels:
+        return None, "a demographic without labels of values"
+    if len(levels) > MOST_LEVELS:
+        return None, f"a demographic with more than {MOST_LEVELS} levels"
+    return DemographicEntry(label=label, levels=levels), ""
+
+
+_AGE = re.compile(
+    r"\b(?:age|agea|alter|edad|eta|idade|leeftijd|alder|wiek|ppage|how old|wie alt|hoe oud|hur gammal)\b"
+)
+_BIRTH = re.compile(r"\b(?:year|birth|educ\w*|child|married|wed|cohort|first)\b")
+
+
+def _question(column: Column, values: Labelled, marks: Marks | None) -> tuple[QuestionEntry | None, str]:
+    prompt = bare_label(column.label or _header(column) or (column.name if column.kind == "text" else ""))
+    if not prompt:
+        return None, "it has no label"
+    if marks is not None:
+        return mark_question(values, marks, prompt), "one of a set, mark all that apply"
+    if is_possession(prompt):
+        return None, "what the household owns, or a number"
+    answers = dict(values.answers)
+    distinct = len(set(answers.values()))
+    if not column.labels and column.kind != "text":
+        return None, "its values have no labels"
+    if distinct < 2:
+        return None, "fewer than 2 labelled answers"
+    if distinct > MOST_RESPONSES or len(values.unlabelled) > MOST_RESPONSES:
+        return None, f"more than {MOST_RESPONSES} values"
+    if sum(column.counts()) == 0:
+        return None, "nobody answered it"
+    answers, ordered, why = _in_order(column, values, answers)
+    return QuestionEntry(prompt=prompt, responses=answers, missing=values.missing, ordered=ordered), why
+
+
+def _in_order(
+    column: Column, values: Labelled, answers: dict[Value, str]
+) -> tuple[dict[Value, str], bool, str]:
+    """Return the answers in their order, whether they are a scale, and what of that is a guess."""
+    labels = list(dict.fromkeys(answers.values()))
+    if values.numbered:
+        return answers, True, ""
+    if column.levels and column.measure == "ordinal":
+        return answers, True, ""
+    if column.kind == "text" and not column.labels and not column.levels:
+        order = order_of(labels)
+        if order is not None:
+            rank = {labels[j]: i for i, j in enumerate(order)}
+            ranked = dict(sorted(answers.items(), key=lambda item: rank[item[1]]))
+            return ranked, True, "guessed from its words"
+        return answers, False, "in the order in which its responses first occur"
+    if is_ordered(labels):
+        return answers, True, "guessed from its words"
+    if column.measure == "ordinal" and len(labels) > 2 and not any(_NOMINAL.search(plain(t)) for t in labels):
+        return answers, True, "guessed from its level of measurement"
+    return answers, False, ""
+
+
+_NOMINAL = re.compile(
+    r"\b(?:other|none of|both|something else|andere|sonstige|keine davon|autre|otro|otra|altro|outro)\b"
+)
+
+
+def _told_apart(questions: Mapping[str, QuestionEntry]) -> dict[str, QuestionEntry]:
+    """Return the questions with their names added to prompts that several of them share."""
+    same = defaultdict(list)
+    for name, question in questions.items():
+        same[question.prompt, question.slate()].append(name)
+    twins = {n for names in same.values() if len(names) > 1 for n in names}
+    return {
+        n: q.model_copy(update={"prompt": f"{q.prompt} ({n})"}) if n in twins else q
+        for n, q in questions.items()
+    }

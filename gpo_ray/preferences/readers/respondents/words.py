@@ -1,0 +1,170 @@
+"""Words by which answers that are no answers are recognised, in the languages of the large surveys.
+
+The forms are those of :func:`plain`: without case, accents, apostrophes and punctuation.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal
+
+from gpo_ray.preferences.readers.respondents.table import Value, shown_value
+
+Silence = Literal["refused", "not asked"]
+"""Why a respondent has no answer: refused or did not know, or was not asked."""
+
+_APOSTROPHES = str.maketrans("", "", "'’‘`´")
+_LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i"})
+"""Letters that are written without their marks, and are no letter with a mark in Unicode."""
+_CODE = r"\s*[\[(]?\s*{}\s*(?:[\])]\s*[.:\-–—=]?|[.:=]|\s[-–—])\s*(?=\S)"
+_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
+_PARTS = re.compile(
+    r"\s*(?:/|;|,|\||\+|&| - | or | and | oder | und | ou | et | o | y | u | of | en | eller | och | lub )\s*"
+)
+
+_REFUSED = """
+refused|refusal|refuse|refuses|refused to answer|refuse to answer|refusal to answer|refused to say|ref|rf
+prefer not to say|prefer not to answer|rather not say|would rather not say|declined|declined to answer
+decline to answer|decline to state|no answer|no answer given|no answer provided|no response|na|n a|no ans
+not answered|unanswered|didnt answer|did not answer|non response|nonresponse|item nonresponse|left blank
+blank|dont know|do not know|doesnt know|didnt know|dk|dkna|dk na|d k|dont knows|dont recall|dont remember
+cant remember|cant recall|cant say|cannot say|can t say|cant choose|cannot choose|hard to say
+difficult to say|unable to say|no opinion|no idea|havent thought about it|havent heard enough|unknown
+uncertain dk|no knowledge|iap dk na|dk ref|dk nr|no further information|missing|missing value|missing data
+missing unknown|not available|not ascertained|not ascertainable|uncodeable|uncodable|uncodeable dont know
+unclassifiable|not codeable|not codable|see documentation|error|data error|invalid|invalid answer|spoiled
+web blank|no web blank|skipped|skipped on web|skipped by respondent|sysmis|system missing|user missing
+not stated|not reported|interview breakoff|breakoff|sufficient partial interview|insufficient partial
+technical error|no post data|no post election interview|weiss nicht|weis nicht|weiß nicht|weiss ich nicht
+ich weiss nicht|kann ich nicht sagen|kann ich nicht beurteilen|kann mich nicht erinnern|keine angabe
+keine angaben|k a|ka|keine antwort|verweigert|antwort verweigert|angabe verweigert|verweigerung
+keine meinung|unbekannt|nicht bestimmbar|fehlender wert|fehlend|datenfehler|unplausibler wert
+mehrfachnennung|weiss nicht keine angabe|nicht beantwortet|mochte ich nicht sagen|ne sait pas|nsp
+ne sais pas|je ne sais pas|nspp|ne se prononce pas|sans opinion|sans reponse|pas de reponse|refus
+refus de repondre|ne repond pas|nr|ns nr|non reponse|ne veut pas repondre|refuse de repondre
+ne souhaite pas repondre|pas d opinion|pas dopinion|manquant|valeur manquante|inconnu|no sabe|no se|ns|n s
+no contesta|n c|nc|ns nc|nsnc|no responde|no respondio|no contesto|no sabe no contesta|no sabe no responde
+no contestan|no saben|se niega|rechaza|rehusa|rehusa contestar|se nego|ninguna respuesta|sin respuesta
+sin dato|sin datos|sin informacion|sin opinion|no hay respuesta|no recuerda|perdido|desconocido
+no tiene opinion|prefiere no contestar|prefiere no responder|non so|non sa|non risponde|nessuna risposta
+rifiuta|rifiuto|non sa non risponde|non ricordo|senza opinione|nessuna opinione|preferisco non rispondere
+mancante|non indicato|nao sabe|nao sei|nao responde|nao respondeu|ns nr|nao sabe nao responde|recusa|recusou
+recusa responder|sem resposta|sem opiniao|prefiro nao responder|prefere nao responder|nao sabe dizer
+weet niet|weet ik niet|weet het niet|geen antwoord|geen opgave|geen mening|weigert|weigering|geweigerd
+wil niet zeggen|wil ik niet zeggen|onbekend|vet ej|vet inte|vet ikke|ved ikke|ingen uppfattning|ingen asikt
+inget svar|ej svar|uppgift saknas|vill ej svara|vill inte svara|vagrar|vagran|ubesvart|uoppgitt|ikke besvart
+vil ikke svare|nekter|ingen mening|intet svar|uoplyst|nægter|onsker ikke a svare|onsker ikke at svare
+ei osaa sanoa|eos|en osaa sanoa|ei vastausta|kieltaytyi|nie wiem|trudno powiedziec|odmowa|odmowa odpowiedzi
+brak odpowiedzi|nie pamietam|brak danych|nie mam zdania|nevim|neodpovedel|bez odpovedi|odmitl|neviem
+nem tudja|nem valaszol|nt|nv|nem valaszolt|nu stiu|nu raspunde|ne zna|ne znam|bez odgovora|odbija|bilmiyorum
+bilmiyor|fikri yok|cevap yok|cevap vermedi|reddetti|fikrim yok|yanit yok|не знаю|затрудняюсь ответить
+затрудняюсь|отказ|отказ от ответа|нет ответа|трудно сказать|без ответа|не знает|важко сказати
+важко відповісти|відмова|немає відповіді|不知道|不清楚|不知道 不清楚|拒绝回答|拒絕回答|拒答
+无回答|無回答|没有回答|未回答|无法回答|无法选择|很難說|说不清|說不清
+缺失|わからない|分からない|答えたくない|無回答|回答拒否|不明|どちらともいえない わからない
+모름|무응답|모르겠다|모름 무응답|응답거절|لا اعرف|لا أعرف|لا ادري|رفض
+رفض الاجابة|رفض الإجابة|لا جواب|لا إجابة|لا اجابة|بدون إجابة|לא יודע|מסרב|khong biet|khong tra loi
+tidak tahu|tidak menjawab|tidak tahu tidak menjawab|menolak menjawab|hindi alam
+"""
+
+_NOT_ASKED = """
+not asked|not asked in survey|not asked in country|not asked in this country|not asked in wave
+question not asked|not applicable|inapplicable|inap|iap|n ap|nap|does not apply|doesnt apply|not relevant
+legitimate skip|valid skip|skip|skip pattern|logical skip|filtered|filter|filtered out|split sample
+split half|split ballot|not in split|not in sample|not in this form|not on this form|not administered
+not fielded|not selected for module|not available in this year|not available in this release|not imputable
+not imputed|no module|not included|not surveyed|not in universe|niu|out of universe|not interviewed
+no interview|nicht erhoben|nicht gefragt|nicht befragt|entfallt|split|trifft nicht zu|tnz|tnz filter
+nicht zutreffend|frage nicht gestellt|in erhebung nicht enthalten|nicht im split|filterfuhrung|non concerne
+sans objet|non pose|non posee|question non posee|non applicable|ne s applique pas|ne sapplique pas|no aplica
+no aplicable|no procede|np|n p|no preguntada|no preguntado|no se pregunto|no corresponde|filtro
+non applicabile|non pertinente|non chiesto|non prevista|nao se aplica|nao aplicavel|nao perguntado
+niet van toepassing|nvt|n v t|niet gevraagd|ej tillampligt|ej stalld|ikke relevant|ikke stillet|ikke spurt
+ej relevant|ikke aktuelt|nie dotyczy|nie pytano|не применимо|неприменимо|не спрашивали|не задавался
+uygulanamaz|uygun degil|sorulmadi|不适用|不適用|非該当
+該当なし|비해당|해당없음|لا ينطبق|غير منطبق|لم يسأل|לא רלוונטי
+"""
+
+_BEGINS = re.compile(
+    r"(?:dont know|do not know|refus(?:ed|al)\b|no answer|prefer not to|not asked|not applicable|inap\b|"
+    r"inapplicable|"
+    r"not ascertained|missing (?:not|unknown|data|value|other|author)|weiss nicht|keine angabe|verweigert|"
+    r"tnz|nicht erhoben|"
+    r"ne sait pas|ne se prononce|no sabe|no contest|no responde|nao sabe|nao respond|non risponde|"
+    r"nie wiem|vet (?:ej|inte)|weet niet|skipped|interview break|question not asked|not available in|"
+    r"trudno powiedziec|затрудня|dk\b)"
+)
+"""Beginnings of longer forms, such as "Don't know enough to say"."""
+
+
+_DOUBTFUL = {
+    "trifft nicht zu": "trifft",
+    "nicht zutreffend": "zutreffend",
+    "not relevant": "relevant",
+    "ikke relevant": "relevant",
+    "ej relevant": "relevant",
+    "not applicable": "applicable",
+    "does not apply": "appl",
+    "no aplica": "aplica",
+    "not available": "available",
+    "unknown": "known",
+}
+"""Forms that are answers where other labels of the variable hold the stem too."""
+
+
+def _forms(lists: str) -> frozenset[str]:
+    return frozenset(plain(form) for form in re.split(r"[|\n]", lists) if form)
+
+
+def plain(text: str) -> str:
+    """Return a text without case, accents, apostrophes and punctuation, with single spaces."""
+    folded = unicodedata.normalize("NFKD", text.casefold().translate(_APOSTROPHES).translate(_LETTERS))
+    kept = "".join(c if c.isalnum() else "" if unicodedata.combining(c) else " " for c in folded)
+    return unicodedata.normalize("NFC", " ".join(kept.split()))
+
+
+def without_code(label: str, value: Value) -> str:
+    """Return the label of a value without the value, which some files write before it: "-9. Refused"."""
+    return re.sub("^" + _CODE.format(re.escape(shown_value(value))), "", label)
+
+
+def silence(label: str, among: tuple[str, ...] = ()) -> Silence | None:
+    """Return why a label is no answer: "Refused", "Don't know" and the like; None if it is one.
+
+    Args:
+        label: the label of a value, without the value.
+        among: the labels of the variable. "Trifft nicht zu" (does not apply) is an answer on a scale of
+            which other labels say what applies.
+    """
+    bare = _BRACKETS.sub(" ", label)
+    text = bare if plain(bare) else label
+    for form in (plain(text), re.sub(r"^\d+ ", "", plain(text))):
+        stem = _DOUBTFUL.get(form)
+        if stem and sum(stem in plain(each) for each in among) > 1:
+            return None
+        found = _known(form)
+        if found is not None:
+            return found
+    parts = {_known(plain(part)) for part in _PARTS.split(text.casefold()) if plain(part)}
+    if parts and None not in parts:
+        return "not asked" if parts == {"not asked"} else "refused"
+    return None
+
+
+def _known(form: str) -> Silence | None:
+    if form in NOT_ASKED:
+        return "not asked"
+    if form in REFUSED:
+        return "refused"
+    if _BEGINS.match(form):
+        return (
+            "not asked"
+            if re.match(r"not a(?!sc)|inap|question|tnz|nicht|skipped(?! on)", form)
+            else "refused"
+        )
+    return None
+
+
+REFUSED = _forms(_REFUSED)
+NOT_ASKED = _forms(_NOT_ASKED)
