@@ -13,7 +13,7 @@ import pytest
 from command import Command
 from serving_backend import answer, question, write_service_bundle
 from serving_load import Load
-from synthetic import flip_byte
+from synthetic import flip_byte, survey
 
 from gpo_ray.api import predict_file
 from gpo_ray.client import Client
@@ -105,6 +105,27 @@ def test_predictions_over_http_are_those_of_the_command_line_under_load(service,
         for a, b in zip(got["predictions"], want["predictions"], strict=True):
             np.testing.assert_allclose(a["share"], b["share"], atol=1e-5)
             np.testing.assert_allclose(a["interval"], b["interval"], atol=1e-5)
+
+
+def test_shares_follow_the_labels_of_seen_questions(service):
+    _, url = service
+    seen = [Slate(prompt=q.prompt, responses=q.responses) for q in survey(8, 12).iter_questions()]
+    known = [AnsweredSlate(**q.model_dump(), choice=0) for q in seen[:3]]
+    turned = [Slate(prompt=f" {q.prompt}", responses=q.responses[::-1]) for q in seen[3:6]]
+    last = [
+        AnsweredSlate(prompt=q.prompt, responses=q.responses[::-1], choice=len(q.responses) - 1)
+        for q in known
+    ]
+    with Client(url) as client:
+        plain = client.predict_inline(known, seen[3:6]).predictions
+        client.put_group("turned", last)
+        found = [client.predict("turned", turned).predictions for _ in range(3)]
+    for reply in found:
+        for a, b in zip(reply, plain, strict=True):
+            assert a.seen
+            np.testing.assert_allclose(a.share[::-1], b.share, atol=1e-9)
+            np.testing.assert_allclose(a.interval[::-1], b.interval, atol=1e-9)
+            np.testing.assert_allclose(a.language_model[::-1], b.language_model, atol=1e-5)
 
 
 @pytest.mark.parametrize("deployment", [pytest.param("Predictor", marks=pytest.mark.minutes), "Ingress"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from survey_sources import DATA
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.protocols import PROTOCOLS
@@ -180,12 +181,10 @@ def _closed(pairs):
 
 
 @pytest.mark.parametrize("kind", ["gss", "gss-panel", "opinionqa", "globalopinionqa"])
-def test_real_groups_are_no_twins(kind, request):
+def test_real_groups_are_no_twins(kind):
     if kind == "gss":
         source = None
     else:
-        from test_readers_opinionqa import DATA
-
         file = {"gss-panel": "gss_panel", "globalopinionqa": "globalopinionqa/global_opinions.csv"}
         source = DATA / file.get(kind, kind)
         if not source.exists():

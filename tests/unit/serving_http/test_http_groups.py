@@ -180,27 +180,36 @@ def turned(item, order):
     return changed
 
 
+SEEN = [
+    {"prompt": q.prompt, "responses": list(q.responses)} for q in survey(groups=8, count=12).iter_questions()
+]
+"""What the meta-train groups were asked."""
+
+
 def test_shares_follow_labels(call):
-    seen = {"prompt": "Question number 1?", "responses": ["answer 0 of 1", "answer 1 of 1"]}
-    asked = [seen, question(9)]
-    plain = call("POST", "/v1/predict", {"context": GROUP["context"], "questions": asked}).json()
-    context = [turned(a, [*range(len(a["responses"]))][::-1]) for a in GROUP["context"]]
-    call("PUT", "/v1/groups/turned", {"context": context})
+    context = [q | {"share": np.eye(len(q["responses"]))[-1].tolist()} for q in SEEN[:3]]
+    context.append(SEEN[3] | {"choice": 0})
+    asked = [SEEN[4], SEEN[5], question(9)]
+    plain = call("POST", "/v1/predict", {"context": context, "questions": asked}).json()["predictions"]
+    orders = [[*range(len(q["responses"]))][::-1] for q in (*context, *asked)]
+    call(
+        "PUT", "/v1/groups/turned", {"context": [turned(a, o) for a, o in zip(context, orders, strict=False)]}
+    )
+    questions = [turned(SEEN[4], orders[4]), turned(SEEN[5], orders[5]), asked[2]]
     for _ in range(2):  # the second time from what is kept
-        found = call("POST", "/v1/groups/turned/predict", {"questions": [turned(seen, [1, 0]), asked[1]]})
-        first, second = found.json()["predictions"]
-        want = plain["predictions"][0]
-        for name in ("share", "interval", "language_model"):
-            np.testing.assert_allclose(first[name][::-1], want[name], atol=1e-5)
-        np.testing.assert_allclose(second["share"], plain["predictions"][1]["share"], atol=1e-5)
-        assert first["responses"] == ["answer 1 of 1 ", "answer 0 of 1 "]
+        reply = call("POST", "/v1/groups/turned/predict", {"questions": questions}).json()
+        for want, got, asked_now in zip(plain[:2], reply["predictions"], questions, strict=False):
+            for name in ("share", "interval"):
+                np.testing.assert_allclose(got[name][::-1], want[name], atol=1e-9)
+            assert got["responses"] == asked_now["responses"]
+        np.testing.assert_allclose(reply["predictions"][2]["share"], plain[2]["share"], atol=1e-6)
 
 
 def test_what_is_recognised_is_said(call):
-    seen = next(iter(survey(groups=8, count=12).iter_questions()))
+    seen = SEEN[0]
     asked = [
-        {"prompt": seen.prompt, "responses": list(seen.responses[::-1])},
-        {"prompt": seen.prompt, "responses": [*seen.responses, "Unsure"]},
+        seen | {"responses": seen["responses"][::-1]},
+        seen | {"responses": [*seen["responses"], "Unsure"]},
         {"prompt": "Never asked?", "responses": ["Yes", "No"]},
     ]
     found = call("POST", "/v1/predict", {"context": GROUP["context"], "questions": asked}).json()[
