@@ -1,7 +1,8 @@
 """Read files of a group's answers and of questions, in the forms in which people have them.
 
 A file is a JSON list of objects, or one object a line (JSON lines), in UTF-8 or UTF-16. An answer is given by
-``share``, ``percent``, ``count`` or ``choice``. Everything that is not as it should be is refused, with the
+``share``, ``percent``, ``count`` or ``choice``; beside a share or percent, ``n`` may say of how many people.
+Everything that is not as it should be is refused, with the
 number of the item (the first one has 0), its key, and what to do; shares that are off by rounding are scaled
 to sum to 1, and a note says so.
 """
@@ -151,6 +152,7 @@ def _answer(item: Any, where: str, notes: list[str]) -> AnsweredSlate:
     if form != "choice":
         numbers = _numbers(values[form], f"{where}: {form}")
         answer["share"] = _shares(numbers, form, where, notes)
+        answer["n"] = sum(numbers) if form == "count" else n
     return _checked(AnsweredSlate, answer, where)
 
 

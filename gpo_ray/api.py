@@ -47,6 +47,8 @@ class Answer(Question):
     """The group's shares over the R responses, (R,); they sum to 1."""
     choice: int | None = None
     """Index of the one response that a single person gave."""
+    n: float | None = None
+    """Number of people behind the shares, if it is known: the fewer, the less is made of them."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,9 @@ class TextModel:
         found = self.recognise(answers)
         shares = [r.to_prior(a.shares()) for a, r in zip(answers, found, strict=True)]
         vectors = self.embeddings_of(answers, found)
-        group = self.estimator.adapt([*zip(vectors, shares, strict=True)], [r.key for r in found])
+        group = self.estimator.adapt(
+            [*zip(vectors, shares, strict=True)], [r.key for r in found], [a.n for a in answers]
+        )
         notes = [
             f"answer {i} ({a.prompt[:60]!r}): {OTHER_RESPONSES}"
             for i, (a, r) in enumerate(zip(answers, found, strict=True))
@@ -290,7 +294,7 @@ def _checked(kind: type[Any], number: int, item: Question) -> Any:
         if not isinstance(item, Answer):
             raise DataError(f"answers: item {number} is a {type(item).__name__}, expected an Answer")
         share = None if item.share is None else tuple(float(s) for s in item.share)
-        values |= {"share": share, "choice": item.choice}
+        values |= {"share": share, "choice": item.choice, "n": item.n}
     try:
         return kind.model_validate(values)
     except ValidationError as e:

@@ -60,6 +60,9 @@ class PreferenceArrays:
     question_ids: tuple[str, ...]
     answered: ByGroup[Ints]
     shares: ByGroup[NDArray[np.float64]]
+    sampling: ByGroup[NDArray[np.float64]] | None = None
+    """Sampling variances of the answers of each group, as in
+    :meth:`~gpo_ray.preferences.dataset.PreferenceDataset.sampling_variance`; None if nothing is known."""
     published: FeatureBlock | None = None
     """Block of columns from the published prompt; see
     :attr:`~gpo_ray.embedding.store.Embeddings.published`."""
@@ -90,7 +93,7 @@ class PreferenceArrays:
             embeddings: the embeddings of the questions.
             answers: preferences that stay on disk.
         """
-        answered, shares = _in_memory(dataset) if answers is None else _on_disk(answers)
+        answered, shares, sampling = _in_memory(dataset) if answers is None else _on_disk(answers)
         ordinal = [
             [np.nan] * len(q.responses) if q.ordinal is None else list(q.ordinal)
             for q in dataset.iter_questions()
@@ -104,6 +107,7 @@ class PreferenceArrays:
             question_ids=tuple(dataset.questions["question_id"].to_pylist()),
             answered=answered,
             shares=shares,
+            sampling=sampling,
             published=embeddings.published,
         )
 
@@ -131,6 +135,16 @@ class PreferenceArrays:
         own = np.concatenate([[0], np.cumsum(sizes[self.answered[group]])])
         return self.shares[group][spans(own, np.searchsorted(self.answered[group], questions))]
 
+    def sampling_of(self, group: int, questions: Ints) -> NDArray[np.float64]:
+        """Return the sampling variances of a group's shares over the responses of ``questions``.
+
+        They are in units of m (1 - m) for shares m, laid out like :meth:`shares_of`.
+        """
+        sizes = np.diff(self.offsets)[questions]
+        if self.sampling is None:
+            return np.zeros(sizes.sum())
+        return np.repeat(self.sampling[group][np.searchsorted(self.answered[group], questions)], sizes)
+
     def standardized(self, questions: Ints) -> tuple[PreferenceArrays, Tensor, Tensor]:
         """Scale the embeddings to mean 0 and variance 1 in each dimension over the rows of ``questions``.
 
@@ -154,14 +168,22 @@ def scaled(arrays: PreferenceArrays, standardize: bool, question_ids: Sequence[s
     return arrays.standardized(arrays.question_numbers(question_ids))[0] if standardize else arrays
 
 
-def _in_memory(dataset: PreferenceDataset) -> tuple[ByGroup[Ints], ByGroup[NDArray[np.float64]]]:
+_Answers = tuple[ByGroup[Ints], ByGroup[NDArray[np.float64]], ByGroup[NDArray[np.float64]]]
+
+
+def _in_memory(dataset: PreferenceDataset) -> _Answers:
     values, offsets = dataset.shares()
+    sampling = dataset.sampling_variance()
     group, question = dataset.group_codes(), dataset.question_codes()
     order = np.lexsort((question, group))
     ends = np.searchsorted(group[order], np.arange(dataset.groups.num_rows + 1))
     rows = [order[a:b] for a, b in itertools.pairwise(ends)]
-    return tuple(question[r] for r in rows), tuple(values[spans(offsets, r)] for r in rows)
+    return (
+        tuple(question[r] for r in rows),
+        tuple(values[spans(offsets, r)] for r in rows),
+        tuple(sampling[r] for r in rows),
+    )
 
 
-def _on_disk(answers: SortedAnswers) -> tuple[ByGroup[Ints], ByGroup[NDArray[np.float64]]]:
-    return OnDisk(answers.questions_of), OnDisk(answers.shares_of)
+def _on_disk(answers: SortedAnswers) -> _Answers:
+    return OnDisk(answers.questions_of), OnDisk(answers.shares_of), OnDisk(answers.sampling_of)

@@ -200,7 +200,8 @@ def _pad(rows: Sequence[Ints]) -> tuple[Tensor, Tensor]:
 def task_posterior(at_questions: PriorAtQuestions, arrays: PreferenceArrays, task: Task) -> Posterior:
     """Return the prior's posterior for a task's targets, given its context; the group itself is left out."""
     y = arrays.shares_of(task.group, task.context)
-    return at_questions.posterior(task.context, y, task.target, task.group, task.masked)
+    sampling = arrays.sampling_of(task.group, task.context)
+    return at_questions.posterior(task.context, y, task.target, task.group, task.masked, sampling)
 
 
 def log_shares_and_seen(posterior: Posterior) -> tuple[Array, NDArray[np.bool_]]:

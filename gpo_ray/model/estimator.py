@@ -20,7 +20,7 @@ from gpo_ray.model.transformer import ContextCache, Points
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
 from gpo_ray.preferences.slates import Floats
 from gpo_ray.prior.covariance import PriorInputs
-from gpo_ray.prior.posterior import ConditionedPrior, Posterior
+from gpo_ray.prior.posterior import ConditionedPrior, Posterior, sampling_variances
 from gpo_ray.prior.recognition import Recognition
 
 
@@ -55,6 +55,7 @@ class GroupPreferenceModel:
         self,
         context: Sequence[tuple[Floats, Sequence[float] | Floats]],
         keys: Sequence[str | None] | None = None,
+        respondents: Sequence[float | None] | None = None,
     ) -> AdaptedGroup:
         """Adapt to a group from its answers.
 
@@ -65,6 +66,9 @@ class GroupPreferenceModel:
             keys: key of each question, None for an unseen one: its
                 :func:`~gpo_ray.preferences.labels.slate_key`, or the key that :meth:`recognise` returns.
                 Without keys, all questions are treated as unseen.
+            respondents: number n of people behind each answer (an effective number where answers are
+                weighted), None where it is not known or a single person answered. The fewer they are, the
+                less the prior relies on the answer: its variance m (1 - m) / n adds to the noise.
 
         Returns:
             The group, with its context encoded once for any number of predictions.
@@ -73,7 +77,7 @@ class GroupPreferenceModel:
             DataError: if the context is empty, or shapes or shares are wrong.
         """
         vectors, shares = [v for v, _ in context], [y for _, y in context]
-        return self.adapt_prepared(self.prepare(vectors, keys, "context"), shares)
+        return self.adapt_prepared(self.prepare(vectors, keys, "context"), shares, respondents)
 
     def prepare(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None, what: str = "questions"
@@ -150,16 +154,20 @@ class GroupPreferenceModel:
         return [bool(index >= 0) for index in self._prior.question_index(keys, sizes)]
 
     def adapt_prepared(
-        self, questions: Sequence[PreparedQuestion], shares: Sequence[Sequence[float] | Floats]
+        self,
+        questions: Sequence[PreparedQuestion],
+        shares: Sequence[Sequence[float] | Floats],
+        respondents: Sequence[float | None] | None = None,
     ) -> AdaptedGroup:
         """Adapt to a group from its answers to prepared questions.
 
         Args:
             questions: the answered questions, from :meth:`prepare`.
             shares: for each question, the group's shares over its responses (R,).
+            respondents: as in :meth:`adapt`.
 
         Raises:
-            DataError: if there is no question, or shares are wrong.
+            DataError: if there is no question, or shares or numbers of respondents are wrong.
         """
         if not questions:
             raise DataError("the context is empty: give at least one answered question")
@@ -178,9 +186,10 @@ class GroupPreferenceModel:
                 index = torch.arange(len(y), device=self._device)[None]
                 points = Points(index, torch.from_numpy(y).float()[None].to(self._device))
                 cache = self._model.encode_context(_projected(questions), points)
-        conditioned = (
-            self._prior.condition_on(_prior_inputs(questions), y) if self._prior is not None else None
-        )
+        conditioned = None
+        if self._prior is not None:
+            sampling = sampling_variances(respondents or [None] * len(ys), [len(y) for y in ys])
+            conditioned = self._prior.condition_on(_prior_inputs(questions), y, sampling)
         return AdaptedGroup(self, cache, conditioned)
 
     def predict_prepared(

@@ -58,11 +58,15 @@ class AnsweredSlate(Slate):
     """The group's shares, summing to 1."""
     choice: int | None = None
     """Index of the one response that was given."""
+    n: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Number of people behind the shares, if it is known."""
 
     @model_validator(mode="after")
     def _one_answer(self) -> AnsweredSlate:
         if (self.share is None) == (self.choice is None):
             raise ValueError("exactly one of share and choice must be given")
+        if self.choice is not None and self.n is not None:
+            raise ValueError("n is the number of people behind shares; a choice is one person's")
         if self.choice is not None and not 0 <= self.choice < len(self.responses):
             raise ValueError("choice is not the index of a response")
         if self.share is not None:

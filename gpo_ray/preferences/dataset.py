@@ -293,6 +293,18 @@ class PreferenceDataset:
             values[place] = flat
         return values, offsets
 
+    def sampling_variance(self) -> NDArray[np.float64]:
+        """Return the sampling variance (N,) of each preference's shares m, in units of m (1 - m).
+
+        It is 1 / n for shares of n respondents (an effective number where answers are weighted), and 0 where
+        n is not known. A person's answer is the preference itself and not a sample of it: it has 0 too.
+        """
+        n = pc.fill_null(self.preferences["n"], np.inf).to_numpy()
+        sampled = pc.is_valid(self.preferences["share"]).to_numpy(zero_copy_only=False)
+        people = pc.equal(self.groups["kind"], "individual").to_numpy(zero_copy_only=False)
+        sampled = sampled & ~people[self.group_codes()]
+        return np.where(sampled, 1 / np.maximum(n, 1), 0.0)
+
     def select_groups(self, group_ids: Iterable[str]) -> PreferenceDataset:
         """Restrict the data set to some groups and the questions that they answered.
 

@@ -102,6 +102,7 @@ def _coded(batch: pa.Table, tables: ray.ObjectRef, survey: str) -> pa.Table:
             "group": group.astype(np.int32),
             "question": question.astype(np.int32),
             "choice": pc.fill_null(batch["choice"], -1).cast(pa.int16()),
+            "sampling": part.sampling_variance(),
             "share": batch["share"],
         }
     )
@@ -136,6 +137,7 @@ def _write(batches: Iterable[pa.Table], dataset: PreferenceDataset, folder: Path
             values = {
                 "question": question,
                 "choice": batch["choice"].to_numpy(),
+                "sampling": batch["sampling"].to_numpy(),
                 "share": batch["share"].combine_chunks().flatten().to_numpy(zero_copy_only=False),
             }
             for name, column in values.items():

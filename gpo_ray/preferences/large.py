@@ -35,6 +35,7 @@ COLUMNS = {
     "starts": np.int64,
     "question": np.int32,
     "choice": np.int16,
+    "sampling": np.float64,
     "share_starts": np.int64,
     "share": np.float64,
 }
@@ -110,14 +111,16 @@ class SortedAnswers:
     """All answers of a survey, sorted by group and then question, in memory maps.
 
     ``starts`` (G + 1,) is where each group's answers start, ``question`` (N,) the number of each answer's
-    question, and ``choice`` (N,) the chosen response, -1 where shares were given. ``share_starts`` (G + 1,)
-    is where each group's shares start in ``share`` (S,), which holds them end to end. ``sizes`` is the
-    number of responses of each question.
+    question, ``choice`` (N,) the chosen response, -1 where shares were given, and ``sampling`` (N,) the
+    answer's :meth:`~gpo_ray.preferences.dataset.PreferenceDataset.sampling_variance`. ``share_starts``
+    (G + 1,) is where each group's shares start in ``share`` (S,), which holds them end to end. ``sizes`` is
+    the number of responses of each question.
     """
 
     starts: Ints
     question: NDArray[np.int32]
     choice: NDArray[np.int16]
+    sampling: NDArray[np.float64]
     share_starts: Ints
     share: NDArray[np.float64]
     sizes: Ints
@@ -150,6 +153,10 @@ class SortedAnswers:
     def questions_of(self, group: int) -> Ints:
         """Return the numbers of the questions that a group answered, ascending."""
         return self.question[self.starts[group] : self.starts[group + 1]].astype(np.int64)
+
+    def sampling_of(self, group: int) -> NDArray[np.float64]:
+        """Return the sampling variances of a group's answers to its :meth:`questions_of`."""
+        return np.array(self.sampling[self.starts[group] : self.starts[group + 1]])
 
     def shares_of(self, group: int) -> NDArray[np.float64]:
         """Return a group's shares over the responses of its :meth:`questions_of`, end to end.

@@ -121,6 +121,7 @@ class PriorAtQuestions:
         target: Ints,
         leave_out: int | None = None,
         masked: Ints | None = None,
+        sampling: Array | None = None,
     ) -> Posterior:
         """Compute the posterior of a group's shares, given its answers.
 
@@ -131,11 +132,12 @@ class PriorAtQuestions:
             leave_out: number of a group in the data set whose answers the prior does not use, so that
                 training does not see them.
             masked: target questions to treat as unseen.
+            sampling: (C,) sampling variances of ``y``, as in :meth:`GroupPrior.condition_on`.
         """
         if self.cross_survey is not None and (self.question_index[context] < 0).all():
-            return self.cross_survey.posterior(context, y, target, leave_out, masked)
+            return self.cross_survey.posterior(context, y, target, leave_out, masked, sampling)
         given, asked = self.joint_inputs(context, target, leave_out, masked)
-        return self.prior.condition_on(given, y).posterior(asked)
+        return self.prior.condition_on(given, y, sampling).posterior(asked)
 
     def joint_inputs(
         self, context: Ints, target: Ints, leave_out: int | None = None, masked: Ints | None = None

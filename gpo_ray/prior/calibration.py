@@ -105,6 +105,8 @@ class _Trial:
     masked: Ints
     y: Array
     """Shares (C,) of the responses of the context questions."""
+    sampling: Array
+    """Sampling variances (C,) of these shares."""
     truth: Array
     """Shares (T,) of the responses of the target questions."""
 
@@ -112,7 +114,7 @@ class _Trial:
         """Compute the trial's covariances with the hyperparameters that the prior has."""
         context, target = at_questions.joint_inputs(self.context, self.target, self.group, self.masked)
         prior = at_questions.prior
-        given = prior.condition_on(context, self.y)
+        given = prior.condition_on(context, self.y, self.sampling)
         cross_covariance = CrossCovariance.of(target, context, prior.scales, prior.kernel)
         return _PreparedTrial(given.bare, target.bare, cross_covariance, self.truth)
 
@@ -195,6 +197,7 @@ def _trials(
                 target=target,
                 masked=target[::2],
                 y=arrays.shares_of(g, mine[:cut]),
+                sampling=arrays.sampling_of(g, mine[:cut]),
                 truth=arrays.shares_of(g, target),
             )
         )

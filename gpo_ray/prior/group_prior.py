@@ -181,14 +181,15 @@ class GroupPrior:
         """
         return replace(self, cross_survey=CrossSurveyPrior(replace(other, shares=self.shares), block))
 
-    def condition_on(self, context: PriorInputs, y: Array) -> ConditionedPrior:
+    def condition_on(self, context: PriorInputs, y: Array, sampling: Array | None = None) -> ConditionedPrior:
         """Condition the prior on a group's answers.
 
         Args:
             context: this prior at the questions that the group answered.
             y: (C,) the group's shares of the responses of these questions, end to end.
+            sampling: (C,) sampling variances of ``y``, as in :meth:`ConditionedPrior.of`.
         """
-        return ConditionedPrior.of(context, y, self.scales, self.response_model, self.kernel)
+        return ConditionedPrior.of(context, y, self.scales, self.response_model, self.kernel, sampling)
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what is stored: the values of a :class:`GroupPriorState`, and arrays by name.
@@ -245,16 +246,19 @@ class CrossSurveyPrior:
         """Return the prior restricted to some of its questions."""
         return replace(self, prior=self.prior.only(questions))
 
-    def condition_on(self, questions: Sequence[PriorInputs], y: Array) -> ConditionedPrior:
+    def condition_on(
+        self, questions: Sequence[PriorInputs], y: Array, sampling: Array | None = None
+    ) -> ConditionedPrior:
         """Condition the prior on a group's answers.
 
         Args:
             questions: the whole prior at each question that the group answered.
             y: (C,) the group's shares of the responses of these questions, end to end.
+            sampling: (C,) sampling variances of ``y``, as in :meth:`ConditionedPrior.of`.
         """
         given, prior = PriorInputs.joined_cross_survey(questions), self.prior
         return ConditionedPrior.of(
-            given, y, prior.scales, prior.response_model, prior.kernel, is_cross_survey=True
+            given, y, prior.scales, prior.response_model, prior.kernel, sampling, is_cross_survey=True
         )
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -105,16 +105,19 @@ class KeyedGroupPrior:
             return [at_questions.inputs(i) for i in numbers]
         return [replace(at_questions.inputs(i), cross_survey=cross_survey.inputs(i)) for i in numbers]
 
-    def condition_on(self, questions: Sequence[PriorInputs], y: Array) -> ConditionedPrior:
+    def condition_on(
+        self, questions: Sequence[PriorInputs], y: Array, sampling: Array | None = None
+    ) -> ConditionedPrior:
         """Condition the prior on a group's shares ``y`` (C,) of some questions' responses, end to end.
 
         ``questions`` is the prior at each of these questions, from :meth:`inputs`. If all are unseen
-        and there is a ``cross_survey`` prior, that one is conditioned instead.
+        and there is a ``cross_survey`` prior, that one is conditioned instead. ``sampling`` (C,) are the
+        sampling variances of ``y``, as in :meth:`ConditionedPrior.of`.
         """
         cross_survey = self.prior.cross_survey
         if cross_survey is None or not all((q.question_index < 0).all() for q in questions):
-            return self.prior.condition_on(PriorInputs.joined(questions), y)
-        return cross_survey.condition_on(questions, y)
+            return self.prior.condition_on(PriorInputs.joined(questions), y, sampling)
+        return cross_survey.condition_on(questions, y, sampling)
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
         """Return what is stored: the values of a :class:`PriorState`, and arrays by name."""

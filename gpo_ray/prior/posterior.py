@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from gpo_ray.errors import DataError
 from gpo_ray.preferences.slates import Array, Ints, normalized
 from gpo_ray.prior.covariance import CrossCovariance, PriorInputs
 from gpo_ray.prior.kernel import RBFKernel, nearest_covariance
@@ -93,6 +94,8 @@ class ConditionedPrior:
     context_covariance: CrossCovariance
     residual: Array
     traits: Array | None
+    sampling: Array | float = 0.0
+    """Sampling variances (C,) of the answers, in units of m (1 - m) where m is the mean share."""
     is_cross_survey: bool = False
     """Whether the ``cross_survey`` prior was conditioned, because all questions of the context are unseen."""
 
@@ -104,6 +107,7 @@ class ConditionedPrior:
         scales: PriorScales,
         response_model: NominalResponseModel | None,
         kernel: RBFKernel,
+        sampling: Array | None = None,
         is_cross_survey: bool = False,
     ) -> ConditionedPrior:
         """Condition a prior on a group's answers; see :meth:`GroupPrior.condition_on`.
@@ -114,6 +118,8 @@ class ConditionedPrior:
             scales: the prior's hyperparameters.
             response_model: the prior's nominal response model.
             kernel: the prior's kernel.
+            sampling: (C,) sampling variances of the answers, in units of m (1 - m) where m is the mean share:
+                1 / n where n people answered, 0 where this is not known. They add to the noise.
             is_cross_survey: whether this prior is the ``cross_survey`` of another.
         """
         traits = None
@@ -130,6 +136,7 @@ class ConditionedPrior:
             context_covariance=context_covariance,
             residual=y - context.mean,
             traits=traits,
+            sampling=0.0 if sampling is None else sampling,
             is_cross_survey=is_cross_survey,
         )
 
@@ -216,9 +223,8 @@ class ConditionedPrior:
         covariance = self.context_covariance.covariance(c, c, scales)
         if scales.soft_threshold:
             covariance = nearest_covariance(covariance)
-        factor, _ = cho_factor(
-            covariance + c.idiosyncratic_covariance() + np.diag(c.noise(scales)), lower=True
-        )
+        noise = c.noise(scales) + self.sampling * c.binomial
+        factor, _ = cho_factor(covariance + c.idiosyncratic_covariance() + np.diag(noise), lower=True)
         return np.asarray(factor)
 
     def _predicted(
@@ -261,3 +267,18 @@ class ConditionedPrior:
         mixed[t.seen] *= 1 - weight
         mixed[t.seen] += weight * self.response_model.shares(self.traits, t.question_index[asked])
         return mixed
+
+
+def sampling_variances(respondents: Sequence[float | None], sizes: Sequence[int]) -> NDArray[np.float64]:
+    """Return the sampling variances (C,) of answers by n people each, 0 where n is not known.
+
+    Raises:
+        DataError: if an n is not a positive number.
+    """
+    if len(respondents) != len(sizes):
+        raise DataError(f"context: {len(respondents)} numbers of respondents for {len(sizes)} questions")
+    for i, n in enumerate(respondents):
+        if n is not None and not 0 < n < np.inf:
+            raise DataError(f"context question {i}: the number of respondents must be above 0, not {n}")
+    each = [0.0 if n is None else 1 / max(n, 1) for n in respondents]
+    return np.repeat(each, sizes)

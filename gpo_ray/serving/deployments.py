@@ -222,7 +222,9 @@ class Predictor:
             (e, q.found.to_prior(a.shares())) for e, q, a in zip(encoded, asked, answers, strict=False)
         ]
         n = len(answers)
-        job = self._predictor.start(EncodedRequest(answered, encoded[n:], call.context.id), adapted)
+        people = [a.n for a in answers]
+        request = EncodedRequest(answered, encoded[n:], call.context.id, people)
+        job = self._predictor.start(request, adapted)
         return restored(await self._finish(job, call, begun, embedded), asked[n:])
 
     async def _predict_quickly(self, call: Call) -> SlatePredictions | Failure | None:

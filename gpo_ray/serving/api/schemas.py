@@ -95,6 +95,9 @@ class GroupAnswer(AnsweredSlate):
     0 to 1, and their sum is 1 (to 0.001)."""
     choice: Annotated[StrictInt, Field(ge=0, le=MAX_RESPONSES - 1)] | None = None
     """The index in ``responses`` of the one response that a single person gave; the first one has index 0."""
+    n: Annotated[StrictFloat, Field(gt=0)] | None = None
+    """The number of people behind ``share``, above 0 (an effective number where answers are weighted); null
+    if it is not known. The fewer they are, the less a prediction relies on the answer."""
 
 
 def _distinct(answers: tuple[GroupAnswer, ...]) -> tuple[GroupAnswer, ...]:

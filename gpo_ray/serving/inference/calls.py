@@ -102,14 +102,14 @@ class Context:
     @classmethod
     def of(cls, answers: Sequence[AnsweredSlate]) -> Context:
         """Pack a group's answers."""
-        plain = [(a.prompt, a.responses, a.share, a.choice) for a in answers]
+        plain = [(a.prompt, a.responses, a.share, a.choice, a.n) for a in answers]
         packed = pickle.dumps(plain, protocol=5)
         return cls(hashlib.sha256(repr(plain).encode()).hexdigest(), packed, len(plain))
 
     @property
     def answers(self) -> list[AnsweredSlate]:
         """Return the answers, which were checked before they were packed."""
-        names = ("prompt", "responses", "share", "choice")
+        names = ("prompt", "responses", "share", "choice", "n")
         return [
             AnsweredSlate.model_construct(**dict(zip(names, values, strict=True)))
             for values in pickle.loads(self.packed)  # noqa: S301 -- from this service's ingress

@@ -52,11 +52,16 @@ class EncodedRequest:
     targets: Sequence[EncodedSlate]
     id: str | None = None
     """Id of the context, if it was computed before."""
+    respondents: Sequence[float | None] | None = None
+    """Number of people behind each answer of the context, as in :meth:`GroupPreferenceModel.adapt`."""
 
     @cached_property
     def context_id(self) -> str:
         """Return the id of the context, computed by :func:`context_id` unless it was given."""
-        return self.id or context_id((slate.key, share) for slate, share in self.context)
+        if self.id is not None:
+            return self.id
+        made = context_id((slate.key, share) for slate, share in self.context)
+        return made if self.respondents is None else f"{made}{list(self.respondents)}"
 
 
 class Server(Protocol):

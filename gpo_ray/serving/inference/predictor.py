@@ -236,7 +236,8 @@ class Serving:
         if group is None:
             questions = [job.prepared(slate) for slate, _ in request.context]
             try:
-                group = self.model.adapt_prepared(questions, [share for _, share in request.context])
+                shares = [share for _, share in request.context]
+                group = self.model.adapt_prepared(questions, shares, request.respondents)
             except np.linalg.LinAlgError as e:
                 raise DataError(f"the group's answers together cannot be taken in: {e}") from e
             with self._lock:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -19,7 +18,6 @@ from gpo_ray.serving.registry.database import forget_deleted, single_statements,
 from gpo_ray.serving.registry.tables import groups
 
 MAX_NAME_CHARACTERS = 200
-CONTEXT = TypeAdapter(tuple[AnsweredSlate, ...])
 _LIVE = groups.c.context.is_not(None)
 INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -281,6 +279,13 @@ def _unknown(group_id: str) -> UnknownGroupError:
     return UnknownGroupError(f"group {group_id!r} is not registered")
 
 
+def _answer(stored: dict[str, Any]) -> AnsweredSlate:
+    """Make an answer that was checked when it was stored, perhaps by a version with other rules."""
+    share = stored.get("share")
+    lists = {"responses": tuple(stored["responses"]), "share": None if share is None else tuple(share)}
+    return AnsweredSlate.model_construct(**(stored | lists))
+
+
 def _stored(row: Row[Any]) -> StoredGroup:
     """Make a group from its row."""
     return StoredGroup(
@@ -288,7 +293,7 @@ def _stored(row: Row[Any]) -> StoredGroup:
         version=row.version,
         etag=row.etag,
         description=row.description,
-        context=CONTEXT.validate_json(row.context),
+        context=tuple(_answer(a) for a in json.loads(row.context)),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
