@@ -33,8 +33,10 @@ from gpo_ray.serving.settings import PUBLIC, ServeSettings
 
 M = TypeVar("M", bound=BaseModel)
 
-MAX_LISTED_GROUPS = 2_000
-"""Most groups that the page offers for choice."""
+MAX_LISTED_GROUPS = 300
+"""Most groups that the page offers for choice, the first ones by their ids."""
+MAX_LABEL_CHARACTERS = 80
+"""Most characters of a group's label in the list to choose from."""
 
 
 class RefusedError(GPOError):
@@ -118,6 +120,11 @@ def parse_slate(prompt: str, responses: str) -> Slate:
     return taken(Question, {"prompt": prompt.strip(), "responses": lines})
 
 
+def _label(group_id: str, description: str) -> str:
+    label = f"{group_id} – {description}" if description else group_id
+    return label if len(label) <= MAX_LABEL_CHARACTERS else label[: MAX_LABEL_CHARACTERS - 1] + "…"
+
+
 def answer_by_choice(slate: Slate, choice: int) -> AnsweredSlate:
     """Return an answer that is one response."""
     return AnsweredSlate(prompt=slate.prompt, responses=slate.responses, choice=choice)
@@ -191,7 +198,7 @@ class PageActions:
         """Return the ids of the visitor's groups, with the labels that the page shows."""
         tenant = await self._tenant(secret, "read")
         found = await asyncio.to_thread(self._registry.list, tenant, limit=MAX_LISTED_GROUPS)
-        return {g.group_id: f"{g.group_id} – {g.description}" if g.description else g.group_id for g in found}
+        return {g.group_id: _label(g.group_id, g.description) for g in found}
 
     async def register(
         self,
