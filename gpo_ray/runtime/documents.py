@@ -60,8 +60,8 @@ def parse_json(
 
     Raises:
         GPOError: of class ``error``, if the text is too long or holds too much, is no JSON, is nested too
-            deeply, repeats a key of an object, or holds an integer of more than :data:`DIGITS` digits or half a
-            surrogate pair.
+            deeply, repeats a key of an object, or holds an integer of more than :data:`DIGITS` digits or half
+            a surrogate pair.
     """
     _check_length(data, JSON_BYTES, where, error)
     try:

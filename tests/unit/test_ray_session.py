@@ -35,7 +35,7 @@ def connect(address=None):
 @pytest.mark.parametrize("kind", [Exception, ConnectionError, KeyError, OSError, AssertionError])
 def test_a_local_cluster_that_does_not_start_is_told_in_one_line(ray_raises, kind):
     stopped = ray_raises(kind(SLOW))
-    with pytest.raises(ResourceError, match="Ray did not start on this machine: .*timed out") as caught:
+    with pytest.raises(ResourceError, match=r"Ray did not start on this machine: .*timed out") as caught:
         connect()
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 3

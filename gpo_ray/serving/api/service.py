@@ -60,7 +60,7 @@ class Service:
             self._groups[tenant, group_id] = group
         return group
 
-    async def list(self, tenant: str, after: str | None, limit: int) -> tuple[StoredGroupSummary, ...]:
+    async def list_groups(self, tenant: str, after: str | None, limit: int) -> tuple[StoredGroupSummary, ...]:
         """List some of a tenant's groups, see :meth:`Registry.list`.
 
         Raises:

@@ -153,7 +153,7 @@ else:
 
 
 class Counted(_Protocol):
-    """A mixin for uvicorn's protocols that counts connections, and ends those whose clients receive little."""
+    """A mixin for uvicorn's protocols that counts connections, and ends those that receive too little."""
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
