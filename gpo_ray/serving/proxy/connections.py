@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
+import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gpo_ray.serving.bounds import MAX_BODY_BYTES
@@ -16,6 +19,8 @@ MAX_ANSWERS_BYTES = 128_000_000
 """Most bytes of all answers that wait to be received."""
 FREE_BYTES = 16_384
 """Bytes of an answer that may wait without being watched or counted."""
+KERNEL_BYTES = 131_072
+"""Bytes of an answer that the kernel may take over; it allots twice as many, by itself up to megabytes."""
 STALL_SECONDS = 30.0
 """Seconds in which a client has to receive half of what waited for it at first; all, in twice that time."""
 STALL_BYTES = 16_384
@@ -106,6 +111,21 @@ BODIES = Bodies(MAX_BODY_BYTES, MAX_BODIES_BYTES)
 """The requests of this process."""
 
 
+def keep_little(transport: asyncio.Transport) -> None:
+    """Have little of what is written to a new connection wait in the kernel, or unnoticed by its protocol."""
+    transport.set_write_buffer_limits(FREE_BYTES)
+    if (found := transport.get_extra_info("socket")) is not None:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+
+
+def drop(transport: asyncio.Transport) -> None:
+    """Close a connection at once, with what waits in the kernel, which would go on sending it otherwise."""
+    if (found := transport.get_extra_info("socket")) is not None:
+        with suppress(OSError):  # it was closed already
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
 class Answers:
     """The bytes of answers that wait to be received; if there are too many, the oldest answer is dropped.
 
@@ -131,7 +151,7 @@ class Answers:
         while self._together > self._most:
             oldest = next(iter(self._waiting))
             self.release(oldest)
-            oldest.abort()
+            drop(oldest)
 
     def release(self, transport: asyncio.Transport) -> None:
         """Stop counting a connection, whose client received what waited."""
@@ -185,7 +205,7 @@ class Counted(_Protocol):
     def _check(self, waited: int, times: int) -> None:
         received = waited - self.transport.get_write_buffer_size()
         if received < times * max(waited / 2, STALL_BYTES):
-            self.transport.abort()
+            drop(self.transport)
         else:
             self._stall = self.loop.call_later(STALL_SECONDS, self._check, waited, times + 1)
 

@@ -8,7 +8,7 @@ from typing import Any
 from h11 import SEND_BODY
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gpo_ray.serving.proxy.connections import BODIES, CONNECTIONS, FREE_BYTES, Counted
+from gpo_ray.serving.proxy.connections import BODIES, CONNECTIONS, Counted, drop, keep_little
 
 HEADER_SECONDS = 10.0
 """Seconds for a request's headers to arrive, from the start of the connection or, later, from their first
@@ -30,7 +30,7 @@ class BoundedHTTP(Counted, H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a connection if there is room for it."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(FREE_BYTES)
+        keep_little(transport)
         if CONNECTIONS.admit(transport):
             self._expect_headers()
         else:
@@ -87,7 +87,7 @@ class BoundedHTTP(Counted, H11Protocol):
         """Close an idle connection as the parent does, and drop what the client has not received."""
         super().timeout_keep_alive_handler()
         if self.transport.get_write_buffer_size():
-            self.transport.abort()
+            drop(self.transport)
 
     def _is_idle(self) -> bool:
         return not self._upgraded and (self.cycle is None or self.cycle.response_complete)

@@ -1,6 +1,7 @@
 """Answers that Serve's proxies keep for clients that do not receive them."""
 
 import contextlib
+import socket
 import time
 
 import pytest
@@ -104,6 +105,9 @@ def test_what_was_received_does_not_count():
         def get_write_buffer_size(self):
             return self.size
 
+        def get_extra_info(self, name):
+            return None
+
         def abort(self):
             aborted.append(self.name)
 
@@ -120,3 +124,13 @@ def test_what_was_received_does_not_count():
     assert aborted == []
     answers.hold(d)
     assert aborted == ["a", "c"]
+
+
+def test_the_kernel_keeps_little_of_an_answer(connect):
+    s = connect()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    s.sendall(request("/long"))
+    time.sleep(1.5)  # until the answer is dropped
+    with pytest.raises(ConnectionResetError):
+        while s.recv(65_536):
+            pass
