@@ -39,7 +39,8 @@ def test_an_answer_of_which_only_a_little_is_taken_is_dropped(connect):
 
 
 @pytest.mark.parametrize("count", [1, 50])
-def test_a_request_behind_an_answer_waits_until_it_was_received(connect, app, count):
+def test_a_request_behind_an_answer_waits_until_it_was_received(connect, app, monkeypatch, count):
+    monkeypatch.setattr(connections, "STALL_SECONDS", 30)
     s = connect(request("/long") + request("/behind") * count)
     time.sleep(0.2)
     assert app.asked == ["/long"]
