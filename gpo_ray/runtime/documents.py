@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gpo_ray.errors import GPOError
-from gpo_ray.runtime.strict_json import MAX_DEPTH, check_amount, check_value
+from gpo_ray.runtime.strict_json import MAX_DEPTH, check_amount, check_value, make_object
 
 JSON_BYTES = 2**27
 """Most bytes of a JSON text; the splits of a million people take some 20 MB."""
@@ -29,6 +30,7 @@ DIGITS = 1000
 """Most digits of a number."""
 
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UNIQUE = partial(make_object, None)
 _NUMBER = re.compile(r"[-+]?[0-9.][0-9a-fA-FoOxX.,:_+-]*")
 _UNREADABLE = (
     yaml.YAMLError,
@@ -58,12 +60,13 @@ def parse_json(
 
     Raises:
         GPOError: of class ``error``, if the text is too long or holds too much, is no JSON, is nested too
-            deeply, or holds an integer of more than :data:`DIGITS` digits or half a surrogate pair.
+            deeply, repeats a key of an object, or holds an integer of more than :data:`DIGITS` digits or half
+            a surrogate pair.
     """
     _check_length(data, JSON_BYTES, where, error)
     try:
         check_amount(data, most)
-        value = json.loads(data.decode("utf-8-sig"), parse_int=_integer)
+        value = json.loads(data.decode("utf-8-sig"), parse_int=_integer, object_pairs_hook=_UNIQUE)
         check_value(value, data)
     except (ValueError, RecursionError) as e:
         raise error(f"{where}: not a readable JSON file: {_reason(e)}{advice}") from e

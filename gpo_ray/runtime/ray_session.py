@@ -46,7 +46,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
 
     Raises:
         ConfigError: if Ray is not installed.
-        ResourceError: if no cluster answers at the address.
+        ResourceError: if no cluster answers at the address, or a local one does not start.
     """
     ray = _ray()
     if ray.is_initialized():
@@ -66,24 +66,32 @@ def ray_session(address: str | None = None) -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)  # about a default of Ray that does not matter here
             with environment_of_workers(), environment({NICENESS: os.environ.get(NICENESS, "0")}):
                 ray.init(address=target or "local", **options)
-    except KeyboardInterrupt:
+    except BaseException as e:
         ray.shutdown()  # stop the processes that it had started
-        raise
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as e:
-        reason = " ".join(str(e).split())
-        if reason.startswith("Version mismatch"):
-            raise ResourceError(
-                f"the cluster at {target} cannot be joined: {reason[:300]}; install its versions here"
-            ) from e
-        raise ResourceError(
-            f"no Ray cluster answers at {target or 'local'}: {reason[:200]}; "
-            "check --address or RAY_ADDRESS, or leave both out to start a local cluster"
-        ) from e
+        if isinstance(e, GPOError) or not isinstance(e, Exception):
+            raise
+        raise _not_connected(e, target) from e  # Ray raises many classes, Exception itself among them
     signals.install()  # Ray's own handler of SIGTERM leaves no time to clean up
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _not_connected(error: Exception, target: str | None) -> ResourceError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if target is None:
+        return ResourceError(
+            f"Ray did not start on this machine: {reason[:200]}; try again, or see --address"
+        )
+    if reason.startswith("Version mismatch"):
+        return ResourceError(
+            f"the cluster at {target} cannot be joined: {reason[:300]}; install its versions here"
+        )
+    return ResourceError(
+        f"no Ray cluster answers at {target}: {reason[:200]}; "
+        "check --address or RAY_ADDRESS, or leave both out to start a local cluster"
+    )
 
 
 def _leave_signals_alone() -> None:

@@ -34,7 +34,7 @@ def parse_strict_json(body: bytes, most_values: int | None = None, most_keys: in
     """
     if most_values is not None:
         check_amount(body, most_values)
-    make = partial(_object, most_keys)
+    make = partial(make_object, most_keys)
     try:
         value = json.loads(body.decode(), object_pairs_hook=make, parse_constant=_refuse, parse_float=_finite)
         check_value(value, body)
@@ -81,7 +81,13 @@ def check_value(value: Any, body: bytes) -> None:
             raise ValueError(f"a text holds half a character ({e})") from e
 
 
-def _object(most_keys: int | None, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def make_object(most_keys: int | None, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its keys and values, as a parser's hook.
+
+    Raises:
+        TooMuchError: if there are more than ``most_keys`` keys.
+        ValueError: if a key is repeated.
+    """
     if most_keys is not None and len(pairs) > most_keys:
         raise TooMuchError(f"an object of more than {most_keys} keys")
     made = dict(pairs)

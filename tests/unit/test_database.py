@@ -36,6 +36,20 @@ def test_migrations_lead_to_the_tables_that_the_code_uses(database):
         assert compare_metadata(context, metadata) == []
 
 
+def test_tables_of_the_first_revision_are_brought_up_to_date(database, database_url):
+    with database.begin() as connection:
+        connection.execute(text("DROP INDEX gpo_groups_that_exist"))
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0001'"))
+        row = "('t', 'g', 1, 'e', 0, '2020-01-01 00:00:00', '2020-01-01 00:00:00', 'd', '[]')"
+        connection.execute(text(f"INSERT INTO gpo_groups VALUES {row}"))
+    again = open_database(database_url)
+    assert [i["name"] for i in inspect(again).get_indexes("gpo_groups")] == ["gpo_groups_that_exist"]
+    with again.connect() as connection:
+        assert connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) == "0002"
+        assert connection.scalar(text("SELECT group_id FROM gpo_groups")) == "g"
+    again.dispose()
+
+
 def test_several_processes_open_an_empty_database_at_once(database_url, workers):
     running = workers("migrate", database_url, 5)
     assert [w.wait(timeout=120) for w in running] == [0] * 5

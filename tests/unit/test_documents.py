@@ -41,6 +41,7 @@ BAD_JSON = {
     "truncated": b'[{"prompt": "a", "resp',
     "empty": b"",
     "NUL": b"\0",
+    "a key twice": b'[{"prompt": "a", "responses": ["b", "c"], "choice": 0, "choice": 1}]',
 }
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(ord(n) + 1)}: &{chr(ord(n) + 1)} [{', '.join(f'*{n}' for _ in range(9))}]\n" for n in "abcdefghij"

@@ -1,6 +1,7 @@
 """The page takes what the API takes, and says in words what it does not."""
 
 import asyncio
+from functools import partial
 
 import pytest
 from page_backend import small_survey
@@ -12,7 +13,12 @@ from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 from gpo_ray.serving.api.schemas import GroupId, GroupPut, PredictRequest
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
-from gpo_ray.serving.page.actions import PageActions, parse_slate
+from gpo_ray.serving.page.actions import (
+    MAX_LABEL_CHARACTERS,
+    MAX_LISTED_GROUPS,
+    PageActions,
+    parse_slate,
+)
 from gpo_ray.serving.registry.database import open_database
 from gpo_ray.serving.registry.groups import Registry
 from gpo_ray.serving.settings import ServeSettings
@@ -128,3 +134,14 @@ def test_questions_that_no_request_may_hold_are_not_offered(tmp_path):
     assert survey.questions.keys() == {q.question_id for q in small.iter_questions()}
     assert survey.left_out == 2
     engine.dispose()
+
+
+def test_groups_are_offered_up_to_a_number_with_short_labels(actions):
+    put = partial(actions._registry.put, "public", context=(ANSWER,))  # noqa: SLF001 -- faster than the page
+    for i in range(MAX_LISTED_GROUPS + 2):
+        put(f"{i:04}", description="é" * 1_000)
+    found = asyncio.run(actions.groups(None))
+    assert list(found) == [f"{i:04}" for i in range(MAX_LISTED_GROUPS)]
+    assert set(map(len, found.values())) == {MAX_LABEL_CHARACTERS}
+    assert found["0000"].startswith("0000 – éé")
+    assert found["0000"].endswith("…")

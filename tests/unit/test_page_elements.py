@@ -6,11 +6,19 @@ from types import SimpleNamespace
 
 import pytest
 from nicegui import Client, ui
+from nicegui.json import dumps
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.texts import Slate
 from gpo_ray.serving.page import elements as page_elements
-from gpo_ray.serving.page.elements import MAX_FORM_RESPONSES, AnswerForms, Choices, QuestionPicker
+from gpo_ray.serving.page.actions import MAX_LABEL_CHARACTERS, MAX_LISTED_GROUPS
+from gpo_ray.serving.page.elements import (
+    MAX_FORM_RESPONSES,
+    AnswerForms,
+    Choice,
+    Choices,
+    QuestionPicker,
+)
 
 
 @pytest.fixture
@@ -46,9 +54,9 @@ def type_in(page, picker, prompt, responses):
     asyncio.run(picker.add_typed(SimpleNamespace(say=lambda text: None)))
 
 
-def choose(page, sent):
+def choose(page, sent, kind=Choices):
     """What a browser does when something is chosen, or says that it was."""
-    select = only(page, Choices)
+    select = only(page, kind)
     listeners = select._event_listeners.values()  # noqa: SLF001 -- a browser is told their ids
     (listener,) = (e for e in listeners if e.type.startswith("update:"))
     page.handle_event({"id": select.id, "listener_id": listener.id, "args": [json.dumps(sent)]})
@@ -123,3 +131,33 @@ def test_choices_that_there_are_not_are_none(page, sent):
     assert len(picker.chosen()) == 3
     choose(page, sent)
     assert picker.chosen() == []
+
+
+@pytest.mark.parametrize("sent", [None, "x", 1, {}, [], {"value": 3}, {"value": -1}, {"value": "0"}])
+def test_a_choice_that_there_is_not_is_none(page, sent):
+    choice = Choice({"a": "A", "b": "B", "c": "C"}, value="b")
+    choose(page, sent, Choice)
+    assert choice.value is None
+
+
+def test_a_choice_is_laid_out_by_itself(page, monkeypatch):
+    choice = Choice({str(i): f"label {i}" for i in range(300)}).props("outlined")
+    made = []
+    monkeypatch.setattr(choice, "_update_options", lambda: made.append(1))
+    for i in range(20):
+        choose(page, {"value": i, "label": "any"}, Choice)
+    assert choice.value == "19"
+    assert choice.props["model-value"] == {"value": 19, "label": "label 19"}
+    choice.set_options(dict(choice.options))
+    assert made == []
+    monkeypatch.undo()
+    choice.set_options({"new": "New", "19": "label 19"})
+    assert choice.props["options"] == [{"value": 0, "label": "New"}, {"value": 1, "label": "label 19"}]
+    assert choice.props["model-value"] == {"value": 1, "label": "label 19"}
+
+
+def test_what_a_choice_of_groups_sends_is_small(page):
+    labels = {str(i): "é" * MAX_LABEL_CHARACTERS for i in range(MAX_LISTED_GROUPS)}
+    choice = Choice(labels)
+    choice.set_options(labels)
+    assert len(dumps(choice._to_dict()).encode()) < 70_000  # noqa: SLF001 -- what NiceGUI sends

@@ -49,10 +49,8 @@ def texts(*values):
 
 
 def test_what_a_page_sends_arrives():
-    assert sent(texts("40", '42["event",{}]', "3", "4" + "x" * 1000)) == (
-        ["40", '42["event",{}]', "3", "4" + "x" * 1000],
-        [],
-    )
+    messages = ["40", '42["event",{}]', "3", '4217["event",{}]', '42["x",' + "x" * 1000]
+    assert sent(texts(*messages)) == (messages, [])
 
 
 @pytest.mark.parametrize(
@@ -62,10 +60,19 @@ def test_what_a_page_sends_arrives():
         {"text": "41"},
         {"text": '45999999999-["event",{}]'},
         {"text": '461-["event",{}]'},
-        {"text": "42" + "x" * MAX_MESSAGE_CHARACTERS},
+        {"text": "42[" + "x" * MAX_MESSAGE_CHARACTERS},
         {"bytes": b"42"},
+        {"text": "4\uff10"},
+        {"text": "\uff140"},
+        {"text": "4\u0660"},
+        {"text": "4\uff11"},
+        {"text": '4\uff15\uff11-["event",{"_placeholder":true,"num":0}]'},
+        {"text": '42\uff11["event",{}]'},
+        {"text": "40/other,"},
+        {"text": "3x"},
+        {"text": "2probe"},
+        {"text": ""},
     ],
-    ids=["joins again", "leaves", "binary event", "binary answer", "long", "bytes"],
 )
 def test_what_no_page_sends_ends_the_connection(message):
     arrived, closed = sent([*texts("40"), {"type": "websocket.receive", **message}, *texts("42[]")])
@@ -75,7 +82,7 @@ def test_what_no_page_sends_ends_the_connection(message):
 
 @pytest.mark.parametrize("length", [1, EVENT_CHARACTERS * 2])
 def test_events_come_no_faster_than_a_visitor_acts(length):
-    event = "42" + "x" * (length - 2) if length > 2 else "3"
+    event = "42[" + "x" * (length - 3) if length > 3 else "3"
     most = int(EVENTS_AT_ONCE) // (1 + length // EVENT_CHARACTERS)
     arrived, closed = sent(texts(*[event] * 200))
     assert most <= len(arrived) <= most + 2  # what a second or so allows on top

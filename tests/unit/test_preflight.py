@@ -19,7 +19,7 @@ def no_cluster(monkeypatch):
     """A machine without GPUs and without a cluster to join, on which Ray must not be started."""
 
     def started(*_, **__):
-        raise AssertionError("Ray was started")
+        pytest.fail("Ray was started")
 
     monkeypatch.setattr(ray, "init", started)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

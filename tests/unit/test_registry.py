@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from gpo_ray.errors import DataError, UnknownGroupError
 from gpo_ray.model.texts import AnsweredSlate
@@ -145,6 +146,23 @@ def test_pages_are_in_the_order_of_code_points(registry):
             assert getattr(summary, name) == getattr(group, name)
     with pytest.raises(ValueError, match="limit"):
         registry.list("t", limit=0)
+
+
+def test_a_list_reads_no_deleted_groups(registry, database):
+    for i in range(20):
+        registry.put("t", f"{i:02}", "", (TEA,))
+        if i != 10:
+            registry.delete("t", f"{i:02}")
+    assert [g.group_id for g in registry.list("t", limit=5)] == ["10"]
+    statements = []
+    event.listen(database, "before_cursor_execute", lambda *a: statements.append((a[2], a[3])))
+    registry.list("t", after="05", limit=5)
+    explain = "EXPLAIN QUERY PLAN " if database.dialect.name == "sqlite" else "EXPLAIN "
+    with database.connect() as connection:
+        if database.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET enable_seqscan = off")  # which is faster for so few rows
+        plan = connection.exec_driver_sql(explain + statements[0][0], statements[0][1]).all()
+    assert "gpo_groups_that_exist" in str(plan)
 
 
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800", "\udfff"], ids=["NUL", "high half", "low half"])

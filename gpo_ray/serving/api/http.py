@@ -12,7 +12,6 @@ from http import HTTPStatus
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
-from anyio import to_thread
 from fastapi import FastAPI, Header, Path, Query, Request, Response
 
 from gpo_ray import __version__
@@ -183,7 +182,7 @@ def _add_groups(api: FastAPI, service: Service) -> None:
 
     async def list_groups(request: Request, limit: Limit = MAX_PAGE_GROUPS, after: After = None) -> GroupPage:
         """List the registered groups, sorted by id, a page at a time."""
-        found = await to_thread.run_sync(service.registry.list, _tenant(request), after, limit + 1)
+        found = await service.list_groups(_tenant(request), after, limit + 1)
         names = GroupSummary.model_fields
         groups = tuple(GroupSummary(**{n: getattr(g, n) for n in names}) for g in found[:limit])
         return GroupPage(groups=groups, next=groups[-1].group_id if len(found) > limit else None)

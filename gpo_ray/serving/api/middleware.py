@@ -16,6 +16,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gpo_ray.serving.api.headers import drop_unused, refuse_long
 from gpo_ray.serving.api.problems import Refused, Trace, problem, route_path, start_trace
 from gpo_ray.serving.reach import is_loopback
 from gpo_ray.serving.refusal import POLICY_VIOLATION, refuse_websocket
@@ -67,11 +68,15 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] == "websocket" and self._refuse_foreign(scope) is not None:
-            await refuse_websocket(receive, send, POLICY_VIOLATION)
-            return
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
+            return
+        drop_unused(scope)
+        if scope["type"] == "websocket":
+            if self._refuse_caller(scope) is not None:
+                await refuse_websocket(receive, send, POLICY_VIOLATION)
+            else:
+                await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
         trace = start_trace(scope, given if _REQUEST_ID.fullmatch(given) else uuid4().hex)
@@ -98,7 +103,7 @@ class Gate:
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application so that it can neither read more than the longest body nor wait long for it."""
-        refused = self._refuse_foreign(scope) or self._refuse_declared(scope)
+        refused = self._refuse_caller(scope) or self._refuse_declared(scope)
         if refused is not None:
             await problem(scope, refused.status_code, refused.detail, headers=refused.headers)(
                 scope, receive, send
@@ -121,6 +126,9 @@ class Gate:
             return message
 
         await self._app(scope, receive_bounded, send)
+
+    def _refuse_caller(self, scope: Scope) -> Refused | None:
+        return refuse_long(scope) or self._refuse_foreign(scope)
 
     def _refuse_foreign(self, scope: Scope) -> Refused | None:
         headers = Headers(scope=scope)

@@ -1,4 +1,7 @@
-"""Answer every error of the service with a problem document (RFC 9457) that never repeats what was sent."""
+"""Answer every error of the service with a problem document (RFC 9457).
+
+It says where a mistake is, by names of parameters and fields, unknown ones too, but repeats no values.
+"""
 
 from __future__ import annotations
 

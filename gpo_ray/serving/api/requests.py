@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Set
-from email.message import Message
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from gpo_ray.runtime.strict_json import TooMuchError, parse_strict_json
+from gpo_ray.serving.api.headers import is_json
 from gpo_ray.serving.api.problems import Refused
 from gpo_ray.serving.api.schemas import MAX_ANSWERS, MAX_QUESTIONS
 from gpo_ray.serving.settings import Limits
@@ -75,9 +75,6 @@ def _check_query(request: Request, known: Set[str]) -> None:
 
 
 def _check_content_type(request: Request) -> None:
-    header = Message()
-    header["content-type"] = request.headers.get("content-type", "none/none")
-    charset = header.get_param("charset", "utf-8")
     encoded = request.headers.get("content-encoding", "identity").lower() != "identity"
-    if header.get_content_type() != "application/json" or str(charset).lower() != "utf-8" or encoded:
+    if encoded or not is_json(request.headers.get("content-type", "")):
         raise Refused(415, "the body must be application/json in UTF-8, not compressed")

@@ -14,14 +14,14 @@ from cachetools import LRUCache
 from gpo_ray.errors import UnknownGroupError
 from gpo_ray.serving.api.budget import check_context
 from gpo_ray.serving.api.problems import Refused
-from gpo_ray.serving.api.writers import Writers
+from gpo_ray.serving.api.threads import Readers, Writers
 from gpo_ray.serving.inference.backend import Backend
 from gpo_ray.serving.inference.joined import Joined
 from gpo_ray.serving.settings import Limits
 
 if TYPE_CHECKING:
     from gpo_ray.serving.api.schemas import GroupPut
-    from gpo_ray.serving.registry.groups import Registry, StoredGroup
+    from gpo_ray.serving.registry.groups import Registry, StoredGroup, StoredGroupSummary
 
 _CACHED_BYTES = 256_000_000
 """Most bytes of memory for the kept groups."""
@@ -38,7 +38,7 @@ class Service:
         self.backend = backend
         self.registry = registry
         self.limits = limits
-        self.writers = Writers()
+        self._readers, self._writers = Readers(), Writers()
         self._groups: LRUCache[tuple[str, str], StoredGroup] = LRUCache(_CACHED_BYTES, _size)
         self._versions: Joined[tuple[str, str], str | None] = Joined(self._ask_versions, _READ_TOGETHER, 1)
 
@@ -55,10 +55,18 @@ class Service:
         cached = self._groups.get((tenant, group_id))
         if cached is not None and cached.etag == etag:
             return cached
-        group = await to_thread.run_sync(self.registry.get, tenant, group_id)
+        group = await self._readers.run(tenant, partial(self.registry.get, tenant, group_id))
         with suppress(ValueError):  # raised for a group that is larger than the whole cache
             self._groups[tenant, group_id] = group
         return group
+
+    async def list_groups(self, tenant: str, after: str | None, limit: int) -> tuple[StoredGroupSummary, ...]:
+        """List some of a tenant's groups, see :meth:`Registry.list`.
+
+        Raises:
+            RegistryUnavailable: if the database cannot be reached.
+        """
+        return await self._readers.run(tenant, partial(self.registry.list, tenant, after, limit))
 
     async def put(
         self,
@@ -87,7 +95,7 @@ class Service:
         content = (body.description, body.context)
         must_be_new = if_none_match is not None
         change = partial(self.registry.put, tenant, group_id, *content, expected, must_be_new)
-        return await self.writers.run(caller, change)
+        return await self._writers.run(caller, change)
 
     async def delete(self, tenant: str, caller: str, group_id: str, if_match: str | None) -> None:
         """Forget a group, if the header's condition holds.
@@ -99,7 +107,7 @@ class Service:
             RegistryUnavailable: if the database cannot be reached.
         """
         expected = await self._expected_version(tenant, group_id, if_match)
-        await self.writers.run(caller, partial(self.registry.delete, tenant, group_id, expected))
+        await self._writers.run(caller, partial(self.registry.delete, tenant, group_id, expected))
 
     async def _ask_versions(self, wanted: list[tuple[str, str]]) -> list[str | None]:
         return await to_thread.run_sync(self.registry.versions, wanted)

@@ -25,7 +25,7 @@ from gpo_ray.serving.api.schemas import (
     PredictRequest,
     Question,
 )
-from gpo_ray.serving.api.writers import Writers
+from gpo_ray.serving.api.threads import Readers, Writers
 from gpo_ray.serving.inference.backend import Backend, Overloaded, SlatePrediction
 from gpo_ray.serving.pace import RateLimit
 from gpo_ray.serving.registry.groups import Registry, StoredGroup
@@ -34,8 +34,10 @@ from gpo_ray.serving.settings import PUBLIC, ServeSettings
 
 M = TypeVar("M", bound=BaseModel)
 
-MAX_LISTED_GROUPS = 2_000
-"""Most groups that the page offers for choice."""
+MAX_LISTED_GROUPS = 300
+"""Most groups that the page offers for choice, the first ones by their ids."""
+MAX_LABEL_CHARACTERS = 80
+"""Most characters of a group's label in the list to choose from."""
 
 
 class RefusedError(GPOError):
@@ -119,6 +121,11 @@ def parse_slate(prompt: str, responses: str) -> Slate:
     return taken(Question, {"prompt": prompt.strip(), "responses": lines})
 
 
+def _label(group_id: str, description: str) -> str:
+    label = f"{group_id} – {description}" if description else group_id
+    return label if len(label) <= MAX_LABEL_CHARACTERS else label[: MAX_LABEL_CHARACTERS - 1] + "…"
+
+
 def answer_by_choice(slate: Slate, choice: int) -> AnsweredSlate:
     """Return an answer that is one response."""
     return AnsweredSlate(prompt=slate.prompt, responses=slate.responses, choice=choice)
@@ -185,14 +192,15 @@ class PageActions:
         self._limits = settings.limits
         self._backend = Bounded(backend, settings.limits)
         self._registry, self._keys = registry, keys
-        self._writers = Writers()
+        self._readers, self._writers = Readers(), Writers()
         self._limit = RateLimit(settings.limits.requests_per_minute)
 
     async def groups(self, secret: str | None) -> dict[str, str]:
         """Return the ids of the visitor's groups, with the labels that the page shows."""
         tenant = await self._tenant(secret, "read")
-        found = await asyncio.to_thread(self._registry.list, tenant, limit=MAX_LISTED_GROUPS)
-        return {g.group_id: f"{g.group_id} – {g.description}" if g.description else g.group_id for g in found}
+        listed = partial(self._registry.list, tenant, limit=MAX_LISTED_GROUPS)
+        found = await self._readers.run(tenant, listed)
+        return {g.group_id: _label(g.group_id, g.description) for g in found}
 
     async def register(
         self,
@@ -238,7 +246,8 @@ class PageActions:
         if not 0 < len(slates) <= MAX_QUESTIONS:
             raise DataError(f"Choose 1 to {MAX_QUESTIONS} questions.")
         slates = taken(PredictRequest, {"questions": [s.model_dump() for s in slates]}).questions
-        groups = [await asyncio.to_thread(self._registry.get, tenant, g) for g in dict.fromkeys(group_ids)]
+        reads = (partial(self._registry.get, tenant, g) for g in dict.fromkeys(group_ids))
+        groups = [await self._readers.run(tenant, read) for read in reads]
         predicted = await asyncio.gather(*(self._backend.predict(g.context, slates, tenant) for g in groups))
         shown = []
         for i, slate in enumerate(slates):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from nicegui import ui
@@ -122,18 +122,18 @@ class Submit:
         return self._results
 
 
-class Choices(ui.select):
-    """A list to choose several items from, each of them once.
+class KeptOptions(ui.select):
+    """A list to choose from, whose options are laid out when they change, not whenever something is chosen.
 
-    A browser may name an item several times, and each chosen item is sent back with its label only once. The
-    options are laid out when they change, not whenever something is chosen.
+    NiceGUI sends them all back with each choice, so that there should not be too many. A browser may name any
+    item, or none that there is.
     """
 
     _laid_out: Any = None
 
     def update(self) -> None:
-        """Send the element to the browser, with its options only if they changed."""
-        if self.options is self._laid_out:
+        """Send the element to the browser, with its options laid out again only if they changed."""
+        if self.options is self._laid_out or self.options == self._laid_out:
             ui.element.update(self)
         else:
             self._laid_out = self.options
@@ -143,14 +143,37 @@ class Choices(ui.select):
         super()._update_values_and_labels()
         self._places = {value: i for i, value in enumerate(self._values)}
 
+    def _named(self, items: list[Any]) -> list[Any]:
+        numbers = [item.get("value") for item in items if isinstance(item, dict)]
+        known = (i for i in numbers if isinstance(i, int) and 0 <= i < len(self._values))
+        return list(dict.fromkeys(self._values[i] for i in known))
+
+    def _laid(self, values: Iterable[Any]) -> list[dict[str, Any]]:
+        numbers = [self._places[v] for v in values if v in self._places]
+        return [{"value": i, "label": self._labels[i]} for i in numbers]
+
+
+class Choice(KeptOptions):
+    """A list to choose one item from."""
+
     def _event_args_to_value(self, e: GenericEventArguments) -> Any:
-        named = e.args[: len(self._values)] if isinstance(e.args, list) else []
-        numbers = [item["value"] for item in named if isinstance(item, dict)]
-        return list(dict.fromkeys(self._values[i] for i in numbers if 0 <= i < len(self._values)))
+        return next(iter(self._named([e.args])), None)
 
     def _value_to_model_value(self, value: Any) -> Any:
-        numbers = [self._places[v] for v in value or [] if v in self._places]
-        return [{"value": i, "label": self._labels[i]} for i in numbers]
+        return next(iter(self._laid([value])), None)
+
+
+class Choices(KeptOptions):
+    """A list to choose several items from, each of them once.
+
+    A browser may name an item several times, and each chosen item is kept with its label only once.
+    """
+
+    def _event_args_to_value(self, e: GenericEventArguments) -> Any:
+        return self._named(e.args[: len(self._values)]) if isinstance(e.args, list) else []
+
+    def _value_to_model_value(self, value: Any) -> Any:
+        return self._laid(value or [])
 
 
 class QuestionPicker:

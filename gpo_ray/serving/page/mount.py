@@ -39,6 +39,7 @@ from gpo_ray.serving.page.actions import PageActions
 from gpo_ray.serving.page.files import KeptFiles
 from gpo_ray.serving.page.log import keep_log_closed, log_failure
 from gpo_ray.serving.page.places import Places
+from gpo_ray.serving.page.unread import History
 from gpo_ray.serving.page.views import PageView
 from gpo_ray.serving.registry.groups import Registry
 from gpo_ray.serving.registry.keys import KeyRing
@@ -139,6 +140,7 @@ def mount_page(
 
 
 def _show(request: Request) -> None:
+    ui.context.client.outbox.message_history = History()
     PageView(request.scope[_ACTIONS]).build()
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
+from collections.abc import Callable
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
@@ -12,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpo_ray.serving.api.problems import route_path
 from gpo_ray.serving.pace import Pace, RateLimit
+from gpo_ray.serving.page.unread import Unread
 from gpo_ray.serving.refusal import TRY_AGAIN_LATER, refuse_websocket
 from gpo_ray.serving.settings import Limits
 
@@ -37,9 +40,11 @@ EVENT_CHARACTERS = 4_000
 """Characters of a message that count as another message."""
 MAX_MESSAGE_CHARACTERS = 65_536
 """Most characters of a message that a page sends."""
-JOIN, UNUSUAL = "40", ("41", "45", "46")
-"""Prefixes of Socket.IO messages. The first joins the page, which then sends all missed messages again. The
-others leave the page, or announce bytes in further messages; the page's script sends neither."""
+JOIN = "40"
+"""The Socket.IO message that joins the page, which then sends all missed messages again."""
+_MESSAGE = re.compile(r"3\Z|40(\Z|\{)|42[0-9]{0,9}\[")
+"""What the page's script sends: an answer to a ping, a request to join, and events. Others would leave the
+page, or announce bytes in further messages. Socket.IO itself takes any Unicode digit for these."""
 
 
 class Places:
@@ -110,42 +115,74 @@ class Places:
             await _refuse(scope, receive, send)
             return
         self.taken[address] += 1
-        cut, joined, pace = False, 0, Pace(EVENTS, EVENTS_AT_ONCE)
-
-        async def receive_bounded() -> Message:
-            """Receive the page's messages until they are too many; those that wait to be read take memory."""
-            nonlocal cut, joined
-            message = await receive()
-            if message["type"] != "websocket.receive":
-                return message
-            text = str(message.get("text") or "")
-            joined += text.startswith(JOIN)
-            much = not pace.take(1 + len(text) // EVENT_CHARACTERS) or not self._may_send(address, message)
-            if much or joined > 1 or not _is_plain(message, text):
-                cut = True
-                await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
-                return {"type": "websocket.disconnect", "code": TRY_AGAIN_LATER}
-            return message
-
-        async def send_unless_cut(message: Message) -> None:
-            if not cut:
-                await send(message)
-
         try:
             if not self._may_send(address, {}):
                 await _refuse(scope, receive, send)
             else:
-                await self._app(scope, receive_bounded, send_unless_cut)
+                socket = _Socket(receive, send, lambda message: self._may_send(address, message))
+                await self._app(scope, socket.receive, socket.send)
         finally:
             self.taken[address] -= 1
             if not self.taken[address]:
                 del self.taken[address]
 
 
+class _Socket:
+    """A page's websocket with bounds on what it sends, and on what it leaves unread."""
+
+    def __init__(self, receive: Receive, send: Send, may_send: Callable[[Message], bool]) -> None:
+        self._receive, self._send, self._may_send = receive, send, may_send
+        self._pace, self._unread = Pace(EVENTS, EVENTS_AT_ONCE), Unread()
+        self._cut = self._full = False
+        self._joined = 0
+
+    async def receive(self) -> Message:
+        """Receive the page's messages until they are too many; those that wait to be read take memory."""
+        while True:
+            message = await self._receive()
+            if message["type"] != "websocket.receive":
+                return message
+            if self._full:  # its place is free when what waits was dropped
+                continue
+            if self._unread.is_answer(message.get("text") or ""):  # only asked for: it counts as nothing
+                await self._ask()
+            elif self._is_much(message):
+                await self._close()
+                return {"type": "websocket.disconnect", "code": TRY_AGAIN_LATER}
+            else:
+                return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message, unless the socket was closed or too much waits to be read."""
+        if self._cut:
+            return
+        if not self._unread.sends(message):
+            self._full = True
+            await self._close()
+            return
+        await self._send(message)
+        await self._ask()
+
+    async def _ask(self) -> None:
+        if not self._cut and (question := self._unread.question()) is not None:
+            await self._send(question)
+
+    async def _close(self) -> None:
+        self._cut = True
+        await self._send({"type": "websocket.close", "code": TRY_AGAIN_LATER})
+
+    def _is_much(self, message: Message) -> bool:
+        text = str(message.get("text") or "")
+        self._joined += text.startswith(JOIN)
+        if not self._pace.take(1 + len(text) // EVENT_CHARACTERS) or not self._may_send(message):
+            return True
+        return self._joined > 1 or not _is_plain(message, text)
+
+
 def _is_plain(message: Message, text: str) -> bool:
     """Return whether the page's script sends such messages: no bytes, no leaving, nothing in pieces."""
     short = len(text) <= MAX_MESSAGE_CHARACTERS
-    return message.get("bytes") is None and short and not text.startswith(UNUSUAL)
+    return message.get("bytes") is None and short and _MESSAGE.match(text) is not None
 
 
 async def _refuse(

@@ -12,6 +12,7 @@ from gpo_ray.serving.page.elements import (
     MAX_BARS,
     MAX_FORM_RESPONSES,
     AnswerForms,
+    Choice,
     PlainText,
     QuestionPicker,
     Submit,
@@ -32,7 +33,7 @@ class PageView:
     def __init__(self, actions: PageActions) -> None:
         self._actions = actions
         self._secret: str | None = None
-        self._group_choices: list[ui.select] = []
+        self._group_choices: list[Choice] = []
 
     def build(self) -> None:
         """Add the elements to the current NiceGUI page."""
@@ -149,8 +150,8 @@ class PageView:
 
         Submit("Register group", register)
 
-    def _group_choice(self, label: str) -> ui.select:
-        choice = ui.select({}, label=label, with_input=True).props("outlined")
+    def _group_choice(self, label: str) -> Choice:
+        choice = Choice({}, label=label, with_input=True).props("outlined")
         self._group_choices.append(choice)
         return choice
 

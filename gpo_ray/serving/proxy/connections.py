@@ -1,9 +1,12 @@
-"""Bounds on the connections of a proxy: how many there are, what they send, how long they receive nothing."""
+"""Bounds on the connections of a proxy: how many there are, what they send, and what waits to be received."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
+import socket
+import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gpo_ray.serving.bounds import MAX_BODY_BYTES
@@ -12,10 +15,16 @@ MAX_CONNECTIONS = 4_096
 """Most connections at once; half of the files that the process may open, if that is less."""
 MAX_BODIES_BYTES = 128_000_000
 """Most bytes of all requests that are not answered yet."""
+MAX_ANSWERS_BYTES = 128_000_000
+"""Most bytes of all answers that wait to be received."""
+FREE_BYTES = 16_384
+"""Bytes of an answer that may wait without being watched or counted."""
+KERNEL_BYTES = 131_072
+"""Bytes of an answer that the kernel may take over; it allots twice as many, by itself up to megabytes."""
 STALL_SECONDS = 30.0
-"""Seconds within which a client has to receive some of what waits for it."""
+"""Seconds in which a client has to receive half of what waited for it at first; all, in twice that time."""
 STALL_BYTES = 16_384
-"""Least bytes that the client has to receive in this time."""
+"""Least bytes that the client has to receive in this time, however little waits."""
 
 
 class Connections:
@@ -101,6 +110,62 @@ class Bodies:
 BODIES = Bodies(MAX_BODY_BYTES, MAX_BODIES_BYTES)
 """The requests of this process."""
 
+
+def keep_little(transport: asyncio.Transport) -> None:
+    """Have little of what is written to a new connection wait in the kernel, or unnoticed by its protocol."""
+    transport.set_write_buffer_limits(FREE_BYTES)
+    if (found := transport.get_extra_info("socket")) is not None:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+
+
+def drop(transport: asyncio.Transport) -> None:
+    """Close a connection at once, with what waits in the kernel, which would go on sending it otherwise."""
+    if (found := transport.get_extra_info("socket")) is not None:
+        with suppress(OSError):  # it was closed already
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+class Answers:
+    """The bytes of answers that wait to be received; if there are too many, the oldest answer is dropped.
+
+    Those who receive their answers soon never wait longest, however many others do not receive theirs.
+
+    Args:
+        most: most bytes of all answers.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._waiting: dict[asyncio.Transport, int] = {}  # in the order in which they began to wait
+        self._together = 0
+
+    def hold(self, transport: asyncio.Transport) -> None:
+        """Count what waits for a connection's client; it can only become less until :meth:`release`."""
+        self.release(transport)
+        self._count(transport)
+        if self._together <= self._most:
+            return
+        for each in self._waiting:
+            self._count(each)
+        while self._together > self._most:
+            oldest = next(iter(self._waiting))
+            self.release(oldest)
+            drop(oldest)
+
+    def release(self, transport: asyncio.Transport) -> None:
+        """Stop counting a connection, whose client received what waited."""
+        self._together -= self._waiting.pop(transport, 0)
+
+    def _count(self, transport: asyncio.Transport) -> None:
+        size = transport.get_write_buffer_size()
+        self._together += size - self._waiting.get(transport, 0)
+        self._waiting[transport] = size
+
+
+ANSWERS = Answers(MAX_ANSWERS_BYTES)
+"""The answers of this process."""
+
 if TYPE_CHECKING:
     _Protocol = asyncio.Protocol
 else:
@@ -108,7 +173,7 @@ else:
 
 
 class Counted(_Protocol):
-    """A mixin for uvicorn's protocols that counts connections, and ends one whose client receives nothing."""
+    """A mixin for uvicorn's protocols that counts connections, and ends those that receive too little."""
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
@@ -118,6 +183,7 @@ class Counted(_Protocol):
         """Pause as the parent does, and watch whether the client receives what waits for it."""
         super().pause_writing()
         self._watch()
+        ANSWERS.hold(self.transport)
 
     def resume_writing(self) -> None:
         """Resume as the parent does, and stop watching, since little waits now."""
@@ -132,16 +198,19 @@ class Counted(_Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        waiting = self.transport.get_write_buffer_size()
-        self._stall = self.loop.call_later(STALL_SECONDS, self._check, waiting)
+        self._stall = self.loop.call_later(
+            STALL_SECONDS, self._check, self.transport.get_write_buffer_size(), 1
+        )
 
-    def _check(self, waited: int) -> None:
-        if waited - self.transport.get_write_buffer_size() < STALL_BYTES:
-            self.transport.abort()
+    def _check(self, waited: int, times: int) -> None:
+        received = waited - self.transport.get_write_buffer_size()
+        if received < times * max(waited / 2, STALL_BYTES):
+            drop(self.transport)
         else:
-            self._watch()
+            self._stall = self.loop.call_later(STALL_SECONDS, self._check, waited, times + 1)
 
     def _rest(self) -> None:
+        ANSWERS.release(self.transport)
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None

@@ -8,7 +8,7 @@ from typing import Any
 from h11 import SEND_BODY
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gpo_ray.serving.proxy.connections import BODIES, CONNECTIONS, Counted
+from gpo_ray.serving.proxy.connections import BODIES, CONNECTIONS, Counted, drop, keep_little
 
 HEADER_SECONDS = 10.0
 """Seconds for a request's headers to arrive, from the start of the connection or, later, from their first
@@ -24,12 +24,13 @@ class BoundedHTTP(Counted, H11Protocol):
     """
 
     _late: asyncio.TimerHandle | None = None
-    _upgraded = False
+    _upgraded = _unreceived = False
     _useless = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Accept a connection if there is room for it."""
         super().connection_made(transport)
+        keep_little(transport)
         if CONNECTIONS.admit(transport):
             self._expect_headers()
         else:
@@ -56,10 +57,24 @@ class BoundedHTTP(Counted, H11Protocol):
         self._note()
 
     def on_response_complete(self) -> None:
-        """Finish as the parent does, which goes on with a request that has arrived meanwhile."""
+        """Finish as the parent does, which goes on with a request that has arrived meanwhile.
+
+        While much of the answer waits to be received, nothing more is read: another answer would wait, too.
+        """
         self._useless = 0
-        super().on_response_complete()
+        if self.flow.write_paused and not self.transport.is_closing():
+            self._unreceived = True
+            self.flow.pause_reading()
+        else:
+            super().on_response_complete()
         self._note()
+
+    def resume_writing(self) -> None:
+        """Resume as the parent does, and finish with an answer that has been received."""
+        super().resume_writing()
+        if self._unreceived:
+            self._unreceived = False
+            self.on_response_complete()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         """Upgrade as the parent does; from now on another protocol has the connection."""
@@ -72,7 +87,7 @@ class BoundedHTTP(Counted, H11Protocol):
         """Close an idle connection as the parent does, and drop what the client has not received."""
         super().timeout_keep_alive_handler()
         if self.transport.get_write_buffer_size():
-            self.transport.abort()
+            drop(self.transport)
 
     def _is_idle(self) -> bool:
         return not self._upgraded and (self.cycle is None or self.cycle.response_complete)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, Dialect, Integer, MetaData, String, Table, Text
+from sqlalchemy import Column, Dialect, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.types import DateTime, TypeDecorator
 
 VERSION_TABLE = "gpo_schema_version"
@@ -46,6 +46,15 @@ groups = Table(
     # JSON, null once the group is deleted: the row stays, so that no version is ever reused.
     # This is the last column since SQLite reads rows from the start, and most reads need only the others.
     Column("context", Text),
+)
+
+_EXISTS = groups.c.context.is_not(None)
+Index(
+    "gpo_groups_that_exist",
+    groups.c.tenant,
+    groups.c.group_id,
+    sqlite_where=_EXISTS,
+    postgresql_where=_EXISTS,
 )
 
 keys = Table(

@@ -167,11 +167,11 @@ def test_nasty_paths(call, path, method):
     url = httpx.URL("http://gpo").copy_with(raw_path=path.encode())
     response = call(method, url, GROUP if method == "PUT" else None)
     check_problem(response, response.status_code)
-    assert response.status_code in {404, 405, 422}
+    assert response.status_code in {404, 405, 414, 422}
 
 
 def test_headers_that_are_huge_or_many(call):
-    assert call("GET", "/v1/groups", headers={"X-Long": "x" * 1_000_000}).status_code == 200
+    assert call("GET", "/v1/groups", headers={"X-Long": "x" * 1_000_000}).status_code == 431
     assert call("GET", "/v1/groups", headers={f"X-{i}": "x" for i in range(5000)}).status_code == 200
 
 

@@ -20,12 +20,14 @@ class Application:
     def __init__(self):
         self.got = []
         self.headers = []
+        self.asked = []
         self.taken = 0
         self.answers = threading.Event()
         self.answers.set()
 
     async def __call__(self, scope, receive, send):
         self.headers = scope["headers"]
+        self.asked.append(scope["path"])
         if scope["type"] == "websocket":
             await receive()
             while not self.answers.is_set():
@@ -67,6 +69,7 @@ def connect(app, monkeypatch):
     monkeypatch.setattr(connections, "BODIES", bodies)
     monkeypatch.setattr(http, "CONNECTIONS", held)
     monkeypatch.setattr(connections, "CONNECTIONS", held)
+    monkeypatch.setattr(connections, "ANSWERS", connections.Answers(70_000_000))
     from uvicorn.config import HTTP_PROTOCOLS, WS_PROTOCOLS
 
     monkeypatch.setitem(HTTP_PROTOCOLS, "auto", None)
