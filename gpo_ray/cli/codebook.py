@@ -16,7 +16,7 @@ from gpo_ray.runtime.terminal_text import shown
 if TYPE_CHECKING:
     from gpo_ray.preferences.dataset import PreferenceDataset
 
-MOST_LEFT_OUT = 20
+MAX_LEFT_OUT = 20
 """Most variables that are named for one reason of leaving them out."""
 
 
@@ -106,6 +106,6 @@ def _show(findings: Iterable[tuple[str, str, str]], errors: bool) -> None:
         else:
             table.add_row(Text(name), Text(role), Text(why))
     for why, names in left_out.items():
-        more = f" and {len(names) - MOST_LEFT_OUT} more" if len(names) > MOST_LEFT_OUT else ""
-        table.add_row(Text(", ".join(names[:MOST_LEFT_OUT]) + more), Text("left out"), Text(why))
+        more = f" and {len(names) - MAX_LEFT_OUT} more" if len(names) > MAX_LEFT_OUT else ""
+        table.add_row(Text(", ".join(names[:MAX_LEFT_OUT]) + more), Text("left out"), Text(why))
     Console(stderr=errors).print(table)

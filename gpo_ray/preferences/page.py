@@ -20,7 +20,7 @@ SUFFIXES = (".html", ".htm")
 """Ends of a page's name."""
 MAX_QUESTIONS = 100
 """Most questions with bars on a page, unless everything is asked for."""
-MAX_GROUPS = 40
+MAX_GROUPS_SHOWN = 40
 """Most groups with a bar under a question, unless everything is asked for."""
 MAX_ROWS = 200
 """Most rows of a table, unless everything is asked for."""
@@ -124,7 +124,7 @@ def question_bars(summary: SurveySummary, everything: bool = False) -> Iterator[
         asked = dataset.questions.slice(row, 1).to_pylist()[0]
         groups, answers = summary.answers_to(row)
         alone = np.flatnonzero(~people[groups])
-        listed = alone if everything else alone[:MAX_GROUPS]
+        listed = alone if everything else alone[:MAX_GROUPS_SHOWN]
         bars = [_mean_bar(f"{name} ({m.groups[row]})", m, row) for name, m in means if m.groups[row] > 1]
         shares, n = summary.shares_at(answers[listed])
         bars += [

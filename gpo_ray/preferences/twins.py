@@ -26,9 +26,9 @@ from gpo_ray.preferences.slates import spans
 from gpo_ray.preferences.tables import NOTES, PREFERENCES, answer_files, as_schema, log_table
 from gpo_ray.runtime.storage import Folder, read_parquet_bytes
 
-LEAST_QUESTIONS = 5
+MIN_QUESTIONS = 5
 """Fewest questions that two groups must both have answered; on fewer, groups may agree by chance."""
-LEAST_OVERLAP = 0.8
+MIN_OVERLAP = 0.8
 """Least part of the smaller group's questions that the other one answered too."""
 SAME = 1e-3
 """Largest distance of twins (:func:`find_twins`): what rounding to a tenth of a percent makes."""
@@ -54,8 +54,8 @@ Twins = tuple[tuple[str, ...], ...]
 def find_twins(dataset: PreferenceDataset) -> Twins:
     """Return the sets of groups with nearly the same answers; ids and sets are sorted.
 
-    Two groups are twins if they both answered enough of the same questions (:data:`LEAST_QUESTIONS`,
-    :data:`LEAST_OVERLAP`) and their distance is at most :data:`SAME` or, with many common questions,
+    Two groups are twins if they both answered enough of the same questions (:data:`MIN_QUESTIONS`,
+    :data:`MIN_OVERLAP`) and their distance is at most :data:`SAME` or, with many common questions,
     :data:`ROUNDED`. The distance is the total variation distance of their shares (half the sum of the
     absolute differences: the part of a group that would have to answer otherwise), averaged over the common
     questions. Twins of twins are in one set.
@@ -162,8 +162,8 @@ class _Answers:
         block, rest = slice(start, start + BLOCK), slice(start, None)
         count = self.answered.sum(1)
         common = self.answered[block] @ self.answered[rest].T
-        enough = (common >= LEAST_QUESTIONS) & (
-            common >= LEAST_OVERLAP * np.minimum(count[block, None], count[rest]) - ERROR
+        enough = (common >= MIN_QUESTIONS) & (
+            common >= MIN_OVERLAP * np.minimum(count[block, None], count[rest]) - ERROR
         )
         limit = 2 * (np.where(common >= MANY_QUESTIONS, ROUNDED, SAME) + ERROR) * common
         # No difference is above 1, so that the sum of their squares is at most the sum of their sizes.
@@ -193,7 +193,7 @@ def _able(dataset: PreferenceDataset, group: NDArray[np.int64]) -> NDArray[np.bo
     divided = np.maximum.reduceat(values, offsets[:-1]) < 1 - ERROR
     shared = np.bincount(group, divided, len(count)) > 0
     people = np.asarray(dataset.groups["kind"].to_pylist(), object) == "individual"
-    return (count >= LEAST_QUESTIONS) & shared & ~people
+    return (count >= MIN_QUESTIONS) & shared & ~people
 
 
 def _identities(dataset: PreferenceDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

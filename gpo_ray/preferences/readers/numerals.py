@@ -19,7 +19,7 @@ from gpo_ray.errors import DataError
 
 GIVE_A_NUMBER = "leave the row out or give a number"
 
-MOST_PERCENT = 102.0
+MAX_PERCENT = 102.0
 """The largest percentage of a response, up to rounding."""
 
 _SPACES = str.maketrans(dict.fromkeys("\u00a0\u202f\u2007\u2009\u2008", " ") | {"’": "'", "−": "-"})
@@ -84,7 +84,7 @@ def read_numbers(
     texts = {i: _plain(cell) for i, cell in enumerate(cells) if isinstance(cell, str)}
     percent = _all_percent(texts, len(cells), place)
     if percent:
-        known = replace(known, most=MOST_PERCENT)
+        known = replace(known, most=MAX_PERCENT)
     parts = {}
     for i, text in texts.items():
         found = _NUMBER.fullmatch(text.removesuffix("%").rstrip())

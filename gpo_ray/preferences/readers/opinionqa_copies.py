@@ -11,7 +11,7 @@ from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers.opinionqa_items import PHRASES
 from gpo_ray.preferences.tables import DROPPED, log_table
 
-LEAST_RESPONDENTS = 30
+MIN_RESPONDENTS = 30
 """Fewest respondents, over all answers, by which an attribute with other levels is known to be a copy."""
 Answers = dict[str, tuple[tuple[float, ...], float]]
 """A group's shares and number of respondents, by question id."""
@@ -66,6 +66,6 @@ def _copied(levels: Levels, others: Levels) -> bool:
     behind = sum(n for answers in levels.values() for _, n in answers.values())
     return (
         len(levels) > 1
-        and behind >= LEAST_RESPONDENTS
+        and behind >= MIN_RESPONDENTS
         and all(any(own.items() <= other.items() for other in others.values()) for own in levels.values())
     )

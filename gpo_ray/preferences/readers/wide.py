@@ -27,7 +27,7 @@ PERSON = (
 """Names of the column that names the person; without one it is the first column."""
 NO_ANSWER = frozenset(["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "."])
 """Cells of people who did not answer, as programs write them."""
-MAX_RESPONSES = 30
+MAX_DIFFERENT_ANSWERS = 30
 """Number of different answers from which a column of single words is no question with a slate."""
 ALL_DIFFERENT = 5
 """Number of answers from which a column in which no two are the same is no question with a slate."""
@@ -78,7 +78,7 @@ def read_wide(cells: Cells, options: ReadOptions, into: Collector) -> Preference
 def _is_free_text(answers: list[str]) -> bool:
     """Return whether a column's answers are too different to be the responses of a slate."""
     different = len({*answers})
-    return different > MAX_RESPONSES or ALL_DIFFERENT <= different == len(answers)
+    return different > MAX_DIFFERENT_ANSWERS or ALL_DIFFERENT <= different == len(answers)
 
 
 def _require_names(cells: Cells, names: list[str], person: int, questions: list[int]) -> None:

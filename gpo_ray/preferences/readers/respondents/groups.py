@@ -18,7 +18,7 @@ from gpo_ray.preferences.readers.respondents.levels import labelled
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, shown_value
 from gpo_ray.preferences.readers.respondents.words import silence
 
-MOST_GROUPS = 10_000
+MAX_CROSSED_GROUPS = 10_000
 """Most groups of a survey; more come of crossings of many levels."""
 
 
@@ -182,9 +182,11 @@ def _crossed(attributes: Sequence[_Attribute]) -> Partition:
     groups = [Group("", "attribute", "")]
     code = np.zeros(len(attributes[0].code), np.int64)
     for a in attributes:
-        if len(groups) * len(a.levels) > MOST_GROUPS:
+        if len(groups) * len(a.levels) > MAX_CROSSED_GROUPS:
             crossing = "*".join(each.name for each in attributes)
-            raise ConfigError(f"--groups {crossing}: more than {MOST_GROUPS} groups; cross fewer levels")
+            raise ConfigError(
+                f"--groups {crossing}: more than {MAX_CROSSED_GROUPS} groups; cross fewer levels"
+            )
         groups = [
             Group(
                 f"{g.group_id} & {a.name}={level}".removeprefix(" & "),

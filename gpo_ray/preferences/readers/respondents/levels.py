@@ -10,7 +10,7 @@ from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers.respondents.table import Column, Value, shown_value
 from gpo_ray.preferences.readers.respondents.words import silence, without_code
 
-MOST_RESPONSES = 12
+MAX_SUBSTANTIVE = 12
 
 
 @dataclass
@@ -60,7 +60,7 @@ def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
     whole = all(v.is_integer() for v in points)
     if not between and not bare:
         return
-    if not whole or high - low + 1 > MOST_RESPONSES:
+    if not whole or high - low + 1 > MAX_SUBSTANTIVE:
         found.unlabelled += between
         return
     found.numbered = True

@@ -12,7 +12,7 @@ from gpo_ray.preferences.readers.respondents.levels import Labelled
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value
 from gpo_ray.preferences.readers.respondents.words import plain
 
-LEAST_OF_SET = 3
+MIN_OF_SET = 3
 """Fewest variables of a common stem that are taken for a question "mark all that apply"."""
 
 
@@ -58,7 +58,7 @@ def mark_sets(
     for i, group in enumerate(groups):
         members = tuple(n for n in names if n in group and _marks(values[n]))
         declared = i < len(table.sets)
-        if len(members) < (2 if declared else LEAST_OF_SET) or any(n in found for n in members):
+        if len(members) < (2 if declared else MIN_OF_SET) or any(n in found for n in members):
             continue
         blank = all(len(values[n].answers) == 1 for n in members)
         words = [plain(t) for n in members for t in values[n].answers.values()]

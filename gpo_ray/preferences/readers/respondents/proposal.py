@@ -12,13 +12,13 @@ import numpy as np
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.readers.respondents.codebook import Codebook, DemographicEntry, QuestionEntry
 from gpo_ray.preferences.readers.respondents.kinds import bare_label, is_possession, kind_of
-from gpo_ray.preferences.readers.respondents.levels import MOST_RESPONSES, Labelled, labelled
+from gpo_ray.preferences.readers.respondents.levels import MAX_SUBSTANTIVE, Labelled, labelled
 from gpo_ray.preferences.readers.respondents.marks import Marks, blank_sets, mark_question, mark_sets
 from gpo_ray.preferences.readers.respondents.scales import is_ordered, order_of
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value
 from gpo_ray.preferences.readers.respondents.words import plain
 
-MOST_LEVELS = 12
+MAX_LEVELS = 12
 AGE_BINS = (18.0, 30.0, 50.0, 65.0)
 """Where ages are cut by default."""
 
@@ -63,7 +63,7 @@ def propose(table: RespondentTable) -> Proposal:
         draft.add(name)
     if not draft.questions:
         raise DataError(
-            f"{table.path}: no variable looks like a question: labelled, with 2 to {MOST_RESPONSES} labelled "
+            f"{table.path}: no variable looks like a question: labelled, with 2 to {MAX_SUBSTANTIVE} labelled "
             "values; say which are by a codebook"
         )
     book = Codebook(
@@ -198,15 +198,15 @@ def _demographic(column: Column, values: Labelled) -> tuple[DemographicEntry | N
         if isinstance(v, float) and v not in column.missing and v not in values.missing
     ]
     open_number = len(values.unlabelled) > max(2, len(values.answers)) or not named
-    if open_number and len(numbers) > MOST_LEVELS:
+    if open_number and len(numbers) > MAX_LEVELS:
         text = plain(f"{column.name} {column.label or ''}")
         if _AGE.search(text) and not _BIRTH.search(text):
             return DemographicEntry(label=label, bins=AGE_BINS), "cut at 18, 30, 50 and 65"
         return None, "a demographic with many values; give bins or levels in a codebook"
     if not levels:
         return None, "a demographic without labels of values"
-    if len(levels) > MOST_LEVELS:
-        return None, f"a demographic with more than {MOST_LEVELS} levels"
+    if len(levels) > MAX_LEVELS:
+        return None, f"a demographic with more than {MAX_LEVELS} levels"
     return DemographicEntry(label=label, levels=levels), ""
 
 
@@ -230,8 +230,8 @@ def _question(column: Column, values: Labelled, marks: Marks | None) -> tuple[Qu
         return None, "its values have no labels"
     if distinct < 2:
         return None, "fewer than 2 labelled answers"
-    if distinct > MOST_RESPONSES or len(values.unlabelled) > MOST_RESPONSES:
-        return None, f"more than {MOST_RESPONSES} values"
+    if distinct > MAX_SUBSTANTIVE or len(values.unlabelled) > MAX_SUBSTANTIVE:
+        return None, f"more than {MAX_SUBSTANTIVE} values"
     if sum(column.counts()) == 0:
         return None, "nobody answered it"
     answers, ordered, why = _in_order(column, values, answers)

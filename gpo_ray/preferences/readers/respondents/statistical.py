@@ -82,7 +82,7 @@ def read_statistical(path: Path, encoding: str | None = None) -> RespondentTable
     if encoding is not None and path.suffix.lower() == ".por":
         raise ConfigError(f"{path}: the encoding of a .por file cannot be chosen; leave --encoding out")
     file = _File(path, getattr(pyreadstat, READERS[path.suffix.lower()]), _errors(pyreadstat), encoding)
-    file.try_elsewhere()
+    file.try_in_process()
     meta, arrays = file.read()
     count = len(next(iter(arrays.values()), ()))
     if not count:
@@ -132,7 +132,7 @@ class _File:
             (self._path.name, f"texts are read as {OLD_ENCODING}, since they are not what the file states"),
         )
 
-    def try_elsewhere(self) -> None:
+    def try_in_process(self) -> None:
         """Read the file, or its first rows, in a process of its own.
 
         Raises:
