@@ -9,7 +9,7 @@ import pytest
 from synthetic import one_topic_each, survey
 
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
-from gpo_ray.preferences.page import MAX_GROUPS, MAX_QUESTIONS
+from gpo_ray.preferences.page import MAX_GROUPS_SHOWN, MAX_QUESTIONS
 from gpo_ray.preferences.readers import read_survey
 
 HOSTILE = "<script>alert(\"x\")</script>\x1b]0;gone\x07\u202e\n[red]& 'quoted'"
@@ -183,12 +183,12 @@ def test_page_holds_no_script_and_asks_for_nothing(gpo, tmp_path):
 
 
 def test_page_is_bounded_unless_all_is_asked_for(gpo, tmp_path):
-    made = survey(groups=MAX_GROUPS + 3, count=MAX_QUESTIONS + 2)
+    made = survey(groups=MAX_GROUPS_SHOWN + 3, count=MAX_QUESTIONS + 2)
     short = Page(page(gpo, tmp_path, made))
-    assert (len(short.bars), {len(b) for b in short.bars}) == (MAX_QUESTIONS, {1 + MAX_GROUPS})
+    assert (len(short.bars), {len(b) for b in short.bars}) == (MAX_QUESTIONS, {1 + MAX_GROUPS_SHOWN})
     assert "".join(short.text).count("and 3 more groups") == MAX_QUESTIONS
     every = Page(page(gpo, tmp_path, made, "--all"))
-    assert (len(every.bars), {len(b) for b in every.bars}) == (MAX_QUESTIONS + 2, {1 + MAX_GROUPS + 3})
+    assert (len(every.bars), {len(b) for b in every.bars}) == (MAX_QUESTIONS + 2, {1 + MAX_GROUPS_SHOWN + 3})
     assert " more" not in "".join(every.text)
 
 

@@ -63,8 +63,8 @@ def propose(table: RespondentTable) -> Proposal:
         draft.add(name)
     if not draft.questions:
         raise DataError(
-            f"{table.path}: no variable looks like a question: labelled, with 2 to {MAX_SUBSTANTIVE} labelled "
-            "values; say which are by a codebook"
+            f"{table.path}: no variable looks like a question: labelled, with 2 to {MAX_SUBSTANTIVE} "
+            "labelled values; say which are by a codebook"
         )
     book = Codebook(
         weight=next(iter(weights), None),
