@@ -31,6 +31,7 @@ def mixtures(groups, precision, seed=0, count=24, kinds=3):
         group_ids=tuple(f"g{g}" for g in range(groups)),
         answered=(np.arange(count),) * groups,
         shares=tuple(shares),
+        sampling=None,
     )
 
 
@@ -141,7 +142,8 @@ def test_of_very_many_groups_some_are_kept(monkeypatch):
 def test_groups_with_a_single_answer_leave_the_scales_as_they_are():
     data = arrays(survey(4, 8))
     one = np.arange(1)
-    data = replace(data, answered=(one,) * 4, shares=tuple(s[: data.offsets[1]] for s in data.shares))
+    first = tuple(s[: data.offsets[1]] for s in data.shares)
+    data = replace(data, answered=(one,) * 4, shares=first, sampling=None)
     assert scales(data, 4) == PriorScales()
 
 

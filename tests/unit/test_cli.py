@@ -206,11 +206,11 @@ def test_inspect_shows_what_the_bundle_was_made_of(gpo, bundle):
         ('[{"prompt": "Tea?", "responses": ["yes", "no"]}]', ["context.json", "share"]),
         (
             '[{"prompt": "Tea?", "responses": ["yes", "no"], "share": [0.5, 0.6]}]',
-            ["context.json", "sum to 1"],
+            ["context.json", "item 0: share: sums to 1.1, not 1"],
         ),
         (
             '[{"prompt": "Tea?", "responses": ["yes", "no"], "share": [1.5, -0.5]}]',
-            ["context.json", "sum to 1"],
+            ["context.json", "item 0: share: number 1: is -0.5"],
         ),
         ('[{"prompt": "Tea?", "responses": ["yes", "no"], "share": [NaN, 1]}]', ["context.json"]),
         (

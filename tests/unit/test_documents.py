@@ -9,13 +9,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpo_ray.api import _read
+from gpo_ray.answer_files import read_answers_file, read_questions_file
 from gpo_ray.cluster.check import check_folder
 from gpo_ray.cluster.profile import load_profile
 from gpo_ray.config import load_train_config, read_yaml
 from gpo_ray.errors import ConfigError, DataError, GPOError
 from gpo_ray.evaluation.execution import _read as read_scored
-from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.runtime.documents import (
     DEPTH,
     DIGITS,
@@ -77,7 +76,8 @@ def test_bad_json_is_one_error_everywhere(tmp_path, data):
     folder = Folder(tmp_path, ConfigError)
     for read in (
         lambda: parse_json(data, str(path), DataError),
-        lambda: _read(str(path), None),
+        lambda: read_answers_file(str(path)),
+        lambda: read_questions_file(str(path)),
         lambda: read_final(folder, path.name),
         lambda: read_scored(folder, path.name),
         lambda: Ledger(folder),
@@ -171,7 +171,7 @@ def test_answers_with_half_a_character_are_refused(tmp_path):
     path = tmp_path / "f.json"
     path.write_text('[{"prompt": "\\udc00", "responses": ["a", "b"], "choice": 0}]')
     with pytest.raises(DataError, match="half a character"):
-        _read(str(path), AnsweredSlate)
+        read_answers_file(str(path))
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):

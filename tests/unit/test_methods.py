@@ -173,9 +173,9 @@ def test_the_prior_is_conditioned_once_on_each_context(monkeypatch):
     plan = EvaluationPlan(("gpo",), 4, 2, (2, 5))
     asked, posterior = [], PriorAtQuestions.posterior
 
-    def counted(view, context, y, target, leave_out=None, masked=None):
+    def counted(view, context, y, target, leave_out=None, masked=None, sampling=None):
         asked.append((leave_out, len(context), tuple(target)))
-        return posterior(view, context, y, target, leave_out, masked)
+        return posterior(view, context, y, target, leave_out, masked, sampling)
 
     monkeypatch.setattr(PriorAtQuestions, "posterior", counted)
     data = arrays(dataset)

@@ -1,5 +1,6 @@
 """A question is the same one in whatever order and spelling of its responses: shares follow their labels."""
 
+import dataclasses
 import itertools
 import json
 
@@ -114,7 +115,8 @@ def test_files_follow_labels_too(bundle, tmp_path):
     (tmp_path / "q.json").write_text(json.dumps(asked))
     result = predict_file(str(bundle), str(tmp_path / "a.json"), str(tmp_path / "q.json"), NOWHERE)
     model = gpo_ray.load(bundle, model=NOWHERE)
-    (plain,) = model.adapt([answer(SEEN[0])]).predict([Question(SEEN[1].prompt, SEEN[1].responses)])
+    known = dataclasses.replace(answer(SEEN[0]), n=sum(count))
+    (plain,) = model.adapt([known]).predict([Question(SEEN[1].prompt, SEEN[1].responses)])
     (found,) = result["predictions"]
     assert found["share"] == pytest.approx(plain.share[::-1], abs=1e-12)
     assert (found["seen"], found["recognised"], result["notes"]) == (True, True, [])

@@ -68,7 +68,7 @@ def test_nobody_reads_or_changes_what_is_not_theirs(service, endpoint, key, grou
 
 
 @pytest.mark.parametrize(
-    "value", ["", "Bearer", "Bearer ", "Basic eDp5", "gpo", "Bearer a b", "Bearer " + "x" * 100_000, "\xff"]
+    "value", ["", "Bearer", "Bearer ", "Basic eDp5", "gpo", "Bearer a b", "Bearer " + "x" * 7_900, "\xff"]
 )
 def test_what_is_no_key(service, value):
     response = Caller(service, None)("GET", "/v1/groups", headers={"Authorization": value.encode("latin-1")})
