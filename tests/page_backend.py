@@ -96,7 +96,7 @@ class InProcessBackend:
         n = len(context)
         shares = [q.found.to_prior(a.shares()) for q, a in zip(asked, context, strict=False)]
         known = [*zip(vectors[:n], shares, strict=True)]
-        group = self.model.adapt(known, keys[:n])
+        group = self.model.adapt(known, keys[:n], [a.n for a in context])
         shares = group.predict(vectors[n:], keys[n:])
         ends = group.intervals(vectors[n:], keys[n:])
         base = [np.exp(e.letter_logprob).tolist() for e in encoded[n:]]

@@ -228,3 +228,24 @@ def test_a_question_is_answered_once(call):
     reply = call("PUT", "/v1/groups/twice", body)
     assert reply.status_code == 422
     assert reply.json()["errors"][0]["message"].startswith("answers 0 and 1 are to the same question")
+
+
+def test_few_people_count_less(call):
+    def predicted(n):
+        answered = SEEN[0] | {"share": [1.0, *[0.0] * (len(SEEN[0]["responses"]) - 1)]} | n
+        reply = call("POST", "/v1/predict", {"context": [answered], "questions": [SEEN[1]]})
+        assert reply.status_code == 200, reply.text
+        return reply.json()["predictions"][0]["share"]
+
+    unknown, few, many = predicted({}), predicted({"n": 2}), predicted({"n": 1_000_000_000})
+    np.testing.assert_allclose(many, unknown, atol=1e-6)
+    assert max(np.abs(np.subtract(few, unknown))) > 1e-3
+    bodies = [SEEN[0] | {"choice": 0, "n": 3}, SEEN[0] | {"share": [1.0], "n": 0}]
+    for body in bodies:
+        assert call("PUT", "/v1/groups/n", {"context": [body]}).status_code == 422
+
+
+def test_the_number_of_people_is_kept(call):
+    answered = SEEN[0] | {"share": [1.0, *[0.0] * (len(SEEN[0]["responses"]) - 1)], "n": 12.5}
+    call("PUT", "/v1/groups/kept", {"context": [answered]})
+    assert call("GET", "/v1/groups/kept").json()["context"][0]["n"] == 12.5
