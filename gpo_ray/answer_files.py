@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from gpo_ray.errors import DataError
 from gpo_ray.model.texts import AnsweredSlate, Slate, first_problem
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
-from gpo_ray.preferences.labels import question_key
+from gpo_ray.preferences.labels import question_key, unusable
 from gpo_ray.runtime.documents import parse_json, read_bytes
 from gpo_ray.runtime.locations import local_copy
 
@@ -113,10 +113,27 @@ def _parsed(data: bytes, path: str) -> Any:
     try:
         return parse_json(data, path, DataError)
     except DataError:
+        _refuse_half_characters(data, path)
         lines = [(i, line) for i, line in enumerate(data.splitlines(), 1) if line.strip()]
         if len(lines) < 2 or not _is_object(lines[0][1]):
             raise
         return [parse_json(line, f"{path}: line {i}", DataError) for i, line in lines]
+
+
+def _refuse_half_characters(data: bytes, path: str) -> None:
+    """Name the item and the key that hold half a surrogate pair, if that is what is wrong with a JSON list.
+
+    The text has been found to be small and shallow enough to parse.
+    """
+    try:
+        items = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return
+    for i, item in enumerate(items if isinstance(items, list) else [items]):
+        for key, value in item.items() if isinstance(item, dict) else ():
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and (problem := unusable(text)):
+                    raise DataError(f"{path}: item {i}: {key}: {problem}")
 
 
 def _is_object(line: bytes) -> bool:
@@ -149,24 +166,32 @@ def _answer(item: Any, where: str, notes: list[str]) -> AnsweredSlate:
     answer = {k: values.get(k) for k in ("prompt", "responses", "choice")}
     if n is not None and (form not in ("share", "percent") or _number(n, f"{where}: n") <= 0):
         raise DataError(f"{where}: n: must be a number above 0, beside share or percent")
+    if form == "choice" and (isinstance(values["choice"], bool) or not isinstance(values["choice"], int)):
+        raise DataError(
+            f"{where}: choice: {str(values['choice'])[:40]!r} is no index; the first response is 0"
+        )
     if form != "choice":
-        numbers = _numbers(values[form], f"{where}: {form}")
+        numbers = _numbers(values[form], f"{where}: {form}", form == "percent")
         answer["share"] = _shares(numbers, form, where, notes)
         answer["n"] = sum(numbers) if form == "count" else n
     return _checked(AnsweredSlate, answer, where)
 
 
-def _numbers(values: Any, where: str) -> list[float]:
+def _numbers(values: Any, where: str, percent: bool) -> list[float]:
     if not isinstance(values, list):
         raise DataError(f"{where}: must be a list of numbers, one for each response")
-    return [_number(v, f"{where}: number {i}") for i, v in enumerate(values)]
+    if percent:
+        values = [v.strip().removesuffix("%") if isinstance(v, str) else v for v in values]
+    return [_number(v, f"{where}: number {i}", "80" if percent else "0.8") for i, v in enumerate(values)]
 
 
-def _number(value: Any, where: str) -> float:
+def _number(value: Any, where: str, example: str = "80") -> float:
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
         value = float(value)
+    if value is None:
+        raise DataError(f"{where}: is null; leave the answer out or give a number")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError(f"{where}: {str(value)[:40]!r} is not a number; write it like 0.8")
+        raise DataError(f"{where}: {str(value)[:40]!r} is not a number; write it like {example}")
     try:
         number = float(value)
     except OverflowError as e:

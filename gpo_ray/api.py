@@ -25,8 +25,8 @@ from gpo_ray.model.texts import (
     first_problem,
     stored_vectors,
 )
-from gpo_ray.preferences.labels import slate_key
-from gpo_ray.prior.recognition import OTHER_RESPONSES, Recognition
+from gpo_ray.preferences.labels import question_key, slate_key
+from gpo_ray.prior.recognition import EARLIER_BUNDLE, OTHER_RESPONSES, Recognition, among_answered
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ class Prediction:
     """Whether meta-train groups answered the question, in whatever order and spelling of its responses; None
     for a model without a prior."""
     recognised: bool | None = None
-    """True for a seen question; False where the prompt is known to the bundle but not with these responses,
-    so that the question is taken as unseen; None where the prompt is not known either."""
+    """True for a seen question and for one that the group itself answered; False where the prompt is known to
+    the bundle but not with these responses, so that the question is taken as unseen; None where the prompt is
+    not known either."""
     note: str | None = None
     """What to know about the prediction, in words."""
 
@@ -117,7 +118,10 @@ class TextModel:
             for i, (a, r) in enumerate(zip(answers, found, strict=True))
             if r.other_responses
         ]
-        return TextGroup(self, group, notes)
+        if any(r.key is None for r in found) and not self.estimator.knows_texts:
+            notes.append(EARLIER_BUNDLE)
+        unseen = [a for a, r in zip(answers, found, strict=True) if r.key is None]
+        return TextGroup(self, group, notes, unseen)
 
     def recognise(self, slates: Iterable[Slate]) -> list[Recognition]:
         """Find questions among the seen ones, whatever the order and the spelling of their responses."""
@@ -156,8 +160,15 @@ class TextModel:
 class TextGroup:
     """A group whose answers a model was adapted to; :meth:`TextModel.adapt` makes it."""
 
-    def __init__(self, model: TextModel, group: AdaptedGroup, notes: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: TextModel,
+        group: AdaptedGroup,
+        notes: Sequence[str] = (),
+        unseen: Sequence[AnsweredSlate] = (),
+    ) -> None:
         self._model = model
+        self._unseen = {question_key(a.prompt, a.responses): a for a in unseen}
         self.group = group
         """The adapted group of the model that takes arrays."""
         self.notes = list(notes)
@@ -183,14 +194,24 @@ class TextGroup:
         """Do the same as :meth:`predict`, for questions that were checked before."""
         if not slates:
             return []
-        found = self._model.recognise(slates)
-        predicted = self.group.ask(self._model.embeddings_of(slates, found), [r.key for r in found])
+        known = self._model.recognise(slates)
+        read, found = zip(*map(self._answered, slates, known), strict=True)
+        predicted = self.group.ask(self._model.embeddings_of(read, found), [r.key for r in found])
         intervals: Sequence[Any] = predicted.intervals or [None] * len(slates)
         has_prior = predicted.posterior is not None
         return [
             _prediction(s, r, share, ends, has_prior)
             for s, r, share, ends in zip(slates, found, predicted.shares, intervals, strict=True)
         ]
+
+    def _answered(self, slate: Slate, found: Recognition) -> tuple[Slate, Recognition]:
+        """Return an unseen question as the group answered it, if it did, and its responses' places there."""
+        answered = {key: a.responses for key, a in self._unseen.items()} if found.key is None else {}
+        order = among_answered(slate.prompt, slate.responses, answered)
+        if order is None:
+            return slate, found
+        answer = self._unseen[question_key(slate.prompt, slate.responses)]
+        return answer, Recognition(None, order, in_context=True)
 
 
 def _prediction(slate: Slate, found: Recognition, share: Any, ends: Any, has_prior: bool) -> Prediction:
@@ -203,7 +224,7 @@ def _prediction(slate: Slate, found: Recognition, share: Any, ends: Any, has_pri
         share=tuple(share[order].tolist()),
         interval=None if ends is None else tuple(map(tuple, ends[order].tolist())),
         seen=seen if has_prior else None,
-        recognised=True if seen else False if found.other_responses else None,
+        recognised=found.recognised,
         note=OTHER_RESPONSES if found.other_responses else None,
     )
 

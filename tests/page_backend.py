@@ -15,6 +15,7 @@ from gpo_ray.meta_training.engine import new_model
 from gpo_ray.model.bundle import BundleConfig, read_bundle, write_bundle
 from gpo_ray.model.estimator import GroupPreferenceModel
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
+from gpo_ray.preferences.labels import question_key
 from gpo_ray.prior.calibration import fit_prior
 from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.serving.inference.asked import Asked, restored
@@ -89,7 +90,8 @@ class InProcessBackend:
     def _predict(self, context, questions):
         pooling = self.model.config.model.pooling
         slates = [(s.prompt, s.responses) for s in [*context, *questions]]
-        asked = [Asked.of(s, self.model.recognise(*s)) for s in slates]
+        answered = {question_key(a.prompt, a.responses): (a.prompt, a.responses) for a in context}
+        asked = [Asked.of(s, self.model.recognise(*s), answered) for s in slates]
         encoded = self.encoder.encode([a.texts for a in asked])
         vectors = [e.pooled(pooling) for e in encoded]
         keys = [a.key for a in asked]

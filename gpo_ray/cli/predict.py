@@ -20,7 +20,9 @@ WHO = {
 
 def predict(
     bundle: Annotated[str, typer.Option(help="Bundle folder made by `gpo train`.")],
-    context: Annotated[str, typer.Option(help="JSON list of {prompt, responses, share or choice}.")],
+    context: Annotated[
+        str, typer.Option(help="JSON list of {prompt, responses, and share, percent, count or choice}.")
+    ],
     questions: Annotated[str, typer.Option(help="JSON list of {prompt, responses}.")],
     model: Annotated[str | None, typer.Option(help="Language model; by default the bundle's.")] = None,
     embeddings: Annotated[

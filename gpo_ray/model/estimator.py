@@ -132,6 +132,11 @@ class GroupPreferenceModel:
             return Recognition(None, tuple(range(len(responses))))
         return self._prior.recognizer.recognise(prompt, responses)
 
+    @property
+    def knows_texts(self) -> bool:
+        """Whether questions are recognised in every spelling; a bundle of an earlier version cannot do it."""
+        return self._prior is None or self._prior.recognizer.knows_texts
+
     def vectors(self, key: str) -> NDArray[np.float32]:
         """Return the embeddings (R, E) that the model keeps of a seen question, by its key.
 

@@ -16,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
-from gpo_ray.preferences.labels import response_labels, response_order
-from gpo_ray.preferences.tables import SCHEMAS
+from gpo_ray.preferences.labels import prompt_key, response_labels, response_order
+from gpo_ray.preferences.tables import NOTES, SCHEMAS, log_table
+
+Notes = list[tuple[str, str]]
 
 PREFIX = "other:"
 """Prefix of an id of the second survey that the first survey has too."""
@@ -83,13 +85,14 @@ def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> Prefer
     """Return the union of two surveys, in which a question that both ask occurs once.
 
     Two questions are the same if they have the same :func:`~gpo_ray.preferences.labels.question_key`: the
-    same prompt and the same responses, in any order. ``first`` stays as it is, with its topics, sources,
-    scales and orders of responses; shares and choices of ``second`` follow the labels into that order. A
-    question of ``second`` that ``first`` asks too gets its id in ``first``; if ``first`` asks it under
-    several ids, the one with the same texts and order, else the equal id, else the earliest. Two groups of
-    the same id stay two groups. An id of ``second`` that ``first`` has for something else gets
-    :data:`PREFIX`. Where two questions of ``second`` become one, each group's first answer is kept and the
-    other is logged in ``dropped``.
+    same prompt and the same responses, in any order. ``first`` stays as it is, with its topics, sources and
+    orders of responses; only a nominal question takes the scale that ``second`` gives it. Shares and choices
+    of ``second`` follow the labels into the order of ``first``. A question of ``second`` that ``first`` asks
+    too gets its id in ``first``; if ``first`` asks it under several ids, the one with the same texts and
+    order, else the equal id, else the earliest. Two groups of the same id stay two groups. An id of
+    ``second`` that ``first`` has for something else gets :data:`PREFIX`. Where two questions of ``second``
+    become one, each group's first answer is kept and the other is logged in ``dropped``. Notes say which
+    scales were taken or differ, which groups were kept apart, and which prompts have other responses.
 
     Returns:
         The merged data set: the rows of ``first``, then what ``second`` adds.
@@ -110,16 +113,23 @@ def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> Prefer
     left_out = second.preferences.filter(again).to_pylist()
     where = [f"second survey: {p['group_id']}, {p['question_id']}" for p in left_out]
     dropped = {"where": where, "reason": [ANSWERED_BEFORE] * len(where)}
+    scaled, notes = _with_scales(first, second, questions)
+    notes += [
+        (f"second survey: {old}", f"the first survey has a group of this id: kept apart as {new!r}")
+        for old, new in groups.items()
+        if old != new
+    ]
+    notes += _known_prompts(first, second)
     merged = PreferenceDataset(
         questions=pa.concat_tables(
-            [first.questions, _renamed(second.questions, "question_id", questions).filter(is_new)]
+            [scaled, _renamed(second.questions, "question_id", questions).filter(is_new)]
         ),
         groups=pa.concat_tables([first.groups, _renamed(second.groups, "group_id", groups)]),
         preferences=pa.concat_tables([first.preferences, preferences.filter(pc.invert(again))]),
         dropped=pa.concat_tables(
             [first.dropped, second.dropped, pa.table(dropped, schema=first.dropped.schema)]
         ),
-        notes=pa.concat_tables([first.notes, second.notes]),
+        notes=pa.concat_tables([first.notes, second.notes, log_table(notes, NOTES)]),
     )
     merged.validate("merged surveys")
     return merged
@@ -136,6 +146,43 @@ def _same_or_distinct(first: PreferenceDataset, second: PreferenceDataset) -> di
             likest = max(same, key=lambda s: (s.slate_key == q.slate_key, s.question_id == q.question_id))
             names[q.question_id] = likest.question_id
     return names
+
+
+def _with_scales(
+    first: PreferenceDataset, second: PreferenceDataset, names: dict[str, str]
+) -> tuple[pa.Table, Notes]:
+    """Return the questions of ``first`` with scales that only ``second`` has, and notes on scales."""
+    mine = {q.question_id: q for q in first.iter_questions()}
+    scales, notes = {i: q.ordinal for i, q in mine.items()}, []
+    for q in second.iter_questions():
+        same = mine.get(names[q.question_id])
+        if same is None or q.ordinal is None:
+            continue
+        order = response_order(response_labels(same.responses), response_labels(q.responses))
+        theirs = None if order is None else tuple(q.ordinal[i] for i in order)
+        where = f"second survey: {q.question_id}"
+        if scales[same.question_id] is None:
+            scales[same.question_id] = theirs
+            notes.append((where, "the question has no scale in the first survey: the second's is taken"))
+        elif theirs != scales[same.question_id]:
+            notes.append((where, "the question has another scale in the first survey, which is kept"))
+    field = first.questions.schema.field("ordinal")
+    column = pa.array([scales[i] for i in first.questions["question_id"].to_pylist()], field.type)
+    return first.questions.set_column(first.questions.column_names.index("ordinal"), field, column), notes
+
+
+def _known_prompts(first: PreferenceDataset, second: PreferenceDataset) -> Notes:
+    """Return a note on each question of ``second`` whose prompt ``first`` has with other responses."""
+    keys = {q.key for q in first.iter_questions()}
+    prompts = {prompt_key(q.prompt): q.question_id for q in first.iter_questions()}
+    return [
+        (
+            f"second survey: {q.question_id}",
+            f"its prompt is that of {prompts[prompt_key(q.prompt)]!r} with other responses: another question",
+        )
+        for q in second.iter_questions()
+        if q.key not in keys and prompt_key(q.prompt) in prompts
+    ]
 
 
 def _aligned(first: PreferenceDataset, second: PreferenceDataset, names: dict[str, str]) -> pa.Table:

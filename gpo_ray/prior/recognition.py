@@ -17,13 +17,26 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from gpo_ray.preferences.labels import label_hashes, normal_label, prompt_key, response_order, slate_key
+from gpo_ray.preferences.labels import (
+    label_hashes,
+    normal_label,
+    prompt_key,
+    question_key,
+    response_labels,
+    response_order,
+    slate_key,
+)
 from gpo_ray.preferences.slates import Array, Floats
 
 MAX_PERMUTED = 5
 """Most responses whose orders are tried where only the hash of a whole question is known; 120 orders take
 half a millisecond."""
 
+EARLIER_BUNDLE = (
+    "the bundle is of an earlier version: it recognises questions as they were spelled in training, and "
+    f"those of up to {MAX_PERMUTED} responses in every order; a bundle trained now recognises all"
+)
+"""What is said of a bundle of an earlier version where a question is not recognised."""
 OTHER_RESPONSES = "its prompt is known to the bundle, with other responses: taken as an unseen question"
 """What is said of a question whose prompt the meta-train groups were asked, but not with these responses."""
 
@@ -57,6 +70,16 @@ class Recognition:
     other_responses: bool = False
     """Whether the question is unseen although meta-train groups were asked its prompt: its responses are
     others."""
+    in_context: bool = False
+    """Whether the question is unseen, but one of those that the group answered; the order is then that of the
+    answer."""
+
+    @property
+    def recognised(self) -> bool | None:
+        """True if the question is seen or answered, False if only its prompt is known, else None."""
+        if self.key is not None or self.in_context:
+            return True
+        return False if self.other_responses else None
 
     def to_prior(self, values: Sequence[float] | Floats) -> Array:
         """Return values (R,) of the responses, in the prior's order."""
@@ -79,6 +102,11 @@ class Recognizer:
     :func:`~gpo_ray.preferences.labels.slate_key` of the question as the meta-train groups were asked it."""
     hashes: Mapping[str, QuestionHashes]
     """The hashes of each question, by its key; empty for a bundle of an earlier version."""
+
+    @property
+    def knows_texts(self) -> bool:
+        """Whether questions are recognised in every spelling, which a bundle of an earlier version cannot."""
+        return bool(self.hashes)
 
     @cached_property
     def _by_prompt(self) -> Mapping[str, list[str]]:
@@ -120,3 +148,21 @@ def _spellings(prompt: str, responses: Sequence[str]) -> Iterator[tuple[str, lis
     normal = normal_label(prompt), [normal_label(r) for r in responses]
     if normal != (prompt, list(responses)):
         yield normal
+
+
+def among_answered(
+    prompt: str, responses: Sequence[str], answered: Mapping[str, Sequence[str]]
+) -> tuple[int, ...] | None:
+    """Find an unseen question among those that the group answered.
+
+    Args:
+        prompt: the question's prompt.
+        responses: its R responses.
+        answered: the responses of each answered question, by its
+            :func:`~gpo_ray.preferences.labels.question_key`.
+
+    Returns:
+        Index of each of the R responses in the answered question, or None if it was not answered.
+    """
+    theirs = answered.get(question_key(prompt, responses))
+    return None if theirs is None else response_order(response_labels(responses), response_labels(theirs))

@@ -28,7 +28,7 @@ from gpo_ray.runtime.resources import device_of
 from gpo_ray.runtime.terminal_text import one_line
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.serving.api.metrics import IngressMetrics, Metrics
-from gpo_ray.serving.inference.asked import Asked, restored, with_keys
+from gpo_ray.serving.inference.asked import Asked, Recognised, restored
 from gpo_ray.serving.inference.backend import (
     BackendReadiness,
     Overloaded,
@@ -145,6 +145,7 @@ class Predictor:
         use_threads(worker_threads(settings.processes, settings.predictor.cpus))
         caches = (settings.cached_contexts, settings.cached_questions)
         self._predictor = BatchPredictor(settings.bundle, *caches, device=device_of(settings.predictor.gpus))
+        self._recognised = Recognised(self._predictor.recognise)
         self._cache = EmbeddingCache(settings.embeddings, self._predictor.config, settings.cached_questions)
         self._serving = settings.bundle
         self._problem: str | None = None
@@ -209,31 +210,27 @@ class Predictor:
     async def _predict(self, call: Call, begun: float) -> SlatePredictions:
         adapted = self._predictor.adapted(call.context.id)
         answers = [] if adapted else call.context.answers
-        asked = [Asked.of(q, self._predictor.recognise(*q)) for q in (*slate_texts(answers), *call.questions)]
-        keys = [a.key for a in asked]
-        known = self._cache.in_memory(keys)
-        if len(known) < len(set(keys)):
-            known |= await self._embedded({a.key: a.texts for a in asked}, known, call)
+        asked = [*([] if adapted else self._recognised.context(call)), *self._recognised.questions(call)]
+        known = self._in_memory(asked)
+        if any(a.encoded(known) is None for a in asked):
+            known |= await self._embedded(asked, known, call)
         else:
             self._metrics.embeddings(hits=len(known), misses=0)
-        encoded = [known[k] for k in keys]
+        encoded = [e for a in asked if (e := a.encoded(known)) is not None]
         embedded = time.time()
         answered = [
             (e, q.found.to_prior(a.shares())) for e, q, a in zip(encoded, asked, answers, strict=False)
         ]
-        n = len(answers)
-        people = [a.n for a in answers]
-        request = EncodedRequest(answered, encoded[n:], call.context.id, people)
-        job = self._predictor.start(request, adapted)
+        n, people = len(answers), [a.n for a in answers]
+        job = self._predictor.start(EncodedRequest(answered, encoded[n:], call.context.id, people), adapted)
         return restored(await self._finish(job, call, begun, embedded), asked[n:])
 
     async def _predict_quickly(self, call: Call) -> SlatePredictions | Failure | None:
         begun = time.time()
-        asked = [Asked.of(q, self._predictor.recognise(*q)) for q in call.questions]
-        keys = [a.key for a in asked]
-        made = self._predictor.predicted(call.context.id, keys)
+        asked = self._recognised.questions(call)
+        made = self._predictor.predicted(call.context.id, [a.spelled for a in asked])
         if made is not None:
-            self._metrics.embeddings(hits=len(keys), misses=0)
+            self._metrics.embeddings(hits=len(asked), misses=0)
             self._metrics.predicted(
                 queued=begun - call.sent, embedded=0.0, predicted=0.0, context=call.context.size
             )
@@ -241,10 +238,11 @@ class Predictor:
         adapted = self._predictor.adapted(call.context.id)
         if adapted is None:
             return None
-        known = self._cache.in_memory(keys)
-        if not all(k in known for k in keys):
+        known = self._in_memory(asked)
+        encoded = [e for a in asked if (e := a.encoded(known)) is not None]
+        if len(encoded) < len(asked):
             return None
-        job = self._predictor.start(EncodedRequest((), [known[k] for k in keys], call.context.id), adapted)
+        job = self._predictor.start(EncodedRequest((), encoded, call.context.id), adapted)
         if not job.last or job.cost > QUICK_COST:
             return None
         self._metrics.embeddings(hits=len(known), misses=0)
@@ -273,15 +271,20 @@ class Predictor:
         self._metrics.batch(len(jobs))
         self._predictor.turn(jobs)
 
+    def _in_memory(self, asked: Sequence[Asked]) -> dict[str, EncodedSlate]:
+        return self._cache.in_memory({k for a in asked for k in (a.key, a.spelled)})
+
     async def _embedded(
-        self, asked: dict[str, SlateTexts], known: dict[str, EncodedSlate], call: Call
+        self, asked: Sequence[Asked], known: dict[str, EncodedSlate], call: Call
     ) -> dict[str, EncodedSlate]:
         """Fetch the questions that are not in memory from the embedding store or the language model.
 
         Each chunk is kept as soon as it is embedded, so that a repeated request takes less time.
         """
-        found = await asyncio.to_thread(self._cache.get_many, asked.keys() - known.keys())
-        missing = [s for k, s in asked.items() if k not in known and k not in found]
+        left = [a for a in asked if a.encoded(known) is None]
+        wanted = {k for a in left for k in (a.key, a.spelled)}
+        found = await asyncio.to_thread(self._cache.get_many, wanted)
+        missing = [*{a.spelled: a.texts for a in left if a.encoded(found) is None}.values()]
         self._metrics.embeddings(hits=len(known) + len(found), misses=len(missing))
         if not missing:
             return found
@@ -294,7 +297,7 @@ class Predictor:
                 if isinstance(made, BaseException):
                     problems.append(made)
                     continue
-                good = with_keys((e for e in made if isinstance(e, EncodedSlate)), asked)
+                good = [e for e in made if isinstance(e, EncodedSlate)]
                 self._cache.put(good)
                 found |= {e.key: e for e in good}
                 problems += [e.error for e in made if isinstance(e, Failure)]

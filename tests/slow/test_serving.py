@@ -111,7 +111,7 @@ def test_shares_follow_the_labels_of_seen_questions(service):
     _, url = service
     seen = [Slate(prompt=q.prompt, responses=q.responses) for q in survey(8, 12).iter_questions()]
     known = [AnsweredSlate(**q.model_dump(), choice=0) for q in seen[:3]]
-    turned = [Slate(prompt=f" {q.prompt}", responses=q.responses[::-1]) for q in seen[3:6]]
+    turned = [Slate(prompt=q.prompt, responses=q.responses[::-1]) for q in seen[3:6]]
     last = [
         AnsweredSlate(prompt=q.prompt, responses=q.responses[::-1], choice=len(q.responses) - 1)
         for q in known

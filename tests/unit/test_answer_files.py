@@ -38,6 +38,7 @@ def answered(tmp_path, **given):
         ({"count": [2, 3, 5]}, [0.2, 0.3, 0.5]),
         ({"counts": [2, 3, 5]}, [0.2, 0.3, 0.5]),
         ({"choice": 2}, [0, 0, 1]),
+        ({"percent": ["20%", "30 %", 50]}, [0.2, 0.3, 0.5]),
         ({"share": None, "choice": 0}, [1, 0, 0]),
     ],
 )
@@ -70,7 +71,7 @@ def test_rounded_numbers_are_scaled_and_this_is_said(tmp_path, given, total):
         ({"percent": [0.2, 0.3, 0.5]}, "item 0: percent: sums to 1, not 100; .* give them as share"),
         ({"share": [0.2, 0.3, 0.4]}, "item 0: share: sums to 0.9, not 1; give all responses"),
         ({"share": ["0,2", "0,3", "0,5"]}, "item 0: share: number 0: '0,2' is not a number; write it like"),
-        ({"share": [0.2, None, 0.8]}, "item 0: share: number 1: 'None' is not a number"),
+        ({"share": [0.2, None, 0.8]}, "item 0: share: number 1: is null; leave the answer out"),
         ({"share": [True, 0, 0]}, "item 0: share: number 0: 'True' is not a number"),
         ({"share": [float("nan"), 0, 1]}, "item 0: share: number 0: is nan, not finite"),
         ({"share": [1e400, 0, 1]}, "item 0: share: number 0: is inf, not finite"),
@@ -79,7 +80,14 @@ def test_rounded_numbers_are_scaled_and_this_is_said(tmp_path, given, total):
         ({"share": [0.5, 0.5]}, "item 0: 2 shares for 3 responses"),
         ({"share": "0.2"}, "item 0: share: must be a list of numbers"),
         ({"count": [0, 0, 0]}, "item 0: count: sums to 0; leave the answer out"),
-        ({"percent": ["20%", "30%", "50%"]}, "item 0: percent: number 0: '20%' is not a number"),
+        (
+            {"share": ["20%", "30%", "50%"]},
+            "item 0: share: number 0: '20%' is not a number; write it like 0.8",
+        ),
+        ({"percent": ["a", 30, 70]}, "item 0: percent: number 0: 'a' is not a number; write it like 80"),
+        ({"choice": True}, "item 0: choice: 'True' is no index; the first response is 0"),
+        ({"choice": 1.0}, "item 0: choice: '1.0' is no index"),
+        ({"choice": "1"}, "item 0: choice: '1' is no index"),
         ({"choice": 3}, "item 0: choice is not the index of a response"),
         ({"choice": 0, "count": [1, 2, 3]}, "item 0: give exactly one of .*; found count and choice"),
         ({"count": [1, 2, 3], "counts": [1, 2, 3]}, "found count and counts"),
@@ -134,7 +142,7 @@ def test_unusable_texts_are_refused(tmp_path, change, words):
 
 def test_half_an_emoji_is_refused(tmp_path):
     text = b'[{"prompt":"Which?","responses":["Fig","Plum \\ud800"]}]'
-    with pytest.raises(DataError, match="surrogate"):
+    with pytest.raises(DataError, match=r"item 0: responses: holds half a character \(a lone surrogate"):
         read_questions_file(written(tmp_path, text))
 
 

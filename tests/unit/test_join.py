@@ -148,7 +148,7 @@ def test_the_same_question_is_the_first_surveys():
     )
     merged = merge_surveys(first, second)
     assert list(merged.iter_questions()) == [
-        Question("tea", *words, "drinks"),
+        Question("tea", *words, "drinks", (0.0, 1.0)),  # it had no scale
         Question(f"{PREFIX}tea", "other", "Coffee?", ("Yes", "No")),
     ]
     assert merged.groups.to_pylist() == first.groups.to_pylist() + second.groups.to_pylist()
@@ -279,3 +279,34 @@ def test_a_survey_that_is_not_valid_is_named(at, rows, problem):
     surveys.insert(at, bad)
     with pytest.raises(DataError, match=f"^{('first', 'second')[at]} survey: preferences {problem}"):
         merge_surveys(*surveys)
+
+
+def one(responses, ordinal=None, prompt="A?", group="g"):
+    question = Question("q", "test", prompt, tuple(responses), None, ordinal)
+    rows = {"group_id": [group], "question_id": ["q"], "choice": [0]}
+    return PreferenceDataset.build([question], [Group(group, "attribute")], rows)
+
+
+def notes(dataset):
+    return [n["note"] for n in dataset.notes.to_pylist()]
+
+
+def test_a_nominal_question_takes_the_others_scale():
+    merged = merge_surveys(one(["Yes", "No", "Maybe"]), one(["maybe", "yes", "no"], (2, 1, 3), group="h"))
+    assert next(iter(merged.iter_questions())).ordinal == (1, 3, 2)
+    assert "the second's is taken" in notes(merged)[0]
+
+
+def test_of_two_scales_the_first_is_kept():
+    scale, other = one(["Yes", "No"], (1, 2)), one(["No", "Yes"], (1, 2), group="h")
+    assert next(iter(merge_surveys(scale, other).iter_questions())).ordinal == (1, 2)
+    assert "another scale" in notes(merge_surveys(scale, other))[0]
+    assert notes(merge_surveys(scale, one(["No", "Yes"], (2, 1), group="h"))) == []
+
+
+def test_a_known_prompt_and_a_known_group_are_noted():
+    merged = merge_surveys(one(["Yes", "No"]), one(["Yes", "No", "Maybe"]))
+    assert notes(merged) == [
+        "the first survey has a group of this id: kept apart as 'other:g'",
+        "its prompt is that of 'q' with other responses: another question",
+    ]

@@ -15,7 +15,7 @@ from gpo_ray.answer_files import read_answers_file
 from gpo_ray.api import predict_file
 from gpo_ray.model.bundle import read_bundle, write_bundle
 from gpo_ray.prior.keyed import KeyedGroupPrior, PriorState
-from gpo_ray.prior.recognition import OTHER_RESPONSES
+from gpo_ray.prior.recognition import EARLIER_BUNDLE, OTHER_RESPONSES
 
 SEEN = [*survey(groups=8, count=12).iter_questions()]
 """What the meta-train groups of the bundle were asked."""
@@ -131,3 +131,26 @@ def test_hashes_that_do_not_fit_are_refused(bundle):
     state = PriorState.model_validate(values)
     with pytest.raises(ValueError, match="hashes of questions do not fit"):
         KeyedGroupPrior.from_state(state, arrays, read.config.embedding_width)
+
+
+def test_a_question_that_the_group_answered_is_recognised(bundle):
+    """No meta-train group was asked it: a language model reads it, in the order of the answer."""
+    model = gpo_ray.load(bundle)
+    responses = ("Free", "Cheap", "As now")
+    asked = Answer("What should buses cost?", responses, share=[0.7, 0.2, 0.1])
+    group = model.adapt([answer(SEEN[0]), asked])
+    plain, turned, new = group.predict(
+        [
+            Question(asked.prompt, responses),
+            Question(f" {asked.prompt}", ["as now", "FREE ", "Cheap"]),
+            Question(asked.prompt, ["Free", "Cheap"]),
+        ]
+    )
+    assert (plain.seen, plain.recognised, turned.recognised, new.recognised) == (False, True, True, None)
+    np.testing.assert_allclose(turned.share, [plain.share[i] for i in (2, 0, 1)], atol=1e-6)
+
+
+def test_a_bundle_of_an_earlier_version_says_what_it_cannot(old_bundle):
+    model = gpo_ray.load(old_bundle)
+    assert model.adapt([Answer("Never asked?", ["Yes", "No"], choice=0)]).notes == [EARLIER_BUNDLE]
+    assert model.adapt([answer(SEEN[0])]).notes == []

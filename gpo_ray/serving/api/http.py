@@ -270,8 +270,8 @@ def _predictions(
             interval=None if p.interval is None else tuple(p.interval),
             language_model=tuple(p.language_model),
             seen=p.seen,
-            recognised=True if p.seen else False if p.other_responses else None,
-            note=OTHER_RESPONSES if p.other_responses else None,
+            recognised=p.recognised,
+            note=OTHER_RESPONSES if p.recognised is False else None,
         )
         for q, p in zip(questions, made.predictions, strict=True)
     )

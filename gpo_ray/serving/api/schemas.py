@@ -227,8 +227,9 @@ class Prediction(_Reply):
     """Whether the bundle's meta-train groups answered the question, in whatever order and spelling of its
     responses; null if the model of the bundle keeps no answers."""
     recognised: bool | None = None
-    """True for a seen question; false if the bundle knows the prompt, but with other responses, so that the
-    question is taken as unseen; null if it does not know the prompt either."""
+    """True for a seen question and for one that the group itself answered; false if the bundle knows the
+    prompt, but with other responses, so that the question is taken as unseen; null if it does not know the
+    prompt either."""
     note: str | None = None
     """What to know about the prediction, in words; null if there is nothing."""
 

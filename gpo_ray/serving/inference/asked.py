@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from gpo_ray.embedding.template import SlateTexts
-from gpo_ray.preferences.labels import slate_key
-from gpo_ray.prior.recognition import Recognition
+from gpo_ray.preferences.labels import question_key, slate_key
+from gpo_ray.prior.recognition import Recognition, among_answered
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
+from gpo_ray.serving.inference.caching import Cache, bounded, keep
+from gpo_ray.serving.inference.calls import Call, slate_texts
 from gpo_ray.serving.inference.encoding import EncodedSlate
+
+KEPT_CONTEXTS, KEPT_BYTES = 10_000, 1 << 26
+"""Most contexts whose questions are kept, and their memory in bytes."""
 
 
 @dataclass(frozen=True)
@@ -21,19 +27,77 @@ class Asked:
     texts: SlateTexts
     found: Recognition
 
+    @cached_property
+    def spelled(self) -> str:
+        """The :func:`~gpo_ray.preferences.labels.slate_key` of ``texts``."""
+        return slate_key(*self.texts)
+
+    def encoded(self, known: Mapping[str, EncodedSlate]) -> EncodedSlate | None:
+        """Return the question's embeddings: those of the seen question itself if known, else of its texts.
+
+        They are never those of another caller's spelling.
+        """
+        found = known.get(self.key) or known.get(self.spelled)
+        if found is None or self.spelled == self.key:
+            return found
+        return replace(found, key=self.key, spelled=self.spelled)
+
     @classmethod
-    def of(cls, question: SlateTexts, found: Recognition) -> Asked:
-        """Bring a question into the prior's order."""
+    def of(
+        cls, question: SlateTexts, found: Recognition, answered: Mapping[str, SlateTexts] | None = None
+    ) -> Asked:
+        """Bring a question into the prior's order, or an unseen one into that of the group's answer to it.
+
+        Args:
+            question: the question as it was asked.
+            found: what the prior knows of it.
+            answered: the questions that the group answered, by their
+                :func:`~gpo_ray.preferences.labels.question_key`.
+        """
         prompt, responses = question
-        if found.key is None:
-            return cls(slate_key(prompt, responses), question, found)
-        return cls(found.key, (prompt, found.in_prior_order(responses)), found)
+        if found.key is not None:
+            return cls(found.key, (prompt, found.in_prior_order(responses)), found)
+        if answered:
+            order = among_answered(prompt, responses, {k: r for k, (_, r) in answered.items()})
+            if order is not None:
+                theirs = answered[question_key(prompt, responses)]
+                return cls(slate_key(*theirs), theirs, Recognition(None, order, in_context=True))
+        return cls(slate_key(prompt, responses), question, found)
 
 
-def with_keys(encoded: Iterable[EncodedSlate], asked: dict[str, SlateTexts]) -> list[EncodedSlate]:
-    """Give encoded questions the keys of ``asked`` instead of those of their texts."""
-    keys = {slate_key(*texts): key for key, texts in asked.items()}
-    return [e if (key := keys.get(e.key, e.key)) == e.key else replace(e, key=key) for e in encoded]
+@dataclass(frozen=True)
+class Answered:
+    """The questions that a group answered, by their :func:`~gpo_ray.preferences.labels.question_key`."""
+
+    texts: Mapping[str, SlateTexts]
+    nbytes: int
+    """Approximate memory."""
+
+
+class Recognised:
+    """Recognises the questions of calls; contexts that were looked through are kept, within a bound."""
+
+    def __init__(self, recognise: Callable[[str, Sequence[str]], Recognition]) -> None:
+        self._recognise = recognise
+        self._answered: Cache[Answered] = bounded(KEPT_CONTEXTS, KEPT_BYTES)
+
+    def context(self, call: Call) -> list[Asked]:
+        """Return the questions that the group of a call answered."""
+        return [Asked.of(q, self._recognise(*q)) for q in slate_texts(call.context.answers)]
+
+    def questions(self, call: Call) -> list[Asked]:
+        """Return the questions of a call; its context is looked through only if one of them is unseen."""
+        found = [self._recognise(*q) for q in call.questions]
+        answered = self._answers(call).texts if any(f.key is None for f in found) else None
+        return [Asked.of(q, f, answered) for q, f in zip(call.questions, found, strict=True)]
+
+    def _answers(self, call: Call) -> Answered:
+        kept = self._answered.get(call.context.id)
+        if kept is None:
+            texts = {question_key(*texts): texts for texts in slate_texts(call.context.answers)}
+            kept = Answered(texts, 2 * len(call.context.packed) + 1000)
+            keep(self._answered, call.context.id, kept)
+        return kept
 
 
 def restored(made: SlatePredictions, asked: Sequence[Asked]) -> SlatePredictions:
@@ -44,4 +108,4 @@ def restored(made: SlatePredictions, asked: Sequence[Asked]) -> SlatePredictions
 
 def _restored(made: SlatePrediction, found: Recognition) -> SlatePrediction:
     seen = None if made.interval is None else found.key is not None
-    return replace(made.in_order(found.order), seen=seen, other_responses=found.other_responses)
+    return replace(made.in_order(found.order), seen=seen, recognised=found.recognised)

@@ -21,8 +21,8 @@ class SlatePrediction:
     """The language model's own distribution over the option letters, (R,)."""
     seen: bool | None = None
     """Whether meta-train groups answered the question; None for a model without a prior."""
-    other_responses: bool = False
-    """Whether meta-train groups were asked the question's prompt, but with other responses."""
+    recognised: bool | None = None
+    """As in :attr:`gpo_ray.prior.recognition.Recognition.recognised`."""
 
     def in_order(self, order: Sequence[int]) -> SlatePrediction:
         """Return the prediction with its responses in another order, given by their (R,) present indices."""

@@ -42,6 +42,13 @@ class EncodedSlate:
     key: str
     vectors: NDArray[np.float32]
     letter_logprob: NDArray[np.float32]
+    spelled: str | None = None
+    """The :func:`~gpo_ray.preferences.labels.slate_key` of the texts asked, where it is not ``key``."""
+
+    @property
+    def asked(self) -> str:
+        """The key of the texts that were asked, which other spellings of the question do not have."""
+        return self.spelled or self.key
 
     @property
     def nbytes(self) -> int:

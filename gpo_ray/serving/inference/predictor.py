@@ -217,7 +217,7 @@ class Serving:
                 job.add(made)
                 with self._lock:
                     for slate, prediction in zip(chunk, made, strict=True):
-                        key = f"{job.request.context_id}{slate.key}"
+                        key = f"{job.request.context_id}{slate.asked}"
                         keep(self._predictions, key, _Made(prediction))
 
     def _prepare(self, jobs: Sequence[PredictionJob]) -> None:
