@@ -165,6 +165,10 @@ class _Text:
             )
 
 
+MAX_COLUMNS = 20_000
+"""Most columns of a text file; each takes memory of its own."""
+
+
 def read_delimited(path: Path, encoding: str | None = None, expected: Iterable[str] = ()) -> Cells:
     """Read all cells of a delimited text file as text.
 
@@ -186,6 +190,11 @@ def read_delimited(path: Path, encoding: str | None = None, expected: Iterable[s
     _find_separator(text, {*expected})
     records = text.records()
     header = text.cells(*next(records))
+    if len(header) > MAX_COLUMNS:
+        raise DataError(
+            f"{path}: the header has {len(header):,} columns, at most {MAX_COLUMNS:,} are read; is "
+            f"{text.grammar.separator!r} the separator?"
+        )
     starts, end = _checked_rows(text, records, len(header))
     if not starts:
         raise DataError(f"{path}: the file has a header and no rows")

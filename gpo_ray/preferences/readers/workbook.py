@@ -27,6 +27,10 @@ _UNREADABLE = (
     OSError,
 )
 """What openpyxl raises for files that are no workbook, or a damaged one."""
+MAX_CELLS = 50_000_000
+"""Most cells of a sheet, blank ones among them: 100,000 respondents with 500 variables."""
+MAX_UNPACKED_BYTES, MAX_RATIO = 2**30, 100
+"""Most bytes that a workbook may unpack to, or so many times its own length if that is more."""
 
 
 def read_workbook(path: Path) -> Cells:
@@ -41,6 +45,7 @@ def read_workbook(path: Path) -> Cells:
         DataError: if the file is missing, not a workbook, or has no sheet with a header and a row.
     """
     require_file(path)
+    _require_size(path)
     try:
         import openpyxl
     except ImportError as e:
@@ -50,7 +55,7 @@ def read_workbook(path: Path) -> Cells:
             warnings.simplefilter("ignore")  # of styles and extensions that a table of values does not need
             book = openpyxl.load_workbook(path, read_only=True)
             try:
-                sheets = {sheet.title: _filled_rows(sheet) for sheet in book.worksheets}
+                sheets = {sheet.title: _filled_rows(path, sheet) for sheet in book.worksheets}
             finally:
                 book.close()
     except _UNREADABLE as e:
@@ -61,6 +66,25 @@ def read_workbook(path: Path) -> Cells:
     if not filled:
         raise DataError(f"{path}: no sheet of the workbook holds anything")
     return _cells(path, filled, sheets[filled[0]])
+
+
+def _require_size(path: Path) -> None:
+    """Refuse a workbook that would unpack to far more than a table of its length holds.
+
+    Raises:
+        DataError: if it does; what is no workbook is left to the reader.
+    """
+    most = max(MAX_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size)
+    try:
+        with zipfile.ZipFile(path) as packed:
+            unpacked = sum(part.file_size for part in packed.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return
+    if unpacked > most:
+        raise DataError(
+            f"{path}: unpacks to {unpacked / 2**30:,.1f} GiB, at most {most / 2**30:,.1f} are read; save the "
+            "table alone, or as .csv"
+        )
 
 
 def _cells(path: Path, filled: list[str], sheet: dict[int, list[Any]]) -> Cells:
@@ -81,13 +105,24 @@ def _cells(path: Path, filled: list[str], sheet: dict[int, list[Any]]) -> Cells:
     return Cells(path, [as_text(name) for name in names], columns, [n for n, _ in body], notes=tuple(notes))
 
 
-def _filled_rows(sheet: Any) -> dict[int, list[Any]]:
-    """Return a sheet's rows by number, from the first to the last that hold anything."""
+def _filled_rows(path: Path, sheet: Any) -> dict[int, list[Any]]:
+    """Return a sheet's rows by number, from the first to the last that hold anything.
+
+    Raises:
+        DataError: if the sheet has too many cells.
+    """
     sheet.reset_dimensions()  # what a file says of its size may be wrong
     rows: dict[int, list[Any]] = {}
     blank: list[tuple[int, list[Any]]] = []
+    width = 1
     for number, cells in enumerate(sheet.iter_rows(), 1):
         values = _values(cells)
+        width = max(width, len(values))
+        if number * width > MAX_CELLS:
+            raise DataError(
+                f"{path}: sheet {sheet.title!r} has {number:,} rows and {width:,} columns, more than "
+                f"{MAX_CELLS:,} cells together; delete what stands far from the table"
+            )
         if any(value is not None for value in values):
             rows.update(blank if rows else ())
             blank.clear()
