@@ -124,7 +124,7 @@ def _attribute(
         return _binned(column, entry.label, bins, into, where)
     levels = []
     for level in dict.fromkeys(entry.levels.values()):
-        if is_group_level(level) and silence(level) is None:
+        if is_group_level(level) and silence(level, (), apart=False) is None:
             levels.append(level)
         else:
             into.drop(f"{where}={level}", NOT_A_GROUP)
@@ -153,7 +153,7 @@ def _unlisted(column: Column, cuts: Mapping[str, tuple[float, ...]]) -> Demograp
 
 def _binned(column: Column, label: str, cuts: tuple[float, ...], into: Collector, where: str) -> _Attribute:
     """Cut a number into levels; below the first cut there is one more level, if anybody is there."""
-    refused = {v for v, text in column.labels.items() if silence(text)}
+    refused = {v for v, text in column.labels.items() if silence(text)} | {*labelled(column).missing}
     numbers = column.numbers()
     lut = [v if isinstance(v, float) and v not in refused else np.nan for v in column.values]
     numbers = np.where(np.isfinite(numbers), np.array([*lut, np.nan])[column.code], np.nan)

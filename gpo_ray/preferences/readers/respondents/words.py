@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Literal
 
 from gpo_ray.preferences.readers.respondents.table import Value, shown_value
@@ -17,7 +18,9 @@ Silence = Literal["refused", "not asked"]
 _APOSTROPHES = str.maketrans("", "", "'’‘`´")
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i"})
 """Letters that are written without their marks, and are no letter with a mark in Unicode."""
-_CODE = r"\s*[\[(]?\s*{}\s*(?:[\])]\s*[.:\-–—=]?|[.:=]|\s[-–—])\s*(?=\S)"
+_CODE = r"\s*[\[(]?\s*0*{}\s*(?:[\])]\s*[.:\-–—=]?|[.:=]-?|\s[-–—])(?:(?<=[.:)\]])\s+(?=\d)|\s*(?=[^\s\d]))"
+"""A code and what parts it from its label. Before a number the sign must be one that no number has: in
+"0 - 1 times", "1.000 Euro" and "2.5 times" the beginning is no code."""
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
 _PARTS = re.compile(
     r"\s*(?:/|;|,|\||\+|&| - | or | and | oder | und | ou | et | o | y | u | of | en | eller | och | lub )\s*"
@@ -36,7 +39,7 @@ missing unknown|not available|not ascertained|not ascertainable|uncodeable|uncod
 unclassifiable|not codeable|not codable|see documentation|error|data error|invalid|invalid answer|spoiled
 web blank|no web blank|skipped|skipped on web|skipped by respondent|sysmis|system missing|user missing
 not stated|not reported|interview breakoff|breakoff|sufficient partial interview|insufficient partial
-technical error|no post data|no post election interview|weiss nicht|weis nicht|weiß nicht|weiss ich nicht
+technical error|w n|vill ej uppge|vill inte uppge|no post data|no post election interview|weiss nicht|weis nicht|weiß nicht|weiss ich nicht
 ich weiss nicht|kann ich nicht sagen|kann ich nicht beurteilen|kann mich nicht erinnern|keine angabe
 keine angaben|k a|ka|keine antwort|verweigert|antwort verweigert|angabe verweigert|verweigerung
 keine meinung|unbekannt|nicht bestimmbar|fehlender wert|fehlend|datenfehler|unplausibler wert
@@ -45,7 +48,7 @@ ne sais pas|je ne sais pas|nspp|ne se prononce pas|sans opinion|sans reponse|pas
 refus de repondre|ne repond pas|nr|ns nr|non reponse|ne veut pas repondre|refuse de repondre
 ne souhaite pas repondre|pas d opinion|pas dopinion|manquant|valeur manquante|inconnu|no sabe|no se|ns|n s
 no contesta|n c|nc|ns nc|nsnc|no responde|no respondio|no contesto|no sabe no contesta|no sabe no responde
-no contestan|no saben|se niega|rechaza|rehusa|rehusa contestar|se nego|ninguna respuesta|sin respuesta
+no contestan|no saben|se niega|rechaza|sr|rehusa|rehusa contestar|se nego|ninguna respuesta|sin respuesta
 sin dato|sin datos|sin informacion|sin opinion|no hay respuesta|no recuerda|perdido|desconocido
 no tiene opinion|prefiere no contestar|prefiere no responder|non so|non sa|non risponde|nessuna risposta
 rifiuta|rifiuto|non sa non risponde|non ricordo|senza opinione|nessuna opinione|preferisco non rispondere
@@ -75,7 +78,7 @@ legitimate skip|valid skip|skip|skip pattern|logical skip|filtered|filter|filter
 split half|split ballot|not in split|not in sample|not in this form|not on this form|not administered
 not fielded|not selected for module|not available in this year|not available in this release|not imputable
 not imputed|no module|not included|not surveyed|not in universe|niu|out of universe|not interviewed
-no interview|nicht erhoben|nicht gefragt|nicht befragt|entfallt|split|trifft nicht zu|tnz|tnz filter
+no interview|not in wave|not in this wave|nicht erhoben|nicht gefragt|nicht befragt|entfallt|split|trifft nicht zu|tnz|tnz filter
 nicht zutreffend|frage nicht gestellt|in erhebung nicht enthalten|nicht im split|filterfuhrung|non concerne
 sans objet|non pose|non posee|question non posee|non applicable|ne s applique pas|ne sapplique pas|no aplica
 no aplicable|no procede|np|n p|no preguntada|no preguntado|no se pregunto|no corresponde|filtro
@@ -87,16 +90,31 @@ uygulanamaz|uygun degil|sorulmadi|不适用|不適用|非該当
 """
 
 _BEGINS = re.compile(
-    r"(?:dont know|do not know|refus(?:ed|al)\b|no answer|prefer not to|not asked|not applicable|inap\b|"
-    r"inapplicable|"
-    r"not ascertained|missing (?:not|unknown|data|value|other|author)|weiss nicht|keine angabe|verweigert|"
-    r"tnz|nicht erhoben|"
+    r"(?:dont know|do not know|refus(?:ed|al)\b|no answer|prefer not to|weiss nicht|verweigert|"
     r"ne sait pas|ne se prononce|no sabe|no contest|no responde|nao sabe|nao respond|non risponde|"
-    r"nie wiem|vet (?:ej|inte)|weet niet|skipped|interview break|question not asked|not available in|"
-    r"trudno powiedziec|затрудня|dk\b)"
+    r"nie wiem|vet (?:ej|inte)|weet niet|skipped|trudno powiedziec|затрудня|dk\b)"
 )
-"""Beginnings of longer forms, such as "Don't know enough to say"."""
-
+"""Beginnings of longer forms, such as "Don't know, not stated"; "Don't know anyone" is an answer where its
+code is one of those of answers."""
+_BEGINS_SURELY = re.compile(
+    r"(?:(?:dont|do not|didnt|doesnt) know (?:enough|the answer|what to|how to (?:say|answer)|or |whether |"
+    r"if |no |not |un|about|well enough|refus)|refused? to (?:say|answer|state|respond)|skipped (?:on|by)|"
+    r"not asked|not applicable|inap\b|inapplicable|not ascertained|"
+    r"missing (?:not|unknown|data|value|other|author)|keine angabe|tnz|nicht erhoben|interview break|"
+    r"question not asked|not available in|no post election)"
+)
+"""Beginnings of forms that are no answers whatever follows."""
+_UNSURE = frozenset(
+    """blank skip filter filtered error invalid refuse refuses split missing perdido refus rifiuto odmowa
+    na nr ns nc np nv nt sr ka eos ref rf nap iap niu nvt nsp nspp spoiled inconnu refusa recusa""".split()
+)
+"""Short forms and words that name answers too, such as parties and a blank ballot."""
+_QUALIFIERS = re.compile(
+    r"\s*(?:volunteered|vol|spontaneous|spontan|do not read|dnr|not read out)\s*[:.\-–—]\s*", re.IGNORECASE
+)
+"""Words before what was said, as in "Volunteered: refused"."""
+_HEAD_ENDS = re.compile(r"[,:;(\[/.]|\s[-–—]")
+"""What may follow a form: "NAP, other countries"."""
 
 _DOUBTFUL = {
     "trifft nicht zu": "trifft",
@@ -129,38 +147,58 @@ def without_code(label: str, value: Value) -> str:
     return re.sub("^" + _CODE.format(re.escape(shown_value(value))), "", label)
 
 
-def silence(label: str, among: tuple[str, ...] = ()) -> Silence | None:
+def without_codes(labels: Mapping[Value, str]) -> dict[Value, str]:
+    """Return the labels of a variable without the codes before them.
+
+    A beginning that looks like a code is one only if nine in ten labels begin with their own, not counting
+    those of what is no answer and those that are their code alone; and if the labels differ without it too.
+    """
+    cut = {v: without_code(t, v) for v, t in labels.items()}
+    counted = [v for v, t in labels.items() if t != shown_value(v) and silence(cut[v]) is None]
+    coded = sum(cut[v] != labels[v] for v in counted)
+    alike = len({cut[v] for v in counted}) < len({labels[v] for v in counted})
+    return dict(labels) if coded < 0.9 * len(counted) or alike else cut
+
+
+def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Silence | None:
     """Return why a label is no answer: "Refused", "Don't know" and the like; None if it is one.
 
     Args:
         label: the label of a value, without the value.
         among: the labels of the variable. "Trifft nicht zu" (does not apply) is an answer on a scale of
             which other labels say what applies.
+        apart: whether its code is apart from those of answers, as -9, 8 and 99 are. Short forms and
+            beginnings of longer ones, such as "NP" and "Don't know anyone", are answers where it is not.
     """
     bare = _BRACKETS.sub(" ", label)
-    text = bare if plain(bare) else label
+    text = _QUALIFIERS.sub("", bare if plain(bare) else label)
     for form in (plain(text), re.sub(r"^\d+ ", "", plain(text))):
         stem = _DOUBTFUL.get(form)
         if stem and sum(stem in plain(each) for each in among) > 1:
             return None
-        found = _known(form)
+        found = _known(form, apart)
         if found is not None:
             return found
-    parts = {_known(plain(part)) for part in _PARTS.split(text.casefold()) if plain(part)}
-    if parts and None not in parts:
-        return "not asked" if parts == {"not asked"} else "refused"
-    return None
+    parts = [plain(part) for part in _PARTS.split(text.casefold()) if plain(part)]
+    # Short forms beside each other are no party: "NS/NC".
+    each = {_known(part, apart or len(parts) > 1) for part in parts}
+    if each and None not in each:
+        return "not asked" if each == {"not asked"} else "refused"
+    head = plain(_HEAD_ENDS.split(text.strip())[0])
+    return _known(head, apart) if head != plain(text) else None
 
 
-def _known(form: str) -> Silence | None:
+def _known(form: str, apart: bool) -> Silence | None:
+    if form in _UNSURE and not apart:
+        return None
     if form in NOT_ASKED:
         return "not asked"
     if form in REFUSED:
         return "refused"
-    if _BEGINS.match(form):
+    if _BEGINS_SURELY.match(form) or (apart and _BEGINS.match(form)) or _BEGINS.fullmatch(form):
         return (
             "not asked"
-            if re.match(r"not a(?!sc)|inap|question|tnz|nicht|skipped(?! on)", form)
+            if re.match(r"not a(?!sc)|inap|question|tnz|nicht|no post|skipped(?! on)", form)
             else "refused"
         )
     return None

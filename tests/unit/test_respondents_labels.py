@@ -1,0 +1,105 @@
+"""Labels of values: codes before them, what is no answer, placeholders, and values between labelled ones."""
+
+import numpy as np
+import pytest
+
+from gpo_ray.preferences.readers.respondents.levels import labelled
+from gpo_ray.preferences.readers.respondents.table import Column
+from gpo_ray.preferences.readers.respondents.words import silence
+
+
+def column(labels, values=None, **more):
+    """Return a variable with labelled values, each of which occurs once or as often as listed."""
+    labels = {float(v) if isinstance(v, int) else v: t for v, t in labels.items()}
+    found = [float(v) for v in values] if values is not None else list(labels)
+    distinct = tuple(dict.fromkeys(found))
+    code = np.array([distinct.index(v) for v in found], np.int32)
+    return Column("q", distinct, code, "What do you think?", labels, **more)
+
+
+def texts(*values):
+    """Return a variable of texts without labels."""
+    return Column("q", values, np.arange(len(values), dtype=np.int32), kind="text")
+
+
+def test_a_beginning_is_a_code_only_if_all_labels_have_theirs():
+    for labels in (
+        {0: "0 - 1 times", 1: "1 times", 2: "2 - 3 times", 3: "3 times"},
+        {0: "0 - 1 times", 1: "1 - 2 times", 2: "2 - 3 times"},
+        {1: "1.000 Euro", 2: "2.000 Euro"},
+        {1: "1:1 as now", 2: "2.5 times"},
+        {1: "1. Agree", 2: "2. Agree"},
+        {1: "1 - none", 2: "two", 3: "more"},
+    ):
+        assert list(labelled(column(labels)).answers.values()) == list(labels.values())
+    assert labelled(column({1: "1. Yes", 2: "2. No", 9: "Refused"})).answers == {1: "Yes", 2: "No"}
+    assert labelled(column({1: "01. 18-29", 2: "02. 30-49"})).answers == {1: "18-29", 2: "30-49"}
+    ends = column({0: "0 - Not at all", 1: "1", 2: "2 - Fully", 8: "8 - Don't know"})
+    assert labelled(ends).answers == {0: "0: Not at all", 1: "1", 2: "2: Fully"}
+
+
+def test_negative_codes_beside_answers_are_none():
+    found = labelled(column({-7: "Deleted, incomplete", -9: "Refused", 1: "Good", 2: "Bad"}))
+    assert found.answers == {1: "Good", 2: "Bad"}
+    assert found.guessed == [-7]
+    assert set(found.missing) == {-9, -7}
+    assert labelled(column({-1: "Other wave", 0: "No", 1: "Yes"})).answers == {0: "No", 1: "Yes"}
+    for labels in (
+        {-2: "Bad", -1: "Rather bad", 0: "Middle", 1: "Rather good", 2: "Good"},
+        {-1: "Worse", 0: "The same", 1: "Better"},
+        {-2: "A", -1: "B", 9: "Refused"},
+    ):
+        assert labelled(column(labels)).guessed == []
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "No post-election data, deleted due to incomplete interview",
+        "NAP, other countries",
+        "VOLUNTEERED: REFUSED",
+        "volunteered: don't know",
+        "Not in wave",
+        "Vill ej uppge",
+        "Vill inte uppge",
+        "w. n.",
+        "SR",
+    ],
+)
+def test_more_words_of_refusals(label):
+    assert silence(label)
+    assert labelled(column({1: "Good", 2: "Bad", 9: label})).missing == {9: label}
+
+
+def test_placeholders_are_no_labels():
+    found = labelled(column({1: "No trust", 2: "..", 3: "-", 4: "…", 5: "Full trust"}))
+    assert found.numbered
+    assert list(found.answers.values()) == ["1: No trust", "2", "3", "4", "5: Full trust"]
+    assert labelled(column({1: "+", 2: "-"})).answers == {1: "+", 2: "-"}
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {1: "Know many", 2: "Know some", 3: "Don't know anyone"},
+        {1: "For", 2: "Against", 3: "Blank"},
+        {1: "Party A", 2: "NP", 3: "NV", 4: "SR"},
+        {1: "Accept", 2: "Refuse", 3: "Skip"},
+        {1: "Agreed", 2: "Refused"},
+        {1: "Filter", 2: "Espresso"},
+        {1: "Real", 2: "Error", 3: "Invalid"},
+    ],
+)
+def test_answers_that_look_like_refusals(labels):
+    found = labelled(column(labels))
+    assert found.answers == labels
+    assert labelled(column({**labels, 98: "DK", 99: "NA"})).answers == labels
+
+
+def test_texts_without_codes():
+    assert labelled(texts("Agree", "Disagree", "NR", "Don't know enough to say")).answers == {
+        "Agree": "Agree",
+        "Disagree": "Disagree",
+    }
+    for values in (("Accept", "Refuse", "Skip"), ("For", "Against", "Blank"), ("PP", "NP", "NV")):
+        assert list(labelled(texts(*values)).answers) == list(values)
