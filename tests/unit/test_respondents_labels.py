@@ -1,10 +1,17 @@
 """Labels of values: codes before them, what is no answer, placeholders, and values between labelled ones."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from gpo_ray.errors import DataError
+from gpo_ray.preferences.readers import ReadOptions, read_survey
+from gpo_ray.preferences.readers.respondents.document import codebook_text
 from gpo_ray.preferences.readers.respondents.levels import labelled
-from gpo_ray.preferences.readers.respondents.table import Column
+from gpo_ray.preferences.readers.respondents.proposal import propose
+from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable
 from gpo_ray.preferences.readers.respondents.words import silence
 
 
@@ -103,3 +110,57 @@ def test_texts_without_codes():
     }
     for values in (("Accept", "Refuse", "Skip"), ("For", "Against", "Blank"), ("PP", "NP", "NV")):
         assert list(labelled(texts(*values)).answers) == list(values)
+
+
+def table_of(**columns):
+    return RespondentTable(Path("f.sav"), max(len(c.code) for c in columns.values()), columns)
+
+
+def test_negative_codes_are_listed_as_a_guess():
+    asked = column({-7: "Deleted", 1: "Strongly agree", 2: "Agree", 3: "Disagree"})
+    sex = replace(column({-7: "Deleted", 1: "Male", 2: "Female"}), name="sex", label="Sex")
+    table = table_of(q=asked, sex=sex)
+    proposal = propose(table)
+    assert proposal.codebook.questions["q"].ordered
+    assert proposal.codebook.questions["q"].missing == {-7: "Deleted"}
+    text = codebook_text(proposal, table)
+    assert text.count("guessed to be no answer, as the code is negative: -7") == 2
+    assert all("-7" in f.why for f in proposal.findings)
+
+
+def test_values_between_labelled_ends():
+    asked = column({1: "Yes", 2: "No"})
+    warm = column({0: "Cold", 100: "Warm"}, [*range(0, 101, 10)])
+    proposal = propose(table_of(q=asked, warm=replace(warm, name="warm")))
+    assert [*proposal.codebook.questions] == ["q"]
+    assert "values between have no labels" in proposal.findings[1].why
+    few = column({0: "Cold", 100: "Warm"}, [*[0] * 10, *[100] * 10, 37])
+    assert [*propose(table_of(q=few)).codebook.questions] == ["q"]
+
+
+def test_codes_with_the_same_label():
+    one = column({1: "Good", 2: "Good", 3: "Bad"})
+    assert propose(table_of(q=one)).guesses["q"].endswith("codes 1, 2 are one")
+    none = replace(column({1: "Good", 2: "??", 3: "??", 4: "Bad"}), name="none")
+    found = propose(table_of(q=one, none=none)).findings[1]
+    assert (found.role, found.why) == ("left out", "several values have the same label, which has no letters")
+
+
+@pytest.mark.parametrize("kind", ["respondents", "table"])
+def test_titles_above_the_header(tmp_path, kind):
+    path = tmp_path / "t.csv"
+    path.write_text("Poll of May,,,\n,,,\ngroup,prompt,response,count\nA,Q?,Yes,4\nA,Q?,No,6\n")
+    with pytest.raises(DataError, match="header seems to be in row 3; remove the rows above"):
+        read_survey(kind, path)
+    with pytest.raises(DataError, match="header seems to be in row 3; remove the rows above"):
+        read_survey("table", path, ReadOptions(units="individuals"))
+
+
+def test_weights_that_can_be_read_in_two_ways(tmp_path):
+    path = tmp_path / "w.csv"
+    rows = "".join(f'{i};Should it be?;{"Yes" if i % 2 else "No"};1,{i}00\n' for i in range(1, 10))
+    path.write_text("id;x;Should it be?;weight\n" + rows)
+    with pytest.raises(DataError, match="column weight: .*--decimal"):
+        read_survey("respondents", path)
+    options = ReadOptions(decimal=",", groups="x", min_respondents=1)
+    assert read_survey("respondents", path, options).preferences.num_rows
