@@ -4,15 +4,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from gpo_ray.errors import DataError
+from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.readers import ReadOptions, read_survey
+from gpo_ray.preferences.readers.respondents.codebook import (
+    Codebook,
+    DemographicEntry,
+    QuestionEntry,
+    check_codebook,
+)
 from gpo_ray.preferences.readers.respondents.document import codebook_text
 from gpo_ray.preferences.readers.respondents.levels import labelled
 from gpo_ray.preferences.readers.respondents.proposal import propose
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable
 from gpo_ray.preferences.readers.respondents.words import silence
+
+pyreadstat = pytest.importorskip("pyreadstat", reason="the surveys extra is not installed")
 
 
 def column(labels, values=None, **more):
@@ -158,9 +167,57 @@ def test_titles_above_the_header(tmp_path, kind):
 
 def test_weights_that_can_be_read_in_two_ways(tmp_path):
     path = tmp_path / "w.csv"
-    rows = "".join(f'{i};Should it be?;{"Yes" if i % 2 else "No"};1,{i}00\n' for i in range(1, 10))
+    rows = "".join(f"{i};Should it be?;{'Yes' if i % 2 else 'No'};1,{i}00\n" for i in range(1, 10))
     path.write_text("id;x;Should it be?;weight\n" + rows)
-    with pytest.raises(DataError, match="column weight: .*--decimal"):
+    with pytest.raises(DataError, match=r"column weight: .*--decimal"):
         read_survey("respondents", path)
     options = ReadOptions(decimal=",", groups="x", min_respondents=1)
     assert read_survey("respondents", path, options).preferences.num_rows
+
+
+@pytest.mark.parametrize("labels", [{}, {"q": {1: "Agree", 2: "agree", 3: "Disagree", 8: "DK", 9: "dk"}}])
+def test_answers_that_differ_in_case_alone(tmp_path, labels):
+    path = tmp_path / "c.sav"
+    rng = np.random.default_rng(0)
+    answers = [1.0, 2.0, 3.0] if labels else ["Agree", "agree", "Disagree"]
+    data = pd.DataFrame({"q": rng.choice(answers, 90), "sex": rng.choice([1.0, 2.0], 90)})
+    pyreadstat.write_sav(
+        data,
+        str(path),
+        column_labels={"q": "Should it be built?", "sex": "Sex"},
+        variable_value_labels={"sex": {1: "Male", 2: "Female"}, **labels},
+    )
+    with pytest.raises(DataError, match=r"'Agree' and 'agree' differ in case alone; .*--merge-case"):
+        read_survey("respondents", path)
+    dataset = read_survey("respondents", path, ReadOptions(merge_case=True, min_respondents=1))
+    assert {*next(dataset.iter_questions()).responses} == {"Agree", "Disagree"}
+    assert "'agree' is taken as 'Agree'" in {note["note"] for note in dataset.notes.to_pylist()}
+    agreed = (data["q"].isin(answers[:2]) & (data["sex"] == 1)).sum() / (data["sex"] == 1).sum()
+    share = {p["group_id"]: p["share"] for p in dataset.preferences.to_pylist()}["sex=Male"]
+    assert share[next(dataset.iter_questions()).responses.index("Agree")] == pytest.approx(agreed)
+
+
+def test_a_codebook_with_two_cases_of_a_response():
+    responses = {1: "Agree", 2: "agree", 3: "No"}
+    asked = column(responses)
+    book = Codebook(questions={"q": QuestionEntry(prompt="p", responses=responses)})
+    with pytest.raises(ConfigError, match=r"b: questions.q.responses: 'Agree' and 'agree' differ in case"):
+        check_codebook(book, table_of(q=asked), "b")
+    book = Codebook(
+        demographics={"sex": DemographicEntry(label="Sex", levels={1: "Male", 2: "male"})},
+        questions={"q": QuestionEntry(prompt="p", responses={1: "Agree", 2: "Agree", 3: "No"})},
+    )
+    with pytest.raises(ConfigError, match=r"demographics.sex.levels: 'Male' and 'male' differ in case"):
+        check_codebook(book, table_of(q=asked, sex=replace(asked, name="sex")), "b")
+    problem = replace(asked, problem="'Agree' and 'agree' differ in case alone")
+    check_codebook(book.model_copy(update={"demographics": {}}), table_of(q=problem), "b")
+
+
+def test_a_codebook_that_names_codes_as_the_weight():
+    book = Codebook(weight="sex", questions={"q": QuestionEntry(prompt="p", responses={1: "Yes", 2: "No"})})
+    asked = column({1: "Yes", 2: "No"})
+    for sex in (column({1: "Male", 2: "Female", 3: "Other"}), column({}, [1, 2, 1])):
+        with pytest.raises(ConfigError, match=r"b: weight: sex holds codes \(1.*name another variable"):
+            check_codebook(book, table_of(q=asked, sex=replace(sex, name="sex")), "b")
+    check_codebook(book, table_of(q=asked, sex=column({}, [0.8, 1.2])), "b")
+    check_codebook(book, table_of(q=asked, sex=column({9: "None"}, [1, 2, 9, 3])), "b")

@@ -34,7 +34,10 @@ def codebook_text(proposal: Proposal, table: RespondentTable) -> str:
         "# Groups are the levels of these variables; codes that are not listed belong to none. A number has",
         "# bins, where it is cut into levels.",
         "demographics:" + ("" if book.demographics else " {}"),
-        *(f"  {_scalar(name)}: {_demographic(d)}{_why(proposal, name)}" for name, d in book.demographics.items()),
+        *(
+            f"  {_scalar(name)}: {_demographic(d)}{_why(proposal, name)}"
+            for name, d in book.demographics.items()
+        ),
         "",
         "# Responses by their codes, in their order; codes with the same response become one. Codes under",
         "# missing are no answers and in no share: move one to responses to count it. The values of an",

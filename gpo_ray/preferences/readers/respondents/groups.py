@@ -13,6 +13,7 @@ from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.dataset import Group
 from gpo_ray.preferences.readers.answers import Codes, Counted, effective_number
 from gpo_ray.preferences.readers.common import NOT_A_GROUP, Collector, is_group_level
+from gpo_ray.preferences.readers.respondents.case import two_cases
 from gpo_ray.preferences.readers.respondents.codebook import Codebook, DemographicEntry
 from gpo_ray.preferences.readers.respondents.levels import labelled
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, shown_value
@@ -115,9 +116,9 @@ def _attribute(
     table: RespondentTable,
     into: Collector,
 ) -> _Attribute:
-    if column.problem is not None:
-        raise DataError(f"{table.path.name}: {column.name}: {column.problem}")
     entry = codebook.demographics.get(column.name) or _unlisted(column, cuts)
+    if column.problem is not None and (not column.labels or two_cases(entry.levels.values())):
+        raise DataError(f"{table.path.name}: {column.name}: {column.problem}")
     where = f"{table.path.name}: {column.name}"
     bins = cuts.get(column.name, entry.bins)
     if bins:

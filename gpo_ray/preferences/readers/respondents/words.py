@@ -39,7 +39,7 @@ missing unknown|not available|not ascertained|not ascertainable|uncodeable|uncod
 unclassifiable|not codeable|not codable|see documentation|error|data error|invalid|invalid answer|spoiled
 web blank|no web blank|skipped|skipped on web|skipped by respondent|sysmis|system missing|user missing
 not stated|not reported|interview breakoff|breakoff|sufficient partial interview|insufficient partial
-technical error|w n|vill ej uppge|vill inte uppge|no post data|no post election interview|weiss nicht|weis nicht|weiß nicht|weiss ich nicht
+technical error|no post data|no post election interview|weiss nicht|weis nicht|weiß nicht|weiss ich nicht
 ich weiss nicht|kann ich nicht sagen|kann ich nicht beurteilen|kann mich nicht erinnern|keine angabe
 keine angaben|k a|ka|keine antwort|verweigert|antwort verweigert|angabe verweigert|verweigerung
 keine meinung|unbekannt|nicht bestimmbar|fehlender wert|fehlend|datenfehler|unplausibler wert
@@ -48,7 +48,7 @@ ne sais pas|je ne sais pas|nspp|ne se prononce pas|sans opinion|sans reponse|pas
 refus de repondre|ne repond pas|nr|ns nr|non reponse|ne veut pas repondre|refuse de repondre
 ne souhaite pas repondre|pas d opinion|pas dopinion|manquant|valeur manquante|inconnu|no sabe|no se|ns|n s
 no contesta|n c|nc|ns nc|nsnc|no responde|no respondio|no contesto|no sabe no contesta|no sabe no responde
-no contestan|no saben|se niega|rechaza|sr|rehusa|rehusa contestar|se nego|ninguna respuesta|sin respuesta
+no contestan|no saben|se niega|rechaza|rehusa|rehusa contestar|se nego|ninguna respuesta|sin respuesta
 sin dato|sin datos|sin informacion|sin opinion|no hay respuesta|no recuerda|perdido|desconocido
 no tiene opinion|prefiere no contestar|prefiere no responder|non so|non sa|non risponde|nessuna risposta
 rifiuta|rifiuto|non sa non risponde|non ricordo|senza opinione|nessuna opinione|preferisco non rispondere
@@ -68,7 +68,7 @@ bilmiyor|fikri yok|cevap yok|cevap vermedi|reddetti|fikrim yok|yanit yok|не з
 缺失|わからない|分からない|答えたくない|無回答|回答拒否|不明|どちらともいえない わからない
 모름|무응답|모르겠다|모름 무응답|응답거절|لا اعرف|لا أعرف|لا ادري|رفض
 رفض الاجابة|رفض الإجابة|لا جواب|لا إجابة|لا اجابة|بدون إجابة|לא יודע|מסרב|khong biet|khong tra loi
-tidak tahu|tidak menjawab|tidak tahu tidak menjawab|menolak menjawab|hindi alam
+tidak tahu|tidak menjawab|tidak tahu tidak menjawab|menolak menjawab|hindi alam|w n|vill ej uppge|vill inte uppge|sr
 """
 
 _NOT_ASKED = """
@@ -78,7 +78,7 @@ legitimate skip|valid skip|skip|skip pattern|logical skip|filtered|filter|filter
 split half|split ballot|not in split|not in sample|not in this form|not on this form|not administered
 not fielded|not selected for module|not available in this year|not available in this release|not imputable
 not imputed|no module|not included|not surveyed|not in universe|niu|out of universe|not interviewed
-no interview|not in wave|not in this wave|nicht erhoben|nicht gefragt|nicht befragt|entfallt|split|trifft nicht zu|tnz|tnz filter
+no interview|nicht erhoben|nicht gefragt|nicht befragt|entfallt|split|trifft nicht zu|tnz|tnz filter
 nicht zutreffend|frage nicht gestellt|in erhebung nicht enthalten|nicht im split|filterfuhrung|non concerne
 sans objet|non pose|non posee|question non posee|non applicable|ne s applique pas|ne sapplique pas|no aplica
 no aplicable|no procede|np|n p|no preguntada|no preguntado|no se pregunto|no corresponde|filtro
@@ -86,7 +86,7 @@ non applicabile|non pertinente|non chiesto|non prevista|nao se aplica|nao aplica
 niet van toepassing|nvt|n v t|niet gevraagd|ej tillampligt|ej stalld|ikke relevant|ikke stillet|ikke spurt
 ej relevant|ikke aktuelt|nie dotyczy|nie pytano|не применимо|неприменимо|не спрашивали|не задавался
 uygulanamaz|uygun degil|sorulmadi|不适用|不適用|非該当
-該当なし|비해당|해당없음|لا ينطبق|غير منطبق|لم يسأل|לא רלוונטי
+該当なし|비해당|해당없음|لا ينطبق|غير منطبق|لم يسأل|לא רלוונטי|not in wave|not in this wave
 """
 
 _BEGINS = re.compile(
@@ -104,10 +104,10 @@ _BEGINS_SURELY = re.compile(
     r"question not asked|not available in|no post election)"
 )
 """Beginnings of forms that are no answers whatever follows."""
-_UNSURE = frozenset(
-    """blank skip filter filtered error invalid refuse refuses split missing perdido refus rifiuto odmowa
-    na nr ns nc np nv nt sr ka eos ref rf nap iap niu nvt nsp nspp spoiled inconnu refusa recusa""".split()
-)
+_UNSURE = """
+blank|skip|filter|filtered|error|invalid|refuse|refuses|split|missing|perdido|refus|rifiuto|odmowa|refusa|recusa
+na|nr|ns|nc|np|nv|nt|sr|ka|eos|ref|rf|nap|iap|niu|nvt|nsp|nspp|spoiled|inconnu
+"""
 """Short forms and words that name answers too, such as parties and a blank ballot."""
 _QUALIFIERS = re.compile(
     r"\s*(?:volunteered|vol|spontaneous|spontan|do not read|dnr|not read out)\s*[:.\-–—]\s*", re.IGNORECASE
@@ -189,7 +189,7 @@ def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Sile
 
 
 def _known(form: str, apart: bool) -> Silence | None:
-    if form in _UNSURE and not apart:
+    if form in UNSURE and not apart:
         return None
     if form in NOT_ASKED:
         return "not asked"
@@ -206,3 +206,4 @@ def _known(form: str, apart: bool) -> Silence | None:
 
 REFUSED = _forms(_REFUSED)
 NOT_ASKED = _forms(_NOT_ASKED)
+UNSURE = _forms(_UNSURE)
