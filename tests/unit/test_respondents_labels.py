@@ -143,6 +143,8 @@ def test_values_between_labelled_ends():
     proposal = propose(table_of(q=asked, warm=replace(warm, name="warm")))
     assert [*proposal.codebook.questions] == ["q"]
     assert "values between have no labels" in proposal.findings[1].why
+    half = replace(column({1: "Low", 2: "High"}, [1, 1.5, 2]), name="half")
+    assert [*propose(table_of(q=asked, half=half)).codebook.questions] == ["q"]
     few = column({0: "Cold", 100: "Warm"}, [*[0] * 10, *[100] * 10, 37])
     assert [*propose(table_of(q=few)).codebook.questions] == ["q"]
 

@@ -133,12 +133,13 @@ def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
     between = [v for v in inner if low <= v <= high]
     found.unlabelled += [v for v in loose if v not in between]
     whole = all(v.is_integer() for v in points)
+    found.between = [v for v in loose if isinstance(v, float) and low <= v <= high]
     if not between and not bare:
         return
     if not whole or high - low + 1 > MAX_SUBSTANTIVE:
         found.unlabelled += between
-        found.between = [v for v in loose if isinstance(v, float) and low <= v <= high]
         return
+    found.between = [v for v in found.between if v not in between]
     found.numbered = True
     scale = [float(v) for v in range(int(low), int(high) + 1)]
     found.answers = {v: _point(found.answers.get(v), v) for v in scale}

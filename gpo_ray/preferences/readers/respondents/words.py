@@ -68,7 +68,8 @@ bilmiyor|fikri yok|cevap yok|cevap vermedi|reddetti|fikrim yok|yanit yok|не з
 缺失|わからない|分からない|答えたくない|無回答|回答拒否|不明|どちらともいえない わからない
 모름|무응답|모르겠다|모름 무응답|응답거절|لا اعرف|لا أعرف|لا ادري|رفض
 رفض الاجابة|رفض الإجابة|لا جواب|لا إجابة|لا اجابة|بدون إجابة|לא יודע|מסרב|khong biet|khong tra loi
-tidak tahu|tidak menjawab|tidak tahu tidak menjawab|menolak menjawab|hindi alam|w n|vill ej uppge|vill inte uppge|sr
+tidak tahu|tidak menjawab|tidak tahu tidak menjawab|menolak menjawab|hindi alam
+w n|vill ej uppge|vill inte uppge|sr
 """
 
 _NOT_ASKED = """
