@@ -50,6 +50,10 @@ def test_a_beginning_is_a_code_only_if_all_labels_have_theirs():
         assert list(labelled(column(labels)).answers.values()) == list(labels.values())
     assert labelled(column({1: "1. Yes", 2: "2. No", 9: "Refused"})).answers == {1: "Yes", 2: "No"}
     assert labelled(column({1: "01. 18-29", 2: "02. 30-49"})).answers == {1: "18-29", 2: "30-49"}
+    party = column({0: "00. Left", 1: "01.", 2: "02. Right", 96: "96. Haven't heard of it", 99: "99. NA"})
+    assert labelled(party).answers == {0: "0: Left", 1: "1", 2: "2: Right"}
+    countries = column({99: "NA", 276: "Germany", 792: "Turkey", 998: "DK"})
+    assert labelled(countries).answers == {276: "Germany", 792: "Turkey"}
     ends = column({0: "0 - Not at all", 1: "1", 2: "2 - Fully", 8: "8 - Don't know"})
     assert labelled(ends).answers == {0: "0: Not at all", 1: "1", 2: "2: Fully"}
 

@@ -92,9 +92,13 @@ def _is_apart(value: Value, answers: Sequence[Value]) -> bool:
     numbers = [v for v in answers if isinstance(v, float)]
     if value < 0 or (value == 0 and min(numbers, default=1.0) > 0):
         return True
-    return value > max(numbers, default=0.0) and _APART.fullmatch(shown_value(value)) is not None
+    beyond = value > max(numbers, default=0.0)
+    alone = value > GAP and not any(abs(v - value) <= GAP for v in numbers)
+    return (beyond or alone) and _APART.fullmatch(shown_value(value)) is not None
 
 
+GAP = 10
+"""Codes of two figures or more are apart also below others, such as those of countries, that are so far."""
 _APART = re.compile(r"9*[6-9]|6+|7+|8+")
 
 

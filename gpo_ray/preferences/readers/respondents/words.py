@@ -21,6 +21,8 @@ _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae
 _CODE = r"\s*[\[(]?\s*0*{}\s*(?:[\])]\s*[.:\-–—=]?|[.:=]-?|\s[-–—])(?:(?<=[.:)\]])\s+(?=\d)|\s*(?=[^\s\d]))"
 """A code and what parts it from its label. Before a number the sign must be one that no number has: in
 "0 - 1 times", "1.000 Euro" and "2.5 times" the beginning is no code."""
+_BARE = r"[\[(]?0*{}[\])]?[.:=]?"
+"""A label that is its code alone, as the inner points of scales have."""
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
 _PARTS = re.compile(
     r"\s*(?:/|;|,|\||\+|&| - | or | and | oder | und | ou | et | o | y | u | of | en | eller | och | lub )\s*"
@@ -93,7 +95,7 @@ uygulanamaz|uygun degil|sorulmadi|不适用|不適用|非該当
 _BEGINS = re.compile(
     r"(?:dont know|do not know|refus(?:ed|al)\b|no answer|prefer not to|weiss nicht|verweigert|"
     r"ne sait pas|ne se prononce|no sabe|no contest|no responde|nao sabe|nao respond|non risponde|"
-    r"nie wiem|vet (?:ej|inte)|weet niet|skipped|trudno powiedziec|затрудня|dk\b)"
+    r"nie wiem|vet (?:ej|inte)|weet niet|skipped|trudno powiedziec|затрудня|dk\b|havent (?:heard|thought))"
 )
 """Beginnings of longer forms, such as "Don't know, not stated"; "Don't know anyone" is an answer where its
 code is one of those of answers."""
@@ -106,7 +108,7 @@ _BEGINS_SURELY = re.compile(
 )
 """Beginnings of forms that are no answers whatever follows."""
 _UNSURE = """
-blank|skip|filter|filtered|error|invalid|refuse|refuses|split|missing|perdido|refus|rifiuto|odmowa|refusa|recusa
+blank|skip|filter|filtered|error|invalid|refuse|refuses|split|refus|rifiuto|odmowa|refusa|recusa
 na|nr|ns|nc|np|nv|nt|sr|ka|eos|ref|rf|nap|iap|niu|nvt|nsp|nspp|spoiled|inconnu
 """
 """Short forms and words that name answers too, such as parties and a blank ballot."""
@@ -154,8 +156,9 @@ def without_codes(labels: Mapping[Value, str]) -> dict[Value, str]:
     A beginning that looks like a code is one only if nine in ten labels begin with their own, not counting
     those of what is no answer and those that are their code alone; and if the labels differ without it too.
     """
-    cut = {v: without_code(t, v) for v, t in labels.items()}
-    counted = [v for v, t in labels.items() if t != shown_value(v) and silence(cut[v]) is None]
+    bare = {v for v, t in labels.items() if re.fullmatch(_BARE.format(re.escape(shown_value(v))), t)}
+    cut = {v: shown_value(v) if v in bare else without_code(t, v) for v, t in labels.items()}
+    counted = [v for v in labels if v not in bare and silence(cut[v]) is None]
     coded = sum(cut[v] != labels[v] for v in counted)
     alike = len({cut[v] for v in counted}) < len({labels[v] for v in counted})
     return dict(labels) if coded < 0.9 * len(counted) or alike else cut
