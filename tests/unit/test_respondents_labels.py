@@ -116,6 +116,12 @@ def test_answers_that_look_like_refusals(labels):
     assert labelled(column({**labels, 98: "DK", 99: "NA"})).answers == labels
 
 
+def test_short_forms_after_a_refusal():
+    found = labelled(column({1: "Agree", 2: "Disagree", 3: "DK", 4: "NR"}))
+    assert found.answers == {1: "Agree", 2: "Disagree"}
+    assert list(labelled(texts("Si", "No", "NS")).answers) == ["Si", "No"]
+
+
 def test_texts_without_codes():
     assert labelled(texts("Agree", "Disagree", "NR", "Don't know enough to say")).answers == {
         "Agree": "Agree",

@@ -69,11 +69,15 @@ def _silent(column: Column, texts: Mapping[Value, str], labels: Mapping[Value, s
     """Return the values whose labels say that there is no answer."""
     among = tuple(labels.values())
     answers = [v for v, t in labels.items() if silence(t, among) is None and v not in column.missing]
-    # Texts have no codes; short ones are no answers among longer ones.
-    long = all(len(labels[v]) > SHORT for v in answers)
+    sure = [v for v, t in labels.items() if isinstance(v, float) and silence(t, among, apart=False)]
+    most = max((v for v in answers if isinstance(v, float)), default=0.0)
+    # Texts have no codes; short ones in capitals are no answers among others.
+    long = all(len(labels[v]) > SHORT or not labels[v].isupper() for v in answers)
     found = set()
     for value, label in labels.items():
         apart = _is_apart(value, answers)
+        if isinstance(value, float):  # "NR" after "DK", both after all answers
+            apart |= value > max(most, min(sure, default=value))
         if column.kind == "text":
             apart = long and len(label) <= SHORT and label.isupper()
         if silence(texts[value], among, apart) or silence(label, among, apart):
@@ -93,12 +97,12 @@ def _is_apart(value: Value, answers: Sequence[Value]) -> bool:
     if value < 0 or (value == 0 and min(numbers, default=1.0) > 0):
         return True
     beyond = value > max(numbers, default=0.0)
-    alone = value > GAP and not any(abs(v - value) <= GAP for v in numbers)
+    alone = bool(numbers) and not any(abs(v - value) <= GAP for v in numbers)
     return (beyond or alone) and _APART.fullmatch(shown_value(value)) is not None
 
 
 GAP = 10
-"""Codes of two figures or more are apart also below others, such as those of countries, that are so far."""
+"""Codes are apart also below others, such as those of countries, that are farther away than this."""
 _APART = re.compile(r"9*[6-9]|6+|7+|8+")
 
 

@@ -109,7 +109,7 @@ _BEGINS_SURELY = re.compile(
 """Beginnings of forms that are no answers whatever follows."""
 _UNSURE = """
 blank|skip|filter|filtered|error|invalid|refuse|refuses|split|refus|rifiuto|odmowa|refusa|recusa
-na|nr|ns|nc|np|nv|nt|sr|ka|eos|ref|rf|nap|iap|niu|nvt|nsp|nspp|spoiled|inconnu
+na|nr|ns|nc|np|nv|nt|sr|ka|ref|rf|nap|spoiled|inconnu
 """
 """Short forms and words that name answers too, such as parties and a blank ballot."""
 _QUALIFIERS = re.compile(
