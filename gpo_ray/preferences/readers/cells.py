@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from gpo_ray.errors import DataError
+from gpo_ray.preferences.labels import normal_label
 
 Column: TypeAlias = "pa.ChunkedArray | Sequence[Any]"
 
@@ -73,6 +74,49 @@ class Cells:
         if isinstance(cells, pa.ChunkedArray):
             return cells
         return pa.chunked_array([pa.array([as_text(v) for v in self.values(column)], pa.string())])
+
+
+HEADER_ROWS = 10
+"""Within so many rows the header is looked for."""
+
+
+def header_advice(cells: Cells, needed: Collection[str] = ()) -> str:
+    """Return in which row below the header the names of columns seem to be, and what to do; "" if in none.
+
+    It is the first of ten rows that has all needed names; without these, the first that holds different
+    texts, none of them numbers, in every column.
+    """
+    heads = [_first(column) for column in cells.columns]
+    for i in range(min(HEADER_ROWS, len(cells.rows))):
+        row = [normal_label(column[i]).casefold() if i < len(column) else "" for column in heads]
+        texts = all(any(map(str.isalpha, name)) for name in row) and len({*row}) == len(row)
+        if ({*needed} <= {*row}) if needed else texts:
+            return f"the header seems to be in row {cells.rows[i]}; remove the rows above"
+    return ""
+
+
+def _first(column: Column) -> list[str]:
+    """Return the first cells of a column as texts, those without a certain value as empty."""
+    some = column[:HEADER_ROWS]
+    some = some.to_pylist() if isinstance(some, pa.ChunkedArray) else list(some)
+    return ["" if isinstance(v, Unreadable) else as_text(v) for v in some]
+
+
+def require_header(cells: Cells) -> None:
+    """Check that the first row holds names of columns, rather than a title above them.
+
+    Raises:
+        DataError: if it has one name alone, and two columns or more without a name hold anything; or if
+            half of the columns or more have none.
+    """
+    nameless = [i for i, name in enumerate(cells.header) if not normal_label(name)]
+    used = [i for i in nameless if any(t.strip() for t in _first(cells.columns[i]))]
+    named = len(cells.header) - len(nameless)
+    if used and (named == 1 or len(used) > 1):
+        advice = header_advice(cells) or "write a name above each column, and nothing above the names"
+        raise DataError(
+            f"{cells.path}: the first row has no name for {len(used)} of the columns that hold data; {advice}"
+        )
 
 
 def as_text(value: Any) -> str:

@@ -14,7 +14,7 @@ from gpo_ray.preferences.dataset import GROUP_KINDS, PreferenceDataset
 from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers import parquet
 from gpo_ray.preferences.readers.amounts import UNITS, WHOLE, Unit, most
-from gpo_ray.preferences.readers.cells import Cells, as_text
+from gpo_ray.preferences.readers.cells import Cells, as_text, header_advice, require_header
 from gpo_ray.preferences.readers.common import Collector, require_columns
 from gpo_ray.preferences.readers.delimited import read_delimited
 from gpo_ray.preferences.readers.numerals import Numbers, Signs, read_numbers
@@ -73,6 +73,7 @@ def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:
         into.note(path.name, note)
     names = [normal_label(name).lower() for name in cells.header]
     if people and not {"prompt", "response"} & {*names}:
+        require_header(cells)
         return read_wide(cells, options, into)
     units: list[Unit] = [unit for unit in UNITS if unit in names]
     if len(units) > 1:
@@ -82,6 +83,9 @@ def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:
         require_columns(path, names, needed)
     except DataError as e:
         absent = not {"prompt", "response"} & {*names}
+        advice = header_advice(cells, needed)
+        if advice:
+            raise DataError(f"{path}: the first row has no column {needed[0]!r}; {advice}") from e
         raise DataError(f"{e}{NEITHER_FORM if absent else ''}") from e
     return _read_long(cells, names, units[0] if units else None, options, into)
 

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from gpo_ray.config import StrictConfig, parse
 from gpo_ray.errors import ConfigError
 from gpo_ray.preferences.labels import normal_label
+from gpo_ray.preferences.readers.respondents.case import two_cases
 from gpo_ray.preferences.readers.respondents.levels import labelled
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, shown_value
 from gpo_ray.runtime.documents import read_yaml_documents
@@ -215,17 +216,21 @@ def check_codebook(codebook: Codebook, table: RespondentTable, where: str) -> No
     """
     for key, name in (("weight", codebook.weight), ("id", codebook.id)):
         if name is not None:
-            _variable(name, table, f"{where}: {key}")
+            column = _variable(name, table, f"{where}: {key}")
+            if key == "weight":
+                _require_weight(column, f"{where}: {key}")
     for name, demographic in codebook.demographics.items():
         at = f"{where}: demographics.{name}"
         column = _variable(name, table, at)
         _check_codes(demographic.levels, column, f"{at}.levels")
+        _require_one_case(demographic.levels.values(), f"{at}.levels")
         if demographic.bins and not any(isinstance(v, float) for v in column.values):
             raise ConfigError(f"{at}.bins: {name} is not a number; give levels instead")
     for name, question in codebook.questions.items():
         at = f"{where}: questions.{name}"
         column = _variable(name, table, at)
         _check_codes(question.responses, column, f"{at}.responses")
+        _require_one_case(question.slate(), f"{at}.responses")
         _check_codes(question.missing, column, f"{at}.missing")
 
 
@@ -236,9 +241,35 @@ def _variable(name: str, table: RespondentTable, at: str) -> Column:
         known = [n for n in table.columns if n.casefold() in near]
         hint = f"did you mean {known[0]}?" if known else "see the file's variables"
         raise ConfigError(f"{at}: {table.path.name} has no variable {name!r}; {hint}")
-    if column.problem is not None:
+    if column.problem is not None and not column.labels:  # labels of the file give way to the codebook's
         raise ConfigError(f"{at}: {table.path.name}: {name}: {column.problem}")
     return column
+
+
+def _require_one_case(labels: Iterable[str], at: str) -> None:
+    """Check that labels which differ in case alone are not two responses or levels.
+
+    Raises:
+        ConfigError: naming two labels that do.
+    """
+    for label, first in two_cases(labels):
+        raise ConfigError(f"{at}: {first!r} and {label!r} differ in case alone; write them alike")
+
+
+def _require_weight(column: Column, at: str) -> None:
+    """Check that a variable is not one of codes, such as a respondent's sex.
+
+    Raises:
+        ConfigError: if all of its values have labels, or are two whole numbers.
+    """
+    known = [v for v in column.values if v not in column.missing]
+    named = len(known) > 1 and all(v in column.labels for v in known)
+    codes = len(known) == 2 and all(isinstance(v, float) and v.is_integer() for v in known)
+    if named or codes:
+        values = ", ".join(f"{shown_value(v)} {column.labels.get(v, '')}".strip() for v in known[:3])
+        raise ConfigError(
+            f"{at}: {column.name} holds codes ({values}), no weights; name another variable, or null for none"
+        )
 
 
 def _check_codes(codes: Iterable[Value], column: Column, at: str) -> None:

@@ -34,7 +34,10 @@ def codebook_text(proposal: Proposal, table: RespondentTable) -> str:
         "# Groups are the levels of these variables; codes that are not listed belong to none. A number has",
         "# bins, where it is cut into levels.",
         "demographics:" + ("" if book.demographics else " {}"),
-        *(f"  {_scalar(name)}: {_demographic(d)}" for name, d in book.demographics.items()),
+        *(
+            f"  {_scalar(name)}: {_demographic(d)}{_why(proposal, name)}"
+            for name, d in book.demographics.items()
+        ),
         "",
         "# Responses by their codes, in their order; codes with the same response become one. Codes under",
         "# missing are no answers and in no share: move one to responses to count it. The values of an",
@@ -55,6 +58,11 @@ def codebook_text(proposal: Proposal, table: RespondentTable) -> str:
 def _others(proposal: Proposal) -> str:
     others = ", ".join(map(_comment, proposal.weights[1:]))
     return f"  # others: {others}" if others else ""
+
+
+def _why(proposal: Proposal, name: str) -> str:
+    guess = proposal.guesses.get(name)
+    return f"  # {_comment(guess)}" if guess else ""
 
 
 def _demographic(entry: DemographicEntry) -> str:

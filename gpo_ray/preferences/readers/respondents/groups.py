@@ -13,6 +13,7 @@ from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.dataset import Group
 from gpo_ray.preferences.readers.answers import Codes, Counted, effective_number
 from gpo_ray.preferences.readers.common import NOT_A_GROUP, Collector, is_group_level
+from gpo_ray.preferences.readers.respondents.case import two_cases
 from gpo_ray.preferences.readers.respondents.codebook import Codebook, DemographicEntry
 from gpo_ray.preferences.readers.respondents.levels import labelled
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, shown_value
@@ -115,16 +116,16 @@ def _attribute(
     table: RespondentTable,
     into: Collector,
 ) -> _Attribute:
-    if column.problem is not None:
-        raise DataError(f"{table.path.name}: {column.name}: {column.problem}")
     entry = codebook.demographics.get(column.name) or _unlisted(column, cuts)
+    if column.problem is not None and (not column.labels or two_cases(entry.levels.values())):
+        raise DataError(f"{table.path.name}: {column.name}: {column.problem}")
     where = f"{table.path.name}: {column.name}"
     bins = cuts.get(column.name, entry.bins)
     if bins:
         return _binned(column, entry.label, bins, into, where)
     levels = []
     for level in dict.fromkeys(entry.levels.values()):
-        if is_group_level(level) and silence(level) is None:
+        if is_group_level(level) and silence(level, (), apart=False) is None:
             levels.append(level)
         else:
             into.drop(f"{where}={level}", NOT_A_GROUP)
@@ -153,7 +154,7 @@ def _unlisted(column: Column, cuts: Mapping[str, tuple[float, ...]]) -> Demograp
 
 def _binned(column: Column, label: str, cuts: tuple[float, ...], into: Collector, where: str) -> _Attribute:
     """Cut a number into levels; below the first cut there is one more level, if anybody is there."""
-    refused = {v for v, text in column.labels.items() if silence(text)}
+    refused = {v for v, text in column.labels.items() if silence(text)} | {*labelled(column).missing}
     numbers = column.numbers()
     lut = [v if isinstance(v, float) and v not in refused else np.nan for v in column.values]
     numbers = np.where(np.isfinite(numbers), np.array([*lut, np.nan])[column.code], np.nan)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gpo_ray.preferences.labels import normal_label
+from gpo_ray.preferences.readers.respondents.scales import is_ordered
 from gpo_ray.preferences.readers.respondents.table import Column, Value, shown_value
-from gpo_ray.preferences.readers.respondents.words import silence, without_code
+from gpo_ray.preferences.readers.respondents.words import plain, silence, without_codes
 
 MAX_SUBSTANTIVE = 12
 
@@ -21,6 +22,10 @@ class Labelled:
     missing: dict[Value, str] = field(default_factory=dict)
     unlabelled: list[Value] = field(default_factory=list)
     """Values that occur without a label and lie beyond those that have one."""
+    between: list[Value] = field(default_factory=list)
+    """Those without a label that lie between labelled ones, and are no points of a scale."""
+    guessed: list[Value] = field(default_factory=list)
+    """Values taken for no answer because their codes are negative."""
     numbered: bool = False
     """Whether values without a label lie between labelled ones: a scale with labelled ends."""
 
@@ -28,20 +33,98 @@ class Labelled:
 def labelled(column: Column) -> Labelled:
     """Divide the values of a variable into answers, what is no answer, and values that nothing is said of."""
     found = Labelled()
-    texts = dict(column.labels)
-    if column.kind == "text" and not texts:
-        texts = {v: str(v) for v in column.values}
-    labels = {v: normal_label(without_code(t, v)) or t for v, t in texts.items()}
-    among = tuple(labels.values())
+    texts = _texts(column)
+    labels = {v: normal_label(t) or texts[v] for v, t in without_codes(texts).items()}
+    loose = [v for v in column.values if v not in labels and v not in column.missing]
+    silent = _silent(column, texts, labels)
+    answers = [v for v in labels if v not in silent and v not in column.missing]
+    restored = [v for v in silent if v not in column.missing and not _is_apart(v, answers)]
+    if len(answers) == 1 and not loose:  # "Agreed" and "Refused"
+        silent -= {v for v in restored if isinstance(v, float) or silence(labels[v], (), apart=False) is None}
+    found.guessed = _negative(labels, [v for v in labels if v not in silent and v not in column.missing])
     for value in sorted({*labels, *column.missing}, key=column.order):
         label = labels.get(value, shown_value(value))
-        if value in column.missing or silence(texts.get(value, ""), among) or silence(label, among):
+        if value in column.missing or value in silent or value in found.guessed:
             found.missing[value] = label
         else:
             found.answers[value] = label
-    loose = [v for v in column.values if v not in labels and v not in column.missing]
     _place_loose(found, loose)
     return found
+
+
+def _texts(column: Column) -> dict[Value, str]:
+    """Return the labels of the values, without those that only keep a place, such as ".." and "-"."""
+    texts = dict(column.labels)
+    if column.kind == "text" and not texts:
+        texts = {v: str(v) for v in column.values}
+    if any(re.fullmatch(r"\++", t) for t in texts.values()):  # then "-" is a minus
+        return texts
+    return {v: t for v, t in texts.items() if not _PLACEHOLDER.fullmatch(t)}
+
+
+_PLACEHOLDER = re.compile(r"[.…·_\-–—\s]+")
+
+
+def _silent(column: Column, texts: Mapping[Value, str], labels: Mapping[Value, str]) -> set[Value]:
+    """Return the values whose labels say that there is no answer."""
+    among = tuple(labels.values())
+    answers = [v for v, t in labels.items() if silence(t, among) is None and v not in column.missing]
+    sure = [v for v, t in labels.items() if isinstance(v, float) and silence(t, among, apart=False)]
+    most = max((v for v in answers if isinstance(v, float)), default=0.0)
+    # Texts have no codes; short ones in capitals are no answers among others.
+    long = all(len(labels[v]) > SHORT or not labels[v].isupper() for v in answers)
+    found = set()
+    for value, label in labels.items():
+        apart = _is_apart(value, answers)
+        if isinstance(value, float):  # "NR" after "DK", both after all answers
+            apart |= value > max(most, min(sure, default=value))
+        if column.kind == "text":
+            apart = long and len(label) <= SHORT and label.isupper()
+        if silence(texts[value], among, apart) or silence(label, among, apart):
+            found.add(value)
+    return found
+
+
+SHORT = 4
+"""Most letters of short forms such as "NR"."""
+
+
+def _is_apart(value: Value, answers: Sequence[Value]) -> bool:
+    """Return whether a code is apart from those of answers: negative, special, or such as 8, 99 and 997."""
+    if isinstance(value, str):
+        return value.startswith(".")
+    numbers = [v for v in answers if isinstance(v, float)]
+    if value < 0 or (value == 0 and min(numbers, default=1.0) > 0):
+        return True
+    beyond = value > max(numbers, default=0.0)
+    alone = bool(numbers) and not any(abs(v - value) <= GAP for v in numbers)
+    return (beyond or alone) and _APART.fullmatch(shown_value(value)) is not None
+
+
+GAP = 10
+"""Codes are apart also below others, such as those of countries, that are farther away than this."""
+_APART = re.compile(r"9*[6-9]|6+|7+|8+")
+
+
+def _negative(labels: Mapping[Value, str], answers: Sequence[Value]) -> list[Value]:
+    """Return the negative codes that stand beside answers from 0 on, if they are not half of a scale.
+
+    A scale as -2, -1, 0, 1, 2 has its negative codes again as positive ones. Of -1, 0, 1 that say no and
+    yes by 0 and 1, the first is no answer.
+    """
+    numbers = [v for v in answers if isinstance(v, float)]
+    negative = [v for v in numbers if v < 0]
+    rest = [v for v in numbers if v >= 0]
+    if not negative or not rest:
+        return []
+    if {-v for v in negative} == {v for v in rest if v}:
+        no = {*rest} == {0.0, 1.0} and _NO.match(plain(labels[0.0]))
+        if not no or is_ordered([labels[v] for v in sorted(numbers)]):
+            return []
+    return list(negative)
+
+
+_NO = re.compile(r"(?:no|not|did not|non|nein|nicht|nao|nee|nej|nei|nie|ej|ikke|false|un\w+)\b")
 
 
 def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
@@ -58,11 +141,13 @@ def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
     between = [v for v in inner if low <= v <= high]
     found.unlabelled += [v for v in loose if v not in between]
     whole = all(v.is_integer() for v in points)
+    found.between = [v for v in loose if isinstance(v, float) and low <= v <= high]
     if not between and not bare:
         return
     if not whole or high - low + 1 > MAX_SUBSTANTIVE:
         found.unlabelled += between
         return
+    found.between = [v for v in found.between if v not in between]
     found.numbered = True
     scale = [float(v) for v in range(int(low), int(high) + 1)]
     found.answers = {v: _point(found.answers.get(v), v) for v in scale}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,10 +15,12 @@ from gpo_ray.preferences.readers.respondents.kinds import bare_label, is_possess
 from gpo_ray.preferences.readers.respondents.levels import MAX_SUBSTANTIVE, Labelled, labelled
 from gpo_ray.preferences.readers.respondents.marks import Marks, blank_sets, mark_question, mark_sets
 from gpo_ray.preferences.readers.respondents.scales import is_ordered, order_of
-from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value
+from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, shown_value
 from gpo_ray.preferences.readers.respondents.words import plain
 
 MAX_LEVELS = 12
+MAX_BETWEEN = 0.1
+"""Most of a question's answers that may be values without labels between labelled ones."""
 AGE_BINS = (18.0, 30.0, 50.0, 65.0)
 """Where ages are cut by default."""
 
@@ -55,6 +57,7 @@ def propose(table: RespondentTable) -> Proposal:
     values = {name: labelled(column) for name, column in table.columns.items()}
     kinds = {name: _kind(column, values[name], table) for name, column in table.columns.items()}
     weights = _weights(table, [n for n, k in kinds.items() if k == "weight"])
+    _require_readable(table, [n for n, k in kinds.items() if k == "weight"], weights)
     ids = [n for n, k in kinds.items() if k == "id" and _identifies(table.columns[n], table)]
     sets = mark_sets(table, values, [n for n, k in kinds.items() if k is None])
     draft = _Draft(table, values, kinds, sets, chosen={})
@@ -99,7 +102,10 @@ class _Draft:
         elif kind == "demographic":
             self._add_demographic(name)
         elif kind is not None:
-            self.findings.append(Finding(name, "left out", _OTHERS[kind]))
+            unclear = self.table.columns[name].unclear
+            unread = unclear is not None and kind == "weight"
+            why = f"a weight that could not be read: {unclear!r}; give --decimal" if unread else _OTHERS[kind]
+            self.findings.append(Finding(name, "left out", why))
         else:
             self._add_question(name)
 
@@ -109,8 +115,10 @@ class _Draft:
             self.findings.append(Finding(name, "left out", why))
             return
         self.demographics[name] = entry
-        levels = f"{len({*entry.levels.values()})} levels"
-        self.findings.append(Finding(name, "demographic", why if entry.bins else levels))
+        guess = _negative(self.values[name])
+        self.guesses |= {name: guess} if guess else {}
+        told = why if entry.bins else f"{len({*entry.levels.values()})} levels"
+        self.findings.append(Finding(name, "demographic", "; ".join(filter(None, (told, guess)))))
 
     def _add_question(self, name: str) -> None:
         column = self.table.columns[name]
@@ -121,6 +129,7 @@ class _Draft:
         if column.problem is not None:
             raise DataError(f"{self.table.path}: column {name}: {column.problem}")
         self.questions[name] = entry
+        why = "; ".join(filter(None, (why, _merged(entry), _negative(self.values[name]))))
         self.guesses |= {name: why} if why else {}
         order = "ordered" if entry.ordered else "nominal"
         told = f"{len(entry.slate())} responses, {order}"
@@ -174,6 +183,17 @@ def _weights(table: RespondentTable, names: Sequence[str]) -> list[str]:
         poor = len(_POOR_WEIGHT.findall(text)) - len(_GOOD_WEIGHT.findall(text))
         found.append(((int(len(known) < 0.9 * table.respondents), poor, i), name))
     return [name for _, name in sorted(found)]
+
+
+def _require_readable(table: RespondentTable, names: Sequence[str], weights: Sequence[str]) -> None:
+    """Check that no weight is passed over since its numbers can be read in two ways, as 1,234 can."""
+    for name in names:
+        unclear = table.columns[name].unclear
+        if unclear is not None and not weights:
+            raise DataError(
+                f"{table.path}: column {name}: it seems to be the weight, and {unclear!r} can be read in two "
+                "ways; give --decimal . or --decimal ,"
+            )
 
 
 _POOR_WEIGHT = re.compile(
@@ -234,8 +254,35 @@ def _question(column: Column, values: Labelled, marks: Marks | None) -> tuple[Qu
         return None, f"more than {MAX_SUBSTANTIVE} values"
     if sum(column.counts()) == 0:
         return None, "nobody answered it"
+    if _share(column, values.between, answers) > MAX_BETWEEN:
+        return None, "labelled ends only, values between have no labels"
+    if any(n > 1 and not any(map(str.isalpha, t)) for t, n in Counter(answers.values()).items()):
+        return None, "several values have the same label, which has no letters"
     answers, ordered, why = _in_order(column, values, answers)
     return QuestionEntry(prompt=prompt, responses=answers, missing=values.missing, ordered=ordered), why
+
+
+def _share(column: Column, some: Sequence[Value], answers: Mapping[Value, str]) -> float:
+    """Return the share of some values among themselves and the answers of respondents."""
+    counts = dict(zip(column.values, column.counts().tolist(), strict=True))
+    number = sum(counts[v] for v in some)
+    return number / max(1, number + sum(counts.get(v, 0) for v in answers))
+
+
+def _merged(entry: QuestionEntry) -> str:
+    """Return which codes have the same label, as a note."""
+    codes = defaultdict(list)
+    for code, label in entry.responses.items():
+        codes[label].append(shown_value(code))
+    marks = "Yes" in codes and "No" in codes  # of a set, where several values may say no
+    same = [f"codes {', '.join(c)} are one" for c in codes.values() if len(c) > 1 and not marks]
+    return "; ".join(same)
+
+
+def _negative(values: Labelled) -> str:
+    """Return which codes are taken for no answer since they are negative, as a note."""
+    codes = ", ".join(shown_value(v) for v in values.guessed)
+    return f"guessed to be no answer, as the code is negative: {codes}" if codes else ""
 
 
 def _in_order(

@@ -50,7 +50,7 @@ def read_table_of(path: Path, options: ReadOptions) -> RespondentTable:
         DataError: if the file cannot be read.
     """
     if path.suffix.lower() in STATISTICAL:
-        return read_statistical(path, options.encoding)
+        return read_statistical(path, options.encoding, options.merge_case)
     return read_tabular(path, options)
 
 

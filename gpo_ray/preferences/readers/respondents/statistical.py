@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers.common import require_file
+from gpo_ray.preferences.readers.respondents.case import in_one_case
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, coded
 
 READERS = {
@@ -57,7 +58,7 @@ _Code = NDArray[np.int32]
 _BAD_TEXT = "invalid byte sequence"
 
 
-def read_statistical(path: Path, encoding: str | None = None) -> RespondentTable:
+def read_statistical(path: Path, encoding: str | None = None, merge_case: bool = False) -> RespondentTable:
     """Read a file of SPSS, Stata or SAS: its variables, labels and missing values.
 
     Values that SPSS declares missing, by single values or ranges, and the special missing values of Stata
@@ -67,6 +68,8 @@ def read_statistical(path: Path, encoding: str | None = None) -> RespondentTable
     Args:
         path: the file; the end of its name says what it is.
         encoding: encoding of its texts, by default what the file states.
+        merge_case: whether answers that differ in case alone are one; otherwise they are the problem of a
+            variable that cannot be used.
 
     Raises:
         ConfigError: if pyreadstat is not installed.
@@ -88,7 +91,9 @@ def read_statistical(path: Path, encoding: str | None = None) -> RespondentTable
     if not count:
         raise DataError(f"{path}: the file holds no respondents; export it with its data")
     columns = {name: _column(name, arrays.pop(name), meta) for name in list(arrays)}
-    return RespondentTable(path, count, columns, sets=_sets(meta, columns), notes=file.notes())
+    notes = [*file.notes()]
+    columns = {n: in_one_case(c, merge_case, f"{path.name}: {n}", notes) for n, c in columns.items()}
+    return RespondentTable(path, count, columns, sets=_sets(meta, columns), notes=tuple(notes))
 
 
 def _errors(pyreadstat: Any) -> tuple[type[Exception], ...]:

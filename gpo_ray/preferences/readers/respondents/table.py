@@ -36,6 +36,8 @@ class Column:
     kind: Literal["number", "text", "date"] = "number"
     levels: bool = False
     """Whether the order of ``values`` is the file's own, as of a factor's levels."""
+    unclear: str | None = None
+    """A value of a column of texts that all seem to be numbers, and can be read in two ways."""
     problem: str | None = None
     """Why the column cannot be used, and what to do; None if it can."""
 

@@ -12,12 +12,13 @@ import pyarrow as pa
 from pyarrow import types
 
 from gpo_ray.errors import DataError
-from gpo_ray.preferences.labels import folded_label, normal_label
-from gpo_ray.preferences.readers.cells import Cells
+from gpo_ray.preferences.labels import normal_label
+from gpo_ray.preferences.readers.cells import Cells, require_header
 from gpo_ray.preferences.readers.common import require_columns, require_file
 from gpo_ray.preferences.readers.delimited import read_delimited
 from gpo_ray.preferences.readers.numerals import Signs, read_numbers
 from gpo_ray.preferences.readers.options import ReadOptions
+from gpo_ray.preferences.readers.respondents.case import one_case
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, coded
 from gpo_ray.preferences.readers.workbook import OLD_WORKBOOKS, WORKBOOKS, read_workbook
 from gpo_ray.runtime.tables import ParquetSource
@@ -52,6 +53,7 @@ def read_tabular(path: Path, options: ReadOptions) -> RespondentTable:
         return _parquet(path, options)
     cells = read_workbook(path) if suffix in WORKBOOKS else read_delimited(path, options.encoding)
     names = [normal_label(name) for name in cells.header]
+    require_header(cells)
     used = [i for i, name in enumerate(names) if name]
     require_columns(path, [names[i] for i in used], [])
     columns = {}
@@ -97,13 +99,14 @@ def _text_column(
         distinct: list[Value] = sorted({v for v in read if v != ""}, key=float)
         kind: Any = "number"
     else:
-        spelt, problem = _spellings(given, options.merge_case, place, notes)
+        spelt, problem = one_case(given, options.merge_case, place, notes)
         read = [spelt.get(v, "") for v in found]
         distinct = list(dict.fromkeys(v for v in read if v != ""))
         kind = "text"
+    unclear = given[0] if kind == "text" and given and all(map(_LOOKS_NUMERIC.fullmatch, given)) else None
     index = {v: j for j, v in enumerate(distinct)}
     recode = np.array([*(index.get(v, -1) for v in read), -1], np.int32)
-    return Column(name, tuple(distinct), recode[code], kind=kind, problem=problem)
+    return Column(name, tuple(distinct), recode[code], kind=kind, problem=problem, unclear=unclear)
 
 
 def _numbers(given: Sequence[str], options: ReadOptions, place: str) -> dict[str, float] | None:
@@ -118,33 +121,6 @@ def _numbers(given: Sequence[str], options: ReadOptions, place: str) -> dict[str
     except DataError:  # it is refused if it is to be used as numbers
         return None
     return dict(zip(given, values, strict=True))
-
-
-def _spellings(
-    given: Sequence[str], merge_case: bool, place: str, notes: list[tuple[str, str]]
-) -> tuple[dict[str, str], str | None]:
-    """Return the spelling that each text is read as, and what is wrong with the spellings.
-
-    Columns of many different texts, such as names, are left as they are.
-    """
-    first: dict[str, str] = {}
-    chosen = {v: first.setdefault(folded_label(v), v) for v in given}
-    if len(first) > MANY:
-        return {v: v for v in given}, None
-    for text, spelling in chosen.items():
-        if text == spelling:
-            continue
-        if not merge_case:
-            return {v: v for v in given}, (
-                f"{spelling!r} and {text!r} differ in case alone; write them alike, or take them as one with "
-                "--merge-case"
-            )
-        notes.append((place, f"{text!r} is taken as {spelling!r}"))
-    return chosen, None
-
-
-MANY = 100
-"""A column with more different texts holds no answers to a question, nor levels of a demographic."""
 
 
 def _parquet(path: Path, options: ReadOptions) -> RespondentTable:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Literal
 
 from gpo_ray.preferences.readers.respondents.table import Value, shown_value
@@ -17,7 +18,11 @@ Silence = Literal["refused", "not asked"]
 _APOSTROPHES = str.maketrans("", "", "'’‘`´")
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i"})
 """Letters that are written without their marks, and are no letter with a mark in Unicode."""
-_CODE = r"\s*[\[(]?\s*{}\s*(?:[\])]\s*[.:\-–—=]?|[.:=]|\s[-–—])\s*(?=\S)"
+_CODE = r"\s*[\[(]?\s*0*{}\s*(?:[\])]\s*[.:\-–—=]?|[.:=]-?|\s[-–—])(?:(?<=[.:)\]])\s+(?=\d)|\s*(?=[^\s\d]))"
+"""A code and what parts it from its label. Before a number the sign must be one that no number has: in
+"0 - 1 times", "1.000 Euro" and "2.5 times" the beginning is no code."""
+_BARE = r"[\[(]?0*{}[\])]?[.:=]?"
+"""A label that is its code alone, as the inner points of scales have."""
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
 _PARTS = re.compile(
     r"\s*(?:/|;|,|\||\+|&| - | or | and | oder | und | ou | et | o | y | u | of | en | eller | och | lub )\s*"
@@ -66,6 +71,7 @@ bilmiyor|fikri yok|cevap yok|cevap vermedi|reddetti|fikrim yok|yanit yok|не з
 모름|무응답|모르겠다|모름 무응답|응답거절|لا اعرف|لا أعرف|لا ادري|رفض
 رفض الاجابة|رفض الإجابة|لا جواب|لا إجابة|لا اجابة|بدون إجابة|לא יודע|מסרב|khong biet|khong tra loi
 tidak tahu|tidak menjawab|tidak tahu tidak menjawab|menolak menjawab|hindi alam
+w n|vill ej uppge|vill inte uppge|sr
 """
 
 _NOT_ASKED = """
@@ -83,20 +89,35 @@ non applicabile|non pertinente|non chiesto|non prevista|nao se aplica|nao aplica
 niet van toepassing|nvt|n v t|niet gevraagd|ej tillampligt|ej stalld|ikke relevant|ikke stillet|ikke spurt
 ej relevant|ikke aktuelt|nie dotyczy|nie pytano|не применимо|неприменимо|не спрашивали|не задавался
 uygulanamaz|uygun degil|sorulmadi|不适用|不適用|非該当
-該当なし|비해당|해당없음|لا ينطبق|غير منطبق|لم يسأل|לא רלוונטי
+該当なし|비해당|해당없음|لا ينطبق|غير منطبق|لم يسأل|לא רלוונטי|not in wave|not in this wave
 """
 
 _BEGINS = re.compile(
-    r"(?:dont know|do not know|refus(?:ed|al)\b|no answer|prefer not to|not asked|not applicable|inap\b|"
-    r"inapplicable|"
-    r"not ascertained|missing (?:not|unknown|data|value|other|author)|weiss nicht|keine angabe|verweigert|"
-    r"tnz|nicht erhoben|"
+    r"(?:dont know|do not know|refus(?:ed|al)\b|no answer|prefer not to|weiss nicht|verweigert|"
     r"ne sait pas|ne se prononce|no sabe|no contest|no responde|nao sabe|nao respond|non risponde|"
-    r"nie wiem|vet (?:ej|inte)|weet niet|skipped|interview break|question not asked|not available in|"
-    r"trudno powiedziec|затрудня|dk\b)"
+    r"nie wiem|vet (?:ej|inte)|weet niet|skipped|trudno powiedziec|затрудня|dk\b|havent (?:heard|thought))"
 )
-"""Beginnings of longer forms, such as "Don't know enough to say"."""
-
+"""Beginnings of longer forms, such as "Don't know, not stated"; "Don't know anyone" is an answer where its
+code is one of those of answers."""
+_BEGINS_SURELY = re.compile(
+    r"(?:(?:dont|do not|didnt|doesnt) know (?:enough|the answer|what to|how to (?:say|answer)|or |whether |"
+    r"if |no |not |un|about|well enough|refus)|refused? to (?:say|answer|state|respond)|skipped (?:on|by)|"
+    r"not asked|not applicable|inap\b|inapplicable|not ascertained|"
+    r"missing (?:not|unknown|data|value|other|author)|keine angabe|tnz|nicht erhoben|interview break|"
+    r"question not asked|not available in|no post election)"
+)
+"""Beginnings of forms that are no answers whatever follows."""
+_UNSURE = """
+blank|skip|filter|filtered|error|invalid|refuse|refuses|split|refus|rifiuto|odmowa|refusa|recusa
+na|nr|ns|nc|np|nv|nt|sr|ka|ref|rf|nap|spoiled|inconnu
+"""
+"""Short forms and words that name answers too, such as parties and a blank ballot."""
+_QUALIFIERS = re.compile(
+    r"\s*(?:volunteered|vol|spontaneous|spontan|do not read|dnr|not read out)\s*[:.\-–—]\s*", re.IGNORECASE
+)
+"""Words before what was said, as in "Volunteered: refused"."""
+_HEAD_ENDS = re.compile(r"[,:;(\[/.]|\s[-–—]")
+"""What may follow a form: "NAP, other countries"."""
 
 _DOUBTFUL = {
     "trifft nicht zu": "trifft",
@@ -129,38 +150,59 @@ def without_code(label: str, value: Value) -> str:
     return re.sub("^" + _CODE.format(re.escape(shown_value(value))), "", label)
 
 
-def silence(label: str, among: tuple[str, ...] = ()) -> Silence | None:
+def without_codes(labels: Mapping[Value, str]) -> dict[Value, str]:
+    """Return the labels of a variable without the codes before them.
+
+    A beginning that looks like a code is one only if nine in ten labels begin with their own, not counting
+    those of what is no answer and those that are their code alone; and if the labels differ without it too.
+    """
+    bare = {v for v, t in labels.items() if re.fullmatch(_BARE.format(re.escape(shown_value(v))), t)}
+    cut = {v: shown_value(v) if v in bare else without_code(t, v) for v, t in labels.items()}
+    counted = [v for v in labels if v not in bare and silence(cut[v]) is None]
+    coded = sum(cut[v] != labels[v] for v in counted)
+    alike = len({cut[v] for v in counted}) < len({labels[v] for v in counted})
+    return dict(labels) if coded < 0.9 * len(counted) or alike else cut
+
+
+def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Silence | None:
     """Return why a label is no answer: "Refused", "Don't know" and the like; None if it is one.
 
     Args:
         label: the label of a value, without the value.
         among: the labels of the variable. "Trifft nicht zu" (does not apply) is an answer on a scale of
             which other labels say what applies.
+        apart: whether its code is apart from those of answers, as -9, 8 and 99 are. Short forms and
+            beginnings of longer ones, such as "NP" and "Don't know anyone", are answers where it is not.
     """
     bare = _BRACKETS.sub(" ", label)
-    text = bare if plain(bare) else label
+    text = _QUALIFIERS.sub("", bare if plain(bare) else label)
     for form in (plain(text), re.sub(r"^\d+ ", "", plain(text))):
         stem = _DOUBTFUL.get(form)
         if stem and sum(stem in plain(each) for each in among) > 1:
             return None
-        found = _known(form)
+        found = _known(form, apart)
         if found is not None:
             return found
-    parts = {_known(plain(part)) for part in _PARTS.split(text.casefold()) if plain(part)}
-    if parts and None not in parts:
-        return "not asked" if parts == {"not asked"} else "refused"
-    return None
+    parts = [plain(part) for part in _PARTS.split(text.casefold()) if plain(part)]
+    # Short forms beside each other are no party: "NS/NC".
+    each = {_known(part, apart or len(parts) > 1) for part in parts}
+    if each and None not in each:
+        return "not asked" if each == {"not asked"} else "refused"
+    head = plain(_HEAD_ENDS.split(text.strip())[0])
+    return _known(head, apart) if head != plain(text) else None
 
 
-def _known(form: str) -> Silence | None:
+def _known(form: str, apart: bool) -> Silence | None:
+    if form in UNSURE and not apart:
+        return None
     if form in NOT_ASKED:
         return "not asked"
     if form in REFUSED:
         return "refused"
-    if _BEGINS.match(form):
+    if _BEGINS_SURELY.match(form) or (apart and _BEGINS.match(form)) or _BEGINS.fullmatch(form):
         return (
             "not asked"
-            if re.match(r"not a(?!sc)|inap|question|tnz|nicht|skipped(?! on)", form)
+            if re.match(r"not a(?!sc)|inap|question|tnz|nicht|no post|skipped(?! on)", form)
             else "refused"
         )
     return None
@@ -168,3 +210,4 @@ def _known(form: str) -> Silence | None:
 
 REFUSED = _forms(_REFUSED)
 NOT_ASKED = _forms(_NOT_ASKED)
+UNSURE = _forms(_UNSURE)
