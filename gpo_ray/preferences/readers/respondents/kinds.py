@@ -51,6 +51,29 @@ _PARADATA = re.compile(
     r"numero de (?:entrevista|cuestionario)|intervistatore|durata|entrevistador|duracao|interviewduur|"
     r"intervjuare|ankieter|czas trwania|data wywiadu"
 )
+_JUDGED = re.compile(
+    r"\b(?:time|hour|day|month|year|place|date) of (?:the )?interview|"
+    r"^(?:was )?(?:the )?respondents? (?:s )?(?:attitude|mood|behaviou?r|reaction|honest\w*|uneasy|hostil\w*|friendl\w*|"
+    r"suspicious\w*|comprehension|understood|bored|impatient|at ease|interested in the interview)|^this interview\b|"
+    r"fragebogen(?:split|version|variante|form)\w*|questionnaire (?:split|version|form|type|variant|half)|"
+    r"^split(?: \w{1,2}| \d+|half)?$|^(?:(?:[a-z]|or|and|which|split|half|sample|form|questionnaire) )+"
+    r"version\b|^version (?:of|du|des|del|der|av)\b|self completion (?:questionnaire|form|booklet|supplement)|"
+    r"(?:questionnaire|booklet|supplement) (?:was )?(?:returned|completed|received|administered)|"
+    r"\b(?:date|month|day|year|mode)\b.*\badministered\b|(?:interview|survey) (?:was )?administered|"
+    r"administration (?:mode|date|month|language)|^(?:data )?(?:quality|validity) (?:flag|check|control|"
+    r"indicator|score)|(?:edition|editions) ?typ\w*|^(?:formular|fragebogen|formulaire|formulario|enkat)(?:typ|version|"
+    r"variante)?(?: [a-z0-9])?$|(?:panel|sample|survey) (?:provider|vendor|source|supplier|firm|company|institute)|"
+    r"(?:respondent|web) panel$|attention (?:check|filter|test)|trap question|manipulation check|"
+    r"straight ?lin\w+|speeders?\b|^(?:please |to show (?:that )?you are )?.*(?:paying attention|reading (?:this )?"
+    r"carefully)\b"
+)
+"""What is judged or noted of an interview, its questionnaire, and the quality of its answers."""
+_FLAG = re.compile(
+    r"\bflag(?:s|ged)?(?: (?:variable|for|indicator|if|whether)\b.*)?$|^(?:\w+ )?flag (?:variable|for|indicator)\b"
+)
+_ABOUT_A_FLAG = re.compile(
+    r"\b(?:national|confederate|rainbow|burn\w*|salut\w*|display\w*|fly\w*|the|our|a) flag\b"
+)
 _ID_NAME = re.compile(
     r"(?:id|ids|caseid|case_?id|idno|uniqid|qkey|respid|resp_?id|respondent_?id|respondentid|responseid|"
     r"serial(?:id)?|uuid|pid_?num|d_interview|numentre|record\w*|key|nomem_encr|casenum|case|respnr|lfdnr|"
@@ -117,6 +140,8 @@ def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
         levels: the labels of its values, without refusals.
     """
     bare, text = name.casefold(), plain(bare_label(label or ""))
+    if _is_noted(bare, text):
+        return "paradata"
     if _is_weight(bare, text):
         return "weight"
     if _ID_NAME.fullmatch(bare) or (_ID.search(text) and not levels):
@@ -126,9 +151,19 @@ def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
         return "paradata"
     return (
         "demographic"
-        if is_demographic(bare, text, [plain(v.replace("+", " plus")) for v in levels], levels)
+        if is_demographic(bare, label or "", text, [plain(v.replace("+", " plus")) for v in levels], levels)
         else None
     )
+
+
+def _is_noted(name: str, text: str) -> bool:
+    """Return whether a variable was noted of the interview: a flag, a check, a version, a judgement."""
+    if _JUDGED.search(text):
+        return True
+    named = (
+        re.fullmatch(r"(?:\w+_)?flag(?:_\w+)?|\w*_?(?:attn|attention)_?(?:check|chk)?\d?", name) is not None
+    )
+    return (named or _FLAG.search(text) is not None) and _ABOUT_A_FLAG.search(text) is None
 
 
 def _is_weight(name: str, text: str) -> bool:
