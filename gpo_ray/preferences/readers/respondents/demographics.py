@@ -17,6 +17,7 @@ from gpo_ray.preferences.readers.respondents.opinions import (
     speaks_of_respondent,
 )
 from gpo_ray.preferences.readers.respondents.vocabulary import FILLERS, NOUNS
+from gpo_ray.preferences.readers.respondents.words import plain
 
 _PHRASES = re.compile(
     r"(?:your|r s|rs) (?:\w+ )?political (?:views|outlook|philosophy)|\bzip ?code|postal code|postleitzahl|"
@@ -134,7 +135,10 @@ _FACTS = re.compile(
     r"direita|rechts|rechten|hoger|hoyre|right)\b.*\b(?:(?:vous )?(?:situez|situeriez|placez|placeriez|"
     r"classez) vous|vous (?:situez|placez|meme)|se (?:ubica\w*|situa\w*|coloca\w*)|si colloca\w*|sich\b.*\b"
     r"(?:ein\w+|stellen|stufen)|yourself|du (?:dig|deg)|dig sjalv)|"
-    r"(?:parti|partei|partido|partito|partij)\b.*\b(?:proches?|sentez|cerca\w*|vicin\w+|neig\w+|"
+    r"(?:situez|situeriez|placez|placeriez|positionnez) vous\b.*\bgauche\b.*\bdroite|"
+    r"(?:ubica\w*|situa\w*|coloca\w*|colloc\w*)\b.*\b(?:izquierda|sinistra|esquerda)\b.*\b(?:derecha|destra|direita)|"
+    r"neig\w+ sie\b.*\bpartei|\b(?:have|has) (?:a|any) religion|rent or own|own or rent|"
+    r"(?:svensk|norsk|dansk) (?:medborgare|statsborger)|(?:parti|partei|partido|partito|partij)\b.*\b(?:proches?|sentez|cerca\w*|vicin\w+|neig\w+|"
     r"nahe\w*|bast om|narmast|best (?:an|om))\b|"
     r"party\b.*\b(?:likes? (?:the )?(?:best|most)|liked (?:the )?(?:best|most)|closest)|"
     r"(?:best liked|closest|nearest|preferred) (?:political )?party|"
@@ -319,20 +323,21 @@ def is_demographic(name: str, label: str, text: str, forms: Sequence[str], level
         levels: the labels of its values.
     """
     fits = _has_demographic_levels(forms, levels)
-    if _PREFIXES.match(name) or not text:
+    opinion = asks_opinion(text)
+    if not text or (_PREFIXES.match(name) and not opinion):
         return _PREFIXES.match(name) is not None or _NAMES.fullmatch(name) is not None or fits
     if are_opinions(forms):
         return False
-    opinion = asks_opinion(text)
     fact = (_PHRASES.search(text) or _FACTS.search(text)) and not (opinion or _OPINION.search(text))
-    if fact or _is_of_words(text):
+    bare = plain(_BRACKETS.sub(" ", label))
+    if fact or _is_of_words(text) or (_is_of_words(bare) and not opinion):
         return True
     if opinion:
         return False
     if _NAMES.fullmatch(name) is None:
         return fits
     if not is_sentence(label, text):
-        return True
+        return _mostly_known(text)
     return fits or (speaks_of_respondent(text) and any(_is_noun(w) for w in text.split()))
 
 
@@ -345,6 +350,12 @@ def _is_of_words(text: str) -> bool:
     )
 
 
+def _mostly_known(text: str) -> bool:
+    """Return whether a title is short, or half of its words are of those of labels of demographics."""
+    words = re.sub(r"\d+", " ", text).split()
+    return len(words) < 4 or 2 * sum(_is_noun(w) or w in FILLERS for w in words) >= len(words)
+
+
 def _is_noun(word: str) -> bool:
     """Return whether a word says what a demographic is about, as it is, elided (d'enfants) or compounded."""
     spelled = _UMLAUT.sub(r"\1", word)
@@ -354,6 +365,7 @@ def _is_noun(word: str) -> bool:
     return part is not None and (part[1] in NOUNS or part[1] + part[2] in NOUNS)
 
 
+_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
 _UMLAUT = re.compile(r"([aou])e")
 _COMPOUND = re.compile(
     r"(\w{4,}?)(grosse)?(?:s|n|en)?(?:klassen?|gruppen?|grosse|kategorien?|status|form|typ)"

@@ -22,6 +22,7 @@ _GRADES: tuple[tuple[str, float], ...] = (
         r"de modo nenhum|nenhuma?|nothing",
         -3.0,
     ),
+    (r"raczej nie|nie bardzo|скорее не", -1.0),
     (r"not (?:so |very )?strongly|nicht (?:so )?stark\b(?! )|pas fortement", 1.0),
     (
         r"(?:almost|nearly|hardly|practically) never|hardly ever|fast nie|presque jamais|casi nunca|quasi mai|"
@@ -58,14 +59,14 @@ _GRADES: tuple[tuple[str, float], ...] = (
         2.5,
     ),
     (
-        r"^(?:absolutely )?essential$|extremely|completely|totally|absolutely|fully|full|entirely|ausserst|voll(?: und ganz)?|vollig|"
+        r"^(?:absolutely )?essential$|extremely|completely|totally|absolutely|absolut|fully|full|entirely|ausserst|voll(?: und ganz)?|vollig|"
         r"voellig|vollstandig|vollkommen|tout a fait|totalement|completement|entierement|"
         r"completamente|totalmente|absolutamente|plenamente|del tutto|assolutamente|helemaal|volledig|"
         r"helt|fullstandigt|calkowicie|zdecydowanie|полностью|совершенно|in all|all|every",
         4.0,
     ),
     (
-        r"very(?: much)?|strongly|definitely|certainly|(?:a )?great(?: deal| extent)?|a lot|lots|much|many|"
+        r"(?:far|much|way) (?=too\b)|viel (?=zu\b)|beaucoup (?=trop\b)|very(?: much)?|strongly|definitely|certainly|(?:a )?great(?: deal| extent)?|a lot|lots|much|many|"
         r"always|to a (?:large|great|high|considerable) extent|major|sehr(?: viel)?|viel|wesentlich|deutlich|"
         r"bestimmt|immer|tres|fortement|beaucoup|certainement|toujours|enormement|"
         r"mu(?:y|ch[oa]s?)|siempre|fuertemente|molto|molti|sempre|muit[oa]s?|zeer|heel|veel|altijd|sterk|"
@@ -82,7 +83,8 @@ _GRADES: tuple[tuple[str, float], ...] = (
         r"somewhat|some|sometimes|mildly|partly|some of the time|only some of the time|"
         r"(?:only )?to (?:some|a certain|a moderate|a medium|a) (?:medium |moderate )?extent|eher|etwas|"
         r"teilweise|manchmal|parfois|algo|a veces|mas bien|un tanto|qualche volta|enigszins|eerder|soms|"
-        r"delvis|noe|ibland|en del|raczej|troche|скорее|biraz|probably|probablement|probablemente",
+        r"delvis|noe|ibland|en del|raczej|troche|скорее|biraz|probably|probablement|probablemente|"
+        r"maybe|perhaps|vielleicht|peut etre|tal vez|quizas?|forse|talvez|misschien|kanske|kanskje|maske",
         1.0,
     ),
     (r"not|no|nicht|kein\w*|pas|non|nao|niet|geen|inte|ikke|ingen|inga|nie|не|нет|isnt|cant|cannot", -2.0),
@@ -91,7 +93,8 @@ _GRADES: tuple[tuple[str, float], ...] = (
 _COMPILED = tuple((re.compile(rf"\b(?:{words})\b"), grade) for words, grade in _GRADES)
 
 _MIDDLE = re.compile(
-    r"neither\b.*|neutral\w*|(?:\w+ )*(?:about |almost )?the same\b.*|same|unchanged|no (?:change|difference)|"
+    r"neither\b.*|neutral\w*|(?:\w+ )*(?:about |almost )?the same\b.*|same|unchanged|(?:\w+ )*no (?:\w+ )?(?:change|difference|effect|impact)|"
+    r"massig\w*|moderat\w*|"
     r"about (?:right|just|fair)\b.*|(?:keep|leave|remain|stay)\b.*\b(?:now|same|are|is)\b.*|would not care|"
     r"(?:dont|wouldnt) (?:care|mind)|half\b.*|about half\b.*|average|mittel\w*|medium|moderate|weder\b.*|"
     r"teils\b.*|gleich\w*|(?:un|nicht )verandert|zufriedenstellend|befriedigend|fair|ni\b.*|"
@@ -125,6 +128,8 @@ _OPPOSITES: tuple[tuple[str, str], ...] = (
     (r"support\w*|favou?r|pro|for|befurwort\w*|dafur", r"oppos\w*|against|anti|contra|ablehn\w*|dagegen"),
     (r"approv\w*|accept\w*|agree\w*", r"disapprov\w*|reject\w*|disagree\w*"),
     (r"safe|secure|sicher", r"dangerous|unsafe|insecure|unsicher"),
+    (r"strict\w*|harsh\w*|tough\w*|streng\w*|sever\w+", r"lenient\w*|soft\w*|lax|mild\w*|nachsichtig\w*|indulgent\w*"),
+    (r"strong\w*|stark\w*|fort\w*|fuerte\w*|forte|sterk\w*", r"weak\w*|schwach\w*|faible\w*|debil\w*|debole|zwak\w*|svag\w*|svak\w*"),
     (r"easy|easier|leicht\w*|facile?s?|facil", r"difficult|hard|harder|schwer\w*|schwierig\w*|dificil"),
     (r"warm|warmer", r"cold|colder"),
     (r"fast|faster|quick\w*", r"slow|slower|slowly"),

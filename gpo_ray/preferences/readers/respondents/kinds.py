@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gpo_ray.preferences.readers.respondents.demographics import is_demographic
+from gpo_ray.preferences.readers.respondents.opinions import are_opinions, asks_opinion
 from gpo_ray.preferences.readers.respondents.words import plain
 
 Kind = Literal["demographic", "paradata", "weight", "id"]
@@ -29,20 +30,20 @@ _PARADATA_NAME = re.compile(
 _PARADATA = re.compile(
     r"\binterviewers?\b|date of interview|^interview\b|interview (?:start|end|id|date|number|time|status|"
     r"type|quality)|mode of (?:data|interview|collection)|interview mode|length of (?:the )?(?:interview|"
-    r"questionnaire|survey)|interview length|duration of (?:the )?(?:interview|survey)|^duration|"
+    r"questionnaire|survey)|interview length|duration of (?:the )?(?:interview|survey)|^duration(?! of)|"
     r"interview duration|start(?:ing)? (?:time|date)|end(?:ing)? (?:time|date)|time ?stamp|"
     r"\b(?:sampling|sample)\b.*|\bstrat(?:um|a|ification)\b|primary sampling|\bpsu\b|\bcluster\b|"
     r"variance (?:unit|stratum|primary)|^country$|^country (?:code|name|iso|wave|year|of interview)|"
     r"country code|iso 3166|"
     r"(?:^| )(?:wave|round|edition)$|chronology|survey (?:year|wave|round|mode)|"
     r"^(?:gss )?year(?: for this respondent| of (?:the )?survey)?$|split (?:of|questionnaire|ballot|form)|"
-    r"(?:questionnaire|ballot|survey) (?:form|version|used|split)|^form\b|^ballot\b|"
+    r"(?:questionnaire|ballot|survey) (?:form|version|used|split)|^form\b(?! of)|^ballot\b|"
     r"device (?:type|used)|operating system|response time|page timing|^timing\b|in minutes\b|"
     r"anyone (?:else )?(?:was )?present|persons? present|^(?:respondents? )?cooperation|"
     r"respondents? (?:understanding|attitude toward interview|interest in (?:the )?interview|cooperat\w*|"
     r"was)|understanding of questions|number of (?:calls|contacts|attempts)|response rate|"
     r"administr\w+ (?:unit|mode)|experiment\w* (?:condition|group|assign\w*)|"
-    r"random(?:ized|ised|ly)?\b.*(?:order|group|version|assign\w*|number)|^(?:data )?(?:version|edition)|"
+    r"random(?:ized|ised|ly)?\b.*(?:order|group|version|assign\w*|number)|^(?:data )?(?:version|edition)(?! of)|"
     r"digital object|questionnaire language|language (?:of|in which) (?:the )?(?:interview|questionnaire|"
     r"survey)\b.*|"
     r"interviewer|befragungs?(?:art|dauer|methode|zeit|ende|beginn)|erhebungs(?:jahr|methode|modus|"
@@ -53,11 +54,14 @@ _PARADATA = re.compile(
 )
 _JUDGED = re.compile(
     r"\b(?:time|hour|day|month|year|place|date) of (?:the )?interview|"
-    r"^(?:was )?(?:the )?respondents? (?:s )?(?:attitude|mood|behaviou?r|reaction|honest\w*|uneasy|hostil\w*|friendl\w*|"
+    r"^(?:was )?(?:the )?(?:respondents?|rs?) (?:s )?(?:attitude(?! (?:to|towards?|about) (?!(?:the |this )?interview))|mood|behaviou?r|reaction|honest\w*|uneasy|hostil\w*|friendl\w*|"
     r"suspicious\w*|comprehension|understood|bored|impatient|at ease|interested in the interview)|^this interview\b|"
     r"fragebogen(?:split|version|variante|form)\w*|questionnaire (?:split|version|form|type|variant|half)|"
     r"^split(?: \w{1,2}| \d+|half)?$|^(?:(?:[a-z]|or|and|which|split|half|sample|form|questionnaire) )+"
-    r"version\b|^version (?:of|du|des|del|der|av)\b|self completion (?:questionnaire|form|booklet|supplement)|"
+    r"version\b|version (?:of|du|des|del|der|av) (?:the |this |la |le )?(?:"
+    r"questionnaire|survey|form|ballot|data\w*|file|release|archive|instrument|fragebogen\w*|cuestionario)|"
+    r"^split (?:half|sample|ballot)|self completion$|by proxy|mode of administration|(?:enkat|formular)\w*version|"
+    r"self completion (?:questionnaire|form|booklet|supplement)|"
     r"(?:questionnaire|booklet|supplement) (?:was )?(?:returned|completed|received|administered)|"
     r"\b(?:date|month|day|year|mode)\b.*\badministered\b|(?:interview|survey) (?:was )?administered|"
     r"administration (?:mode|date|month|language)|^(?:data )?(?:quality|validity) (?:flag|check|control|"
@@ -69,7 +73,7 @@ _JUDGED = re.compile(
 )
 """What is judged or noted of an interview, its questionnaire, and the quality of its answers."""
 _FLAG = re.compile(
-    r"\bflag(?:s|ged)?(?: (?:variable|for|indicator|if|whether)\b.*)?$|^(?:\w+ )?flag (?:variable|for|indicator)\b"
+    r"^(?:\w+ ){0,3}flag(?:ged)?\b(?: \w+){0,5}$"
 )
 _ABOUT_A_FLAG = re.compile(
     r"\b(?:national|confederate|rainbow|burn\w*|salut\w*|display\w*|fly\w*|the|our|a) flag\b"
@@ -147,13 +151,29 @@ def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
     if _ID_NAME.fullmatch(bare) or (_ID.search(text) and not levels):
         return "id"
     asks = "?" in (label or "") or len(text.split()) > 8  # then a name such as "split" says nothing
-    if (_PARADATA_NAME.fullmatch(bare) and not asks) or (len(text.split()) < 16 and _PARADATA.search(text)):
+    forms = [plain(v.replace("+", " plus")) for v in levels]
+    thinks = asks_opinion(text) or are_opinions(forms)
+    named = _PARADATA_NAME.fullmatch(bare) and not asks and not thinks and _is_title(text, levels)
+    if named or (len(text.split()) < 16 and _PARADATA.search(text)):
         return "paradata"
     return (
         "demographic"
-        if is_demographic(bare, label or "", text, [plain(v.replace("+", " plus")) for v in levels], levels)
+        if is_demographic(bare, label or "", text, forms, levels)
         else None
     )
+
+
+def _is_title(text: str, levels: Sequence[str]) -> bool:
+    """Return whether a label may be the title of paradata: short, without answers, or of words about a survey."""
+    return not levels or len(text.split()) < 3 or _OF_SURVEYS.search(text) is not None
+
+
+_OF_SURVEYS = re.compile(
+    r"\b(?:interview\w*|survey\w*|questionnaire\w*|ballot\w*|form|sampl\w*|country|pais|pays|land|wave|vague|round|"
+    r"version|split|mode|modus|device\w*|tablet|codes?|strat\w+|cluster|psu|fee|case|iso|respondents?|data|fieldwork|"
+    r"panel|language|start|end|date|time|treatment|condition|group|experiment\w*|consent|quota|status|"
+    r"erhebung\w*|befragung\w*|enquete\w*|encuesta\w*|entrevista\w*|study|studie)\b"
+)
 
 
 def _is_noted(name: str, text: str) -> bool:

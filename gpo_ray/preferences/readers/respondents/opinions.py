@@ -14,6 +14,7 @@ _ASKS = re.compile(
     r"big|powerful|weak)|"
     r"relations?(?:hips)? (?:between|with|in|are|have|today)|race relations|(?:un)?fair(?:ly)?|treated|"
     r"treatment|discriminat\w*|"
+    r"spend(?:ing)?|cuts|funding|ideal\w*|prefer(?:red|s)?|conflicts?|tensions?|attached|attachment|"
     r"differences?|gap|inequalit\w*|equal\w*|better|worse|good|bad|justif\w+|acceptable|problems?|threat\w*|"
     r"worr\w+|concern(?:s|ed)? (?:about|that)?|concerns?|influence|impact|effect|feelings? (?:about|towards?)|"
     r"(?:dis)?likes? (?:the|about)|like dislike|(?:is|are) (?:a|an|the)? ?(?:\w+ )?(?:necessary|harmful|"
@@ -42,7 +43,7 @@ _ABOUT_SELF = re.compile(
 _THINKS = re.compile(
     r"\b(?:(?:dis)?agree\w*|(?:dis)?approv\w+|favou?r\w*|oppos\w+|(?:dis|mis)?trust\w*|confiden\w+|"
     r"(?:dis)?satisf\w+|too \w+|(?:un)?important|(?:un)?acceptable|(?:un)?justif\w+|good|bad|better|worse|"
-    r"worried|concerned|(?:un)?fair|about right|support\w*|"
+    r"worried|concerned|(?:un)?fair|wrong|about right|support\w*|"
     r"stimme\w*|lehne\w*|(?:un)?zufrieden|(?:un)?wichtig|vertrau\w+|dafur|dagegen|zu (?:viel|wenig|hoch|"
     r"niedrig)|gerecht|ungerecht|daccord|d accord|(?:in)?satisfaite?|importante?|confiance|trop|"
     r"(?:des)?acuerdo|(?:in)?satisfech\w+|confianza|demasiad\w+|d ?accordo|soddisfatt\w+|fiducia|concordo|"
@@ -67,8 +68,18 @@ def are_opinions(forms: Sequence[str]) -> bool:
     return thinks >= 2 and 2 * thinks >= len(forms)
 
 
+_STATES = re.compile(
+    r"^(?:(?!what|which|who|where|how|whether|r|you)\w+ ){1,5}(?:is|are|was|were|has|have|had|gets?|wants?|needs?|makes?|"
+    r"gives?|takes?|causes?|deserves?|cannot|cant|can|could|will|would|does|do|ist|sind|hat|haben|wird|werden|"
+    r"kann|konnen|est|sont|ont|peut|peuvent|es|son|han|tienen?|puede|sono|hanno|puo|ar|har|kan)\b (?!\w+$)?"
+)
+"""A subject and its verb: "Religion is a source of conflict"."""
+
+
 def is_sentence(label: str, text: str) -> bool:
     """Return whether a label is a whole question or statement rather than the title of a variable."""
+    if _STATES.search(text) and not speaks_of_respondent(text):
+        return True
     return (
         "?" in label or label.rstrip().endswith((".", "!")) and len(text.split()) > 4 or len(text.split()) > 8
     )
