@@ -48,7 +48,6 @@ union|Unions have too much power|Agree|Disagree
 housing|Housing is unaffordable in my area|Yes|No
 q1|Which party is best at handling the economy?|Republican Party|Democratic Party|Independent
 q2|Which group faces the most discrimination?|White|Black|Hispanic|Asian
-q3|Importance of speaking the language for being truly [nationality]|Very important|Fairly important|Not important
 q4|Religious leaders treated unfairly|Never|Sometimes|Often
 q5|Muslims should be allowed to wear headscarves|Yes|No
 q6|Citizenship should be given to those born in country|Agree|Disagree

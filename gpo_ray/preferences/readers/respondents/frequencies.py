@@ -6,10 +6,15 @@ import re
 
 _COUNTS: tuple[tuple[str, float], ...] = (
     (
-        r"once or twice|one or two times|ein bis zwei mal|une ou deux fois|una o dos veces|en eller tva ganger",
+        r"once or twice|one or two times|ein bis zwei mal|une ou deux fois|una o dos veces|"
+        r"en eller tva ganger",
         1.5,
     ),
-    (r"two or three times|2 3 times|2 or 3 times|deux ou trois fois|zwei bis drei mal|dos o tres veces", 2.5),
+    (
+        r"two or three times|2 3 times|2 or 3 times|deux ou trois fois|zwei bis drei mal|"
+        r"dos o tres veces",
+        2.5,
+    ),
     (
         r"several times|a few times|few times|some times|mehrmals|mehrere male|ein paar mal|plusieurs fois|"
         r"quelques fois|varias veces|algunas veces|piu volte|alcune volte|varias vezes|algumas vezes|"
@@ -17,7 +22,11 @@ _COUNTS: tuple[tuple[str, float], ...] = (
         r"kilka razy",
         3.5,
     ),
-    (r"twice|two times|zweimal|deux fois|dos veces|due volte|duas vezes|twee keer|tva ganger|to ganger", 2.0),
+    (
+        r"twice|two times|zweimal|deux fois|dos veces|due volte|duas vezes|twee keer|tva ganger|"
+        r"to ganger",
+        2.0,
+    ),
     (
         r"once|one time|1 time|einmal|une fois|una vez|una volta|uma vez|een keer|en gang|nagon gang|"
         r"raz|every|each|jede[nrs]?|chaque|cada|ogni|elke|varje|hver",
@@ -31,7 +40,8 @@ _PERIODS: tuple[tuple[str, float], ...] = (
         365.0,
     ),
     (
-        r"weeks?|weekly|woche|wochentlich|semaine|semana|settimana|week|veckan?|uken?|ugen?|tydzien|tygodniu",
+        r"weeks?|weekly|woche|wochentlich|semaine|semana|settimana|week|veckan?|uken?|ugen?|tydzien|"
+        r"tygodniu",
         52.0,
     ),
     (r"months?|monthly|monat|monatlich|mois|mes|mese|maand|manaden?|manad|maneden?|miesiacu?|mes", 12.0),
@@ -39,11 +49,13 @@ _PERIODS: tuple[tuple[str, float], ...] = (
 )
 _ALONE: tuple[tuple[str, float], ...] = (
     (
-        r"(?:\w+ )?(?:almost )?never(?: .*)?|nie|niemals|jamais|nunca|mai|nooit|aldrig|aldri|nigdy|not at all",
+        r"(?:\w+ )?(?:almost )?never(?: .*)?|nie|niemals|jamais|nunca|mai|nooit|aldrig|aldri|nigdy|"
+        r"not at all",
         0.0,
     ),
     (
-        r"less often|less frequently|seltener|moins souvent|menos a menudo|mindre ofta|sjeldnere|rarely|seldom",
+        r"less often|less frequently|seltener|moins souvent|menos a menudo|mindre ofta|sjeldnere|rarely|"
+        r"seldom",
         0.3,
     ),
     (r"only on special.*|(?:only )?(?:on )?(?:major )?holidays.*", 2.6),

@@ -1,9 +1,10 @@
 """Whether labels are grades of one quality, or lie between two opposites: a rule for any quality.
 
-Every language grades a quality with a few adverbs ("very", "fairly", "not very", "not at all"; "sehr", "eher",
-"kaum", "gar nicht"), whatever the quality is: proud, worried, free and fair. Without its adverb, a label on such
-a scale is the quality that the others name too, or its opposite: a pair that is known (better, worse) or the
-same word with a prefix (justa, injusta). The labels make a scale if the adverbs go one way.
+Every language grades a quality with a few adverbs ("very", "fairly", "not very", "not at all"; "sehr",
+"eher", "kaum", "gar nicht"), whatever the quality is: proud, worried, free and fair. Without its adverb,
+a label on such a scale is the quality that the others name too, or its opposite: a pair that is known
+(better, worse) or the same word with a prefix (justa, injusta). The labels make a scale if the adverbs go
+one way.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from itertools import pairwise
 
 _GRADES: tuple[tuple[str, float], ...] = (
     (
-        r"(?:not|nt|dont|doesnt|never)(?: \w+)*? at all|no \w+ at all|none(?: at all)?|gar (?:nicht|kein\w*)|"
+        r"(?:not|nt|dont|doesnt|never)(?: \w+)*? at all|no \w+ at all|none(?: at all)?|gar (?:nicht|"
+        r"kein\w*)|"
         r"uberhaupt (?:nicht|kein\w*)|pas(?: \w+)* du tout|aucune?|nada(?: de)?|ningun[oa]?|en absoluto|"
-        r"per (?:niente|nulla)|nessun[oa]?|helemaal (?:niet|geen)|inte(?: \w+)? alls|ing[ea]n?t?(?: \w+)? alls|"
+        r"per (?:niente|nulla)|nessun[oa]?|helemaal (?:niet|geen)|inte(?: \w+)? alls|"
+        r"ing[ea]n?t?(?: \w+)? alls|"
         r"slet ikke|ikke i det hele tatt|overhodet ikke|wcale(?: nie)?|совсем не\w*|вообще не|hic|"
         r"de modo nenhum|nenhuma?|nothing",
         -3.0,
@@ -25,7 +28,8 @@ _GRADES: tuple[tuple[str, float], ...] = (
     (r"raczej nie|nie bardzo|скорее не", -1.0),
     (r"not (?:so |very )?strongly|nicht (?:so )?stark\b(?! )|pas fortement", 1.0),
     (
-        r"(?:almost|nearly|hardly|practically) never|hardly ever|fast nie|presque jamais|casi nunca|quasi mai|"
+        r"(?:almost|nearly|hardly|practically) never|hardly ever|fast nie|presque jamais|casi nunca|"
+        r"quasi mai|"
         r"nastan aldrig|nesten aldri|bijna nooit|hardly\b.* at all",
         -2.5,
     ),
@@ -34,7 +38,8 @@ _GRADES: tuple[tuple[str, float], ...] = (
     (r"(?:but )?with (?:only )?(?:a few )?minor (?:problems|difficulties|reservations)", 1.5),
     (
         r"(?:only |just )?(?:a (?:little|bit)(?: bit)?|slightly)|un (?:petit )?peu|ein (?:wenig|bisschen)|"
-        r"un poc[oa]|un po|um pouco|een beetje|(?:but )?with (?:some )?major (?:problems|difficulties|reservations)|"
+        r"un poc[oa]|un po|um pouco|een beetje|(?:but )?with (?:some )?major (?:problems|difficulties|"
+        r"reservations)|"
         r"to a (?:small|limited|minor) extent|minor|(?:just )?once or twice|en liten bit",
         0.5,
     ),
@@ -59,22 +64,26 @@ _GRADES: tuple[tuple[str, float], ...] = (
         2.5,
     ),
     (
-        r"^(?:absolutely )?essential$|extremely|completely|totally|absolutely|absolut|fully|full|entirely|ausserst|voll(?: und ganz)?|vollig|"
+        r"^(?:absolutely )?essential$|extremely|completely|totally|absolutely|absolut|fully|full|"
+        r"entirely|ausserst|voll(?: und ganz)?|vollig|"
         r"voellig|vollstandig|vollkommen|tout a fait|totalement|completement|entierement|"
         r"completamente|totalmente|absolutamente|plenamente|del tutto|assolutamente|helemaal|volledig|"
         r"helt|fullstandigt|calkowicie|zdecydowanie|полностью|совершенно|in all|all|every",
         4.0,
     ),
     (
-        r"(?:far|much|way) (?=too\b)|viel (?=zu\b)|beaucoup (?=trop\b)|very(?: much)?|strongly|definitely|certainly|(?:a )?great(?: deal| extent)?|a lot|lots|much|many|"
-        r"always|to a (?:large|great|high|considerable) extent|major|sehr(?: viel)?|viel|wesentlich|deutlich|"
+        r"(?:far|much|way) (?=too\b)|viel (?=zu\b)|beaucoup (?=trop\b)|very(?: much)?|strongly|"
+        r"definitely|certainly|(?:a )?great(?: deal| extent)?|a lot|lots|much|many|"
+        r"always|to a (?:large|great|high|considerable) extent|major|sehr(?: viel)?|viel|wesentlich|"
+        r"deutlich|"
         r"bestimmt|immer|tres|fortement|beaucoup|certainement|toujours|enormement|"
         r"mu(?:y|ch[oa]s?)|siempre|fuertemente|molto|molti|sempre|muit[oa]s?|zeer|heel|veel|altijd|sterk|"
         r"mycket|valdigt|alltid|starkt|meget|veldig|mye|svaert|bardzo|duzo|очень|много|cok",
         3.0,
     ),
     (
-        r"quite(?: a (?:lot|bit))?|fairly|pretty|rather|moderately|ziemlich|assez|plutot|bastante|abbastanza|"
+        r"quite(?: a (?:lot|bit))?|fairly|pretty|rather|moderately|ziemlich|assez|plutot|bastante|"
+        r"abbastanza|"
         r"piuttosto|tamelijk|redelijk|ganska|ganske|nokso|relativt|dosc|"
         r"often|oft|souvent|a menudo|spesso|ofta|ofte|several times",
         1.5,
@@ -93,22 +102,27 @@ _GRADES: tuple[tuple[str, float], ...] = (
 _COMPILED = tuple((re.compile(rf"\b(?:{words})\b"), grade) for words, grade in _GRADES)
 
 _MIDDLE = re.compile(
-    r"neither\b.*|neutral\w*|(?:\w+ )*(?:about |almost )?the same\b.*|same|unchanged|(?:\w+ )*no (?:\w+ )?(?:change|difference|effect|impact)|"
+    r"neither\b.*|neutral\w*|(?:\w+ )*(?:about |almost )?the same\b.*|same|unchanged|"
+    r"(?:\w+ )*no (?:\w+ )?(?:change|difference|effect|impact)|"
     r"massig\w*|moderat\w*|"
     r"about (?:right|just|fair)\b.*|(?:keep|leave|remain|stay)\b.*\b(?:now|same|are|is)\b.*|would not care|"
     r"(?:dont|wouldnt) (?:care|mind)|half\b.*|about half\b.*|average|mittel\w*|medium|moderate|weder\b.*|"
     r"teils\b.*|gleich\w*|(?:un|nicht )verandert|zufriedenstellend|befriedigend|fair|ni\b.*|"
-    r"(?:le|la) meme\b.*|sans changement|pareil\w*|n a pas change|igual|lo mismo\b.*|(?:esta )?estancad[oa]|"
+    r"(?:le|la) meme\b.*|sans changement|pareil\w*|n a pas change|igual|lo mismo\b.*|"
+    r"(?:esta )?estancad[oa]|"
     r"regular|ne\b.*ne\b.*|uguale|lo stesso|nem\b.*|o mesmo|noch\b.*|hetzelfde|gelijk|varken\b.*|"
     r"hverken\b.*|samma|oforandra\w*|ani\b.*|bez zmian|ни\b.*|так же|not too .* (?:or|nor) too .*"
 )
 _OPPOSITES: tuple[tuple[str, str], ...] = (
     (
-        r"more|increas\w+|higher|high|larger|large|bigger|big|greater|stronger|expand\w*|grow\w*|rais\w+|mehr|"
-        r"hoher|hoch|grosser|gross\w*|starker|zugenommen|steig\w*|plus|augment\w+|mas|aument\w+|mayor|alt[oa]|"
+        r"more|increas\w+|higher|high|larger|large|bigger|big|greater|stronger|expand\w*|grow\w*|"
+        r"rais\w+|mehr|"
+        r"hoher|hoch|grosser|gross\w*|starker|zugenommen|steig\w*|plus|augment\w+|mas|aument\w+|mayor|"
+        r"alt[oa]|"
         r"piu|maggiore|mais|maior|meer|hoger|mer|mere|okat?|storre|stort?|stora|hog\w*|wiecej|больше",
         r"less|decreas\w+|lower|low|smaller|small|fewer|reduc\w+|weaker|cut|shrink\w*|weniger|niedriger|"
-        r"klein\w*|schwacher|abgenommen|sink\w*|gering\w*|moins|diminu\w+|menos|disminu\w+|menor|baj[oa]|meno|"
+        r"klein\w*|schwacher|abgenommen|sink\w*|gering\w*|moins|diminu\w+|menos|disminu\w+|menor|"
+        r"baj[oa]|meno|"
         r"minore|minder|lager|mindre|minskat?|lite[nt]|litet|sma|lag\w*|mniej|меньше",
     ),
     (
@@ -128,8 +142,16 @@ _OPPOSITES: tuple[tuple[str, str], ...] = (
     (r"support\w*|favou?r|pro|for|befurwort\w*|dafur", r"oppos\w*|against|anti|contra|ablehn\w*|dagegen"),
     (r"approv\w*|accept\w*|agree\w*", r"disapprov\w*|reject\w*|disagree\w*"),
     (r"safe|secure|sicher", r"dangerous|unsafe|insecure|unsicher"),
-    (r"strict\w*|harsh\w*|tough\w*|streng\w*|sever\w+", r"lenient\w*|soft\w*|lax|mild\w*|nachsichtig\w*|indulgent\w*"),
-    (r"strong\w*|stark\w*|fort\w*|fuerte\w*|forte|sterk\w*", r"weak\w*|schwach\w*|faible\w*|debil\w*|debole|zwak\w*|svag\w*|svak\w*"),
+    (
+        r"strict\w*|harsh\w*|tough\w*|streng\w*|sever\w+",
+        r"lenient\w*|soft\w*|lax|mild\w*|nachsichtig\w*|"
+        r"indulgent\w*",
+    ),
+    (
+        r"strong\w*|stark\w*|fort\w*|fuerte\w*|forte|sterk\w*",
+        r"weak\w*|schwach\w*|faible\w*|debil\w*|"
+        r"debole|zwak\w*|svag\w*|svak\w*",
+    ),
     (r"easy|easier|leicht\w*|facile?s?|facil", r"difficult|hard|harder|schwer\w*|schwierig\w*|dificil"),
     (r"warm|warmer", r"cold|colder"),
     (r"fast|faster|quick\w*", r"slow|slower|slowly"),
@@ -170,13 +192,13 @@ _PREFIXES = (
 )
 _YES = re.compile(r"(?:yes|ja|oui|si|sim|tak|да|evet|absolutely)\b")
 _NO = re.compile(r"(?:no|nein|non|nao|nee|nej|nei|nie|нет|hayir)\b")
-_FILLERS = frozenset(
-    "a an the of in to is are it i be been do does did would will feel and than that there they were was so "
-    "too for with as or on at by my me we our have has can der die das und zu im in ist es ich le la les l un "
-    "une de du des d est et en el los las lo es y con que il lo i gli e di o os as um uma het een van en och "
-    "att det den om ett som jag si se s got gotten become became stay stayed just only about all but "
-    "cases case people you".split()
-)
+_FILLING = """
+a an the of in to is are it i be been do does did would will feel and than that there they were was so too
+for with as or on at by my me we our have has can der die das und zu im ist es ich le la les l un une de
+du des d est et en el los las lo y con que il gli e di o os um uma het een van och att det den om ett som
+jag si se s got gotten become became stay stayed just only about all but cases case people you
+"""
+_FILLERS = frozenset(_FILLING.split())
 
 _LESS_OF_IT = re.compile(r"^(?:less|weniger|moins|menos|meno|mindre|minder)(?= (?!than|als|que|di|an)\w)")
 """A comparative that says hardly where it stands before the quality: "weniger schlimm"."""
@@ -260,7 +282,7 @@ def _of_one_quality(graded: Sequence[_Graded | None]) -> list[float | None]:
 
 
 def _nested(several: Sequence[Sequence[str]]) -> bool:
-    """Return whether the words of labels are some of those of the longest, and share one where there are any."""
+    """Return whether the words of labels are some of those of the longest, and all share one."""
     sets = [{*words} for words in several if words]
     if not sets:
         return True

@@ -43,7 +43,8 @@ _PARADATA = re.compile(
     r"respondents? (?:understanding|attitude toward interview|interest in (?:the )?interview|cooperat\w*|"
     r"was)|understanding of questions|number of (?:calls|contacts|attempts)|response rate|"
     r"administr\w+ (?:unit|mode)|experiment\w* (?:condition|group|assign\w*)|"
-    r"random(?:ized|ised|ly)?\b.*(?:order|group|version|assign\w*|number)|^(?:data )?(?:version|edition)(?! of)|"
+    r"random(?:ized|ised|ly)?\b.*(?:order|group|version|assign\w*|number)|^(?:data )?(?:version|"
+    r"edition)(?! of)|"
     r"digital object|questionnaire language|language (?:of|in which) (?:the )?(?:interview|questionnaire|"
     r"survey)\b.*|"
     r"interviewer|befragungs?(?:art|dauer|methode|zeit|ende|beginn)|erhebungs(?:jahr|methode|modus|"
@@ -54,27 +55,31 @@ _PARADATA = re.compile(
 )
 _JUDGED = re.compile(
     r"\b(?:time|hour|day|month|year|place|date) of (?:the )?interview|"
-    r"^(?:was )?(?:the )?(?:respondents?|rs?) (?:s )?(?:attitude(?! (?:to|towards?|about) (?!(?:the |this )?interview))|mood|behaviou?r|reaction|honest\w*|uneasy|hostil\w*|friendl\w*|"
-    r"suspicious\w*|comprehension|understood|bored|impatient|at ease|interested in the interview)|^this interview\b|"
+    r"^(?:was )?(?:the )?(?:respondents?|rs?) (?:s )?(?:attitude(?! (?:to|towards?|about) (?!(?:the |"
+    r"this )?interview))|mood|behaviou?r|reaction|honest\w*|uneasy|hostil\w*|friendl\w*|"
+    r"suspicious\w*|comprehension|understood|bored|impatient|at ease|interested in the interview)|"
+    r"^this interview\b|"
     r"fragebogen(?:split|version|variante|form)\w*|questionnaire (?:split|version|form|type|variant|half)|"
     r"^split(?: \w{1,2}| \d+|half)?$|^(?:(?:[a-z]|or|and|which|split|half|sample|form|questionnaire) )+"
     r"version\b|version (?:of|du|des|del|der|av) (?:the |this |la |le )?(?:"
     r"questionnaire|survey|form|ballot|data\w*|file|release|archive|instrument|fragebogen\w*|cuestionario)|"
-    r"^split (?:half|sample|ballot)|self completion$|by proxy|mode of administration|(?:enkat|formular)\w*version|"
+    r"^split (?:half|sample|ballot)|self completion$|by proxy|mode of administration|(?:enkat|"
+    r"formular)\w*version|"
     r"self completion (?:questionnaire|form|booklet|supplement)|"
     r"(?:questionnaire|booklet|supplement) (?:was )?(?:returned|completed|received|administered)|"
     r"\b(?:date|month|day|year|mode)\b.*\badministered\b|(?:interview|survey) (?:was )?administered|"
     r"administration (?:mode|date|month|language)|^(?:data )?(?:quality|validity) (?:flag|check|control|"
-    r"indicator|score)|(?:edition|editions) ?typ\w*|^(?:formular|fragebogen|formulaire|formulario|enkat)(?:typ|version|"
-    r"variante)?(?: [a-z0-9])?$|(?:panel|sample|survey) (?:provider|vendor|source|supplier|firm|company|institute)|"
+    r"indicator|score)|(?:edition|editions) ?typ\w*|^(?:formular|fragebogen|formulaire|formulario|"
+    r"enkat)(?:typ|version|"
+    r"variante)?(?: [a-z0-9])?$|(?:panel|sample|survey) (?:provider|vendor|source|supplier|firm|company|"
+    r"institute)|"
     r"(?:respondent|web) panel$|attention (?:check|filter|test)|trap question|manipulation check|"
-    r"straight ?lin\w+|speeders?\b|^(?:please |to show (?:that )?you are )?.*(?:paying attention|reading (?:this )?"
+    r"straight ?lin\w+|speeders?\b|^(?:please |to show (?:that )?you are )?.*(?:paying attention|"
+    r"reading (?:this )?"
     r"carefully)\b"
 )
 """What is judged or noted of an interview, its questionnaire, and the quality of its answers."""
-_FLAG = re.compile(
-    r"^(?:\w+ ){0,3}flag(?:ged)?\b(?: \w+){0,5}$"
-)
+_FLAG = re.compile(r"^(?:\w+ ){0,3}flag(?:ged)?\b(?: \w+){0,5}$")
 _ABOUT_A_FLAG = re.compile(
     r"\b(?:national|confederate|rainbow|burn\w*|salut\w*|display\w*|fly\w*|the|our|a) flag\b"
 )
@@ -156,22 +161,20 @@ def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
     named = _PARADATA_NAME.fullmatch(bare) and not asks and not thinks and _is_title(text, levels)
     if named or (len(text.split()) < 16 and _PARADATA.search(text)):
         return "paradata"
-    return (
-        "demographic"
-        if is_demographic(bare, label or "", text, forms, levels)
-        else None
-    )
+    return "demographic" if is_demographic(bare, label or "", text, forms, levels) else None
 
 
 def _is_title(text: str, levels: Sequence[str]) -> bool:
-    """Return whether a label may be the title of paradata: short, without answers, or of words about a survey."""
+    """Return whether a label may be the title of paradata: short, unlabelled, or of words of surveys."""
     return not levels or len(text.split()) < 3 or _OF_SURVEYS.search(text) is not None
 
 
 _OF_SURVEYS = re.compile(
-    r"\b(?:interview\w*|survey\w*|questionnaire\w*|ballot\w*|form|sampl\w*|country|pais|pays|land|wave|vague|round|"
-    r"version|split|mode|modus|device\w*|tablet|codes?|strat\w+|cluster|psu|fee|case|iso|respondents?|data|fieldwork|"
-    r"panel|language|start|end|date|time|treatment|condition|group|experiment\w*|consent|quota|status|"
+    r"\b(?:interview\w*|survey\w*|questionnaire\w*|ballot\w*|form|sampl\w*|country|pais|pays|land|wave|"
+    r"vague|round|"
+    r"version|split|mode|modus|device\w*|tablet|codes?|strat\w+|cluster|psu|fee|case|iso|respondents?|"
+    r"data|fieldwork|"
+    r"panel|language|start|end|date|time|treatment|condition|group|experiment\w*|consent|quota|"
     r"erhebung\w*|befragung\w*|enquete\w*|encuesta\w*|entrevista\w*|study|studie)\b"
 )
 

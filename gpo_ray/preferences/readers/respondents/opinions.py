@@ -7,16 +7,21 @@ from collections.abc import Sequence
 
 _ASKS = re.compile(
     r"\b(?:should|ought|must|agree|disagree|favou?r|oppose|approve|disapprove|trust|confidence|satisf\w+|"
-    r"dissatisf\w+|(?:in your |your |overall )?opinion\w*|view(?:s|ed)? (?:of|about|on|towards?)|attitudes? "
-    r"(?:to|towards?|about)|do you (?:think|believe|feel that|support|prefer|mind|regard the|consider (?:the|that|it))|"
+    r"dissatisf\w+|(?:in your |your |overall )?opinion\w*|view(?:s|ed)? (?:of|about|on|towards?)|"
+    r"attitudes? "
+    r"(?:to|towards?|about)|do you (?:think|believe|feel that|support|prefer|mind|regard the|"
+    r"consider (?:the|that|it))|"
     r"would you (?:say|mind|support|prefer)|how (?:important|worried|concerned|much (?:of a|do you))|"
-    r"importance (?:of|for|in)|important (?:to|that|for|in)|too (?:much|many|little|few|high|low|large|small|"
+    r"importance (?:of|for|in)|important (?:to|that|for|in)|too (?:much|many|little|few|high|low|large|"
+    r"small|"
     r"big|powerful|weak)|"
     r"relations?(?:hips)? (?:between|with|in|are|have|today)|race relations|(?:un)?fair(?:ly)?|treated|"
     r"treatment|discriminat\w*|"
     r"spend(?:ing)?|cuts|funding|ideal\w*|prefer(?:red|s)?|conflicts?|tensions?|attached|attachment|"
-    r"differences?|gap|inequalit\w*|equal\w*|better|worse|good|bad|justif\w+|acceptable|problems?|threat\w*|"
-    r"worr\w+|concern(?:s|ed)? (?:about|that)?|concerns?|influence|impact|effect|feelings? (?:about|towards?)|"
+    r"differences?|gap|inequalit\w*|equal\w*|better|worse|good|bad|justif\w+|acceptable|problems?|"
+    r"threat\w*|"
+    r"worr\w+|concern(?:s|ed)? (?:about|that)?|concerns?|influence|impact|effect|feelings? (?:about|"
+    r"towards?)|"
     r"(?:dis)?likes? (?:the|about)|like dislike|(?:is|are) (?:a|an|the)? ?(?:\w+ )?(?:necessary|harmful|"
     r"natural|duty|right|wrong|danger\w*)|people who|most people|state of|national identity|power of|"
     r"role (?:of|in)|(?:play|plays|playing) (?:a|an|the) (?:\w+ )?role|performance|handling|quality of|"
@@ -36,8 +41,10 @@ _ABOUT_OTHERS = re.compile(
     r"president|leader)\b"
 )
 _ABOUT_SELF = re.compile(
-    r"\b(?:(?:think|describe|consider|see|regard|call|place|put|identify) (?:of )?(?:your ?self|r ?self|self|"
-    r"themselves|oneself)|closer? to (?:a|any|one|this|the|which|particular)\b.*\bpart(?:y|ies)|vous sentez vous|"
+    r"\b(?:(?:think|describe|consider|see|regard|call|place|put|identify) (?:of )?(?:your ?self|r ?self|"
+    r"self|"
+    r"themselves|oneself)|closer? to (?:a|any|one|this|the|which|particular)\b.*\bpart(?:y|ies)|"
+    r"vous sentez vous|"
     r"sentez vous|vous situez|situez vous|se siente|se considera|stufen sie sich|sich selbst)\b"
 )
 _THINKS = re.compile(
@@ -69,8 +76,10 @@ def are_opinions(forms: Sequence[str]) -> bool:
 
 
 _STATES = re.compile(
-    r"^(?:(?!what|which|who|where|how|whether|r|you)\w+ ){1,5}(?:is|are|was|were|has|have|had|gets?|wants?|needs?|makes?|"
-    r"gives?|takes?|causes?|deserves?|cannot|cant|can|could|will|would|does|do|ist|sind|hat|haben|wird|werden|"
+    r"^(?:(?!what|which|who|where|how|whether|r|you)\w+ ){1,5}(?:is|are|was|were|has|have|had|gets?|"
+    r"wants?|needs?|makes?|"
+    r"gives?|takes?|causes?|deserves?|cannot|cant|can|could|will|would|does|do|ist|sind|hat|haben|wird|"
+    r"werden|"
     r"kann|konnen|est|sont|ont|peut|peuvent|es|son|han|tienen?|puede|sono|hanno|puo|ar|har|kan)\b (?!\w+$)?"
 )
 """A subject and its verb: "Religion is a source of conflict"."""
@@ -81,7 +90,9 @@ def is_sentence(label: str, text: str) -> bool:
     if _STATES.search(text) and not speaks_of_respondent(text):
         return True
     return (
-        "?" in label or label.rstrip().endswith((".", "!")) and len(text.split()) > 4 or len(text.split()) > 8
+        "?" in label
+        or (label.rstrip().endswith((".", "!")) and len(text.split()) > 4)
+        or len(text.split()) > 8
     )
 
 
