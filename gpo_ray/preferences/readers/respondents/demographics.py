@@ -10,7 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from gpo_ray.preferences.readers.respondents.opinions import (
+    are_opinions,
+    asks_opinion,
+    is_sentence,
+    speaks_of_respondent,
+)
 from gpo_ray.preferences.readers.respondents.vocabulary import FILLERS, NOUNS
+from gpo_ray.preferences.readers.respondents.words import plain
 
 _PHRASES = re.compile(
     r"(?:your|r s|rs) (?:\w+ )?political (?:views|outlook|philosophy)|\bzip ?code|postal code|postleitzahl|"
@@ -76,7 +83,8 @@ _PHRASES = re.compile(
     r"^(?:\w+ )?citizen of\b|citizen of (?:this |the )?(?:country|us|usa|united states)|^(?:r s |rs |"
     r"respondents? |your )?(?:nationality|citizenship)\b|immigrant (?:status|background)|"
     r"years? in (?:the )?(?:us|usa|united states)\b|"
-    r"(?:language)\b.*\b(?:home|spoken|interview|most often)|language at home|mother tongue|native language|"
+    r"(?:language)\b.*\b(?:home|spoken|interview|most often)|language at home|mother tongue|"
+    r"native language|"
     r"racial (?:identity|background|category|group)|race (?:and|or) ethnic\w*|race of|ethnic (?:group|"
     r"origin|background|minority|identity)|hispanic (?:origin|or latino|ethnicity|background)|"
     r"^(?:are you |r )?(?:of )?hispanic\b|skin colou?r|ancestry|"
@@ -116,8 +124,53 @@ _PHRASES = re.compile(
     r"rok urodzenia|stan cywilny|poziom wyksztalcenia|praktyki religijne|miejsce zamieszkania"
 )
 
+_FACTS = re.compile(
+    r"ethnic (?:community|communities|tribe)|\b(?:tribe|clan|caste)\b|"
+    r"are you (?:currently |now )?(?:a |an )?(?:\w+ ){0,2}(?:citizen|member of (?:a |an |the |"
+    r"any )?(?:\w+ ){0,2}"
+    r"(?:church|party|union))|(?:trade |labou?r )?union member\w*|member(?:ship)? (?:of|in) (?:a |an |"
+    r"the )?"
+    r"(?:trade |labou?r )?(?:union|church|party)|medborgare i|medlem i (?:\w+ ){0,2}(?:kyrka\w*|parti\w*|"
+    r"fack\w*)|mitglied(?:schaft)? (?:in |einer |der )*(?:gewerkschaft|partei|kirche)|"
+    r"(?:membre|adherent) d ?(?:un |une )?(?:syndicat|parti)|(?:miembro|afiliad\w+) (?:de|a) (?:un |una )?"
+    r"(?:sindicato|partido|iglesia)|citoyen(?:ne)? (?:de|francais\w*)|ciudadan[oa] (?:de|espanol\w*)|"
+    r"(?:gauche|izquierda|sinistra|esquerda|links|linken|vanster|venstre|left)\b.*\b(?:droite|derecha|"
+    r"destra|"
+    r"direita|rechts|rechten|hoger|hoyre|right)\b.*\b(?:(?:vous )?(?:situez|situeriez|placez|placeriez|"
+    r"classez) vous|vous (?:situez|placez|meme)|se (?:ubica\w*|situa\w*|coloca\w*)|si colloca\w*|sich\b.*\b"
+    r"(?:ein\w+|stellen|stufen)|yourself|du (?:dig|deg)|dig sjalv)|"
+    r"(?:situez|situeriez|placez|placeriez|positionnez) vous\b.*\bgauche\b.*\bdroite|"
+    r"(?:ubica\w*|situa\w*|coloca\w*|colloc\w*)\b.*\b(?:izquierda|sinistra|esquerda)\b.*\b(?:derecha|"
+    r"destra|direita)|"
+    r"neig\w+ sie\b.*\bpartei|\b(?:have|has) (?:a|any) religion|rent or own|own or rent|"
+    r"(?:svensk|norsk|dansk) (?:medborgare|statsborger)|(?:parti|partei|partido|partito|"
+    r"partij)\b.*\b(?:proches?|sentez|cerca\w*|vicin\w+|neig\w+|"
+    r"nahe\w*|bast om|narmast|best (?:an|om))\b|"
+    r"party\b.*\b(?:likes? (?:the )?(?:best|most)|liked (?:the )?(?:best|most)|closest)|"
+    r"(?:best liked|closest|nearest|preferred) (?:political )?party|"
+    r"close(?:ness|r|st)? to (?:this|a|any|one|which|your|the|political)\b(?: \w+){0,2} ?part(?:y|ies)|"
+    r"close to political party|supporter of (?:any |a |one )*(?:political )?party|"
+    r"how strong (?:a |an )?(?:supporter|partisan|identif\w*)|strength of (?:party|partisan)\w*|"
+    r"proprietaire ou locataire|own(?:er)? or (?:a )?(?:tenant|renter)|owner occup\w*|"
+    r"(?:eigentumer|mieter) oder|propietari[oa] o inquilin|"
+    r"ns ?sec|socio ?economic (?:class|group|status|classif\w*|grade)|analytic class|social grade|"
+    r"referendum vote|vote (?:in|at) (?:the )?(?:\w+ ){0,2}referendum|(?:voter )?turnout (?:in|at)\b|"
+    r"cast (?:a |an |your |their |his |her )?(?:ballot|vote)\b|"
+    r"(?:living|live) in (?:a )?(?:steady |life |civil |registered )*partnership|(?:steady|"
+    r"life) (?:life )?partner|"
+    r"country specific (?:\w+ ){0,5}(?:degree|education|region|income|party|ethnic\w*|occupation)|"
+    r"top (?:and )?bottom (?:self|of society\b.*yourself)|bottom top self|"
+    r"(?:put|place|see|describe|consider) yourself (?:as |on |in )(?:\w+ ){0,3}(?:religious|scale|"
+    r"society|ladder|"
+    r"class)|describe yourself as|se considera (?:usted )?(?:religios\w+|una persona)|"
+    r"var bor du|hvor bor du|where do you (?:\w+ )?live|ou (?:habitez|vivez) vous|wo wohnen sie|donde vive|"
+    r"dove (?:abita|vive)|onde mora|waar woont|gdzie (?:pan|pani)?\w* ?mieszka"
+)
+"""More facts that respondents state about themselves: what they belong to, where they stand and live."""
+
 _OPINION = re.compile(
-    r"\b(?:should|ought|importan\w+|agree|disagree|favou?r|oppose|approve|trust|confidence|satisf\w+|opinion|"
+    r"\b(?:should|ought|importan\w+|agree|disagree|favou?r|oppose|approve|trust|confidence|satisf\w+|"
+    r"opinion|"
     r"government|discriminat\w*|problems?|"
     r"acceptable|justif\w+|too (?:much|many|little|few)|threat|worr\w+|concern\w*|immigrants|women|blacks|"
     r"most people|people who|better|worse|believe|"
@@ -143,6 +196,7 @@ _NAMES = re.compile(
     r"own_?home|dwelown|tenure|lang|language|lnghom\d|empl\w{0,6}|emplrel|wrkstat|occ\d*|occup\w*|"
     r"isco\w*|prestg\w*|indus\d*|mnactic|mainact|uempla?|vote\d{0,4}|pres\d\d|voted\w*|if\d\dwho|prtv\w*|"
     r"prtcl\w*|clsprty|volsum|reg|class|sexornt|lgbt\w*|zodiac|vet|veteran|vetyears|mbtru|"
+    r"union|partliv|topbot|[a-z]{2}_(?:degr|reg|rinc|inc|prty|ethn\d?|relig|size)|"
     r"geschlecht|alter|bildung|einkommen|sexe|sexo|edad|idade|sesso|eta|geslacht|leeftijd|kjonn|alder|"
     r"plec|wiek|inctier|inc_tier\d?|intuser|intfreq|relimp)"
     r"(?:_?(?:final|w\d+|r|cat|rec|recode|grp|group|\d))*"
@@ -267,28 +321,65 @@ _MONEY = re.compile(
 )
 
 
-def is_demographic(name: str, text: str, forms: Sequence[str], levels: Sequence[str]) -> bool:
+def is_demographic(name: str, label: str, text: str, forms: Sequence[str], levels: Sequence[str]) -> bool:
     """Return whether a variable is a demographic.
 
     Args:
-        name: its name in lower case.
+        name: its name in lower case; it says nothing where the label asks for an opinion.
+        label: its label.
         text: its label in its plain form.
         forms: the labels of its values in their plain form.
         levels: the labels of its values.
     """
-    if _NAMES.fullmatch(name) or _PREFIXES.match(name):
+    fits = _has_demographic_levels(forms, levels)
+    opinion = asks_opinion(text)
+    if not text or (_PREFIXES.match(name) and not opinion):
+        return _PREFIXES.match(name) is not None or _NAMES.fullmatch(name) is not None or fits
+    if are_opinions(forms):
+        return False
+    fact = (_PHRASES.search(text) or _FACTS.search(text)) and not (opinion or _OPINION.search(text))
+    bare = plain(_BRACKETS.sub(" ", label))
+    if fact or _is_of_words(text) or (_is_of_words(bare) and not opinion):
         return True
+    if opinion:
+        return False
+    if _NAMES.fullmatch(name) is None:
+        return fits
+    if not is_sentence(label, text):
+        return _mostly_known(text)
+    return fits or (speaks_of_respondent(text) and any(_is_noun(w) for w in text.split()))
+
+
+def _is_of_words(text: str) -> bool:
+    """Return whether a label is made of the words of demographics alone."""
     words = re.sub(r"\d+", " ", text).split()
-    if (
-        words
-        and len(words) < 15
-        and all(w in NOUNS or w in FILLERS for w in words)
-        and any(w in NOUNS for w in words)
-    ):
+    known = [(_is_noun(w), w in FILLERS) for w in words]
+    return (
+        len(words) < 15 and any(noun for noun, _ in known) and all(noun or filler for noun, filler in known)
+    )
+
+
+def _mostly_known(text: str) -> bool:
+    """Return whether a title is short, or half of its words are of those of labels of demographics."""
+    words = re.sub(r"\d+", " ", text).split()
+    return len(words) < 4 or 2 * sum(_is_noun(w) or w in FILLERS for w in words) >= len(words)
+
+
+def _is_noun(word: str) -> bool:
+    """Return whether a word says what a demographic is about, as it is, elided (d'enfants) or compounded."""
+    spelled = _UMLAUT.sub(r"\1", word)
+    if word in NOUNS or spelled in NOUNS or (word[:1] in "dl" and word[1:] in NOUNS):
         return True
-    if _PHRASES.search(text) and not _OPINION.search(text):
-        return True
-    return _has_demographic_levels(forms, levels)
+    part = _COMPOUND.fullmatch(spelled)
+    return part is not None and (part[1] in NOUNS or part[1] + part[2] in NOUNS)
+
+
+_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
+_UMLAUT = re.compile(r"([aou])e")
+_COMPOUND = re.compile(
+    r"(\w{4,}?)(grosse)?(?:s|n|en)?(?:klassen?|gruppen?|grosse|kategorien?|status|form|typ)"
+)
+"""German compounds of a noun and what its levels are: "Gemeindegroessenklasse"."""
 
 
 def _has_demographic_levels(forms: Sequence[str], levels: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from gpo_ray.preferences.readers.respondents.demographics import is_demographic
+from gpo_ray.preferences.readers.respondents.opinions import are_opinions, asks_opinion
 from gpo_ray.preferences.readers.respondents.words import plain
 
 Kind = Literal["demographic", "paradata", "weight", "id"]
@@ -29,20 +30,21 @@ _PARADATA_NAME = re.compile(
 _PARADATA = re.compile(
     r"\binterviewers?\b|date of interview|^interview\b|interview (?:start|end|id|date|number|time|status|"
     r"type|quality)|mode of (?:data|interview|collection)|interview mode|length of (?:the )?(?:interview|"
-    r"questionnaire|survey)|interview length|duration of (?:the )?(?:interview|survey)|^duration|"
+    r"questionnaire|survey)|interview length|duration of (?:the )?(?:interview|survey)|^duration(?! of)|"
     r"interview duration|start(?:ing)? (?:time|date)|end(?:ing)? (?:time|date)|time ?stamp|"
     r"\b(?:sampling|sample)\b.*|\bstrat(?:um|a|ification)\b|primary sampling|\bpsu\b|\bcluster\b|"
     r"variance (?:unit|stratum|primary)|^country$|^country (?:code|name|iso|wave|year|of interview)|"
     r"country code|iso 3166|"
     r"(?:^| )(?:wave|round|edition)$|chronology|survey (?:year|wave|round|mode)|"
     r"^(?:gss )?year(?: for this respondent| of (?:the )?survey)?$|split (?:of|questionnaire|ballot|form)|"
-    r"(?:questionnaire|ballot|survey) (?:form|version|used|split)|^form\b|^ballot\b|"
+    r"(?:questionnaire|ballot|survey) (?:form|version|used|split)|^form\b(?! of)|^ballot\b|"
     r"device (?:type|used)|operating system|response time|page timing|^timing\b|in minutes\b|"
     r"anyone (?:else )?(?:was )?present|persons? present|^(?:respondents? )?cooperation|"
     r"respondents? (?:understanding|attitude toward interview|interest in (?:the )?interview|cooperat\w*|"
     r"was)|understanding of questions|number of (?:calls|contacts|attempts)|response rate|"
     r"administr\w+ (?:unit|mode)|experiment\w* (?:condition|group|assign\w*)|"
-    r"random(?:ized|ised|ly)?\b.*(?:order|group|version|assign\w*|number)|^(?:data )?(?:version|edition)|"
+    r"random(?:ized|ised|ly)?\b.*(?:order|group|version|assign\w*|number)|^(?:data )?(?:version|"
+    r"edition)(?! of)|"
     r"digital object|questionnaire language|language (?:of|in which) (?:the )?(?:interview|questionnaire|"
     r"survey)\b.*|"
     r"interviewer|befragungs?(?:art|dauer|methode|zeit|ende|beginn)|erhebungs(?:jahr|methode|modus|"
@@ -50,6 +52,36 @@ _PARADATA = re.compile(
     r"duracion de la|^fecha|"
     r"numero de (?:entrevista|cuestionario)|intervistatore|durata|entrevistador|duracao|interviewduur|"
     r"intervjuare|ankieter|czas trwania|data wywiadu"
+)
+_JUDGED = re.compile(
+    r"\b(?:time|hour|day|month|year|place|date) of (?:the )?interview|"
+    r"^(?:was )?(?:the )?(?:respondents?|rs?) (?:s )?(?:attitude(?! (?:to|towards?|about) (?!(?:the |"
+    r"this )?interview))|mood|behaviou?r|reaction|honest\w*|uneasy|hostil\w*|friendl\w*|"
+    r"suspicious\w*|comprehension|understood|bored|impatient|at ease|interested in the interview)|"
+    r"^this interview\b|"
+    r"fragebogen(?:split|version|variante|form)\w*|questionnaire (?:split|version|form|type|variant|half)|"
+    r"^split(?: \w{1,2}| \d+|half)?$|^(?:(?:[a-z]|or|and|which|split|half|sample|form|questionnaire) )+"
+    r"version\b|version (?:of|du|des|del|der|av) (?:the |this |la |le )?(?:"
+    r"questionnaire|survey|form|ballot|data\w*|file|release|archive|instrument|fragebogen\w*|cuestionario)|"
+    r"^split (?:half|sample|ballot)|self completion$|by proxy|mode of administration|(?:enkat|"
+    r"formular)\w*version|"
+    r"self completion (?:questionnaire|form|booklet|supplement)|"
+    r"(?:questionnaire|booklet|supplement) (?:was )?(?:returned|completed|received|administered)|"
+    r"\b(?:date|month|day|year|mode)\b.*\badministered\b|(?:interview|survey) (?:was )?administered|"
+    r"administration (?:mode|date|month|language)|^(?:data )?(?:quality|validity) (?:flag|check|control|"
+    r"indicator|score)|(?:edition|editions) ?typ\w*|^(?:formular|fragebogen|formulaire|formulario|"
+    r"enkat)(?:typ|version|"
+    r"variante)?(?: [a-z0-9])?$|(?:panel|sample|survey) (?:provider|vendor|source|supplier|firm|company|"
+    r"institute)|"
+    r"(?:respondent|web) panel$|attention (?:check|filter|test)|trap question|manipulation check|"
+    r"straight ?lin\w+|speeders?\b|^(?:please |to show (?:that )?you are )?.*(?:paying attention|"
+    r"reading (?:this )?"
+    r"carefully)\b"
+)
+"""What is judged or noted of an interview, its questionnaire, and the quality of its answers."""
+_FLAG = re.compile(r"^(?:\w+ ){0,3}flag(?:ged)?\b(?: \w+){0,5}$")
+_ABOUT_A_FLAG = re.compile(
+    r"\b(?:national|confederate|rainbow|burn\w*|salut\w*|display\w*|fly\w*|the|our|a) flag\b"
 )
 _ID_NAME = re.compile(
     r"(?:id|ids|caseid|case_?id|idno|uniqid|qkey|respid|resp_?id|respondent_?id|respondentid|responseid|"
@@ -117,18 +149,44 @@ def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
         levels: the labels of its values, without refusals.
     """
     bare, text = name.casefold(), plain(bare_label(label or ""))
+    if _is_noted(bare, text):
+        return "paradata"
     if _is_weight(bare, text):
         return "weight"
     if _ID_NAME.fullmatch(bare) or (_ID.search(text) and not levels):
         return "id"
     asks = "?" in (label or "") or len(text.split()) > 8  # then a name such as "split" says nothing
-    if (_PARADATA_NAME.fullmatch(bare) and not asks) or (len(text.split()) < 16 and _PARADATA.search(text)):
+    forms = [plain(v.replace("+", " plus")) for v in levels]
+    thinks = asks_opinion(text) or are_opinions(forms)
+    named = _PARADATA_NAME.fullmatch(bare) and not asks and not thinks and _is_title(text, levels)
+    if named or (len(text.split()) < 16 and _PARADATA.search(text)):
         return "paradata"
-    return (
-        "demographic"
-        if is_demographic(bare, text, [plain(v.replace("+", " plus")) for v in levels], levels)
-        else None
+    return "demographic" if is_demographic(bare, label or "", text, forms, levels) else None
+
+
+def _is_title(text: str, levels: Sequence[str]) -> bool:
+    """Return whether a label may be the title of paradata: short, unlabelled, or of words of surveys."""
+    return not levels or len(text.split()) < 3 or _OF_SURVEYS.search(text) is not None
+
+
+_OF_SURVEYS = re.compile(
+    r"\b(?:interview\w*|survey\w*|questionnaire\w*|ballot\w*|form|sampl\w*|country|pais|pays|land|wave|"
+    r"vague|round|"
+    r"version|split|mode|modus|device\w*|tablet|codes?|strat\w+|cluster|psu|fee|case|iso|respondents?|"
+    r"data|fieldwork|"
+    r"panel|language|start|end|date|time|treatment|condition|group|experiment\w*|consent|quota|"
+    r"erhebung\w*|befragung\w*|enquete\w*|encuesta\w*|entrevista\w*|study|studie)\b"
+)
+
+
+def _is_noted(name: str, text: str) -> bool:
+    """Return whether a variable was noted of the interview: a flag, a check, a version, a judgement."""
+    if _JUDGED.search(text):
+        return True
+    named = (
+        re.fullmatch(r"(?:\w+_)?flag(?:_\w+)?|\w*_?(?:attn|attention)_?(?:check|chk)?\d?", name) is not None
     )
+    return (named or _FLAG.search(text) is not None) and _ABOUT_A_FLAG.search(text) is None
 
 
 def _is_weight(name: str, text: str) -> bool:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
+from gpo_ray.preferences.readers.respondents.frequencies import times_a_year
+from gpo_ray.preferences.readers.respondents.grades import make_a_scale
 from gpo_ray.preferences.readers.respondents.words import plain
 
 _LADDERS: dict[str, tuple[str, ...]] = {
@@ -253,7 +255,9 @@ def is_ordered(labels: Sequence[str]) -> bool:
     for rungs in _RUNGS.values():
         if _one_way([_rung(form, rungs) for form in forms]):
             return True
-    return _one_way([_attitude(form) for form in forms])
+    if _one_way([_attitude(form) for form in forms]) or _one_way([times_a_year(form) for form in forms]):
+        return True
+    return make_a_scale(forms)
 
 
 def order_of(labels: Sequence[str]) -> list[int] | None:

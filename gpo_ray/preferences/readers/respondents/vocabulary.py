@@ -18,7 +18,9 @@ community urban rural urbanicity urbanization metropolitan metro settlement muni
 citizenship citizen born birth birthplace immigrant immigration migrant migration ancestry ancestors country
 household hh hhsize children child kids family tenure ownership homeowner housing dwelling language
 mothertongue literacy veteran military orientation lgbt transgender class union disability registration
-registered voted vote voting turnout ballot candidate jahren zip postcode
+registered voted vote voting voter voters turnout ballot tribe tribal clan caste governorate prefecture
+canton voivodeship oblast departamento gewerkschaft syndicat sindicato fackforbund electorate suburb
+candidate jahren zip postcode
 bundesland wohnt berufstaetig berufstaetigkeit
 erwerbstaetig erwerbstaetigkeit staatsangehoerigkeit kirchgangshaeufigkeit geschlecht alter geburtsjahr
 geburt bildung bildungsabschluss schulabschluss schulbildung abschluss ausbildung berufsausbildung einkommen
@@ -62,7 +64,11 @@ levels highest completed current currently present total annual monthly last yea
 detailed detail collapsed combined combining variable var self identified identification reported report
 subjective objective status type main major minor size number people persons person members living live
 lives home own code codes coded classification scale point points 7pt 7 5 10 11 6 4 3 2 8 pre post pt
-revised new old version short long based net gross before after taxes tax all sources source decile deciles
+revised new old version short membership member memberships mitglied mitgliedschaft services service dv qual
+description described domicile residencia residence residenza residentie afiliacion afiliado frequency
+frequence frecuencia frequenza haufigkeit frekvens au aux deutsche deutscher politische cultural
+office government standard revised new old version short long based net gross before after taxes tax all
+sources source decile deciles
 quintile quintiles quartile tercile tier binary dichotomous three two four five six seven eight nine ten
 full part time finished left when ended date month day calculated computed derived imputed adjusted squared
 log interval intervals bracket brackets range ranges first second other another mother father parents parent
