@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.preferences.labels import prompt_key, response_labels, response_order
-from gpo_ray.preferences.tables import NOTES, SCHEMAS, log_table
+from gpo_ray.preferences.tables import DROPPED, NOTES, SCHEMAS, log_table
 
 Notes = list[tuple[str, str]]
 
@@ -111,24 +111,16 @@ def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> Prefer
     preferences = _renamed(_renamed(aligned, "group_id", groups), "question_id", questions)
     again = _occurred_before(preferences.select(["group_id", "question_id"]))
     left_out = second.preferences.filter(again).to_pylist()
-    where = [f"second survey: {p['group_id']}, {p['question_id']}" for p in left_out]
-    dropped = {"where": where, "reason": [ANSWERED_BEFORE] * len(where)}
+    dropped = [(f"second survey: {p['group_id']}, {p['question_id']}", ANSWERED_BEFORE) for p in left_out]
     scaled, notes = _with_scales(first, second, questions)
-    notes += [
-        (f"second survey: {old}", f"the first survey has a group of this id: kept apart as {new!r}")
-        for old, new in groups.items()
-        if old != new
-    ]
-    notes += _known_prompts(first, second)
+    notes += [*_kept_apart(groups), *_known_prompts(first, second)]
     merged = PreferenceDataset(
         questions=pa.concat_tables(
             [scaled, _renamed(second.questions, "question_id", questions).filter(is_new)]
         ),
         groups=pa.concat_tables([first.groups, _renamed(second.groups, "group_id", groups)]),
         preferences=pa.concat_tables([first.preferences, preferences.filter(pc.invert(again))]),
-        dropped=pa.concat_tables(
-            [first.dropped, second.dropped, pa.table(dropped, schema=first.dropped.schema)]
-        ),
+        dropped=pa.concat_tables([first.dropped, second.dropped, log_table(dropped, DROPPED)]),
         notes=pa.concat_tables([first.notes, second.notes, log_table(notes, NOTES)]),
     )
     merged.validate("merged surveys")
@@ -169,6 +161,15 @@ def _with_scales(
     field = first.questions.schema.field("ordinal")
     column = pa.array([scales[i] for i in first.questions["question_id"].to_pylist()], field.type)
     return first.questions.set_column(first.questions.column_names.index("ordinal"), field, column), notes
+
+
+def _kept_apart(groups: dict[str, str]) -> Notes:
+    """Return a note on each group of the second survey whose id the first has too, given its new id."""
+    return [
+        (f"second survey: {old}", f"the first survey has a group of this id: kept apart as {new!r}")
+        for old, new in groups.items()
+        if old != new
+    ]
 
 
 def _known_prompts(first: PreferenceDataset, second: PreferenceDataset) -> Notes:
