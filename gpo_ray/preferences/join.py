@@ -166,7 +166,7 @@ def _with_scales(
 def _kept_apart(groups: dict[str, str]) -> Notes:
     """Return a note on each group of the second survey whose id the first has too, given its new id."""
     return [
-        (f"second survey: {old}", f"the first survey has a group of this id: kept apart as {new!r}")
+        (f"second survey: {old}, now {new}", "the first survey has a group of this id: they are kept apart")
         for old, new in groups.items()
         if old != new
     ]
@@ -178,8 +178,8 @@ def _known_prompts(first: PreferenceDataset, second: PreferenceDataset) -> Notes
     prompts = {prompt_key(q.prompt): q.question_id for q in first.iter_questions()}
     return [
         (
-            f"second survey: {q.question_id}",
-            f"its prompt is that of {prompts[prompt_key(q.prompt)]!r} with other responses: another question",
+            f"second survey: {q.question_id}, first survey: {prompts[prompt_key(q.prompt)]}",
+            "both have the prompt, with other responses: they are two questions",
         )
         for q in second.iter_questions()
         if q.key not in keys and prompt_key(q.prompt) in prompts

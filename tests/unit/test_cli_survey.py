@@ -103,7 +103,10 @@ def test_merged_surveys_share_their_questions(gpo, tmp_path):
         "groups": 3,
         "preferences": 4,
         "dropped": {},
-        "notes": {"separated by a comma, encoded as UTF-8": 2},
+        "notes": {
+            "separated by a comma, encoded as UTF-8": 2,
+            "the first survey has a group of this id: they are kept apart": 1,
+        },
         "same_questions": 1,
         "out": str(tmp_path / "o"),
     }

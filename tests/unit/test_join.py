@@ -307,6 +307,6 @@ def test_of_two_scales_the_first_is_kept():
 def test_a_known_prompt_and_a_known_group_are_noted():
     merged = merge_surveys(one(["Yes", "No"]), one(["Yes", "No", "Maybe"]))
     assert notes(merged) == [
-        "the first survey has a group of this id: kept apart as 'other:g'",
-        "its prompt is that of 'q' with other responses: another question",
+        "the first survey has a group of this id: they are kept apart",
+        "both have the prompt, with other responses: they are two questions",
     ]
