@@ -13,7 +13,7 @@ import codecs
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from gpo_ray.errors import DataError
 from gpo_ray.model.texts import AnsweredSlate, Slate, first_problem
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
-from gpo_ray.preferences.labels import question_key, unusable
+from gpo_ray.preferences.labels import first_repeated, unusable
 from gpo_ray.runtime.documents import parse_json, read_bytes
 from gpo_ray.runtime.locations import local_copy
 
@@ -63,7 +63,7 @@ def read_questions_file(path: str) -> list[Slate]:
     return [_checked(Slate, _known(item, (), f"{path}: item {i}"), f"{path}: item {i}") for i, item in items]
 
 
-def check_distinct(answers: Iterable[Slate], where: Callable[[int], str]) -> None:
+def check_distinct(answers: Sequence[Slate], where: Callable[[int], str]) -> None:
     """Check that no question is answered twice, whatever the order and the spelling of its responses.
 
     Args:
@@ -73,14 +73,13 @@ def check_distinct(answers: Iterable[Slate], where: Callable[[int], str]) -> Non
     Raises:
         DataError: naming the two answers.
     """
-    first: dict[str, int] = {}
-    for i, answer in enumerate(answers):
-        before = first.setdefault(question_key(answer.prompt, answer.responses), i)
-        if before != i:
-            raise DataError(
-                f"{where(i)}: prompt: {answer.prompt[:60]!r} is answered by item {before} too; "
-                "leave one of the two out"
-            )
+    repeated = first_repeated((a.prompt, a.responses) for a in answers)
+    if repeated is not None:
+        before, i = repeated
+        raise DataError(
+            f"{where(i)}: prompt: {answers[i].prompt[:60]!r} is answered by item {before} too; "
+            "leave one of the two out"
+        )
 
 
 def _items(path: str) -> list[Any]:

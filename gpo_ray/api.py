@@ -26,7 +26,7 @@ from gpo_ray.model.texts import (
     stored_vectors,
 )
 from gpo_ray.preferences.labels import question_key, slate_key
-from gpo_ray.prior.recognition import EARLIER_BUNDLE, OTHER_RESPONSES, Recognition, among_answered
+from gpo_ray.prior.recognition import EARLIER_BUNDLE, OTHER_RESPONSES, Recognition
 
 
 @dataclass(frozen=True)
@@ -102,11 +102,11 @@ class TextModel:
         checked = [_checked(AnsweredSlate, i, a) for i, a in enumerate(answers)]
         if not checked:
             raise DataError("answers: the list is empty: give at least one answered question")
+        check_distinct(checked, "answers: item {}".format)
         return self.adapt_checked(checked)
 
     def adapt_checked(self, answers: Sequence[AnsweredSlate]) -> TextGroup:
         """Do the same as :meth:`adapt`, from answers that were checked before."""
-        check_distinct(answers, "answers: item {}".format)
         found = self.recognise(answers)
         shares = [r.to_prior(a.shares()) for a, r in zip(answers, found, strict=True)]
         vectors = self.embeddings_of(answers, found)
@@ -206,12 +206,10 @@ class TextGroup:
 
     def _answered(self, slate: Slate, found: Recognition) -> tuple[Slate, Recognition]:
         """Return an unseen question as the group answered it, if it did, and its responses' places there."""
-        answered = {key: a.responses for key, a in self._unseen.items()} if found.key is None else {}
-        order = among_answered(slate.prompt, slate.responses, answered)
-        if order is None:
+        answer = self._unseen.get(question_key(slate.prompt, slate.responses)) if found.key is None else None
+        if answer is None:
             return slate, found
-        answer = self._unseen[question_key(slate.prompt, slate.responses)]
-        return answer, Recognition(None, order, in_context=True)
+        return answer, Recognition.of_answer(slate.responses, answer.responses)
 
 
 def _prediction(slate: Slate, found: Recognition, share: Any, ends: Any, has_prior: bool) -> Prediction:

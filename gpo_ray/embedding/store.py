@@ -201,7 +201,8 @@ class EmbeddingStore:
         sizes = dataset.slate_sizes()
         ids = dataset.questions["question_id"].to_pylist()
         missing = [i for i, key in enumerate(wanted) if key not in found or len(found[key][1]) != sizes[i]]
-        dropped = [ids[i] for i in missing if wanted[i] in self.dropped()]
+        left_out = self.dropped() if missing else {}
+        dropped = [ids[i] for i in missing if wanted[i] in left_out]
         if dropped:
             raise EmbeddingError(
                 f"{self.folder}: {len(dropped)} of {len(wanted)} questions were left out as too long for the "

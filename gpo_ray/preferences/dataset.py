@@ -27,12 +27,12 @@ from gpo_ray.preferences.tables import (
     QUESTIONS,
     SCHEMAS,
     answer_files,
-    as_schema,
     log_table,
     preference_table,
+    read_stored,
     without_nulls,
 )
-from gpo_ray.runtime.storage import Folder, parquet_bytes, read_parquet_bytes
+from gpo_ray.runtime.storage import Folder, parquet_bytes
 
 KIND = "preferences"
 GROUP_KINDS = ("attribute", "country", "individual", "community")
@@ -152,13 +152,13 @@ class PreferenceDataset:
         manifest = folder.read_manifest(KIND, hint="make it with: gpo survey import")
         tables = {}
         for name in ("questions", "groups", "dropped"):
-            tables[name] = _read(folder, manifest, f"{name}.parquet", SCHEMAS.get(name, DROPPED))
+            tables[name] = read_stored(folder, manifest, f"{name}.parquet", SCHEMAS.get(name, DROPPED))
         if "notes.parquet" in manifest["files"]:  # surveys written before there were notes have none
-            tables["notes"] = _read(folder, manifest, "notes.parquet", NOTES)
+            tables["notes"] = read_stored(folder, manifest, "notes.parquet", NOTES)
         parts = []
         for file in answer_files(manifest):
             if answers:
-                parts.append(_read(folder, manifest, file, PREFERENCES))
+                parts.append(read_stored(folder, manifest, file, PREFERENCES))
             else:
                 folder.check_size(file, manifest)
         dataset = cls(**tables, preferences=pa.concat_tables([PREFERENCES.empty_table(), *parts]))
@@ -342,11 +342,6 @@ class PreferenceDataset:
                 stream.write_table(table)
             digest.update(sink.getvalue())
         return digest.hexdigest()[:16]
-
-
-def _read(folder: Folder, manifest: dict[str, Any], file: str, schema: pa.Schema) -> pa.Table:
-    table = read_parquet_bytes(folder.read_checked(file, manifest), folder.where(file), DataError)
-    return as_schema(table, schema, folder.where(file))
 
 
 def _codes(values: pa.ChunkedArray, ids: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -21,9 +21,9 @@ from gpo_ray.errors import DataError
 from gpo_ray.preferences.dataset import KIND, PreferenceDataset
 from gpo_ray.preferences.slates import spans
 from gpo_ray.preferences.summary import scale_values
-from gpo_ray.preferences.tables import PREFERENCES, answer_files, as_schema
+from gpo_ray.preferences.tables import PREFERENCES, answer_files, read_stored
 from gpo_ray.runtime.one_file import check_target, writing
-from gpo_ray.runtime.storage import Folder, read_parquet_bytes
+from gpo_ray.runtime.storage import Folder
 
 SUFFIXES = (".csv", ".parquet")
 """Ends of the names of the files that tables are written to, which say how."""
@@ -79,12 +79,10 @@ def _parts(survey: str) -> Iterator[PreferenceDataset]:
     whole = PreferenceDataset.load(survey, answers=False)
     manifest, pairs = folder.read_manifest(KIND), [np.zeros(0, np.int64)]
     for file in answer_files(manifest):
-        where = folder.where(file)
-        table = read_parquet_bytes(folder.read_checked(file, manifest), where, DataError)
-        answers = as_schema(table, PREFERENCES, where)
+        answers = read_stored(folder, manifest, file, PREFERENCES)
         for start in range(0, answers.num_rows, BATCH):
             part = replace(whole, preferences=answers.slice(start, BATCH))
-            group, question = part.check_answers(f"{where}: from row {start}")
+            group, question = part.check_answers(f"{folder.where(file)}: from row {start}")
             pairs.append(group * whole.questions.num_rows + question)
             yield part
     every = np.concatenate(pairs)

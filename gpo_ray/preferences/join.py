@@ -105,14 +105,15 @@ def merge_surveys(first: PreferenceDataset, second: PreferenceDataset) -> Prefer
     second.validate("second survey")
     groups = _distinct(first.groups["group_id"].to_pylist(), second.groups["group_id"].to_pylist())
     questions = _same_or_distinct(first, second)
-    aligned = _aligned(first, second, questions)
+    orders = _orders(first, second, questions)
+    aligned = _aligned(second, orders)
     asked = set(first.questions["question_id"].to_pylist())
     is_new = [questions[q] not in asked for q in second.questions["question_id"].to_pylist()]
     preferences = _renamed(_renamed(aligned, "group_id", groups), "question_id", questions)
     again = _occurred_before(preferences.select(["group_id", "question_id"]))
     left_out = second.preferences.filter(again).to_pylist()
     dropped = [(f"second survey: {p['group_id']}, {p['question_id']}", ANSWERED_BEFORE) for p in left_out]
-    scaled, notes = _with_scales(first, second, questions)
+    scaled, notes = _with_scales(first, second, questions, orders)
     notes += [*_kept_apart(groups), *_known_prompts(first, second)]
     merged = PreferenceDataset(
         questions=pa.concat_tables(
@@ -140,23 +141,33 @@ def _same_or_distinct(first: PreferenceDataset, second: PreferenceDataset) -> di
     return names
 
 
-def _with_scales(
+def _orders(
     first: PreferenceDataset, second: PreferenceDataset, names: dict[str, str]
+) -> dict[str, tuple[int, ...]]:
+    """Map each question of ``second`` that ``first`` asks too to its responses' places in ``first``."""
+    mine = {q.question_id: response_labels(q.responses) for q in first.iter_questions()}
+    theirs = {q.question_id: response_labels(q.responses) for q in second.iter_questions()}
+    found = {i: response_order(labels, mine.get(names[i], ())) for i, labels in theirs.items()}
+    return {i: order for i, order in found.items() if order is not None}
+
+
+def _with_scales(
+    first: PreferenceDataset,
+    second: PreferenceDataset,
+    names: dict[str, str],
+    orders: dict[str, tuple[int, ...]],
 ) -> tuple[pa.Table, Notes]:
     """Return the questions of ``first`` with scales that only ``second`` has, and notes on scales."""
-    mine = {q.question_id: q for q in first.iter_questions()}
-    scales, notes = {i: q.ordinal for i, q in mine.items()}, []
+    scales, notes = {q.question_id: q.ordinal for q in first.iter_questions()}, []
     for q in second.iter_questions():
-        same = mine.get(names[q.question_id])
-        if same is None or q.ordinal is None:
+        if q.ordinal is None or q.question_id not in orders:
             continue
-        order = response_order(response_labels(same.responses), response_labels(q.responses))
-        theirs = None if order is None else tuple(q.ordinal[i] for i in order)
-        where = f"second survey: {q.question_id}"
-        if scales[same.question_id] is None:
-            scales[same.question_id] = theirs
+        theirs = tuple(q.ordinal[i] for i in np.argsort(orders[q.question_id]))
+        same, where = names[q.question_id], f"second survey: {q.question_id}"
+        if scales[same] is None:
+            scales[same] = theirs
             notes.append((where, "the question has no scale in the first survey: the second's is taken"))
-        elif theirs != scales[same.question_id]:
+        elif theirs != scales[same]:
             notes.append((where, "the question has another scale in the first survey, which is kept"))
     field = first.questions.schema.field("ordinal")
     column = pa.array([scales[i] for i in first.questions["question_id"].to_pylist()], field.type)
@@ -186,14 +197,9 @@ def _known_prompts(first: PreferenceDataset, second: PreferenceDataset) -> Notes
     ]
 
 
-def _aligned(first: PreferenceDataset, second: PreferenceDataset, names: dict[str, str]) -> pa.Table:
+def _aligned(second: PreferenceDataset, orders: dict[str, tuple[int, ...]]) -> pa.Table:
     """Return the preferences of ``second``, in the order that ``first`` gives its questions' responses."""
-    mine = {q.question_id: response_labels(q.responses) for q in first.iter_questions()}
-    orders = {}
-    for q in second.iter_questions():
-        order = response_order(response_labels(q.responses), mine.get(names[q.question_id], ()))
-        if order is not None and order != tuple(range(len(order))):
-            orders[q.question_id] = order
+    orders = {i: order for i, order in orders.items() if order != tuple(range(len(order)))}
     preferences = second.preferences
     if not orders:
         return preferences

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
@@ -65,6 +65,19 @@ def question_key(prompt: str, responses: Sequence[str]) -> str:
     not matter.
     """
     return _digest([folded_label(prompt), sorted(response_labels(responses))])
+
+
+def first_repeated(questions: Iterable[tuple[str, Sequence[str]]]) -> tuple[int, int] | None:
+    """Return the numbers of two questions that are the same one, by their keys; None if all are different.
+
+    The second is the first that repeats an earlier question.
+    """
+    first: dict[str, int] = {}
+    for i, (prompt, responses) in enumerate(questions):
+        before = first.setdefault(question_key(prompt, responses), i)
+        if before != i:
+            return before, i
+    return None
 
 
 def prompt_key(prompt: str) -> str:

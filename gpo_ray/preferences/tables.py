@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gpo_ray.errors import DataError
+from gpo_ray.runtime.storage import Folder, read_parquet_bytes
 
 QUESTIONS = pa.schema(
     [
@@ -65,6 +66,22 @@ def as_schema(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
         return table.select(schema.names).cast(schema)
     except (KeyError, ValueError, pa.ArrowException) as e:
         raise DataError(f"{where}: columns must be {schema.names}: {e}") from e
+
+
+def read_stored(folder: Folder, manifest: dict[str, Any], file: str, schema: pa.Schema) -> pa.Table:
+    """Read one of the files of a stored survey.
+
+    Args:
+        folder: folder of the survey.
+        manifest: its manifest.
+        file: name of the file.
+        schema: columns of its table.
+
+    Raises:
+        DataError: if the file is missing, does not match the manifest, or has other columns.
+    """
+    where = folder.where(file)
+    return as_schema(read_parquet_bytes(folder.read_checked(file, manifest), where, DataError), schema, where)
 
 
 def preference_table(columns: Mapping[str, Sequence[Any]] | pa.Table) -> pa.Table:

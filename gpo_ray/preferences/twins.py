@@ -23,8 +23,8 @@ from gpo_ray.preferences.attributes import OVERLAP, overlap
 from gpo_ray.preferences.dataset import KIND, PreferenceDataset
 from gpo_ray.preferences.labels import response_labels
 from gpo_ray.preferences.slates import spans
-from gpo_ray.preferences.tables import NOTES, PREFERENCES, answer_files, as_schema, log_table
-from gpo_ray.runtime.storage import Folder, read_parquet_bytes
+from gpo_ray.preferences.tables import NOTES, PREFERENCES, answer_files, log_table, read_stored
+from gpo_ray.runtime.storage import Folder
 
 MIN_QUESTIONS = 5
 """Fewest questions that two groups must both have answered; on fewer, groups may agree by chance."""
@@ -113,9 +113,7 @@ def group_answers(survey: str, dataset: PreferenceDataset) -> PreferenceDataset:
     folder, tables = Folder(survey, DataError), [PREFERENCES.empty_table()]
     manifest = folder.read_manifest(KIND)
     for file in answer_files(manifest):
-        where = folder.where(file)
-        table = read_parquet_bytes(folder.read_checked(file, manifest), where, DataError)
-        table = as_schema(table, PREFERENCES, where)
+        table = read_stored(folder, manifest, file, PREFERENCES)
         tables.append(table.filter(pc.is_in(table["group_id"], value_set=groups)))
     found = replace(dataset, preferences=pa.concat_tables(tables))
     found.check_answers(survey)

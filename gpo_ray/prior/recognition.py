@@ -21,7 +21,6 @@ from gpo_ray.preferences.labels import (
     label_hashes,
     normal_label,
     prompt_key,
-    question_key,
     response_labels,
     response_order,
     slate_key,
@@ -73,6 +72,18 @@ class Recognition:
     in_context: bool = False
     """Whether the question is unseen, but one of those that the group answered; the order is then that of the
     answer."""
+
+    @classmethod
+    def of_answer(cls, responses: Sequence[str], answered: Sequence[str]) -> Recognition:
+        """Recognise an unseen question as one that the group answered.
+
+        Args:
+            responses: the question's R responses.
+            answered: the same responses as the group was asked; both questions have one
+                :func:`~gpo_ray.preferences.labels.question_key`.
+        """
+        place = {label: i for i, label in enumerate(response_labels(answered))}
+        return cls(None, tuple(place[label] for label in response_labels(responses)), in_context=True)
 
     @property
     def recognised(self) -> bool | None:
@@ -148,21 +159,3 @@ def _spellings(prompt: str, responses: Sequence[str]) -> Iterator[tuple[str, lis
     normal = normal_label(prompt), [normal_label(r) for r in responses]
     if normal != (prompt, list(responses)):
         yield normal
-
-
-def among_answered(
-    prompt: str, responses: Sequence[str], answered: Mapping[str, Sequence[str]]
-) -> tuple[int, ...] | None:
-    """Find an unseen question among those that the group answered.
-
-    Args:
-        prompt: the question's prompt.
-        responses: its R responses.
-        answered: the responses of each answered question, by its
-            :func:`~gpo_ray.preferences.labels.question_key`.
-
-    Returns:
-        Index of each of the R responses in the answered question, or None if it was not answered.
-    """
-    theirs = answered.get(question_key(prompt, responses))
-    return None if theirs is None else response_order(response_labels(responses), response_labels(theirs))

@@ -210,7 +210,7 @@ class Predictor:
     async def _predict(self, call: Call, begun: float) -> SlatePredictions:
         adapted = self._predictor.adapted(call.context.id)
         answers = [] if adapted else call.context.answers
-        asked = [*([] if adapted else self._recognised.context(call)), *self._recognised.questions(call)]
+        asked = [*self._recognised.context(answers), *self._recognised.questions(call)]
         known = self._in_memory(asked)
         if any(a.encoded(known) is None for a in asked):
             known |= await self._embedded(asked, known, call)

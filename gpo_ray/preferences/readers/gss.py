@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.errors import ConfigError, DataError
+from gpo_ray.preferences.attributes import CROSSED
 from gpo_ray.preferences.dataset import Group, PreferenceDataset
 from gpo_ray.preferences.readers import gss_items as items
 from gpo_ray.preferences.readers.answers import (
@@ -147,7 +148,7 @@ def _crossings(
             continue
         in_a, in_b = _member(spending, a), _member(spending, b)
         both = in_a & in_b
-        group_id = f"{a.key} & {b.key}"
+        group_id = f"{a.key}{CROSSED}{b.key}"
         if both.sum() >= SAME_PEOPLE * min(in_a.sum(), in_b.sum()):
             into.drop(f"{WHERE}/gss_spending: {group_id}", IMPLIED)
             continue

@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from gpo_ray.model.texts import AnsweredSlate, Slate
-from gpo_ray.preferences.labels import question_key
+from gpo_ray.preferences.labels import first_repeated
 
 MAX_RESPONSES = 500
 """Most responses of a question."""
@@ -102,14 +102,10 @@ class GroupAnswer(AnsweredSlate):
 
 def _distinct(answers: tuple[GroupAnswer, ...]) -> tuple[GroupAnswer, ...]:
     """Refuse a second answer to a question, whatever the order and the spelling of its responses."""
-    first: dict[str, int] = {}
-    for i, answer in enumerate(answers):
-        before = first.setdefault(question_key(answer.prompt, answer.responses), i)
-        if before != i:
-            about = {"first": before, "second": i}
-            raise PydanticCustomError(
-                "repeated", "answers {first} and {second} are to the same question", about
-            )
+    repeated = first_repeated((a.prompt, a.responses) for a in answers)
+    if repeated is not None:
+        about = dict(zip(("first", "second"), repeated, strict=True))
+        raise PydanticCustomError("repeated", "answers {first} and {second} are to the same question", about)
     return answers
 
 

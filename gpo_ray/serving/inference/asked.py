@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from gpo_ray.embedding.template import SlateTexts
+from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.preferences.labels import question_key, slate_key
-from gpo_ray.prior.recognition import Recognition, among_answered
+from gpo_ray.prior.recognition import Recognition
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.caching import Cache, bounded, keep
 from gpo_ray.serving.inference.calls import Call, slate_texts
@@ -57,11 +58,9 @@ class Asked:
         prompt, responses = question
         if found.key is not None:
             return cls(found.key, (prompt, found.in_prior_order(responses)), found)
-        if answered:
-            order = among_answered(prompt, responses, {k: r for k, (_, r) in answered.items()})
-            if order is not None:
-                theirs = answered[question_key(prompt, responses)]
-                return cls(slate_key(*theirs), theirs, Recognition(None, order, in_context=True))
+        theirs = answered.get(question_key(prompt, responses)) if answered else None
+        if theirs is not None:
+            return cls(slate_key(*theirs), theirs, Recognition.of_answer(responses, theirs[1]))
         return cls(slate_key(prompt, responses), question, found)
 
 
@@ -81,9 +80,9 @@ class Recognised:
         self._recognise = recognise
         self._answered: Cache[Answered] = bounded(KEPT_CONTEXTS, KEPT_BYTES)
 
-    def context(self, call: Call) -> list[Asked]:
-        """Return the questions that the group of a call answered."""
-        return [Asked.of(q, self._recognise(*q)) for q in slate_texts(call.context.answers)]
+    def context(self, answers: Sequence[AnsweredSlate]) -> list[Asked]:
+        """Return the questions that a group answered."""
+        return [Asked.of(q, self._recognise(*q)) for q in slate_texts(answers)]
 
     def questions(self, call: Call) -> list[Asked]:
         """Return the questions of a call; its context is looked through only if one of them is unseen."""

@@ -17,9 +17,13 @@ MANY = 100
 
 def two_cases(labels: Iterable[str]) -> list[tuple[str, str]]:
     """Return the labels that differ from an earlier one in case alone, each with the earlier one."""
+    return [(label, known) for label, known in _first_spellings(labels).items() if label != known]
+
+
+def _first_spellings(labels: Iterable[str]) -> dict[str, str]:
+    """Map each label to the first one that is the same but for its case."""
     first: dict[str, str] = {}
-    chosen = {label: first.setdefault(folded_label(label), label) for label in labels}
-    return [(label, known) for label, known in chosen.items() if label != known]
+    return {label: first.setdefault(folded_label(label), label) for label in labels}
 
 
 def one_case(
@@ -35,9 +39,8 @@ def one_case(
         place: the file and the variable, for notes.
         notes: where it is noted which texts became one.
     """
-    first: dict[str, str] = {}
-    chosen = {v: first.setdefault(folded_label(v), v) for v in given}
-    if len(first) > MANY:
+    chosen = _first_spellings(given)
+    if len(set(chosen.values())) > MANY:
         return {v: v for v in given}, None
     for text, spelling in chosen.items():
         if text == spelling:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.errors import ConfigError, DataError
+from gpo_ray.preferences.attributes import CROSSED
 from gpo_ray.preferences.dataset import Group
 from gpo_ray.preferences.readers.answers import Codes, Counted, effective_number
 from gpo_ray.preferences.readers.common import NOT_A_GROUP, Collector, is_group_level
@@ -190,7 +191,7 @@ def _crossed(attributes: Sequence[_Attribute]) -> Partition:
             )
         groups = [
             Group(
-                f"{g.group_id} & {a.name}={level}".removeprefix(" & "),
+                f"{g.group_id}{CROSSED}{a.name}={level}".removeprefix(CROSSED),
                 "attribute",
                 f"{g.description}; {a.label}: {level}".removeprefix("; "),
             )
