@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,12 +11,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from fastapi import FastAPI
+from nicegui import Client
 from page_backend import PROMPTS, small_survey, write_small_bundle
 from page_service import Service
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.serving.inference.backend import Overloaded
-from gpo_ray.serving.page.mount import PAGE_HEADERS, mount_page
+from gpo_ray.serving.page.mount import PAGE_HEADERS, RECONNECT_SECONDS, mount_page
 from gpo_ray.serving.settings import Replicas, ServeSettings
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -172,16 +174,28 @@ def test_register_predict_compare_and_rank(start, visit):
 def test_without_a_survey_questions_are_typed(start, visit):
     page = visit(start(survey=None))
     page.get_by_role("tab", name="Register a group").click()
-    page.get_by_label("Group id").fill("<b>us</b>")
+    page.get_by_label("Group id").fill("north-us")
     add_question(page, "Tea & <i>coffee</i>?", ["Tea", "Coffee"])
     page.get_by_role("radio", name="Coffee").click()
     page.get_by_role("button", name="Register group").click()
-    page.get_by_text("Group <b>us</b> is registered.").wait_for()
+    page.get_by_text("Group north-us is registered.").wait_for()
     page.get_by_role("tab", name="Predict").click()
     add_question(page, "Tea & <i>coffee</i>?", ["Tea", "Coffee"])
     page.get_by_role("button", name="Predict").click()
     page.get_by_text("1 question predicted").wait_for()
-    assert rows(page, "Tea & <i>coffee</i>?")[6] == "<b>us</b>, real 100%"
+    assert rows(page, "Tea & <i>coffee</i>?")[6] == "north-us, real 100%"
+
+
+def test_a_page_that_was_left_is_forgotten(start, visit):
+    service = start(survey=None)
+    before = set(Client.instances)
+    page = visit(service)
+    assert set(Client.instances) - before
+    page.context.close()
+    deadline = time.monotonic() + RECONNECT_SECONDS + 30
+    while set(Client.instances) - before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not set(Client.instances) - before
 
 
 def test_mistakes_are_explained(start, visit, caplog):
@@ -290,13 +304,13 @@ def test_registering_needs_only_a_keyboard(start, visit):
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Register a group").wait_for()
     focus_by_tab(page, "[aria-label='Group id']")
-    page.keyboard.type("by keys")
+    page.keyboard.type("by-keys")
     focus_by_tab(page, "[role=radio][aria-label='Often']")
     page.keyboard.press("Space")
     focus_by_tab(page, ".gpo-button:not(.gpo-own *)")
     page.keyboard.press("Enter")
-    page.get_by_text("Group by keys is registered.").wait_for()
-    assert service.registry.get("public", "by keys").context[0].choice == 0
+    page.get_by_text("Group by-keys is registered.").wait_for()
+    assert service.registry.get("public", "by-keys").context[0].choice == 0
 
 
 CONTRASTS = """() => {

@@ -127,6 +127,19 @@ def test_what_a_browser_sends(service, lines, capfd, monkeypatch, event, shape):
     check(lines, capfd)
 
 
+def test_a_closed_connection_reaches_the_page_and_is_no_error(service, lines, monkeypatch):
+    left = []
+
+    class Visitor:
+        handle_disconnect = left.append
+
+    monkeypatch.setitem(Client.instances, "visitor", Visitor())
+    monkeypatch.setattr(core.sio, "rooms", lambda sid: ["visitor"])
+    send("disconnect", core.sio.reason.CLIENT_DISCONNECT)
+    assert left == ["test-sid"]
+    assert lines == []
+
+
 def test_a_visitor_does_not_choose_how_much_is_logged(service, lines, monkeypatch):
     for _ in range(page_log.MAX_LINES + 40):
         send("ack", None)

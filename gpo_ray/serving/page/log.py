@@ -43,7 +43,7 @@ def keep_log_closed() -> None:
     handlers.pop("log", None)
     for event, handler in handlers.items():
         if not getattr(handler, "guarded", False):
-            handlers[event] = _guarded(_connecting(handler) if event == "connect" else handler)
+            handlers[event] = _guarded(_ADAPTED.get(event, lambda own: own)(handler))
 
 
 class _Places(logging.Handler):
@@ -90,6 +90,21 @@ def _connecting(handler: Callable[..., Any]) -> Callable[..., Any]:
         return data is core.sio.get_environ(sid) and await handler(sid, data, *more)
 
     return connect
+
+
+def _disconnecting(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the handler of closed connections, which does not take the reason that socketio gives.
+
+    For a handler that fails by a TypeError socketio leaves the reason out, but this module catches errors.
+    """
+
+    def disconnect(sid: str, *_reason: object) -> Any:
+        return handler(sid)
+
+    return disconnect
+
+
+_ADAPTED = {"connect": _connecting, "disconnect": _disconnecting}
 
 
 def _guarded(handler: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
