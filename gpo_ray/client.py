@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import importlib.util
 import re
+import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
@@ -43,12 +46,17 @@ AnyAnswer: TypeAlias = Answer | AnsweredSlate
 AnyQuestion: TypeAlias = Question | Slate
 """A question that was made by a caller of the public API, or one that was checked."""
 Reply = TypeVar("Reply", bound=BaseModel)
+R = TypeVar("R")
 TIMEOUT = 30.0
+MAX_ANSWER_BYTES = 2 * MAX_BODY_BYTES
+"""Most bytes of an answer that a client takes; no answer of the service is as long, since an answer repeats what
+was sent with some hundred bytes for each response."""
 MAX_WAIT_SECONDS = 5.0
 """The longest time in seconds that a client waits before it tries again."""
 _PAUSE = 0.2
 _PASSING = {500, 502, 503, 504}
 _PAGE = 100
+_MAX_REASON_CHARACTERS = 1_000
 
 
 class ServiceError(GPOError):
@@ -86,12 +94,14 @@ class _Call:
             self.method, self.path, content=content, headers={**kind, **self.headers}, params=self.params
         )
 
-    def wait(self, outcome: httpx.Response | httpx.TransportError) -> float | None:
+    def wait(self, outcome: httpx.Response | httpx.RequestError) -> float | None:
         """Return the seconds after which to try again, or None if that would not help."""
         if isinstance(outcome, httpx.ConnectError | httpx.ConnectTimeout):  # the request was not sent
             return _PAUSE
         if isinstance(outcome, httpx.TransportError):
             return _PAUSE if self.repeatable else None
+        if isinstance(outcome, httpx.RequestError):  # an answer that would be the same again
+            return None
         if outcome.status_code in self.accepted:
             return None
         if outcome.status_code == 429 or (outcome.status_code in _PASSING and self.repeatable):
@@ -100,14 +110,14 @@ class _Call:
             return seconds if seconds <= MAX_WAIT_SECONDS else None
         return None
 
-    def checked(self, outcome: httpx.Response | httpx.TransportError, repeated: bool) -> httpx.Response:
+    def checked(self, outcome: httpx.Response | httpx.RequestError, repeated: bool) -> httpx.Response:
         """Return the response if it is a success.
 
         Raises:
             ServiceError: if it is not.
         """
-        if isinstance(outcome, httpx.TransportError):
-            reason = str(outcome) or type(outcome).__name__
+        if isinstance(outcome, httpx.RequestError):
+            reason = shortened(str(outcome) or type(outcome).__name__, _MAX_REASON_CHARACTERS)
             raise ServiceError(None, None, f"no answer from the service: {reason}") from outcome
         if outcome.is_success or outcome.status_code in self.accepted:
             return outcome
@@ -116,10 +126,70 @@ class _Call:
         try:
             problem = Problem.model_validate_json(outcome.content)
         except ValidationError:
-            said = outcome.reason_phrase
+            said = shortened(outcome.reason_phrase)
             raise ServiceError(outcome.status_code, None, f"{outcome.status_code}: {said}") from None
         fields = "".join(f"; {e.field}: {e.message}" for e in problem.errors or ())
-        raise ServiceError(outcome.status_code, problem, f"{problem.status}: {problem.detail}{fields}")
+        reason = shortened(f"{problem.detail}{fields}", _MAX_REASON_CHARACTERS)
+        raise ServiceError(outcome.status_code, problem, f"{problem.status}: {reason}")
+
+
+class _Body:
+    """The body of an answer as it arrives, of bounded length."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        if encoding != "identity":  # a few bytes may stand for gigabytes
+            raise httpx.DecodingError("the answer is compressed, although that was not asked for")
+        self._response, self._parts, self._left = response, [], MAX_ANSWER_BYTES
+
+    _parts: list[bytes]
+
+    def add(self, part: bytes) -> None:
+        self._left -= len(part)
+        if self._left < 0:
+            raise httpx.DecodingError(f"the answer is longer than {MAX_ANSWER_BYTES:,} bytes")
+        self._parts.append(part)
+
+    def whole(self) -> httpx.Response:
+        """Return the response with its body."""
+        old = self._response
+        return httpx.Response(old.status_code, headers=old.headers, content=b"".join(self._parts))
+
+
+def _within(seconds: float, work: Callable[[], R]) -> R:
+    """Return the result of a function that runs in a thread; after ``seconds`` it is left to itself.
+
+    The timeouts of sockets are for each read, so that a server that sends a byte at a time could hold the
+    caller for ever.
+
+    Raises:
+        TimeoutError: if it takes longer.
+    """
+    found: Future[R] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as e:  # noqa: BLE001 -- raised where the result is awaited
+            found.set_exception(e)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
+    return found.result(max(seconds, 0))
+
+
+def _too_slow(seconds: float) -> httpx.RequestError:
+    return httpx.ReadTimeout(f"not all of the answer arrived within {seconds:g} seconds")
+
+
+def _next_page(page: GroupPage, after: str | None) -> str | None:
+    """Return the value of ``after`` for the next page, None if there is none.
+
+    Raises:
+        ServiceError: if the list would not go on, so that it would never end.
+    """
+    if page.next is not None and not (page.groups and page.next > (after or "")):
+        raise ServiceError(None, None, "the service's list of groups does not go on; is the URL right?")
+    return page.next
 
 
 def _parse(schema: type[Reply], response: httpx.Response) -> Reply:
@@ -187,11 +257,15 @@ def _options(url: str, key: str | None, timeout: float) -> dict[str, Any]:
     """Return what both of httpx's clients take; the transports that they take are of different types.
 
     Raises:
-        ConfigError: if httpx is not installed.
+        ConfigError: if httpx is not installed, or the timeout is no time.
     """
     if importlib.util.find_spec("httpx") is None:
         raise ConfigError("the client needs httpx; install it with: pip install 'gpo-ray[client]'")
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    if not 0 < timeout < threading.TIMEOUT_MAX:
+        raise ConfigError(f"timeout {timeout}: expected a number of seconds above 0")
+    headers = {"Accept-Encoding": "identity"}  # a compressed answer of a few bytes may fill the memory
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
     return {"base_url": url, "headers": headers, "timeout": timeout}
 
 
@@ -199,18 +273,20 @@ class Client:
     """A client of the service for synchronous code; it is a context manager.
 
     Every call is tried once more after a lost connection and after statuses 429, 500, 502, 503 and 504,
-    except a conditional put that may have been carried out. All methods raise :class:`ServiceError` if
+    except a conditional put that may have been carried out. Answers of more than :data:`MAX_ANSWER_BYTES` and
+    compressed ones are refused, as no service sends them. All methods raise :class:`ServiceError` if
     the service refuses, and :class:`~gpo_ray.errors.DataError` for values that it would certainly refuse.
     Answers and questions may be of the classes in :mod:`gpo_ray` or in :mod:`gpo_ray.model.texts`.
 
     Args:
         url: URL of the service.
         key: API key, if the service needs one.
-        timeout: seconds to wait for an answer.
+        timeout: seconds that a call may take in all, the second attempt included; each page of
+            :meth:`list_groups` is a call.
         transport: httpx transport to use instead of the network, for tests.
 
     Raises:
-        ConfigError: if httpx is not installed.
+        ConfigError: if httpx is not installed, or the timeout is not above 0.
 
     Examples:
         >>> with Client("http://localhost:8000", key) as service:                       # doctest: +SKIP
@@ -226,7 +302,7 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         options = _options(url, key, timeout)  # says so if there is no httpx
-        self._http = httpx.Client(**options, transport=transport)
+        self._http, self._timeout = httpx.Client(**options, transport=transport), timeout
 
     def __enter__(self) -> Self:
         return self
@@ -273,7 +349,7 @@ class Client:
         while True:
             page = _parse(GroupPage, self._send(_page(after)))
             yield from page.groups
-            after = page.next
+            after = _next_page(page, after)
             if after is None:
                 return
 
@@ -294,18 +370,33 @@ class Client:
         return _parse(Readiness, self._send(_READY))
 
     def _send(self, call: _Call) -> httpx.Response:
-        outcome = self._try(call)
+        end = time.monotonic() + self._timeout
+        outcome = self._try(call, end)
         wait = call.wait(outcome)
-        if wait is not None:
+        if again := wait is not None and time.monotonic() + wait < end:
             time.sleep(wait)
-            outcome = self._try(call)
-        return call.checked(outcome, repeated=wait is not None)
+            outcome = self._try(call, end)
+        return call.checked(outcome, again)
 
-    def _try(self, call: _Call) -> httpx.Response | httpx.TransportError:
+    def _try(self, call: _Call, end: float) -> httpx.Response | httpx.RequestError:
         try:
-            return self._http.send(call.request(self._http))
-        except httpx.TransportError as e:
+            return _within(end - time.monotonic(), lambda: self._fetch(call, end))
+        except TimeoutError:
+            return _too_slow(self._timeout)
+        except httpx.RequestError as e:
             return e
+
+    def _fetch(self, call: _Call, end: float) -> httpx.Response:
+        response = self._http.send(call.request(self._http), stream=True)
+        try:
+            body = _Body(response)
+            for part in response.iter_bytes():
+                body.add(part)
+                if time.monotonic() > end:  # nobody waits any more
+                    raise _too_slow(self._timeout)
+        finally:
+            response.close()
+        return body.whole()
 
 
 class AsyncClient:
@@ -319,7 +410,7 @@ class AsyncClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         options = _options(url, key, timeout)  # says so if there is no httpx
-        self._http = httpx.AsyncClient(**options, transport=transport)
+        self._http, self._timeout = httpx.AsyncClient(**options, transport=transport), timeout
 
     async def __aenter__(self) -> Self:
         return self
@@ -359,7 +450,7 @@ class AsyncClient:
             page = _parse(GroupPage, await self._send(_page(after)))
             for group in page.groups:
                 yield group
-            after = page.next
+            after = _next_page(page, after)
             if after is None:
                 return
 
@@ -382,15 +473,29 @@ class AsyncClient:
         return _parse(Readiness, await self._send(_READY))
 
     async def _send(self, call: _Call) -> httpx.Response:
-        outcome = await self._try(call)
+        end = time.monotonic() + self._timeout
+        outcome = await self._try(call, end)
         wait = call.wait(outcome)
-        if wait is not None:
+        if again := wait is not None and time.monotonic() + wait < end:
             await asyncio.sleep(wait)
-            outcome = await self._try(call)
-        return call.checked(outcome, repeated=wait is not None)
+            outcome = await self._try(call, end)
+        return call.checked(outcome, again)
 
-    async def _try(self, call: _Call) -> httpx.Response | httpx.TransportError:
+    async def _try(self, call: _Call, end: float) -> httpx.Response | httpx.RequestError:
         try:
-            return await self._http.send(call.request(self._http))
-        except httpx.TransportError as e:
+            async with asyncio.timeout(end - time.monotonic()):
+                return await self._fetch(call)
+        except TimeoutError:
+            return _too_slow(self._timeout)
+        except httpx.RequestError as e:
             return e
+
+    async def _fetch(self, call: _Call) -> httpx.Response:
+        response = await self._http.send(call.request(self._http), stream=True)
+        try:
+            body = _Body(response)
+            async for part in response.aiter_bytes():
+                body.add(part)
+        finally:
+            await response.aclose()
+        return body.whole()
