@@ -67,6 +67,7 @@ class Call:
         return self.method != "PUT" or not self.headers
 
     def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """Return what a client of httpx sends."""
         content = None if self.body is None else self.body.model_dump_json(exclude_none=True)
         kind = {} if content is None else {"Content-Type": "application/json"}
         return client.build_request(
@@ -123,6 +124,11 @@ def next_page(page: GroupPage, after: str | None) -> str | None:
 
 
 def parse(schema: type[Reply], response: httpx.Response) -> Reply:
+    """Return what an answer holds.
+
+    Raises:
+        ServiceError: if it is not of the schema.
+    """
     try:
         return schema.model_validate_json(response.content)
     except ValidationError:
@@ -142,6 +148,11 @@ def _build(schema: type[Reply], **values: Any) -> Reply:
 
 
 def group_path(group_id: str, action: str = "") -> str:
+    """Return the path of a group, or of something to do with it.
+
+    Raises:
+        DataError: if the id is not one that a group can have.
+    """
     if not re.fullmatch(GROUP_ID_PATTERN, group_id):
         raise DataError(f"group id {group_id!r}: expected {GROUP_ID_PATTERN}")
     return f"/v1/groups/{group_id}{action}"
@@ -150,6 +161,7 @@ def group_path(group_id: str, action: str = "") -> str:
 def put(
     group_id: str, context: Sequence[AnyAnswer], description: str, if_match: str | None, new: bool
 ) -> Call:
+    """Return the request that registers or replaces a group."""
     headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
     headers |= {"If-None-Match": "*"} if new else {}
     return Call(
@@ -158,24 +170,29 @@ def put(
 
 
 def delete(group_id: str, if_match: str | None) -> Call:
+    """Return the request that deletes a group."""
     headers = {} if if_match is None else {"If-Match": f'"{if_match}"'}
     return Call("DELETE", group_path(group_id), headers=headers)
 
 
 def page(after: str | None) -> Call:
+    """Return the request for the page of groups after an id."""
     return Call("GET", "/v1/groups", params={"limit": _PAGE} | ({"after": after} if after else {}))
 
 
 def predict(group_id: str, questions: Sequence[AnyQuestion]) -> Call:
+    """Return the request for predictions of a registered group."""
     return Call("POST", group_path(group_id, "/predict"), _build(PredictRequest, questions=questions))
 
 
 def predict_inline(context: Sequence[AnyAnswer], questions: Sequence[AnyQuestion]) -> Call:
+    """Return the request for predictions of a group that is not registered."""
     body = _build(InlinePredictRequest, context=context, questions=questions)
     return Call("POST", "/v1/predict", body)
 
 
 def rank(group_id: str, prompt: str, responses: Sequence[str]) -> Call:
+    """Return the request that sorts a question's responses."""
     body = _build(RankRequest, prompt=prompt, responses=list(responses))
     return Call("POST", group_path(group_id, "/rank"), body)
 

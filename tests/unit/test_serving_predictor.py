@@ -267,11 +267,10 @@ def test_another_bundle_is_served_without_the_groups_of_the_old(tmp_path):
 def test_swapping_to_the_same_contents_keeps_what_is_known(tmp_path):
     predictor = BatchPredictor(saved(tmp_path / "a"))
     predictor.predict([replace(Case(0, [0], [1]).request(), id="known")])
-    serving, group = predictor.adapted("known")
+    serving, group = predictor.serving, predictor.serving.group("known")
     predictor.swap(saved(tmp_path / "b"))
-    now = predictor.adapted("known")
-    assert now[0] is serving
-    assert now[1] is group
+    assert predictor.serving is serving
+    assert serving.group("known") is group
 
 
 def not_a_number(folder):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections import Counter
 from http import HTTPStatus
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpo_ray.serving.bearer import bearer_secret
+from gpo_ray.serving.bounds import REQUESTS_AT_ONCE
 from gpo_ray.serving.refusal import POLICY_VIOLATION, refuse_websocket
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -35,15 +37,20 @@ class OwnRequests:
     """ASGI middleware around Serve's proxy: requests cannot control the proxy, which shows only its health.
 
     Nor can they occupy it: of long bodies, one piece of all requests' together is taken in at a time, at no
-    more than :data:`BODY_RATE`.
+    more than :data:`BODY_RATE`. And no caller can take all places of the application: further requests of
+    one that has ``at_once`` under way are refused here, however cheap they are. The application counts the
+    requests of a key, too, but only once it gets round to them, when they wait in its places already.
 
     Args:
         app: the proxy.
+        at_once: most requests under way of each API key, or client address where no key is sent.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, at_once: int = REQUESTS_AT_ONCE) -> None:
         self._app = app
         self._turn = asyncio.Lock()
+        self._most = at_once
+        self._under_way: Counter[tuple[str, bool]] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on without the headers that are meant for Serve."""
