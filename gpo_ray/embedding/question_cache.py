@@ -106,7 +106,7 @@ def clear_question_cache() -> None:
     Raises:
         OSError: if a file cannot be deleted.
     """
-    for end in ("", "-journal"):
+    for end in ("", "-journal", "-wal", "-shm"):
         Path(f"{question_cache_file()}{end}").unlink(missing_ok=True)
 
 

@@ -151,8 +151,7 @@ class Predictor:
         self._problem: str | None = None
         self._encoder = encoder
         self._encoders = settings.encoder.max
-        self._metrics = Metrics()
-        self._warm = False
+        self._metrics, self._warm = Metrics(), False
         self._turns: Turns[PredictionJob] = Turns(
             self._turn, TURN_COST, settings.batch_size, settings.batch_wait_seconds
         )

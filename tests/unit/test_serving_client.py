@@ -12,9 +12,9 @@ import uvicorn
 from serving_backend import BUNDLE, LocalBackend, answer, make_service, question
 
 import gpo_ray
+from gpo_ray.client import AsyncClient, Client, ServiceError
 from gpo_ray.client import calls as calls_module
 from gpo_ray.client import clients as client_module
-from gpo_ray.client import AsyncClient, Client, ServiceError
 from gpo_ray.errors import DataError, GPOError
 from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.serving.api.schemas import GroupAnswer
