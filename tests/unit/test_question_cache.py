@@ -158,7 +158,7 @@ def test_clearing():
 
 
 FOREIGN = {
-    "trigger": "CREATE TRIGGER more AFTER INSERT ON questions BEGIN INSERT INTO junk VALUES (zeroblob(99)); END",
+    "trigger": "CREATE TRIGGER more AFTER INSERT ON questions BEGIN INSERT INTO junk VALUES (1); END",
     "trigger on an update": "CREATE TRIGGER more AFTER UPDATE ON questions BEGIN DELETE FROM junk; END",
     "view": "CREATE VIEW other AS SELECT name FROM questions",
     "index": "CREATE INDEX other ON questions (zeroblob(width))",

@@ -294,8 +294,8 @@ def _check_layout(connection: Connection, place: str) -> None:
         if part not in _made():
             kind, name, table, _ = part
             raise ConfigError(
-                f"{place}: {kind} {name!r} of {table!r} is not as gpo-ray makes it, and may come from others; "
-                "remove it, restore the file, or name another one"
+                f"{place}: {kind} {name!r} of {table!r} is not as gpo-ray makes it, and may come from "
+                "others; remove it, restore the file, or name another one"
             )
 
 
