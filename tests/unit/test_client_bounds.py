@@ -190,4 +190,4 @@ def test_values_of_no_meaning(kind):
         with pytest.raises(ConfigError, match="timeout"):
             kind("http://gpo", timeout=timeout)
     with pytest.raises(ConfigError, match="URL"):
-        kind("http://[")
+        kind("http://gpo:port")

@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 import time
+from dataclasses import replace
 from unittest.mock import MagicMock
 
 import pytest
@@ -10,11 +11,11 @@ from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
 from serving_backend import answer as ask_for
 from serving_backend import question, write_service_bundle
+from synthetic import survey
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.bundle import read_bundle, write_bundle
 from gpo_ray.model.texts import AnsweredSlate, Slate
-from gpo_ray.preferences.dataset import Question
 from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.serving import deployments
 from gpo_ray.serving.inference import calls
@@ -124,8 +125,10 @@ class SwapsMeanwhile:
 def bundle_that_saw_nothing_known(folder, like):
     """A bundle of the same embeddings, whose questions have other prompts."""
     bundle = read_bundle(like)
-    asked = [(f"Unheard of, number {i}?", q) for i, q in enumerate(RESPONSES for _ in bundle.prior.keys)]
-    prior = KeyedGroupPrior.keyed(bundle.prior.prior, [Question(p, "s", p, r) for p, r in asked])
+    asked = [
+        replace(q, prompt=f"Unheard of: {q.prompt}") for q in survey(groups=8, count=12).iter_questions()
+    ]
+    prior = KeyedGroupPrior.keyed(bundle.prior.prior, asked)
     write_bundle(folder, bundle.model.state_dict(), bundle.config, {}, prior)
     return folder
 
