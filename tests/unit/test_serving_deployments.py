@@ -10,12 +10,12 @@ import pytest
 from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
 from serving_backend import answer as ask_for
-from serving_backend import question, write_service_bundle
+from serving_backend import write_service_bundle
 from synthetic import survey
 
 from gpo_ray.errors import DataError
 from gpo_ray.model.bundle import read_bundle, write_bundle
-from gpo_ray.model.texts import AnsweredSlate, Slate
+from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.prior.keyed import KeyedGroupPrior
 from gpo_ray.serving import deployments
 from gpo_ray.serving.inference import calls
@@ -28,7 +28,6 @@ from gpo_ray.serving.inference.calls import (
     InProcess,
     answer,
     ask,
-    slate_texts,
 )
 from gpo_ray.serving.settings import ServeSettings
 
@@ -107,6 +106,10 @@ def test_an_object_in_this_process_is_asked_as_a_handle_is():
     asyncio.run(run())
 
 
+KNOWN = [*survey(groups=8, count=12).iter_questions()]
+"""The questions of :func:`write_service_bundle`."""
+
+
 class SwapsMeanwhile:
     """An encoder during whose work another bundle is swapped in."""
 
@@ -125,9 +128,7 @@ class SwapsMeanwhile:
 def bundle_that_saw_nothing_known(folder, like):
     """A bundle of the same embeddings, whose questions have other prompts."""
     bundle = read_bundle(like)
-    asked = [
-        replace(q, prompt=f"Unheard of: {q.prompt}") for q in survey(groups=8, count=12).iter_questions()
-    ]
+    asked = [replace(q, prompt=f"Unheard of: {q.prompt}") for q in KNOWN]
     prior = KeyedGroupPrior.keyed(bundle.prior.prior, asked)
     write_bundle(folder, bundle.model.state_dict(), bundle.config, {}, prior)
     return folder
@@ -148,9 +149,9 @@ def test_a_request_uses_one_bundle_even_if_another_is_swapped_in_meanwhile(
         old = (await predictor.ready()).bundle
         encoder.swap = lambda: predictor.reconfigure({"bundle": second})
         found = []
-        for i in (3, 4):
-            context = Context.of([AnsweredSlate(**ask_for(0, choice=1))])
-            asked = slate_texts([Slate(**question(i))])
+        context = Context.of([AnsweredSlate(**ask_for(0, choice=1))])
+        for q in KNOWN[3:5]:
+            asked = ((q.prompt, tuple(q.responses)),)
             found.append(await predictor.predict(Call(context, asked, "someone", time.time() + 60)))
         new = (await predictor.ready()).bundle
         assert old != new
