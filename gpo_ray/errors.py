@@ -15,11 +15,30 @@ on one line and exits with ``exit_code``.
 
 from __future__ import annotations
 
+MAX_MESSAGE_CHARACTERS = 1_000
+"""Most characters of an error's message."""
+
+
+def shortened(text: str, most: int = MAX_MESSAGE_CHARACTERS) -> str:
+    """Return a text that may repeat what others wrote, without its middle if it is longer than ``most``.
+
+    Its beginning says what is wrong and where, its end what to do.
+    """
+    if len(text) <= most:
+        return text
+    gap = " [...] "
+    end = most // 3
+    return f"{text[: most - end - len(gap)]}{gap}{text[-end:]}"
+
 
 class GPOError(Exception):
     """The base of all errors that a user can cause and repair."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """Return the message, of bounded length: it may repeat a label of a hundred thousand characters."""
+        return shortened(super().__str__())
 
 
 class ConfigError(GPOError):
@@ -47,7 +66,7 @@ class QuestionTooLongError(EmbeddingError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"question {self.args[0][:60]!r}: {self.reason}"
+        return f"question {shortened(self.args[0], 60)!r}: {self.reason}"
 
 
 class BundleError(GPOError):

@@ -29,7 +29,7 @@ from gpo_ray.cli import (
     train,
     tune,
 )
-from gpo_ray.errors import GPOError
+from gpo_ray.errors import GPOError, shortened
 from gpo_ray.runtime import signals, terminal
 from gpo_ray.runtime.terminal_text import one_line
 from gpo_ray.runtime.threads import settle
@@ -114,7 +114,7 @@ def _drop_output() -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    print(f"error: {shortened(one_line(message))}", file=sys.stderr)
     sys.exit(code)
 
 

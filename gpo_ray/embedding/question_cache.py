@@ -28,6 +28,10 @@ WAIT = 2.0
 """Seconds to wait for another process to release the file; after that, the cache is not used."""
 _LAYOUT = 2
 """Version of the file's layout, which is part of the file's name."""
+_TABLE = (
+    "CREATE TABLE questions (name BLOB PRIMARY KEY, used REAL NOT NULL, "
+    "width INTEGER NOT NULL, vectors BLOB NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID"
+)
 
 logger = getLogger(__name__)
 
@@ -102,7 +106,7 @@ def clear_question_cache() -> None:
     Raises:
         OSError: if a file cannot be deleted.
     """
-    for end in ("", "-journal"):
+    for end in ("", "-journal", "-wal", "-shm"):
         Path(f"{question_cache_file()}{end}").unlink(missing_ok=True)
 
 
@@ -115,10 +119,8 @@ def _transaction(work: Callable[[sqlite3.Connection], None]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
         with contextlib.closing(sqlite3.connect(file, timeout=WAIT)) as connection, connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS questions (name BLOB PRIMARY KEY, used REAL NOT NULL, "
-                "width INTEGER NOT NULL, vectors BLOB NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID"
-            )
+            connection.execute("BEGIN IMMEDIATE")  # nobody changes the layout after it was checked
+            _check_layout(connection)
             work(connection)
     except (OSError, sqlite3.OperationalError) as e:
         logger.info("%s: %s", file, e)
@@ -126,6 +128,21 @@ def _transaction(work: Callable[[sqlite3.Connection], None]) -> None:
         logger.info("%s: %s", file, e)
         with contextlib.suppress(OSError):
             clear_question_cache()
+
+
+def _check_layout(connection: sqlite3.Connection) -> None:
+    """Make the table in an empty file; refuse a file with anything but this table, such as a trigger.
+
+    What a file defines runs when it is read or written, and may come from others.
+
+    Raises:
+        DatabaseError: if the file defines anything else.
+    """
+    found = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    if not found:
+        connection.execute(_TABLE)
+    elif found != [("table", "questions", _TABLE)]:
+        raise sqlite3.DatabaseError("holds other tables than this program makes, or triggers")
 
 
 def _digest(name: bytes, width: int, vectors: bytes) -> bytes:

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
 """Characters of no width that editors and exports leave in texts; str.split does not count them as space."""
+
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+"""A lone surrogate, which no encoding can store. A loop in Python would take milliseconds for a long text."""
 
 
 def normal_label(text: str) -> str:
@@ -35,7 +39,7 @@ def unusable(text: str) -> str | None:
         return "is blank"
     if "\x00" in text:
         return "holds a NUL character"
-    if any("\ud800" <= c <= "\udfff" for c in text):
+    if HALF_CHARACTER.search(text):
         return "holds half a character (a lone surrogate)"
     return None
 

@@ -3,3 +3,6 @@
 MAX_BODY_BYTES = 16_000_000
 """Most bytes of a request's body that the service can be configured to take (``limits.body_bytes``), and the
 proxies pass on."""
+
+REQUESTS_AT_ONCE = 64
+"""Most unanswered requests of a caller, unless ``limits.requests_at_once`` says otherwise."""

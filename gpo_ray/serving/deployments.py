@@ -145,14 +145,13 @@ class Predictor:
         use_threads(worker_threads(settings.processes, settings.predictor.cpus))
         caches = (settings.cached_contexts, settings.cached_questions)
         self._predictor = BatchPredictor(settings.bundle, *caches, device=device_of(settings.predictor.gpus))
-        self._recognised = Recognised(self._predictor.recognise)
+        self._recognised = Recognised()
         self._cache = EmbeddingCache(settings.embeddings, self._predictor.config, settings.cached_questions)
         self._serving = settings.bundle
         self._problem: str | None = None
         self._encoder = encoder
         self._encoders = settings.encoder.max
-        self._metrics = Metrics()
-        self._warm = False
+        self._metrics, self._warm = Metrics(), False
         self._turns: Turns[PredictionJob] = Turns(
             self._turn, TURN_COST, settings.batch_size, settings.batch_wait_seconds
         )
@@ -208,9 +207,10 @@ class Predictor:
         return [None if isinstance(f, BaseException) else f for f in found]
 
     async def _predict(self, call: Call, begun: float) -> SlatePredictions:
-        adapted = self._predictor.adapted(call.context.id)
-        answers = [] if adapted else call.context.answers
-        asked = [*self._recognised.context(answers), *self._recognised.questions(call)]
+        serving = self._predictor.serving  # another bundle may be swapped in while this request waits
+        group, recognise = serving.group(call.context.id), serving.recognise
+        answers = [] if group else call.context.answers
+        asked = [*self._recognised.context(answers, recognise), *self._recognised.questions(call, recognise)]
         known = self._in_memory(asked)
         if any(a.encoded(known) is None for a in asked):
             known |= await self._embedded(asked, known, call)
@@ -222,27 +222,27 @@ class Predictor:
             (e, q.found.to_prior(a.shares())) for e, q, a in zip(encoded, asked, answers, strict=False)
         ]
         n, people = len(answers), [a.n for a in answers]
-        job = self._predictor.start(EncodedRequest(answered, encoded[n:], call.context.id, people), adapted)
+        job = serving.start(EncodedRequest(answered, encoded[n:], call.context.id, people), group)
         return restored(await self._finish(job, call, begun, embedded), asked[n:])
 
     async def _predict_quickly(self, call: Call) -> SlatePredictions | Failure | None:
-        begun = time.time()
-        asked = self._recognised.questions(call)
-        made = self._predictor.predicted(call.context.id, [a.spelled for a in asked])
+        begun, serving = time.time(), self._predictor.serving
+        asked = self._recognised.questions(call, serving.recognise)
+        made = serving.predicted(call.context.id, [a.spelled for a in asked])
         if made is not None:
             self._metrics.embeddings(hits=len(asked), misses=0)
             self._metrics.predicted(
                 queued=begun - call.sent, embedded=0.0, predicted=0.0, context=call.context.size
             )
             return restored(made, asked)
-        adapted = self._predictor.adapted(call.context.id)
-        if adapted is None:
+        group = serving.group(call.context.id)
+        if group is None:
             return None
         known = self._in_memory(asked)
         encoded = [e for a in asked if (e := a.encoded(known)) is not None]
         if len(encoded) < len(asked):
             return None
-        job = self._predictor.start(EncodedRequest((), encoded, call.context.id), adapted)
+        job = serving.start(EncodedRequest((), encoded, call.context.id), group)
         if not job.last or job.cost > QUICK_COST:
             return None
         self._metrics.embeddings(hits=len(known), misses=0)

@@ -11,7 +11,7 @@ from pydantic import Field
 from gpo_ray.config import StrictConfig, parse, read_yaml
 from gpo_ray.errors import ConfigError
 from gpo_ray.runtime.resources import ResourceRequest, serve_request
-from gpo_ray.serving.bounds import MAX_BODY_BYTES
+from gpo_ray.serving.bounds import MAX_BODY_BYTES, REQUESTS_AT_ONCE
 
 DEFAULT_DATABASE = "sqlite:///gpo-groups.sqlite"
 PUBLIC = "public"
@@ -42,7 +42,7 @@ class Limits(StrictConfig):
     """Seconds for a body to arrive; slower ones get 408."""
     requests_per_minute: int = Field(default=6_000, ge=1)
     """Most requests in a minute of each key, or of all callers if no keys are needed; more get 429."""
-    requests_at_once: int = Field(default=64, ge=1)
+    requests_at_once: int = Field(default=REQUESTS_AT_ONCE, ge=1)
     """Most unanswered requests of each key, or of all callers if no keys are needed; more get 429."""
     request_seconds: float = Field(default=60, gt=0)
     """Seconds for a prediction; a longer one gets 504, but keeps what was embedded until then."""

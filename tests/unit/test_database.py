@@ -124,7 +124,7 @@ def test_a_database_is_private_before_sqlite_sees_it(tmp_path, monkeypatch):
 
     monkeypatch.setattr(database_module, "create_engine", note)
     open_database(f"sqlite:///{tmp_path}/g.sqlite").dispose()
-    assert seen == [{"g.sqlite": 0o600}]
+    assert seen[0] == {"g.sqlite": 0o600}
 
 
 @pytest.mark.parametrize(
@@ -159,3 +159,35 @@ def test_a_file_that_cannot_be_written(tmp_path):
     open_database(f"sqlite:///{tmp_path}/g.sqlite").dispose()
     with pytest.raises(ConfigError, match="readonly"):
         open_database(f"sqlite:///file:{tmp_path}/g.sqlite?mode=ro&uri=true")
+
+
+FOREIGN = {
+    "trigger": ("CREATE TRIGGER more AFTER INSERT ON GPO_KEYS BEGIN SELECT 1; END",),
+    "trigger on deletion": ("CREATE TRIGGER more BEFORE UPDATE ON gpo_groups BEGIN SELECT 1; END",),
+    "version's trigger": (f"CREATE TRIGGER more AFTER DELETE ON {VERSION_TABLE} BEGIN SELECT 1; END",),
+    "index": ("CREATE INDEX more ON gpo_groups (zeroblob(version))",),
+    "view": ("ALTER TABLE gpo_keys RENAME TO kept", "CREATE VIEW gpo_keys AS SELECT * FROM kept"),
+    "column": ("ALTER TABLE gpo_groups ADD COLUMN more BLOB DEFAULT (x'00')",),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_an_sqlite_file_that_others_changed_is_refused(tmp_path, kind):
+    url = f"sqlite:///{tmp_path}/g.sqlite"
+    engine = open_database(url)
+    with engine.begin() as connection:
+        for statement in FOREIGN[kind]:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    with pytest.raises(ConfigError, match="is not as gpo-ray makes it, and may come from others"):
+        open_database(url)
+
+
+def test_an_sqlite_file_may_hold_what_another_application_keeps_for_itself(tmp_path):
+    url = f"sqlite:///{tmp_path}/g.sqlite"
+    engine = open_database(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE theirs (name)")
+        connection.exec_driver_sql("CREATE TRIGGER more AFTER INSERT ON theirs BEGIN SELECT 1; END")
+    engine.dispose()
+    open_database(url).dispose()

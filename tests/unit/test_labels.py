@@ -13,6 +13,7 @@ from gpo_ray.preferences.labels import (
     response_labels,
     response_order,
     slate_key,
+    unusable,
 )
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), min_size=1, max_size=8)
@@ -63,3 +64,13 @@ def test_other_responses_make_another_question(other):
 
 def test_what_a_language_model_reads_has_the_key_that_stores_were_written_with():
     assert slate_key("Heat it?", ["Yes", "No"]) == "ca886c7675e6b70579613be018037879"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "x" * 4000 + "\udabc"])
+def test_half_a_character_is_unusable(text):
+    assert unusable(text) == "holds half a character (a lone surrogate)"
+
+
+@pytest.mark.parametrize("text", ["\ud7ff", "\ue000", "\U0001f600", "plain"])
+def test_whole_characters_are_usable(text):
+    assert unusable(text) is None

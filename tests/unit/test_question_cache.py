@@ -1,5 +1,6 @@
 """Vectors of questions that were read before."""
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -154,3 +155,36 @@ def test_clearing():
     clear_question_cache()
     assert question_cache_bytes() == 0
     assert QuestionCache("m").get(["a"]) == {}
+
+
+FOREIGN = {
+    "trigger": "CREATE TRIGGER more AFTER INSERT ON questions BEGIN INSERT INTO junk VALUES (1); END",
+    "trigger on an update": "CREATE TRIGGER more AFTER UPDATE ON questions BEGIN DELETE FROM junk; END",
+    "view": "CREATE VIEW other AS SELECT name FROM questions",
+    "index": "CREATE INDEX other ON questions (zeroblob(width))",
+    "table": "CREATE TABLE other (name)",
+    "column": "ALTER TABLE questions ADD COLUMN more BLOB DEFAULT (x'00')",
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_file_with_anything_of_others_is_begun_anew(kind, caplog):
+    caplog.set_level("INFO")
+    QuestionCache("m").put({"a": vectors(0)})
+    with contextlib.closing(sqlite3.connect(question_cache_file())) as connection, connection:
+        connection.execute(FOREIGN[kind])
+    assert QuestionCache("m").get(["a"]) == {}
+    assert "holds other tables than this program makes" in caplog.text
+    QuestionCache("m").put({"a": vectors(0)})
+    assert QuestionCache("m").get(["a"]).keys() == {"a"}
+    with contextlib.closing(sqlite3.connect(question_cache_file())) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("questions",)]
+
+
+def test_a_view_in_the_tables_place_is_not_read():
+    question_cache_file().parent.mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(question_cache_file())) as connection, connection:
+        connection.execute("CREATE VIEW questions AS SELECT 1 AS name, 2 AS used")
+    QuestionCache("m").put({"a": vectors(0)})
+    QuestionCache("m").put({"a": vectors(0)})
+    assert QuestionCache("m").get(["a"]).keys() == {"a"}

@@ -12,8 +12,9 @@ import uvicorn
 from serving_backend import BUNDLE, LocalBackend, answer, make_service, question
 
 import gpo_ray
-from gpo_ray import client as client_module
 from gpo_ray.client import AsyncClient, Client, ServiceError
+from gpo_ray.client import calls as calls_module
+from gpo_ray.client import clients as client_module
 from gpo_ray.errors import DataError, GPOError
 from gpo_ray.model.texts import AnsweredSlate, Slate
 from gpo_ray.serving.api.schemas import GroupAnswer
@@ -97,7 +98,7 @@ BOTH = pytest.mark.parametrize("kind", [Client, Blocking])
 
 @BOTH
 def test_every_method(server, service, kind, monkeypatch):
-    monkeypatch.setattr(client_module, "_PAGE", 2)
+    monkeypatch.setattr(calls_module, "_PAGE", 2)
     with kind(server.url, service.secrets["admin"]) as client:
         made = client.put_group("g0", CONTEXT, "those who rarely agree", must_be_new=True)
         assert (made.group_id, made.version, made.description) == ("g0", 1, "those who rarely agree")
@@ -169,7 +170,7 @@ def test_a_server_that_was_started_again(server, service, kind):
 
 @BOTH
 def test_a_server_that_comes_back_while_the_client_waits(server, service, kind, monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSE", 3.0)
+    monkeypatch.setattr(calls_module, "_PAUSE", 3.0)
     with kind(server.url, service.secrets["admin"]) as client:
         client.put_group("g", CONTEXT)
         server.stop()

@@ -2,15 +2,33 @@
 
 import asyncio
 import pickle
+import time
+from dataclasses import replace
+from unittest.mock import MagicMock
 
 import pytest
 from ray.exceptions import ActorDiedError
 from ray.serve.exceptions import BackPressureError
+from serving_backend import answer as ask_for
+from serving_backend import write_service_bundle
+from synthetic import survey
 
 from gpo_ray.errors import DataError
+from gpo_ray.model.bundle import read_bundle, write_bundle
+from gpo_ray.model.texts import AnsweredSlate
+from gpo_ray.prior.keyed import KeyedGroupPrior
+from gpo_ray.serving import deployments
 from gpo_ray.serving.inference import calls
 from gpo_ray.serving.inference.backend import Overloaded, Unavailable
-from gpo_ray.serving.inference.calls import ATTEMPTS, Failure, InProcess, answer, ask
+from gpo_ray.serving.inference.calls import (
+    ATTEMPTS,
+    Call,
+    Context,
+    Failure,
+    InProcess,
+    answer,
+    ask,
+)
 from gpo_ray.serving.settings import ServeSettings
 
 
@@ -86,3 +104,59 @@ def test_an_object_in_this_process_is_asked_as_a_handle_is():
             await waiting
 
     asyncio.run(run())
+
+
+KNOWN = [*survey(groups=8, count=12).iter_questions()]
+"""The questions of :func:`write_service_bundle`."""
+
+
+class SwapsMeanwhile:
+    """An encoder during whose work another bundle is swapped in."""
+
+    def __init__(self, encoder):
+        self.encoder, self.swap = encoder, None
+
+    async def measure(self, *call):
+        if self.swap is not None:
+            await self.swap()
+        return await self.encoder.measure(*call)
+
+    async def encode(self, *call):
+        return await self.encoder.encode(*call)
+
+
+def bundle_that_saw_nothing_known(folder, like):
+    """A bundle of the same embeddings, whose questions have other prompts."""
+    bundle = read_bundle(like)
+    asked = [replace(q, prompt=f"Unheard of: {q.prompt}") for q in KNOWN]
+    prior = KeyedGroupPrior.keyed(bundle.prior.prior, asked)
+    write_bundle(folder, bundle.model.state_dict(), bundle.config, {}, prior)
+    return folder
+
+
+def test_a_request_uses_one_bundle_even_if_another_is_swapped_in_meanwhile(
+    tmp_path, tiny_language_model, monkeypatch
+):
+    monkeypatch.setattr(deployments, "Metrics", lambda: MagicMock())
+    first = str(write_service_bundle(tmp_path / "first", tiny_language_model))
+    second = str(bundle_that_saw_nothing_known(tmp_path / "second", first))
+    settings = ServeSettings(bundle=first)
+
+    async def run():
+        encoder = SwapsMeanwhile(deployments.EncoderDeployment(settings))
+        predictor = deployments.Predictor(settings, InProcess(encoder))
+        await predictor.reconfigure({"bundle": first})
+        old = (await predictor.ready()).bundle
+        encoder.swap = lambda: predictor.reconfigure({"bundle": second})
+        found = []
+        context = Context.of([AnsweredSlate(**ask_for(0, choice=1))])
+        for q in KNOWN[3:5]:
+            asked = ((q.prompt, tuple(q.responses)),)
+            found.append(await predictor.predict(Call(context, asked, "someone", time.time() + 60)))
+        new = (await predictor.ready()).bundle
+        assert old != new
+        return found, [old, new]
+
+    found, bundles = asyncio.run(run())
+    assert [f.bundle for f in found] == bundles
+    assert [f.predictions[0].seen for f in found] == [True, False]

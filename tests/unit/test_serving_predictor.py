@@ -267,11 +267,10 @@ def test_another_bundle_is_served_without_the_groups_of_the_old(tmp_path):
 def test_swapping_to_the_same_contents_keeps_what_is_known(tmp_path):
     predictor = BatchPredictor(saved(tmp_path / "a"))
     predictor.predict([replace(Case(0, [0], [1]).request(), id="known")])
-    serving, group = predictor.adapted("known")
+    serving, group = predictor.serving, predictor.serving.group("known")
     predictor.swap(saved(tmp_path / "b"))
-    now = predictor.adapted("known")
-    assert now[0] is serving
-    assert now[1] is group
+    assert predictor.serving is serving
+    assert serving.group("known") is group
 
 
 def not_a_number(folder):
@@ -352,9 +351,9 @@ def test_a_request_that_was_begun_is_finished_by_its_bundle(tmp_path, monkeypatc
 def test_an_adapted_group_needs_its_answers_no_more():
     predictor, case = BatchPredictor(BUNDLES["memory"]), Case(1, [0, 1], [5, 6])
     request = replace(case.request(), id="known")
-    assert predictor.adapted("known") is None
+    assert predictor.serving.group("known") is None
     predictor.predict([request])
-    job = predictor.start(replace(request, context=()), predictor.adapted("known"))
+    job = predictor.serving.start(replace(request, context=()), predictor.serving.group("known"))
     predictor.turn([job])
     assert_as_alone([job.outcome], [case], ESTIMATORS["memory"])
 
@@ -365,15 +364,15 @@ def test_predictions_are_kept_by_answers_question_and_bundle(tmp_path):
     case, other = Case(0, [0, 1, 13], [4, 14]), Case(1, [0, 1, 13], [4, 14])
     request = case.request()
     keys = [s.key for s in request.targets]
-    assert predictor.predicted(request.context_id, keys) is None
+    assert predictor.serving.predicted(request.context_id, keys) is None
     (made,) = predictor.predict([request])
-    assert predictor.predicted(request.context_id, keys) == made
-    assert predictor.predicted(request.context_id, keys[::-1]).predictions == made.predictions[::-1]
-    assert predictor.predicted(request.context_id, [*keys, "another question"]) is None
-    assert predictor.predicted(other.request().context_id, keys) is None  # another group's answers
+    assert predictor.serving.predicted(request.context_id, keys) == made
+    assert predictor.serving.predicted(request.context_id, keys[::-1]).predictions == made.predictions[::-1]
+    assert predictor.serving.predicted(request.context_id, [*keys, "another question"]) is None
+    assert predictor.serving.predicted(other.request().context_id, keys) is None  # another group's answers
     for bundle in (saved(tmp_path / "new", seed=1), old):
         predictor.swap(bundle)
-        assert predictor.predicted(request.context_id, keys) is None
+        assert predictor.serving.predicted(request.context_id, keys) is None
 
 
 def test_kept_predictions_are_bounded(monkeypatch):

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
 
-from gpo_ray.errors import DataError
+from gpo_ray.errors import DataError, shortened
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 from gpo_ray.preferences.readers.delimited import read_delimited
 from gpo_ray.preferences.readers.files import require_file as require_file
@@ -159,7 +159,7 @@ def text_number(text: str, where: str, advice: str = ADVICE) -> float:
 def shorten(value: Any) -> str:
     """Format a value for an error message, with bounded length."""
     if isinstance(value, str):
-        return repr(value[:80])
+        return repr(shortened(value, 80))
     return (
         repr(value) if value is None or isinstance(value, bool | float) else f"of type {type(value).__name__}"
     )

@@ -14,6 +14,7 @@ from cachetools import TTLCache
 from fastapi import Request
 
 from gpo_ray.serving.api.problems import Refused, trace_of
+from gpo_ray.serving.bearer import bearer_secret
 from gpo_ray.serving.pace import RateLimit
 from gpo_ray.serving.settings import PUBLIC
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 KEY_SECONDS = 5.0
 """Seconds for which a revoked key may still be accepted."""
 _KEYS = 10_000
-_MAX_SECRET_CHARACTERS = 500
 _WRITING = {"PUT", "DELETE"}
 
 
@@ -113,10 +113,8 @@ def caller_of(request: Request) -> str:
 
 
 def _secret(request: Request) -> str:
-    given = request.headers.getlist("authorization")
-    scheme, _, secret = given[0].partition(" ") if len(given) == 1 else ("", "", "")
-    secret = secret.strip()
-    if scheme.lower() != "bearer" or not 0 < len(secret) <= _MAX_SECRET_CHARACTERS:
+    secret = bearer_secret(request.headers.getlist("authorization"))
+    if secret is None:
         raise _unauthorized()
     return secret
 

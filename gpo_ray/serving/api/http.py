@@ -13,6 +13,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Header, Path, Query, Request, Response
+from pydantic import BaseModel
 
 from gpo_ray import __version__
 from gpo_ray.model.texts import Slate
@@ -159,21 +160,19 @@ def _add_probes(api: FastAPI, backend: Backend) -> None:
 def _add_groups(api: FastAPI, service: Service) -> None:
     async def put_group(
         request: Request,
-        response: Response,
         group_id: GroupIdPath,
         body: GroupPut,
         if_match: IfMatch = None,
         if_none_match: IfNoneMatch = None,
-    ) -> Group:
+    ) -> Any:
         """Register a group by its answers, or replace the answers of a registered group."""
         tenant, caller = _tenant(request), caller_of(request)
         stored, created = await service.put(tenant, caller, group_id, body, if_match, if_none_match)
-        response.status_code = HTTPStatus.CREATED if created else HTTPStatus.OK
-        return _shown(stored, response)
+        return _shown(stored, HTTPStatus.CREATED if created else HTTPStatus.OK)
 
-    async def get_group(request: Request, response: Response, group_id: GroupIdPath) -> Group:
+    async def get_group(request: Request, group_id: GroupIdPath) -> Any:
         """Return a registered group with its answers."""
-        return _shown(await service.group(_tenant(request), group_id), response)
+        return _shown(await service.group(_tenant(request), group_id))
 
     async def delete_group(request: Request, group_id: GroupIdPath, if_match: IfMatch = None) -> Response:
         """Delete the answers and the description of a registered group."""
@@ -194,8 +193,9 @@ def _add_groups(api: FastAPI, service: Service) -> None:
         201: {"description": "The group, which was not registered before.", "headers": _ETAG, "model": Group}
     }
     path = "/v1/groups/{group_id}"
-    _route(api, "PUT", path, put_group, problems(400, 408, 409, 415) | tagged | created)
-    _route(api, "GET", path, get_group, problems(404) | tagged)
+    changed = problems(400, 408, 409, 415) | tagged | created
+    _route(api, "PUT", path, put_group, changed, response_model=Group)
+    _route(api, "GET", path, get_group, problems(404) | tagged, response_model=Group)
     _route(api, "DELETE", path, delete_group, problems(400, 404, 409), status_code=204)
     _route(api, "GET", "/v1/groups", list_groups, problems())
 
@@ -254,9 +254,8 @@ def _tenant(request: Request) -> str:
     return tenant
 
 
-def _shown(stored: StoredGroup, response: Response) -> Group:
-    response.headers["ETag"] = quoted(stored.etag)
-    return group_from(stored)
+def _shown(stored: StoredGroup, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return _reply(group_from(stored), status, {"ETag": quoted(stored.etag)})
 
 
 def _predictions(
@@ -278,9 +277,11 @@ def _predictions(
     return Predictions(predictions=predictions, bundle=made.bundle, **_name(group))
 
 
-def _reply(body: Predictions) -> Response:
+def _reply(
+    body: BaseModel, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
+) -> Response:
     """Return ``body`` as a response, without FastAPI's second validation and its way through plain values."""
-    return Response(body.model_dump_json(), media_type="application/json")
+    return Response(body.model_dump_json(), status, headers, media_type="application/json")
 
 
 def _ranking(question: Slate, made: SlatePredictions, group: StoredGroup) -> Ranking:

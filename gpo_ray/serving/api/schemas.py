@@ -335,4 +335,4 @@ def group_from(stored: Any) -> Group:
     """Return a group of the registry as it goes over the wire."""
     values = {name: getattr(stored, name) for name in Group.model_fields if name != "context"}
     context = tuple(GroupAnswer.model_construct(**dict(a)) for a in stored.context)
-    return Group(**values, context=context)
+    return Group.model_construct(**values, context=context)  # checked when it was stored

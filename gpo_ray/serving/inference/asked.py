@@ -73,20 +73,24 @@ class Answered:
     """Approximate memory."""
 
 
+Recognise = Callable[[str, Sequence[str]], Recognition]
+"""A bundle's way to find a question among the seen ones."""
+
+
 class Recognised:
     """Recognises the questions of calls; contexts that were looked through are kept, within a bound."""
 
-    def __init__(self, recognise: Callable[[str, Sequence[str]], Recognition]) -> None:
-        self._recognise = recognise
+    def __init__(self) -> None:
         self._answered: Cache[Answered] = bounded(KEPT_CONTEXTS, KEPT_BYTES)
 
-    def context(self, answers: Sequence[AnsweredSlate]) -> list[Asked]:
+    @staticmethod
+    def context(answers: Sequence[AnsweredSlate], recognise: Recognise) -> list[Asked]:
         """Return the questions that a group answered."""
-        return [Asked.of(q, self._recognise(*q)) for q in slate_texts(answers)]
+        return [Asked.of(q, recognise(*q)) for q in slate_texts(answers)]
 
-    def questions(self, call: Call) -> list[Asked]:
+    def questions(self, call: Call, recognise: Recognise) -> list[Asked]:
         """Return the questions of a call; its context is looked through only if one of them is unseen."""
-        found = [self._recognise(*q) for q in call.questions]
+        found = [recognise(*q) for q in call.questions]
         answered = self._answers(call).texts if any(f.key is None for f in found) else None
         return [Asked.of(q, f, answered) for q, f in zip(call.questions, found, strict=True)]
 

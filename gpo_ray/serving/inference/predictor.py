@@ -80,29 +80,14 @@ class BatchPredictor:
             self.turn(left)
         return [job.outcome for job in jobs]
 
-    def recognise(self, prompt: str, responses: Sequence[str]) -> Recognition:
-        """Find a question among the seen ones, see :meth:`GroupPreferenceModel.recognise`."""
-        return self._serving.model.recognise(prompt, responses)
+    @property
+    def serving(self) -> Serving:
+        """Return the bundle that serves now; a request uses one for all that it does, whatever is swapped."""
+        return self._serving
 
-    def start(self, request: EncodedRequest, adapted: Adapted | None = None) -> PredictionJob:
-        """Return a request as a job that :meth:`turn` does piece by piece, all of it by the same bundle.
-
-        Args:
-            request: the questions to predict, and the context.
-            adapted: the request's group from :meth:`adapted`; if given, the request's context is not needed.
-        """
-        serving, group = adapted or (self._serving, None)
-        return serving.start(request, group)
-
-    def predicted(self, context: str, keys: Sequence[str]) -> SlatePredictions | None:
-        """Return the kept predictions of some questions for a context's id; None if any is missing."""
-        return self._serving.predicted(context, keys)
-
-    def adapted(self, context: str) -> Adapted | None:
-        """Return the adapted group of the context with this id, and its bundle; None if it is not kept."""
-        serving = self._serving
-        group = serving.group(context)
-        return None if group is None else (serving, group)
+    def start(self, request: EncodedRequest) -> PredictionJob:
+        """Return a request as a job that :meth:`turn` does piece by piece, all of it by the same bundle."""
+        return self._serving.start(request)
 
     @staticmethod
     def turn(jobs: Sequence[PredictionJob]) -> None:
@@ -189,8 +174,17 @@ class Serving:
         made = [m.prediction for m in found if m is not None]
         return SlatePredictions(made, self.id) if len(made) == len(keys) else None
 
-    def start(self, request: EncodedRequest, group: AdaptedGroup | None) -> PredictionJob:
-        """Return a request as a job, with what is kept for its group and questions."""
+    def recognise(self, prompt: str, responses: Sequence[str]) -> Recognition:
+        """Find a question among the seen ones, see :meth:`GroupPreferenceModel.recognise`."""
+        return self.model.recognise(prompt, responses)
+
+    def start(self, request: EncodedRequest, group: AdaptedGroup | None = None) -> PredictionJob:
+        """Return a request as a job, with what is kept for its group and questions.
+
+        Args:
+            request: the questions to predict, and the context.
+            group: the request's group from :meth:`group`; if given, the request's context is not needed.
+        """
         group = group or self.group(request.context_id)
         job = PredictionJob(self, request, group)
         slates = [*(s for s, _ in (request.context if group is None else ())), *request.targets]
@@ -261,10 +255,6 @@ class _Made:
     def nbytes(self) -> int:
         """Return the prediction's memory in bytes, at some 40 bytes for each number."""
         return 400 + 200 * len(self.prediction.share)
-
-
-Adapted = tuple[Serving, AdaptedGroup]
-"""A group, and the bundle that it is adapted with."""
 
 
 _Ready = tuple[PredictionJob, AdaptedGroup, list[EncodedSlate]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 CALLBACK = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
@@ -9,6 +10,10 @@ CALLBACK = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 BOUNDED = "gpo_ray.serving.proxy.bounded"
 """The name of :func:`bounded` for that variable; on a cluster that was joined, the nodes' environment has to
 set it."""
+
+AT_ONCE = "GPO_PROXY_REQUESTS_AT_ONCE"
+"""Environment variable with the most unanswered requests of a caller at a proxy, where
+``limits.requests_at_once`` is not the default: a proxy starts before it knows of any application."""
 
 
 def bounded() -> list[Any]:
@@ -23,8 +28,11 @@ def bounded() -> list[Any]:
     from starlette.middleware import Middleware
     from uvicorn.config import HTTP_PROTOCOLS, WS_PROTOCOLS
 
+    from gpo_ray.serving.bounds import REQUESTS_AT_ONCE
     from gpo_ray.serving.proxy.requests import OwnRequests
 
     HTTP_PROTOCOLS["auto"] = "gpo_ray.serving.proxy.http:BoundedHTTP"
     WS_PROTOCOLS["auto"] = "gpo_ray.serving.proxy.websocket:BoundedWebSocket"
-    return [Middleware(OwnRequests)]
+    said = os.environ.get(AT_ONCE, "")
+    at_once = int(said) if said.isascii() and said.isdigit() else REQUESTS_AT_ONCE
+    return [Middleware(OwnRequests, at_once=max(1, at_once))]

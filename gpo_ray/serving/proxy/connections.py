@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import resource
 import socket
 import struct
+import termios
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,8 @@ STALL_SECONDS = 30.0
 """Seconds in which a client has to receive half of what waited for it at first; all, in twice that time."""
 STALL_BYTES = 16_384
 """Least bytes that the client has to receive in this time, however little waits."""
+_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
+_SEND_QUEUE = getattr(termios, "TIOCOUTQ", None)
 
 
 class Connections:
@@ -48,7 +52,7 @@ class Connections:
             if oldest is None:
                 return False
             self.leave(oldest)
-            oldest.abort()
+            drop(oldest)
         self._open.add(transport)
         self._idle[transport] = None
         return True
@@ -112,10 +116,29 @@ BODIES = Bodies(MAX_BODY_BYTES, MAX_BODIES_BYTES)
 
 
 def keep_little(transport: asyncio.Transport) -> None:
-    """Have little of what is written to a new connection wait in the kernel, or unnoticed by its protocol."""
+    """Have little of what is written to a new connection wait in the kernel, or unnoticed by its protocol.
+
+    Where the kernel can, it ends a connection whose client receives nothing for as long as a whole answer may
+    take, even after it was closed here, and although the client answers that it has no room.
+    """
     transport.set_write_buffer_limits(FREE_BYTES)
     if (found := transport.get_extra_info("socket")) is not None:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+        if _USER_TIMEOUT is not None:
+            found.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, round(2_000 * STALL_SECONDS))
+
+
+def waiting_bytes(transport: asyncio.Transport) -> int:
+    """Return the bytes that a connection's client has not received, those in the kernel included.
+
+    Where the kernel does not tell how many these are, as outside Linux, they are not counted.
+    """
+    found = transport.get_extra_info("socket")
+    waiting = 0
+    if found is not None and _SEND_QUEUE is not None:
+        with suppress(OSError, ValueError):  # it was closed already
+            waiting = struct.unpack("i", fcntl.ioctl(found.fileno(), _SEND_QUEUE, bytes(4)))[0]
+    return transport.get_write_buffer_size() + waiting
 
 
 def drop(transport: asyncio.Transport) -> None:
@@ -146,8 +169,10 @@ class Answers:
         self._count(transport)
         if self._together <= self._most:
             return
-        for each in self._waiting:
+        for each in list(self._waiting):
             self._count(each)
+            if not self._waiting[each]:
+                self.release(each)
         while self._together > self._most:
             oldest = next(iter(self._waiting))
             self.release(oldest)
@@ -158,7 +183,7 @@ class Answers:
         self._together -= self._waiting.pop(transport, 0)
 
     def _count(self, transport: asyncio.Transport) -> None:
-        size = transport.get_write_buffer_size()
+        size = waiting_bytes(transport)
         self._together += size - self._waiting.get(transport, 0)
         self._waiting[transport] = size
 
@@ -182,13 +207,12 @@ class Counted(_Protocol):
     def pause_writing(self) -> None:
         """Pause as the parent does, and watch whether the client receives what waits for it."""
         super().pause_writing()
-        self._watch()
-        ANSWERS.hold(self.transport)
+        self.watch()
 
     def resume_writing(self) -> None:
-        """Resume as the parent does, and stop watching, since little waits now."""
-        self._rest()
+        """Resume as the parent does; what waits in the kernel goes on being watched."""
         super().resume_writing()
+        self.watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching and counting the connection, then do what the parent does."""
@@ -197,14 +221,19 @@ class Counted(_Protocol):
         BODIES.release(self.transport)
         super().connection_lost(exc)
 
-    def _watch(self) -> None:
-        self._stall = self.loop.call_later(
-            STALL_SECONDS, self._check, self.transport.get_write_buffer_size(), 1
-        )
+    def watch(self) -> None:
+        """Watch and count what waits for the client now, if it is much."""
+        self._rest()
+        waiting = waiting_bytes(self.transport)
+        if waiting > FREE_BYTES and not self.transport.is_closing():
+            self._stall = self.loop.call_later(STALL_SECONDS, self._check, waiting, 1)
+            ANSWERS.hold(self.transport)
 
     def _check(self, waited: int, times: int) -> None:
-        received = waited - self.transport.get_write_buffer_size()
-        if received < times * max(waited / 2, STALL_BYTES):
+        left = waiting_bytes(self.transport)
+        if left <= FREE_BYTES:
+            self._rest()
+        elif waited - left < times * max(waited / 2, STALL_BYTES):
             drop(self.transport)
         else:
             self._stall = self.loop.call_later(STALL_SECONDS, self._check, waited, times + 1)

@@ -8,7 +8,7 @@ from typing import Any
 from h11 import SEND_BODY
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from gpo_ray.serving.proxy.connections import BODIES, CONNECTIONS, Counted, drop, keep_little
+from gpo_ray.serving.proxy.connections import BODIES, CONNECTIONS, Counted, drop, keep_little, waiting_bytes
 
 HEADER_SECONDS = 10.0
 """Seconds for a request's headers to arrive, from the start of the connection or, later, from their first
@@ -62,6 +62,7 @@ class BoundedHTTP(Counted, H11Protocol):
         While much of the answer waits to be received, nothing more is read: another answer would wait, too.
         """
         self._useless = 0
+        self.watch()
         if self.flow.write_paused and not self.transport.is_closing():
             self._unreceived = True
             self.flow.pause_reading()
@@ -85,8 +86,9 @@ class BoundedHTTP(Counted, H11Protocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection as the parent does, and drop what the client has not received."""
+        waiting = waiting_bytes(self.transport)
         super().timeout_keep_alive_handler()
-        if self.transport.get_write_buffer_size():
+        if waiting and self.transport.is_closing():
             drop(self.transport)
 
     def _is_idle(self) -> bool:

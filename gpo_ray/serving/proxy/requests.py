@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+from collections import Counter
 from http import HTTPStatus
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gpo_ray.serving.bearer import bearer_secret
+from gpo_ray.serving.bounds import REQUESTS_AT_ONCE
 from gpo_ray.serving.refusal import POLICY_VIOLATION, refuse_websocket
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
@@ -21,6 +24,7 @@ _SERVES_OWN = {
 }
 """Headers, with underscores too, by which anybody could change what the proxy does."""
 _HEALTH = "/-/healthz"
+_PROBES = ("/healthz", "/readyz")
 
 
 FREE_BYTES = 65_536
@@ -33,15 +37,20 @@ class OwnRequests:
     """ASGI middleware around Serve's proxy: requests cannot control the proxy, which shows only its health.
 
     Nor can they occupy it: of long bodies, one piece of all requests' together is taken in at a time, at no
-    more than :data:`BODY_RATE`.
+    more than :data:`BODY_RATE`. And no caller can take all places of the application: further requests of
+    one that has ``at_once`` under way are refused here, however cheap they are. The application counts the
+    requests of a key, too, but only once it gets round to them, when they wait in its places already.
 
     Args:
         app: the proxy.
+        at_once: most requests under way of each API key, or client address where no key is sent.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, at_once: int = REQUESTS_AT_ONCE) -> None:
         self._app = app
         self._turn = asyncio.Lock()
+        self._most = at_once
+        self._under_way: Counter[tuple[str, bool]] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on without the headers that are meant for Serve."""
@@ -55,7 +64,25 @@ class OwnRequests:
             await answer(scope, receive, send)
         else:
             own = {**scope, "headers": _plain(scope["headers"])}
-            await self._app(own, self._in_turn(receive) if scope["type"] == "http" else receive, send)
+            if scope["type"] == "websocket":
+                await self._app(own, receive, send)
+            else:
+                await self._in_place(own, self._in_turn(receive), send)
+
+    async def _in_place(self, scope: Scope, receive: Receive, send: Send) -> None:
+        who = _caller(scope)
+        if self._under_way[who] >= self._most:
+            text = f"This caller has {self._most} requests under way already."
+            answer = PlainTextResponse(text, HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": "1"})
+            await answer(scope, receive, send)
+            return
+        self._under_way[who] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._under_way[who] -= 1
+            if not self._under_way[who]:
+                del self._under_way[who]
 
     def _in_turn(self, receive: Receive) -> Receive:
         taken = 0
@@ -71,6 +98,13 @@ class OwnRequests:
             return message
 
         return receive_in_turn
+
+
+def _caller(scope: Scope) -> tuple[str, bool]:
+    """Return whom a request counts for; the probes of an address count apart from its other requests."""
+    given = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"]
+    address = scope["client"][0] if scope.get("client") else ""
+    return bearer_secret(given) or address, scope["path"].endswith(_PROBES)
 
 
 def _is_serves(path: str) -> bool:

@@ -7,6 +7,7 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -31,7 +32,7 @@ from sqlalchemy import (
 )
 
 from gpo_ray.errors import ConfigError, GPOError
-from gpo_ray.serving.registry.tables import VERSION_TABLE, groups
+from gpo_ray.serving.registry.tables import VERSION_TABLE, groups, metadata
 
 BUSY_SECONDS = 30
 """Seconds that one writer of an SQLite file waits for another."""
@@ -260,6 +261,14 @@ def _migrate(connection: Connection, place: str) -> None:
     """Make all migration steps in the transaction of ``connection``; only one process at a time does so."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
+    else:
+        _check_layout(connection, place)
+    _upgrade(connection, place)
+    # deletes nothing, but fails at once if writing is not allowed
+    connection.execute(delete(groups).where(false()))
+
+
+def _upgrade(connection: Connection, place: str) -> None:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "gpo_ray.serving.registry:migrations")
     known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
@@ -267,5 +276,43 @@ def _migrate(connection: Connection, place: str) -> None:
     if not known.issuperset(at):
         raise ConfigError(f"{place}: a newer version of gpo-ray made its tables; upgrade this one")
     command.upgrade(config, "head")
-    # deletes nothing, but fails at once if writing is not allowed
-    connection.execute(delete(groups).where(false()))
+
+
+Part = tuple[str, str, str, str]
+"""Something that an SQLite file defines: its type, its name, its table and its statement."""
+
+
+def _check_layout(connection: Connection, place: str) -> None:
+    """Refuse an SQLite file in which something else belongs to the service's tables, such as a trigger.
+
+    It would run with each change, and may come from others. Tables of other applications may stand beside.
+
+    Raises:
+        ConfigError: if there is something else.
+    """
+    for part in _parts(connection):
+        if part not in _made():
+            kind, name, table, _ = part
+            raise ConfigError(
+                f"{place}: {kind} {name!r} of {table!r} is not as gpo-ray makes it, and may come from "
+                "others; remove it, restore the file, or name another one"
+            )
+
+
+@cache
+def _made() -> frozenset[Part]:
+    """Return all that the migration steps make in an empty file."""
+    engine = create_engine("sqlite://")
+    with engine.begin() as connection:
+        _upgrade(connection, "memory")
+        made = frozenset(_parts(connection))
+    engine.dispose()
+    return made
+
+
+def _parts(connection: Connection) -> list[Part]:
+    """Return what an SQLite file defines under the names of the service's tables and for them."""
+    ours = {VERSION_TABLE, *metadata.tables}
+    found = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master")
+    parts = [(kind, name, table, " ".join((sql or "").split())) for kind, name, table, sql in found]
+    return [p for p in parts if not ours.isdisjoint((p[1].lower(), p[2].lower()))]

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gpo_ray.errors import DataError, GPOError, UnknownGroupError
 from gpo_ray.model.texts import AnsweredSlate
+from gpo_ray.preferences.labels import HALF_CHARACTER
 from gpo_ray.serving.registry.database import forget_deleted, single_statements, transaction
 from gpo_ray.serving.registry.tables import groups
 
@@ -211,7 +212,7 @@ def _check_text(text: str, what: str) -> None:
     """Refuse a text that PostgreSQL or UTF-8 cannot store."""
     if "\0" in text:
         raise DataError(f"{what}: holds a NUL character, which cannot be stored")
-    if any("\ud800" <= c <= "\udfff" for c in text):
+    if HALF_CHARACTER.search(text):
         raise DataError(f"{what}: holds half a surrogate pair, which is no character")
 
 

@@ -43,6 +43,8 @@ class Application:
         body = json.dumps({"path": scope["path"]}).encode()
         if scope["path"] == "/long":
             body = b"x" * 30_000_000
+        if scope["path"] == "/middle":  # the kernel takes it over
+            body = b"x" * 138_000
         headers = [(b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})

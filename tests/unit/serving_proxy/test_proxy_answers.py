@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import sys
 import time
 
 import pytest
@@ -11,6 +12,7 @@ from gpo_ray.serving.proxy import connections
 from gpo_ray.serving.proxy.connections import STALL_BYTES, Answers
 
 LONG = 30_000_000
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs what Linux says and does about connections")
 
 
 def test_an_answer_that_nobody_takes_is_dropped(connect):
@@ -139,3 +141,65 @@ def test_the_kernel_keeps_little_of_an_answer(connect):
 def take_all(s):
     while s.recv(65_536):
         pass
+
+
+def little_room(connect):
+    s = connect()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    return s
+
+
+@LINUX
+def test_an_answer_that_the_kernel_took_over_is_dropped_too(connect, monkeypatch):
+    monkeypatch.setattr(connections, "_USER_TIMEOUT", None, raising=False)
+    s = little_room(connect)
+    s.sendall(request("/middle"))
+    time.sleep(1.5)
+    with pytest.raises(ConnectionResetError):
+        take_all(s)
+
+
+@LINUX
+def test_what_the_kernel_keeps_of_a_closed_connection_is_dropped_too(connect):
+    s = little_room(connect)
+    s.sendall(request("/middle", b"Connection: close"))
+    time.sleep(4)  # the kernel looks at it less and less often
+    with pytest.raises(ConnectionResetError):
+        take_all(s)
+
+
+@LINUX
+def test_what_the_kernel_keeps_counts_with_the_other_answers(connect, monkeypatch):
+    monkeypatch.setattr(connections, "STALL_SECONDS", 30)
+    monkeypatch.setattr(connections, "ANSWERS", Answers(200_000))
+    first, second = little_room(connect), little_room(connect)
+    for s in (first, second):
+        s.sendall(request("/middle"))
+        time.sleep(0.3)
+    with pytest.raises(ConnectionResetError):
+        take_all(first)
+    assert len(read_all(second)) > 138_000
+
+
+def test_many_answers_that_are_taken_are_not_dropped(connect, monkeypatch):
+    monkeypatch.setattr(connections, "ANSWERS", Answers(150_000))
+    held = [connect() for _ in range(5)]
+    for s in held * 3:
+        s.sendall(request("/middle"))
+        found = 0
+        while found < 138_000:
+            piece = s.recv(100_000)
+            assert piece
+            found += len(piece)
+        time.sleep(0.05)
+        s.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            s.recv(1000)
+        s.setblocking(True)
+
+
+@pytest.mark.parametrize("name", ["_USER_TIMEOUT", "_SEND_QUEUE"])
+def test_systems_whose_kernel_can_do_less(connect, monkeypatch, name):
+    monkeypatch.setattr(connections, name, None)
+    s = connect(request("/long", b"Connection: close"))
+    assert len(read_all(s)) > LONG

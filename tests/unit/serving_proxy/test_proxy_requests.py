@@ -1,7 +1,14 @@
 """Which headers and paths Serve's proxies let in."""
 
+import asyncio
+
 import pytest
 from http_sockets import request
+from starlette.responses import PlainTextResponse
+from uvicorn.config import HTTP_PROTOCOLS, WS_PROTOCOLS
+
+from gpo_ray.serving.proxy import AT_ONCE, bounded
+from gpo_ray.serving.proxy.requests import OwnRequests
 
 
 @pytest.mark.parametrize(
@@ -45,3 +52,84 @@ def test_of_serves_own_paths_its_health_is_shown(connect, path, status):
     reply = connect(request(path)).recv(1000)
     assert reply.split()[1] == status
     assert b"CHOSEN" not in reply
+
+
+class Held:
+    """An application that answers when it is told to, and counts what it has under way."""
+
+    def __init__(self):
+        self.under_way, self.free = [], asyncio.Event()
+
+    async def __call__(self, scope, receive, send):
+        self.under_way.append(scope["path"])
+        await self.free.wait()
+        await PlainTextResponse("ok")(scope, receive, send)
+
+
+async def ask(app, path="/v1/groups", key=None, address="10.0.0.1"):
+    """The status of a request's answer."""
+    told = []
+
+    async def send(message):
+        told.append(message)
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    headers = [] if key is None else [(b"authorization", key.encode("latin-1"))]
+    scope = {"type": "http", "path": path, "headers": headers, "client": (address, 1)}
+    await app(scope, receive, send)
+    return told[0]["status"]
+
+
+def test_one_caller_cannot_take_all_places():
+    async def run():
+        held = Held()
+        app = OwnRequests(held, at_once=2)
+        waiting = [asyncio.create_task(ask(app, key="Bearer a")) for _ in range(2)]
+        await asyncio.sleep(0)
+        for spelling in ("Bearer a", "bearer  a", "BEARER a ", "Bearer \xa0a"):
+            assert await ask(app, key=spelling) == 429
+        others = [{"key": "Bearer b"}, {}, {"path": "/readyz"}, {"path": "/healthz"}, {"address": "10.0.0.2"}]
+        waiting += [asyncio.create_task(ask(app, **other)) for other in others]
+        await asyncio.sleep(0)
+        assert len(held.under_way) == 7
+        held.free.set()
+        assert await asyncio.gather(*waiting) == [200] * 7
+        assert await ask(app, key="Bearer a") == 200
+
+    asyncio.run(run())
+
+
+def test_callers_without_a_key_count_by_their_address_and_probes_apart():
+    async def run():
+        held = Held()
+        app = OwnRequests(held, at_once=1)
+        waiting = [asyncio.create_task(ask(app, path)) for path in ("/", "/readyz")]
+        await asyncio.sleep(0)
+        assert [await ask(app, path) for path in ("/other", "/healthz")] == [429, 429]
+        held.free.set()
+        assert await asyncio.gather(*waiting) == [200] * 2
+
+    asyncio.run(run())
+
+
+def test_a_request_that_fails_gives_its_place_back():
+    async def fail(scope, receive, send):
+        raise ConnectionError
+
+    async def run():
+        app = OwnRequests(fail, at_once=1)
+        for _ in range(3):
+            with pytest.raises(ConnectionError):
+                await ask(app)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("said", "most"), [("7", 7), ("0", 1), ("many", 64), ("", 64)])
+def test_how_many_a_caller_may_have_is_told_by_the_environment(monkeypatch, said, most):
+    monkeypatch.setenv(AT_ONCE, said)
+    monkeypatch.setitem(HTTP_PROTOCOLS, "auto", None)
+    monkeypatch.setitem(WS_PROTOCOLS, "auto", None)
+    assert bounded()[0].kwargs == {"at_once": most}

@@ -1,0 +1,81 @@
+"""Bounds on the bytes and the time of an answer, for a server that is broken or hostile."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from gpo_ray.serving.bounds import MAX_BODY_BYTES
+
+with contextlib.suppress(ModuleNotFoundError):  # without httpx, making a client raises an error that says so
+    import httpx
+
+R = TypeVar("R")
+
+MAX_ANSWER_BYTES = 2 * MAX_BODY_BYTES
+"""Most bytes of an answer that a client takes; no answer of the service is as long, since answers repeat what
+was sent, with some hundred bytes for each response."""
+
+
+class Body:
+    """The body of an answer as it arrives, of bounded length.
+
+    Args:
+        response: the response, of which nothing but the head has been read.
+
+    Raises:
+        DecodingError: if it is compressed.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        if encoding != "identity":  # a few bytes may stand for gigabytes
+            raise httpx.DecodingError("the answer is compressed, although that was not asked for")
+        self._response, self._left = response, MAX_ANSWER_BYTES
+        self._parts: list[bytes] = []
+
+    def add(self, part: bytes) -> None:
+        """Add a part.
+
+        Raises:
+            DecodingError: if there are more than :data:`MAX_ANSWER_BYTES` now.
+        """
+        self._left -= len(part)
+        if self._left < 0:
+            raise httpx.DecodingError(f"the answer is longer than {MAX_ANSWER_BYTES:,} bytes")
+        self._parts.append(part)
+
+    def whole(self) -> httpx.Response:
+        """Return the response with its body."""
+        old = self._response
+        return httpx.Response(old.status_code, headers=old.headers, content=b"".join(self._parts))
+
+
+def within(seconds: float, work: Callable[[], R]) -> R:
+    """Return the result of a function that runs in a thread; after ``seconds`` it is left to itself.
+
+    The timeouts of sockets are for each read, so that a server that sends a byte at a time could hold the
+    caller for ever.
+
+    Raises:
+        TimeoutError: if it takes longer.
+    """
+    found: Future[R] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as e:  # noqa: BLE001 -- raised where the result is awaited
+            found.set_exception(e)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
+    return found.result(max(seconds, 0))
+
+
+def too_slow(seconds: float) -> httpx.RequestError:
+    """Return the error of a call that took longer than ``seconds``."""
+    return httpx.ReadTimeout(f"not all of the answer arrived within {seconds:g} seconds")
