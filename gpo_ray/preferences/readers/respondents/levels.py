@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gpo_ray.preferences.labels import normal_label
+from gpo_ray.preferences.readers.respondents.aside import is_aside
 from gpo_ray.preferences.readers.respondents.scales import is_ordered
 from gpo_ray.preferences.readers.respondents.table import Column, Value, shown_value
 from gpo_ray.preferences.readers.respondents.words import plain, silence, without_codes
@@ -26,6 +27,8 @@ class Labelled:
     """Those without a label that lie between labelled ones, and are no points of a scale."""
     guessed: list[Value] = field(default_factory=list)
     """Values taken for no answer because their codes are negative."""
+    aside: list[Value] = field(default_factory=list)
+    """Values that are taken for no answer because they lie beside a scale with labelled ends."""
     numbered: bool = False
     """Whether values without a label lie between labelled ones: a scale with labelled ends."""
 
@@ -135,8 +138,13 @@ def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
     if not points or len(points) < len(found.answers):
         found.unlabelled += loose
         return
-    low, high = min(points), max(points)
-    if len(points) == 1:  # a scale of which one end is labelled
+    beside = [v for v in points if is_aside(found.answers[v], apart=True)]
+    ends = [v for v in points if v not in beside] if inner else points
+    if not ends:
+        found.unlabelled += loose
+        return
+    low, high = min(ends), max(ends)
+    if len(ends) == 1:  # a scale of which one end is labelled
         low, high = min([low, *inner]), max([high, *inner])
     between = [v for v in inner if low <= v <= high]
     found.unlabelled += [v for v in loose if v not in between]
@@ -149,6 +157,8 @@ def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
         return
     found.between = [v for v in found.between if v not in between]
     found.numbered = True
+    found.aside = [v for v in points if not low <= v <= high]
+    found.missing |= {v: found.answers[v] for v in found.aside}
     scale = [float(v) for v in range(int(low), int(high) + 1)]
     found.answers = {v: _point(found.answers.get(v), v) for v in scale}
 
