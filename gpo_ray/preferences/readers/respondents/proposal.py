@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +16,7 @@ from gpo_ray.preferences.readers.respondents.arrange import arrange
 from gpo_ray.preferences.readers.respondents.codebook import Codebook, DemographicEntry, QuestionEntry
 from gpo_ray.preferences.readers.respondents.kinds import bare_label, is_possession, kind_of
 from gpo_ray.preferences.readers.respondents.levels import MAX_SUBSTANTIVE, Labelled, labelled
-from gpo_ray.preferences.readers.respondents.marks import Marks, blank_sets, mark_question, mark_sets
+from gpo_ray.preferences.readers.respondents.marks import Marks, blank_sets, mark_prompt, mark_question, mark_sets
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, shown_value
 from gpo_ray.preferences.readers.respondents.words import plain
 
@@ -95,6 +96,11 @@ class _Draft:
     demographics: dict[str, DemographicEntry] = field(default_factory=dict)
     guesses: dict[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def mentions(self) -> dict[str, str]:
+        """The sets of variables that hold one each of the things that a respondent named."""
+        return {n: s.name for s in self.table.sets for n in s.mentions}
+
     def add(self, name: str) -> None:
         """Say what a variable is."""
         kind = self.kinds[name]
@@ -107,6 +113,8 @@ class _Draft:
             unread = unclear is not None and kind == "weight"
             why = f"a weight that could not be read: {unclear!r}; give --decimal" if unread else _OTHERS[kind]
             self.findings.append(Finding(name, "left out", why))
+        elif name in self.mentions:
+            self.findings.append(Finding(name, "left out", f"a mention of {self.mentions[name]}, {_MENTION}"))
         else:
             self._add_question(name)
 
@@ -137,6 +145,7 @@ class _Draft:
         self.findings.append(Finding(name, "question", "; ".join(filter(None, (told, why)))))
 
 
+_MENTION = "of which each thing is a question"
 _OTHERS = {
     "paradata": "about the interview or the sample",
     "weight": "another weight",
@@ -239,10 +248,12 @@ _BIRTH = re.compile(r"\b(?:year|birth|educ\w*|child|married|wed|cohort|first)\b"
 
 def _question(column: Column, values: Labelled, marks: Marks | None) -> tuple[QuestionEntry | None, str]:
     prompt = bare_label(column.label or _header(column) or (column.name if column.kind == "text" else ""))
+    prompt = prompt if marks is None else mark_prompt(column, marks, prompt)
     if not prompt:
         return None, "it has no label"
     if marks is not None:
-        return mark_question(values, marks, prompt), "one of a set, mark all that apply"
+        entry = mark_question(values, marks, prompt)
+        return entry, "nobody marked it" if entry is None else "one of a set, mark all that apply"
     if is_possession(prompt):
         return None, "what the household owns, or a number"
     answers = dict(values.answers)

@@ -19,6 +19,7 @@ from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers.common import require_file
 from gpo_ray.preferences.readers.respondents.case import in_one_case
+from gpo_ray.preferences.readers.respondents.declared import declared_sets
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, coded
 
 READERS = {
@@ -93,7 +94,9 @@ def read_statistical(path: Path, encoding: str | None = None, merge_case: bool =
     columns = {name: _column(name, arrays.pop(name), meta) for name in list(arrays)}
     notes = [*file.notes()]
     columns = {n: in_one_case(c, merge_case, f"{path.name}: {n}", notes) for n, c in columns.items()}
-    return RespondentTable(path, count, columns, sets=_sets(meta, columns), notes=tuple(notes))
+    added, sets = declared_sets(meta, columns)
+    columns |= {c.name: c for c in added}
+    return RespondentTable(path, count, columns, sets=sets, notes=tuple(notes))
 
 
 def _errors(pyreadstat: Any) -> tuple[type[Exception], ...]:
@@ -159,6 +162,8 @@ class _File:
 
     def _whole(self) -> tuple[Any, dict[str, pa.ChunkedArray]]:
         meta = self._part(metadataonly=True)[1]
+        if not all(meta.column_names):
+            raise DataError(f"{self._path}: a variable has no name, the file is damaged; {DAMAGED}")
         if not meta.column_names:
             raise DataError(f"{self._path}: the file holds no variables; export it with its data")
         chunks: dict[str, list[pa.Array]] = {name: [] for name in meta.column_names}
@@ -304,13 +309,3 @@ def _declared(ranges: Any, values: set[Value]) -> set[Value]:
         else:
             found |= {v for v in values if isinstance(v, float) and low <= v <= high}
     return found
-
-
-def _sets(meta: Any, columns: Mapping[str, Column]) -> tuple[tuple[str, ...], ...]:
-    """Return the sets of variables with one mark each that the file declares."""
-    found = []
-    for each in (getattr(meta, "mr_sets", None) or {}).values():
-        names = tuple(n for n in each.get("variable_list", ()) if n in columns)
-        if each.get("is_dichotomy") and len(names) > 1:
-            found.append(names)
-    return tuple(found)
