@@ -38,6 +38,7 @@ def survey_codebook(
     from gpo_ray.errors import ConfigError, DataError
     from gpo_ray.preferences.readers.options import ReadOptions
     from gpo_ray.preferences.readers.respondents.document import codebook_text
+    from gpo_ray.preferences.readers.respondents.loading import require_readable
     from gpo_ray.preferences.readers.respondents.proposal import propose
     from gpo_ray.preferences.readers.respondents.reader import read_table_of
     from gpo_ray.runtime.local_files import replacing
@@ -58,6 +59,7 @@ def survey_codebook(
         table = read_table_of(path, options)
     proposal = propose(table)
     text = codebook_text(proposal, table).encode()
+    require_readable(text, file)
     try:
         with replacing(target) as temporary:
             temporary.write_bytes(text)

@@ -8,8 +8,8 @@ from spss_sets import categories, declare_sets, marks
 
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.readers import ReadOptions, read_survey
-from gpo_ray.preferences.readers.respondents.codebook import load_codebook
 from gpo_ray.preferences.readers.respondents.document import codebook_text
+from gpo_ray.preferences.readers.respondents.loading import load_codebook
 from gpo_ray.preferences.readers.respondents.proposal import propose
 from gpo_ray.preferences.readers.respondents.reader import read_table_of
 

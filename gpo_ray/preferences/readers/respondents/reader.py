@@ -25,8 +25,9 @@ from gpo_ray.preferences.readers.common import Collector, build_dataset
 from gpo_ray.preferences.readers.numerals import Signs, read_numbers
 from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.respondents.aside import is_aside
-from gpo_ray.preferences.readers.respondents.codebook import Codebook, QuestionEntry, load_codebook
+from gpo_ray.preferences.readers.respondents.codebook import Codebook, QuestionEntry
 from gpo_ray.preferences.readers.respondents.groups import count, partitions
+from gpo_ray.preferences.readers.respondents.loading import load_codebook
 from gpo_ray.preferences.readers.respondents.proposal import Proposal, propose
 from gpo_ray.preferences.readers.respondents.statistical import READERS as STATISTICAL
 from gpo_ray.preferences.readers.respondents.statistical import read_statistical
