@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from gpo_ray.preferences.readers.respondents.aside import is_aside, is_undecided, is_unsure, said
 from gpo_ray.preferences.readers.respondents.grades import is_middle
 from gpo_ray.preferences.readers.respondents.scales import is_neither, is_ordered, on_ladder, order_of
+from gpo_ray.preferences.readers.respondents.words import LONG
 
 MIN_POINTS = 3
 """Fewest points of a scale beside which responses are set aside: of two answers and "Depends" none is."""
@@ -41,6 +42,8 @@ def arrange(
         coded: whether the labels have an order; in a spreadsheet they are texts that have none.
         ordinal: whether the file says that the codes are in order.
     """
+    if any(len(t) > LONG for t in labels):
+        return None
     ends = _ends(labels, apart) if coded else [t for t in labels if is_aside(t, False) and not is_undecided(t)]
     rest = [t for t in labels if t not in ends]
     whole = _whole(labels, coded)
