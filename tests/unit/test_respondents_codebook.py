@@ -88,7 +88,11 @@ questions:
         ("bins: [18, 30]", "bins: [30, 18]", "demographics.age: bins: the numbers must ascend"),
         (", bins: [18, 30]", "", "demographics.age: give levels, or bins for a number"),
         ("prompt: Is it?", "promt: Is it?", "questions.q1.promt: there is no such key; did you mean prompt?"),
-        ("    missing", "    ordred: true\n    missing", "questions.q1.ordred: there is no such key; did you mean ordered?"),
+        (
+            "    missing",
+            "    ordred: true\n    missing",
+            "questions.q1.ordred: there is no such key; did you mean ordered?",
+        ),
         ("    missing", "    scale: [1, 2]\n    missing", "scale is given and ordered is false"),
         ("    missing", "    ordered: true\n    scale: [1]\n    missing", "scale: 1 values for 2 responses"),
         (

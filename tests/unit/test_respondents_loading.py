@@ -77,11 +77,17 @@ def test_words_for_true(tmp_path, table, word):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("responses: {1: A, 2: B}\n    ordered: perhaps", "questions.agree.ordered: 'perhaps' is neither true"),
+        (
+            "responses: {1: A, 2: B}\n    ordered: perhaps",
+            "questions.agree.ordered: 'perhaps' is neither true",
+        ),
         ("responses: {1: A, 2: B}\n    ordered: [true]", "is neither true nor false"),
         ("responses: {1: A, 2: }", "agree.responses: code 2 has no label; write one, in quotes if it is the"),
         ("responses: {1: null, 2: B}", "agree.responses: code 1 has no label"),
-        ("responses: {1: Yes, sure, 2: No}", "'sure' has no label; if it belongs to the label before it, put"),
+        (
+            "responses: {1: Yes, sure, 2: No}",
+            "'sure' has no label; if it belongs to the label before it, put",
+        ),
         ("responses: {1:Yes, 2:No}", "'1:Yes' has no label; write a blank after the colon"),
         ("responses: {1: [A], 2: B}", "agree.responses: code 1: expected a text, found a list"),
         ("responses: {1: {a: b}, 2: B}", "agree.responses: code 1: expected a text, found keys and values"),
@@ -96,9 +102,15 @@ def test_words_for_true(tmp_path, table, word):
         ("responses: {1: A, 2: B}\n    scale: [1, .inf]", "agree.scale: '.inf' is no number"),
         ("reponses: {1: A, 2: B}", "questions.agree.reponses: there is no such key; did you mean responses?"),
         ("labels: {1: A, 2: B}", "questions.agree.labels: there is no such key; did you mean responses?"),
-        ("Responses: {1: A, 2: B}", "questions.agree.Responses: there is no such key; did you mean responses?"),
+        (
+            "Responses: {1: A, 2: B}",
+            "questions.agree.Responses: there is no such key; did you mean responses?",
+        ),
         ("refused: {9: R}", "questions.agree.refused: there is no such key; did you mean missing?"),
-        ("colour: red", "colour: there is no such key; the keys are prompt, responses, missing, blank, ordered,"),
+        (
+            "colour: red",
+            "colour: there is no such key; the keys are prompt, responses, missing, blank, ordered,",
+        ),
         ("topic: x", "questions.agree.responses is missing; give codes and labels"),
         ("responses: {1: A, 2: B: C}", "line 5: not valid YAML: "),
         ("responses: {1: A, 2: 'B}", "not valid YAML"),
@@ -120,8 +132,14 @@ def test_what_is_wrong_is_said_by_key(tmp_path, table, text, message):
     [
         ("wieght: agree", "b.yaml: wieght: there is no such key; did you mean weight?"),
         ("demographic: {}", "b.yaml: demographic: there is no such key; did you mean demographics?"),
-        ("demographics: [sex]", "demographics: expected names of variables, each with its entry; found a list"),
-        ("demographics: {sex: Sex}", "demographics.sex: expected such keys: label, levels, bins; found 'Sex'"),
+        (
+            "demographics: [sex]",
+            "demographics: expected names of variables, each with its entry; found a list",
+        ),
+        (
+            "demographics: {sex: Sex}",
+            "demographics.sex: expected such keys: label, levels, bins; found 'Sex'",
+        ),
         ("demographics: {sex: {levels: [m, w]}}", "demographics.sex.label is missing; give what it is"),
         (
             "demographics: {sex: {label: Sex, level: [m, w]}}",
@@ -161,7 +179,10 @@ def wide(variables, label="Is statement {i} right, as far as you can say?"):
 
 @pytest.mark.parametrize(
     ("variables", "label"),
-    [(6000, "Is statement {i} right, as far as you can say?"), (3, "Is statement {i} right? " + "word " * 500_000)],
+    [
+        (6000, "Is statement {i} right, as far as you can say?"),
+        (3, "Is statement {i} right? " + "word " * 500_000),
+    ],
 )
 def test_what_is_written_is_read_though_it_is_long(tmp_path, variables, label):
     people = wide(variables, label)

@@ -61,7 +61,9 @@ def expected(used, sex, groups=("sex=Male", "sex=Female")):
 def test_a_declared_set_without_labels_of_values(tmp_path, media, suffix, subtype):
     path = tmp_path / f"m{suffix}"
     write(path, media, {f"u{i}": t for i, t in enumerate(THINGS)})
-    declare_sets(path, marks("use", "1", "Which of these do you use?", "u0", "u1", "u2", "u3"), subtype=subtype)
+    declare_sets(
+        path, marks("use", "1", "Which of these do you use?", "u0", "u1", "u2", "u3"), subtype=subtype
+    )
     dataset = read_survey("respondents", path, EVERYBODY)
     prompts = [q.prompt for q in dataset.iter_questions()]
     assert prompts == [f"Which of these do you use?: {t}" for t in THINGS]

@@ -44,7 +44,9 @@ def arrange(
     """
     if any(len(t) > LONG for t in labels):
         return None
-    ends = _ends(labels, apart) if coded else [t for t in labels if is_aside(t, False) and not is_undecided(t)]
+    ends = (
+        _ends(labels, apart) if coded else [t for t in labels if is_aside(t, False) and not is_undecided(t)]
+    )
     rest = [t for t in labels if t not in ends]
     whole = _whole(labels, coded)
     if not ends or len(rest) < MIN_POINTS or (whole is not None and not _leaves(labels, ends, coded)):

@@ -13,6 +13,8 @@ from gpo_ray.preferences.readers.respondents.table import Column, Value, shown_v
 from gpo_ray.preferences.readers.respondents.words import plain, silence, without_codes
 
 MAX_SUBSTANTIVE = 12
+MOST_LABELS = 1000
+"""Most values that are looked at; more are those of places, names and free texts, no answers to choose."""
 
 
 @dataclass
@@ -37,6 +39,11 @@ def labelled(column: Column) -> Labelled:
     """Divide the values of a variable into answers, what is no answer, and values that nothing is said of."""
     found = Labelled()
     texts = _texts(column)
+    if len(texts) > MOST_LABELS:
+        found.answers = {v: normal_label(t) or t for v, t in texts.items() if v not in column.missing}
+        found.missing = {v: texts.get(v, shown_value(v)) for v in column.missing}
+        found.unlabelled = [v for v in column.values if v not in texts and v not in column.missing]
+        return found
     labels = {v: normal_label(t) or texts[v] for v, t in without_codes(texts).items()}
     loose = [v for v in column.values if v not in labels and v not in column.missing]
     silent = _silent(column, texts, labels)

@@ -146,7 +146,9 @@ def _fitted(book: Mapping[str, Any], table: RespondentTable, where: str) -> dict
 def _require(entry: Mapping[str, Any], keys: Sequence[str], at: str) -> None:
     for key in keys:
         if entry.get(key) is None:
-            what = {"prompt": "the question's text", "label": "what it is", "responses": "codes and labels"}[key]
+            what = {"prompt": "the question's text", "label": "what it is", "responses": "codes and labels"}[
+                key
+            ]
             raise ConfigError(f"{at}.{key} is missing; give {what}")
 
 

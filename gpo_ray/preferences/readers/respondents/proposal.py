@@ -16,7 +16,13 @@ from gpo_ray.preferences.readers.respondents.arrange import arrange
 from gpo_ray.preferences.readers.respondents.codebook import Codebook, DemographicEntry, QuestionEntry
 from gpo_ray.preferences.readers.respondents.kinds import bare_label, is_possession, kind_of
 from gpo_ray.preferences.readers.respondents.levels import MAX_SUBSTANTIVE, Labelled, labelled
-from gpo_ray.preferences.readers.respondents.marks import Marks, blank_sets, mark_prompt, mark_question, mark_sets
+from gpo_ray.preferences.readers.respondents.marks import (
+    Marks,
+    blank_sets,
+    mark_prompt,
+    mark_question,
+    mark_sets,
+)
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, shown_value
 from gpo_ray.preferences.readers.respondents.words import plain
 

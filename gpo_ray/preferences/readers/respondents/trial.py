@@ -14,7 +14,7 @@ from gpo_ray.errors import DataError
 
 CELLS = 2_000_000
 """Most cells that are read at a time: pyreadstat makes a Python object of each."""
-MOST_VARIABLES = 100_000
+MOST_VARIABLES = 20_000
 """Most variables of a file; more are a damaged file, or no survey."""
 DAMAGED = "get a complete copy, or export it anew"
 
@@ -87,8 +87,8 @@ def try_reading(path: Path, function: str, options: Mapping[str, Any]) -> None:
         raise DataError(f"{path}: the file is damaged, reading it crashes; {DAMAGED}")
     if tried.returncode == _TOO_MUCH:
         raise DataError(
-            f"{path}: its first rows take more than {TRIAL_MEMORY // 2**30} GiB of memory, as those of "
-            f"damaged files do; {DAMAGED}"
+            f"{path}: reading it takes too much memory, as it does for damaged files, and for those with "
+            f"hundreds of thousands of labels; {DAMAGED}"
         )
 
 

@@ -189,27 +189,28 @@ def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Sile
     """
     if len(label) > LONG:
         return None
-    return _silence(label, tuple(t for t in among if len(t) <= LONG), apart)
+    found, stem = _silence(label, apart)
+    if stem is not None and sum(stem in plain(each) for each in among) > 1:
+        return None
+    return found
 
 
 @lru_cache(2**14)
-def _silence(label: str, among: tuple[str, ...], apart: bool) -> Silence | None:
+def _silence(label: str, apart: bool) -> tuple[Silence | None, str | None]:
+    """Return why a label is no answer, and the stem that others do not hold then."""
     bare = _BRACKETS.sub(" ", label)
     text = _QUALIFIERS.sub("", bare if plain(bare) else label)
     for form in (plain(text), re.sub(r"^\d+ ", "", plain(text))):
-        stem = _DOUBTFUL.get(form)
-        if stem and sum(stem in plain(each) for each in among) > 1:
-            return None
         found = _known(form, apart)
         if found is not None:
-            return found
+            return found, _DOUBTFUL.get(form)
     parts = [plain(part) for part in _PARTS.split(text.casefold()) if plain(part)]
     # Short forms beside each other are no party: "NS/NC".
     each = {_known(part, apart or len(parts) > 1) for part in parts}
     if each and None not in each:
-        return "not asked" if each == {"not asked"} else "refused"
+        return ("not asked" if each == {"not asked"} else "refused"), None
     head = plain(_HEAD_ENDS.split(text.strip())[0])
-    return _known(head, apart) if head != plain(text) else None
+    return (_known(head, apart) if head != plain(text) else None), None
 
 
 def _known(form: str, apart: bool) -> Silence | None:
