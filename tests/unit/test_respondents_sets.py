@@ -146,7 +146,7 @@ questions:
 def test_every_kind_of_file_gives_the_shares_of_the_sav(tmp_path, media):
     upper = media.rename(columns=str.upper)
     names = [n for n in upper if n != "SEX"]
-    labels = {n: t for n, t in zip(names, THINGS, strict=True)}
+    labels = dict(zip(names, THINGS, strict=True))
     write(tmp_path / "m.sav", upper, labels, {"SEX": {1.0: "Male", 2.0: "Female"}})
     pyreadstat.write_sav(upper, str(tmp_path / "m.zsav"), compress=True, column_labels=labels)
     pyreadstat.write_dta(upper, str(tmp_path / "m.dta"), column_labels=labels)
