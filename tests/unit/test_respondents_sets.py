@@ -1,4 +1,4 @@
-"""Multiple-response sets that a file declares or its labels show, and the same shares in every kind of file."""
+"""Multiple-response sets that a file declares, and the same shares in every kind of file."""
 
 import numpy as np
 import pandas as pd

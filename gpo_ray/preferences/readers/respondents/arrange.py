@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from gpo_ray.preferences.readers.respondents.aside import is_aside, is_undecided, is_unsure, said
+from gpo_ray.preferences.readers.respondents.aside import is_aside, is_undecided, said
 from gpo_ray.preferences.readers.respondents.grades import is_middle
 from gpo_ray.preferences.readers.respondents.scales import is_neither, is_ordered, on_ladder, order_of
 from gpo_ray.preferences.readers.respondents.words import LONG
@@ -92,13 +92,15 @@ def _orders(forms: Sequence[str], coded: bool) -> list[list[int]]:
     """Return orders in which labels are a scale, the surest first: with one moved, or as their ranks say."""
     places = range(len(forms))
     moved = []
-    middles = [i for i in places if (is_neither(forms[i]) or is_middle(forms[i])) and not is_unsure(forms[i])]
+    middles = [
+        i for i in places if (is_neither(forms[i]) or is_middle(forms[i])) and not is_aside(forms[i], False)
+    ]
     if len(middles) == 1:
         others = [i for i in places if i not in middles]
         moved += _ordered([[*others[:k], *middles, *others[k:]] for k in range(1, len(others))], forms)
     if coded and len(forms) > MIN_POINTS:
         moved += _ordered([[*places[1:], 0], [places[-1], *places[:-1]]], forms)
-    known = None if coded and any(map(is_unsure, forms)) else order_of(forms)
+    known = None if coded and any(is_aside(f, False) for f in forms) else order_of(forms)
     ranked = [] if known is None else [known]
     if coded:
         return moved + ranked

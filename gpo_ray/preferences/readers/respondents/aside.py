@@ -11,7 +11,8 @@ from gpo_ray.preferences.readers.respondents.words import plain
 
 _UNSURE = re.compile(
     r"(?:(?:it|that|this) )?(?:all )?depends(?: .*)?|(?:it )?varies(?: .*)?|"
-    r"(?:(?:i am|im|r is|am|is) )?(?:not (?:at all )?(?:sure|certain|decided)|(?:havent|have not) decided|unsure|uncertain|undecided)|"
+    r"(?:(?:i am|im|r is|am|is) )?(?:not (?:at all )?(?:sure|certain|decided)|"
+    r"(?:havent|have not) decided|unsure|uncertain|undecided)|"
     r"(?:(?:das|es) )?(?:kommt (?:ganz )?(?:darauf|drauf) an|hangt (?:davon|ganz davon) ab)(?: .*)?|"
     r"(?:(?:ich )?bin (?:mir )?)?(?:nicht sicher|unsicher|unentschieden|unentschlossen)|"
     r"(?:(?:ca|cela) )?depend(?: .*)?|(?:(?:je )?(?:ne )?suis )?(?:pas sure?|incertaine?|indecise?)|"
@@ -79,11 +80,6 @@ def said(label: str) -> str:
     bare = _BRACKETS.sub(lambda m: " " if _IS_ALOUD.fullmatch(plain(m[1])) else m[0], label)
     bare = _AFTER.sub("", _BEFORE.sub("", bare))
     return bare if plain(bare) else label
-
-
-def is_unsure(label: str) -> bool:
-    """Return whether a label says that the respondent does not decide: "Depends", "Not sure"."""
-    return _UNSURE.fullmatch(plain(said(label))) is not None
 
 
 def is_undecided(label: str) -> bool:

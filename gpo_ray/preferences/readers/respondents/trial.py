@@ -100,6 +100,6 @@ def check_width(path: Path, number: int) -> None:
     """
     if number > MOST_VARIABLES:
         raise DataError(
-            f"{path}: the file holds {number:,} variables, and {MOST_VARIABLES:,} are read at most; keep those "
-            "of the survey"
+            f"{path}: the file holds {number:,} variables, and {MOST_VARIABLES:,} are read at most; keep "
+            "those of the survey"
         )
