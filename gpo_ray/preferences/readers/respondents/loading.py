@@ -69,7 +69,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
                     None, None, f"key {key} is there twice; remove one", key_node.start_mark
                 )
             found.add(key)
-        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:~|null|)$"), ["~", "n", ""])
@@ -220,7 +220,7 @@ def _code(given: str, known: set[Value], numeric: bool) -> Value:
 
 def _text(value: Any, at: str) -> str:
     if isinstance(value, Mapping | list | None):
-        kind = {dict: "keys and values", list: "a list"}.get(type(value), "nothing")
+        kind = "a list" if isinstance(value, list) else "keys and values" if value else "nothing"
         raise ConfigError(f"{at}: expected a text, found {kind}; {_QUOTE}")
     return normal_label(str(value))
 

@@ -112,7 +112,8 @@ def mark_question(values: Labelled, marks: Marks, prompt: str) -> QuestionEntry 
     counted = None if marks.declared is None else marks.declared.counted
     responses: dict[Value, str] = {}
     for value in _substance(values):
-        unmarked = len(values.answers) == 2 and _UNMARKED.fullmatch(plain(values.answers.get(value, "")))
+        label = plain(values.answers.get(value, ""))
+        unmarked = len(values.answers) == 2 and _UNMARKED.fullmatch(label) is not None
         if counted is not None:
             unmarked = value != counted
         responses[value] = "No" if unmarked else "Yes"
