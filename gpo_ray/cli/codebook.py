@@ -37,7 +37,7 @@ def survey_codebook(
     from gpo_ray.cli.options import parse_options
     from gpo_ray.errors import ConfigError, DataError
     from gpo_ray.preferences.readers.options import ReadOptions
-    from gpo_ray.preferences.readers.respondents.document import codebook_text
+    from gpo_ray.preferences.readers.respondents.document import codebook_bytes
     from gpo_ray.preferences.readers.respondents.proposal import propose
     from gpo_ray.preferences.readers.respondents.reader import read_table_of
     from gpo_ray.runtime.local_files import replacing
@@ -57,7 +57,7 @@ def survey_codebook(
             raise DataError(f"{without_password(file)}: cannot be read: {e}") from e
         table = read_table_of(path, options)
     proposal = propose(table)
-    text = codebook_text(proposal, table).encode()
+    text = codebook_bytes(proposal, table)
     try:
         with replacing(target) as temporary:
             temporary.write_bytes(text)

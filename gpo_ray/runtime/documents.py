@@ -92,7 +92,11 @@ def read_bytes(path: Path, where: str, error: type[GPOError]) -> bytes:
 
 
 def parse_yaml(
-    data: bytes | str, where: str, error: type[GPOError], loader: type[Any] = _Loader
+    data: bytes | str,
+    where: str,
+    error: type[GPOError],
+    loader: type[Any] = _Loader,
+    most: int = YAML_BYTES,
 ) -> list[Any]:
     """Return the documents of a YAML text in UTF-8.
 
@@ -101,6 +105,7 @@ def parse_yaml(
         where: the name of the text in messages.
         error: the exception class that problems raise; its cause may hold the line number.
         loader: a safe loader of PyYAML's.
+        most: most bytes of the text.
 
     Raises:
         GPOError: of class ``error``, if the text is too long, is no YAML, is nested too deeply, or holds an
@@ -108,7 +113,7 @@ def parse_yaml(
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8-sig")
-        _check_length(text, YAML_BYTES, where, error)
+        _check_length(text, most, where, error)
         _check_events(yaml.parse(text, Loader=_Loader))
         documents = list(yaml.load_all(text, Loader=loader))
     except UnicodeDecodeError as e:
@@ -119,14 +124,18 @@ def parse_yaml(
 
 
 def read_yaml_documents(
-    path: Any, where: str, error: type[GPOError], loader: type[Any] = _Loader
+    path: Any,
+    where: str,
+    error: type[GPOError],
+    loader: type[Any] = _Loader,
+    most: int = YAML_BYTES,
 ) -> list[Any]:
     """Return the documents of a YAML file or a package's resource, see :func:`parse_yaml`.
 
     Raises:
         GPOError: as in :func:`parse_yaml`, or if the file cannot be read.
     """
-    return parse_yaml(_read(path, YAML_BYTES, where, error), where, error, loader)
+    return parse_yaml(_read(path, most, where, error), where, error, loader, most)
 
 
 def _read(path: Any, most: int, where: str, error: type[GPOError]) -> bytes:

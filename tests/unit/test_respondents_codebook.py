@@ -11,9 +11,10 @@ from gpo_ray.cli import app
 from gpo_ray.errors import ConfigError
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers import ReadOptions, read_survey
-from gpo_ray.preferences.readers.respondents.codebook import QuestionEntry, load_codebook
+from gpo_ray.preferences.readers.respondents.codebook import QuestionEntry
 from gpo_ray.preferences.readers.respondents.document import codebook_text
 from gpo_ray.preferences.readers.respondents.levels import labelled
+from gpo_ray.preferences.readers.respondents.loading import load_codebook
 from gpo_ray.preferences.readers.respondents.proposal import propose
 from gpo_ray.preferences.readers.respondents.reader import read_table_of
 from gpo_ray.preferences.readers.respondents.scales import is_ordered
@@ -81,13 +82,17 @@ questions:
         ("98: DK", "97: DK", "questions.q1.missing: 97 is not a value of q1"),
         ("98: DK", "2: DK", "questions.q1: code 2 is in responses and in missing"),
         ("2: No}", "1: No}", "key 1 is there twice"),
-        ("  sex:", "  age:", "key 'age' is there twice"),
+        ("  sex:", "  age:", "key age is there twice"),
         ("2: No", "2: Yes", "1 different responses; a question needs at least 2"),
         ("1: Male", "7: Male", "demographics.sex.levels: 7 is not a value of sex"),
         ("bins: [18, 30]", "bins: [30, 18]", "demographics.age: bins: the numbers must ascend"),
         (", bins: [18, 30]", "", "demographics.age: give levels, or bins for a number"),
-        ("prompt: Is it?", "promt: Is it?", "questions.q1.prompt: Field required"),
-        ("    missing", "    ordred: true\n    missing", "questions.q1.ordred: Extra inputs"),
+        ("prompt: Is it?", "promt: Is it?", "questions.q1.promt: there is no such key; did you mean prompt?"),
+        (
+            "    missing",
+            "    ordred: true\n    missing",
+            "questions.q1.ordred: there is no such key; did you mean ordered?",
+        ),
         ("    missing", "    scale: [1, 2]\n    missing", "scale is given and ordered is false"),
         ("    missing", "    ordered: true\n    scale: [1]\n    missing", "scale: 1 values for 2 responses"),
         (
@@ -101,7 +106,7 @@ questions:
             "questions.q1.blank is given and the question is in no set",
         ),
         ("questions:", "sets: {a: [q2]}\nquestions:", "sets: q2 is not among the questions"),
-        ("weight: wt", "weights: wt", "weights: Extra inputs"),
+        ("weight: wt", "weights: wt", "b.yaml: weights: there is no such key; did you mean weight?"),
         (BOOK, "- a\n", "expected one document of keys and values"),
         (BOOK, "a: &x 1\nb: *x\n", "alias"),
         (BOOK, "a: [", "not valid YAML"),

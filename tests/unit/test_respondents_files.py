@@ -136,10 +136,10 @@ def test_case_alone(tmp_path):
 
 
 def test_a_file_that_ends_the_process_which_reads_it(tmp_path, people, monkeypatch):
-    from gpo_ray.preferences.readers.respondents import statistical
+    from gpo_ray.preferences.readers.respondents import trial
 
     write_sav(tmp_path / "p.sav", people[:10])
-    monkeypatch.setattr(statistical, "_TRIAL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr(trial, "_TRIAL", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     with pytest.raises(DataError, match=r"p.sav: the file is damaged"):
         read_survey("respondents", tmp_path / "p.sav")
 

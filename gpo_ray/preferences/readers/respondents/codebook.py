@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
-from gpo_ray.config import StrictConfig, parse
+from gpo_ray.config import StrictConfig
 from gpo_ray.errors import ConfigError
 from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers.respondents.case import two_cases
 from gpo_ray.preferences.readers.respondents.levels import labelled
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, shown_value
-from gpo_ray.runtime.documents import read_yaml_documents
 
 
 def _label(value: Any) -> Any:
@@ -150,62 +146,6 @@ class Codebook(StrictConfig):
                 f"questions.{alone[0]}.blank is given and the question is in no set; list it in sets"
             )
         return self
-
-
-class _Loader(yaml.SafeLoader):
-    """A loader that reads as YAML 1.2 does (``Yes`` and ``No`` are texts) and refuses repeated keys."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 -- as its parent has it
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Return the keys and values of a mapping.
-
-        Raises:
-            ConstructorError: if a key is there twice.
-        """
-        found: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in found:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is there twice; remove one", key_node.start_mark
-                )
-            if isinstance(key, Hashable):
-                found.add(key)
-        return super().construct_mapping(node, deep)
-
-    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        """Return a decimal number; a zero before it, as in 010, means nothing."""
-        return int(node.value)
-
-
-for _tag, _form, _first in (
-    ("bool", r"true|false", "tf"),
-    ("null", r"~|null|", ["~", "n", ""]),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", "-+0123456789."),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_form})$"), list(_first))
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
-
-
-def load_codebook(path: str | Path, table: RespondentTable) -> Codebook:
-    """Read a codebook and check it against its file of respondents.
-
-    Raises:
-        ConfigError: naming the codebook and the key that is wrong, does not fit the file or is there twice.
-    """
-    where = str(path)
-    if not Path(path).is_file():
-        raise ConfigError(f"{where}: no such file; make it with: gpo survey codebook")
-    documents = read_yaml_documents(Path(path), where, ConfigError, _Loader)
-    if len(documents) != 1 or not isinstance(documents[0], dict):
-        raise ConfigError(
-            f"{where}: expected one document of keys and values, as gpo survey codebook writes it"
-        )
-    codebook = parse(Codebook, documents[0], where)
-    check_codebook(codebook, table, where)
-    return codebook
 
 
 def check_codebook(codebook: Codebook, table: RespondentTable, where: str) -> None:

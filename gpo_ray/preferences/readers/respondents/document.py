@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from gpo_ray.preferences.readers.respondents.codebook import DemographicEntry, QuestionEntry
+from gpo_ray.preferences.readers.respondents.loading import require_readable
 from gpo_ray.preferences.readers.respondents.proposal import Proposal
 from gpo_ray.preferences.readers.respondents.table import RespondentTable, Value, shown_value
 
@@ -16,6 +17,17 @@ WIDTH = 100
 _PLAIN = re.compile(r"[^\W\d_](?:[\w '’%/().+-]*[\w).%])?|\.[a-zA-Z_]")
 _WORDS = frozenset(("yes", "no", "on", "off", "y", "n", "true", "false", "null"))
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
+
+
+def codebook_bytes(proposal: Proposal, table: RespondentTable) -> bytes:
+    """Return a proposal as the bytes of its YAML file.
+
+    Raises:
+        DataError: if they are more than are read again.
+    """
+    text = codebook_text(proposal, table).encode()
+    require_readable(text, str(table.path))
+    return text
 
 
 def codebook_text(proposal: Proposal, table: RespondentTable) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from gpo_ray.preferences.readers.respondents.words import plain
+
 _GRADES: tuple[tuple[str, float], ...] = (
     (
         r"(?:not|nt|dont|doesnt|never)(?: \w+)*? at all|no \w+ at all|none(?: at all)?|gar (?:nicht|"
@@ -111,7 +113,11 @@ _MIDDLE = re.compile(
     r"(?:le|la) meme\b.*|sans changement|pareil\w*|n a pas change|igual|lo mismo\b.*|"
     r"(?:esta )?estancad[oa]|"
     r"regular|ne\b.*ne\b.*|uguale|lo stesso|nem\b.*|o mesmo|noch\b.*|hetzelfde|gelijk|varken\b.*|"
-    r"hverken\b.*|samma|oforandra\w*|ani\b.*|bez zmian|ни\b.*|так же|not too .* (?:or|nor) too .*"
+    r"hverken\b.*|samma|oforandra\w*|ani\b.*|bez zmian|ни\b.*|так же|not too .* (?:or|nor) too .*|"
+    r"(?:\w+ ){0,4}(?:unchanged|stable|unverandert|gleich|gleichgeblieben|(?:le|la|au) meme|pareil\w*|"
+    r"identique\w*|inchangee?s?|igual|iguales|estable|sin cambios?|lo mismo|uguale?|invariat\w|stabile|"
+    r"sem (?:mudanca|alteracao)s?|estavel|(?:o|a) mesm[oa]|gelijk|hetzelfde|onveranderd|stabiel|"
+    r"oforandra\w*|likadan\w*|uendret|uforandret|tak samo)(?: \w+)?"
 )
 _OPPOSITES: tuple[tuple[str, str], ...] = (
     (
@@ -224,6 +230,11 @@ def make_a_scale(forms: Sequence[str]) -> bool:
         return False
     forms = [_spelled(form) for form in forms]
     return _is_scale(forms) or _is_scale([_LESS_OF_IT.sub("hardly", form) for form in forms])
+
+
+def is_middle(label: str) -> bool:
+    """Return whether a label is in the middle between two opposites: "About the same"."""
+    return _MIDDLE.fullmatch(plain(label)) is not None
 
 
 def _is_scale(forms: Sequence[str]) -> bool:

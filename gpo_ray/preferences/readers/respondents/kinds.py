@@ -8,7 +8,7 @@ from typing import Literal
 
 from gpo_ray.preferences.readers.respondents.demographics import is_demographic
 from gpo_ray.preferences.readers.respondents.opinions import are_opinions, asks_opinion
-from gpo_ray.preferences.readers.respondents.words import plain
+from gpo_ray.preferences.readers.respondents.words import LONG, plain
 
 Kind = Literal["demographic", "paradata", "weight", "id"]
 
@@ -131,13 +131,14 @@ _POSSESSIONS = re.compile(
 
 def bare_label(label: str) -> str:
     """Return a variable's label without the code of the question that may stand before its text: "Q12a. "."""
+    head, rest = label[:LONG], label[LONG:]
     cut = re.sub(
         r"^\s*(?:[\[(]?[A-Za-z]{0,4}_?\d+[A-Za-z]{0,2}(?:[._]\d+[a-z]?)*(?:_[A-Za-z0-9]+)*[\])]?\s*[.:)\-–—]\s+|"
         r"[A-Z][A-Z0-9_]*_W\d+[.:]?\s+|[A-Z][A-Z0-9_]{2,}[.]\s+(?=[A-Z]))",
         "",
-        label,
+        head,
     )
-    return cut.strip() or label
+    return (cut + rest).strip() or label
 
 
 def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
@@ -148,7 +149,8 @@ def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
         label: its label.
         levels: the labels of its values, without refusals.
     """
-    bare, text = name.casefold(), plain(bare_label(label or ""))
+    label = None if label is None else label[:LONG]
+    bare, text = name[:LONG].casefold(), plain(bare_label(label or ""))
     if _is_noted(bare, text):
         return "paradata"
     if _is_weight(bare, text):

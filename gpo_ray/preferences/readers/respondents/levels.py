@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gpo_ray.preferences.labels import normal_label
+from gpo_ray.preferences.readers.respondents.aside import is_aside
 from gpo_ray.preferences.readers.respondents.scales import is_ordered
 from gpo_ray.preferences.readers.respondents.table import Column, Value, shown_value
 from gpo_ray.preferences.readers.respondents.words import plain, silence, without_codes
 
 MAX_SUBSTANTIVE = 12
+MOST_LABELS = 1000
+"""Most values that are looked at; more are those of places, names and free texts, no answers to choose."""
 
 
 @dataclass
@@ -26,6 +29,8 @@ class Labelled:
     """Those without a label that lie between labelled ones, and are no points of a scale."""
     guessed: list[Value] = field(default_factory=list)
     """Values taken for no answer because their codes are negative."""
+    aside: list[Value] = field(default_factory=list)
+    """Values that are taken for no answer because they lie beside a scale with labelled ends."""
     numbered: bool = False
     """Whether values without a label lie between labelled ones: a scale with labelled ends."""
 
@@ -34,6 +39,11 @@ def labelled(column: Column) -> Labelled:
     """Divide the values of a variable into answers, what is no answer, and values that nothing is said of."""
     found = Labelled()
     texts = _texts(column)
+    if len(texts) > MOST_LABELS:
+        found.answers = {v: normal_label(t) or t for v, t in texts.items() if v not in column.missing}
+        found.missing = {v: texts.get(v, shown_value(v)) for v in column.missing}
+        found.unlabelled = [v for v in column.values if v not in texts and v not in column.missing]
+        return found
     labels = {v: normal_label(t) or texts[v] for v, t in without_codes(texts).items()}
     loose = [v for v in column.values if v not in labels and v not in column.missing]
     silent = _silent(column, texts, labels)
@@ -135,8 +145,13 @@ def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
     if not points or len(points) < len(found.answers):
         found.unlabelled += loose
         return
-    low, high = min(points), max(points)
-    if len(points) == 1:  # a scale of which one end is labelled
+    beside = [v for v in points if is_aside(found.answers[v], apart=True)]
+    ends = [v for v in points if v not in beside] if inner else points
+    if not ends:
+        found.unlabelled += loose
+        return
+    low, high = min(ends), max(ends)
+    if len(ends) == 1:  # a scale of which one end is labelled
         low, high = min([low, *inner]), max([high, *inner])
     between = [v for v in inner if low <= v <= high]
     found.unlabelled += [v for v in loose if v not in between]
@@ -149,6 +164,8 @@ def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
         return
     found.between = [v for v in found.between if v not in between]
     found.numbered = True
+    found.aside = [v for v in points if not low <= v <= high]
+    found.missing |= {v: found.answers[v] for v in found.aside}
     scale = [float(v) for v in range(int(low), int(high) + 1)]
     found.answers = {v: _point(found.answers.get(v), v) for v in scale}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gpo_ray.preferences.readers.respondents.codebook import QuestionEntry
 from gpo_ray.preferences.readers.respondents.levels import Labelled
-from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value
+from gpo_ray.preferences.readers.respondents.table import Column, DeclaredSet, RespondentTable, Value
 from gpo_ray.preferences.readers.respondents.words import plain
 
 MIN_OF_SET = 3
@@ -24,6 +24,8 @@ class Marks:
     members: tuple[str, ...]
     blank: bool
     """Whether the file holds nothing for what was not marked."""
+    declared: DeclaredSet | None = None
+    """The file's own declaration of the set."""
 
 
 _MARKED = re.compile(
@@ -50,22 +52,30 @@ def mark_sets(
     many, with marks alone: questions that are asked one after the other have answers of both kinds.
     """
     found: dict[str, Marks] = {}
+    for declared in table.sets:
+        members = tuple(
+            n for n in names if n in declared.names and (declared.counted is not None or _marks(values[n]))
+        )
+        if len(members) > 1 and not any(n in found for n in members):
+            said = [_substance(values[n]) for n in members]
+            counted = declared.counted
+            blank = all(len(s) == 1 if counted is None else {*s} <= {counted} for s in said)
+            found |= dict.fromkeys(members, Marks(members[0], members, blank, declared))
     stems: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        if table.columns[name].label and _marks(values[name]):
+        if name not in found and table.columns[name].label and _marks(values[name]):
             stems[_stem(name, table.columns[name])].append(name)
-    groups = [*({*each} & {*names} for each in table.sets), *(set(g) for g in stems.values())]
-    for i, group in enumerate(groups):
-        members = tuple(n for n in names if n in group and _marks(values[n]))
-        declared = i < len(table.sets)
-        if len(members) < (2 if declared else MIN_OF_SET) or any(n in found for n in members):
-            continue
-        blank = all(len(values[n].answers) == 1 for n in members)
-        words = [plain(t) for n in members for t in values[n].answers.values()]
-        if not declared and not blank and all(_PLAIN_YES.fullmatch(w) for w in words):
-            continue
-        found |= dict.fromkeys(members, Marks(members[0], members, blank))
+    for each in stems.values():
+        blank = all(len(values[n].answers) == 1 for n in each)
+        words = [plain(t) for n in each for t in values[n].answers.values()]
+        if len(each) >= MIN_OF_SET and (blank or not all(_PLAIN_YES.fullmatch(w) for w in words)):
+            found |= dict.fromkeys(each, Marks(each[0], tuple(each), blank))
     return found
+
+
+def _substance(values: Labelled) -> list[Value]:
+    """Return the values that say something, with or without a label."""
+    return [*values.answers, *values.unlabelled, *(v for v in values.between if v not in values.answers)]
 
 
 def _marks(values: Labelled) -> bool:
@@ -88,13 +98,28 @@ def _stem(name: str, column: Column) -> str:
     return f"{cut}|{plain(text)}"
 
 
-def mark_question(values: Labelled, marks: Marks, prompt: str) -> QuestionEntry:
-    """Return the yes/no question of one thing in a set."""
+def mark_prompt(column: Column, marks: Marks, label: str) -> str:
+    """Return the prompt of one thing in a set, with the question that a declared set has of its own."""
+    declared = marks.declared
+    if declared is None or not declared.label or plain(declared.label) in plain(label):
+        return label
+    thing = label or column.labels.get(declared.counted if declared.counted is not None else "", column.name)
+    return f"{declared.label}: {thing}"
+
+
+def mark_question(values: Labelled, marks: Marks, prompt: str) -> QuestionEntry | None:
+    """Return the yes/no question of one thing in a set; None if nobody can have marked it."""
+    counted = None if marks.declared is None else marks.declared.counted
     responses: dict[Value, str] = {}
-    for value, label in values.answers.items():
-        unmarked = len(values.answers) == 2 and _UNMARKED.fullmatch(plain(label))
+    for value in _substance(values):
+        label = plain(values.answers.get(value, ""))
+        unmarked = len(values.answers) == 2 and _UNMARKED.fullmatch(label) is not None
+        if counted is not None:
+            unmarked = value != counted
         responses[value] = "No" if unmarked else "Yes"
     blank = "No" if marks.blank else None
+    if {*responses.values(), *([blank] if blank else [])} != {"Yes", "No"}:
+        return None
     return QuestionEntry(prompt=prompt, responses=responses, missing=values.missing, blank=blank)
 
 

@@ -6,15 +6,23 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from gpo_ray.errors import DataError
+from gpo_ray.preferences.readers.respondents.arrange import arrange
 from gpo_ray.preferences.readers.respondents.codebook import Codebook, DemographicEntry, QuestionEntry
 from gpo_ray.preferences.readers.respondents.kinds import bare_label, is_possession, kind_of
 from gpo_ray.preferences.readers.respondents.levels import MAX_SUBSTANTIVE, Labelled, labelled
-from gpo_ray.preferences.readers.respondents.marks import Marks, blank_sets, mark_question, mark_sets
-from gpo_ray.preferences.readers.respondents.scales import is_ordered, order_of
+from gpo_ray.preferences.readers.respondents.marks import (
+    Marks,
+    blank_sets,
+    mark_prompt,
+    mark_question,
+    mark_sets,
+)
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, shown_value
 from gpo_ray.preferences.readers.respondents.words import plain
 
@@ -94,6 +102,11 @@ class _Draft:
     demographics: dict[str, DemographicEntry] = field(default_factory=dict)
     guesses: dict[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def mentions(self) -> dict[str, str]:
+        """The sets of variables that hold one each of the things that a respondent named."""
+        return {n: s.name for s in self.table.sets for n in s.mentions}
+
     def add(self, name: str) -> None:
         """Say what a variable is."""
         kind = self.kinds[name]
@@ -106,6 +119,8 @@ class _Draft:
             unread = unclear is not None and kind == "weight"
             why = f"a weight that could not be read: {unclear!r}; give --decimal" if unread else _OTHERS[kind]
             self.findings.append(Finding(name, "left out", why))
+        elif name in self.mentions:
+            self.findings.append(Finding(name, "left out", f"a mention of {self.mentions[name]}, {_MENTION}"))
         else:
             self._add_question(name)
 
@@ -136,6 +151,7 @@ class _Draft:
         self.findings.append(Finding(name, "question", "; ".join(filter(None, (told, why)))))
 
 
+_MENTION = "of which each thing is a question"
 _OTHERS = {
     "paradata": "about the interview or the sample",
     "weight": "another weight",
@@ -238,10 +254,12 @@ _BIRTH = re.compile(r"\b(?:year|birth|educ\w*|child|married|wed|cohort|first)\b"
 
 def _question(column: Column, values: Labelled, marks: Marks | None) -> tuple[QuestionEntry | None, str]:
     prompt = bare_label(column.label or _header(column) or (column.name if column.kind == "text" else ""))
+    prompt = prompt if marks is None else mark_prompt(column, marks, prompt)
     if not prompt:
         return None, "it has no label"
     if marks is not None:
-        return mark_question(values, marks, prompt), "one of a set, mark all that apply"
+        entry = mark_question(values, marks, prompt)
+        return entry, "nobody marked it" if entry is None else "one of a set, mark all that apply"
     if is_possession(prompt):
         return None, "what the household owns, or a number"
     answers = dict(values.answers)
@@ -259,7 +277,9 @@ def _question(column: Column, values: Labelled, marks: Marks | None) -> tuple[Qu
     if any(n > 1 and not any(map(str.isalpha, t)) for t, n in Counter(answers.values()).items()):
         return None, "several values have the same label, which has no letters"
     answers, ordered, why = _in_order(column, values, answers)
-    return QuestionEntry(prompt=prompt, responses=answers, missing=values.missing, ordered=ordered), why
+    missing = values.missing | {v: t for v, t in values.answers.items() if v not in answers}
+    why = "; ".join(filter(None, (why, _beside(values, answers))))
+    return QuestionEntry(prompt=prompt, responses=answers, missing=missing, ordered=ordered), why
 
 
 def _share(column: Column, some: Sequence[Value], answers: Mapping[Value, str]) -> float:
@@ -288,24 +308,41 @@ def _negative(values: Labelled) -> str:
 def _in_order(
     column: Column, values: Labelled, answers: dict[Value, str]
 ) -> tuple[dict[Value, str], bool, str]:
-    """Return the answers in their order, whether they are a scale, and what of that is a guess."""
+    """Return the answers in their order, whether they are a scale, and what of that is a guess.
+
+    Answers that are not returned are beside the scale.
+    """
     labels = list(dict.fromkeys(answers.values()))
-    if values.numbered:
+    if values.numbered or (column.levels and column.measure == "ordinal"):
         return answers, True, ""
-    if column.levels and column.measure == "ordinal":
-        return answers, True, ""
-    if column.kind == "text" and not column.labels and not column.levels:
-        order = order_of(labels)
-        if order is not None:
-            rank = {labels[j]: i for i, j in enumerate(order)}
-            ranked = dict(sorted(answers.items(), key=lambda item: rank[item[1]]))
-            return ranked, True, "guessed from its words"
-        return answers, False, "in the order in which its responses first occur"
-    if is_ordered(labels):
-        return answers, True, "guessed from its words"
-    if column.measure == "ordinal" and len(labels) > 2 and not any(_NOMINAL.search(plain(t)) for t in labels):
+    coded = column.kind != "text" or bool(column.labels) or column.levels
+    ordinal = column.measure == "ordinal" and len(labels) > 2
+    found = arrange(labels, _apart(answers), coded, ordinal)
+    if found is not None:
+        rank = {label: i for i, label in enumerate(found.scale)}
+        kept = [item for item in answers.items() if item[1] in rank]
+        told = ["guessed from its words"]
+        told += ["its order is not that of the codes"] if coded and found.moved else []
+        return dict(sorted(kept, key=lambda item: rank[item[1]])), True, "; ".join(told)
+    if ordinal and coded and not any(_NOMINAL.search(plain(t)) for t in labels):
         return answers, True, "guessed from its level of measurement"
-    return answers, False, ""
+    return answers, False, "" if coded else "in the order in which its responses first occur"
+
+
+def _apart(answers: Mapping[Value, str]) -> set[str]:
+    """Return the labels of codes that do not follow the others', as 97 after 1 to 4."""
+    codes = sorted(v for v in answers if isinstance(v, float))
+    near = {v for a, b in pairwise(codes) if b - a <= 1 for v in (a, b)}
+    return {t for v, t in answers.items() if isinstance(v, float) and v not in near}
+
+
+def _beside(values: Labelled, answers: Mapping[Value, str]) -> str:
+    """Return which answers are taken for none since they are beside the scale, as a note."""
+    beside = {v: values.missing[v] for v in values.aside} | {
+        v: t for v, t in values.answers.items() if v not in answers
+    }
+    aside = [f"{shown_value(v)} {t!r}" if isinstance(v, float) else repr(t) for v, t in beside.items()]
+    return f"guessed to be beside the scale: {', '.join(aside)}" if aside else ""
 
 
 _NOMINAL = re.compile(

@@ -24,8 +24,10 @@ from gpo_ray.preferences.readers.answers import (
 from gpo_ray.preferences.readers.common import Collector, build_dataset
 from gpo_ray.preferences.readers.numerals import Signs, read_numbers
 from gpo_ray.preferences.readers.options import ReadOptions
-from gpo_ray.preferences.readers.respondents.codebook import Codebook, QuestionEntry, load_codebook
+from gpo_ray.preferences.readers.respondents.aside import is_aside
+from gpo_ray.preferences.readers.respondents.codebook import Codebook, QuestionEntry
 from gpo_ray.preferences.readers.respondents.groups import count, partitions
+from gpo_ray.preferences.readers.respondents.loading import load_codebook
 from gpo_ray.preferences.readers.respondents.proposal import Proposal, propose
 from gpo_ray.preferences.readers.respondents.statistical import READERS as STATISTICAL
 from gpo_ray.preferences.readers.respondents.statistical import read_statistical
@@ -247,16 +249,20 @@ def _weight_numbers(column: Column, table: RespondentTable, options: ReadOptions
 
 def _silent(entry: QuestionEntry, counts: dict[Value, int], blank: int) -> str:
     """Return how many respondents have no answer, and why, as a note."""
-    refused = unasked = 0
+    refused = unasked = aside = 0
     for value, label in entry.missing.items():
         if silence(label) == "not asked":
             unasked += counts.get(value, 0)
+        elif silence(label) is None and is_aside(label, apart=True):
+            aside += counts.get(value, 0)
         else:
             refused += counts.get(value, 0)
     unasked += blank if entry.blank is None else 0
     said = []
     if refused:
         said.append(f"{refused} refused or did not know")
+    if aside:
+        said.append(f"{aside} gave an answer beside the responses")
     if unasked:
         said.append(f"{unasked} were not asked, or the file holds nothing")
     if entry.blank is not None and blank:

@@ -252,12 +252,20 @@ def is_ordered(labels: Sequence[str]) -> bool:
     forms = [plain(label) for label in labels]
     if len(forms) < 2:
         return False
-    for rungs in _RUNGS.values():
-        if _one_way([_rung(form, rungs) for form in forms]):
-            return True
-    if _one_way([_attitude(form) for form in forms]) or _one_way([times_a_year(form) for form in forms]):
+    if on_ladder(labels) or _one_way([_attitude(form) for form in forms]):
         return True
-    return make_a_scale(forms)
+    return _one_way([times_a_year(form) for form in forms]) or make_a_scale(forms)
+
+
+def on_ladder(labels: Sequence[str]) -> bool:
+    """Return whether labels, in the order of their codes, go one way on a ladder, as of amounts."""
+    forms = [plain(label) for label in labels]
+    return any(_one_way([_rung(form, rungs) for form in forms]) for rungs in _RUNGS.values())
+
+
+def is_neither(label: str) -> bool:
+    """Return whether a label is between for and against."""
+    return _NEITHER.fullmatch(plain(label)) is not None
 
 
 def order_of(labels: Sequence[str]) -> list[int] | None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +15,9 @@ from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers.common import require_file
 from gpo_ray.preferences.readers.respondents.case import in_one_case
+from gpo_ray.preferences.readers.respondents.declared import declared_sets
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, coded
+from gpo_ray.preferences.readers.respondents.trial import CELLS, DAMAGED, check_width, try_reading
 
 READERS = {
     ".sav": "read_sav",
@@ -31,28 +29,13 @@ READERS = {
 }
 """The functions of pyreadstat by the ends of files' names."""
 
-CELLS = 2_000_000
-"""Most cells that are read at a time: pyreadstat makes a Python object of each."""
-
 OLD_ENCODING = "WINDOWS-1252"
 """What texts are taken for that are not of the encoding that their file states."""
-
-DAMAGED = "get a complete copy, or export it anew"
 
 _DATES = re.compile(
     r"%t[a-zA-Z]|%-?d|[AEJS]?DATE|D?TIME|MOYR|QYR|WKYR|YYMM|YYQ|MMDD|DDMM|MONYY|JULIAN|[EB]8601"
 )
 """How the formats of dates and times begin."""
-
-_TRIAL = """
-import json, sys, pyreadstat
-options = json.loads(sys.argv[3])
-read = getattr(pyreadstat, sys.argv[1])
-read(sys.argv[2], output_format="dict", disable_datetime_conversion=True, **options)
-"""
-"""What is tried in another process first: damaged files can end the process that reads them."""
-TRIAL_BYTES, TRIAL_ROWS, TRIAL_SECONDS = 2**24, 10_000, 300
-"""Larger files are tried by so many rows; and how long a trial may take."""
 
 _Code = NDArray[np.int32]
 _BAD_TEXT = "invalid byte sequence"
@@ -93,7 +76,9 @@ def read_statistical(path: Path, encoding: str | None = None, merge_case: bool =
     columns = {name: _column(name, arrays.pop(name), meta) for name in list(arrays)}
     notes = [*file.notes()]
     columns = {n: in_one_case(c, merge_case, f"{path.name}: {n}", notes) for n, c in columns.items()}
-    return RespondentTable(path, count, columns, sets=_sets(meta, columns), notes=tuple(notes))
+    added, sets = declared_sets(meta, columns)
+    columns |= {c.name: c for c in added}
+    return RespondentTable(path, count, columns, sets=sets, notes=tuple(notes))
 
 
 def _errors(pyreadstat: Any) -> tuple[type[Exception], ...]:
@@ -141,26 +126,17 @@ class _File:
         """Read the file, or its first rows, in a process of its own.
 
         Raises:
-            DataError: if the process crashes or does not end.
+            DataError: if the process crashes, does not end, or takes too much memory.
         """
-        options = self._options() | (
-            {"row_limit": TRIAL_ROWS} if self._path.stat().st_size > TRIAL_BYTES else {}
-        )
-        command = [sys.executable, "-c", _TRIAL, self._read.__name__, str(self._path), json.dumps(options)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        try:
-            tried = subprocess.run(  # noqa: S603 -- this interpreter, with this module's text
-                command, env=environment, capture_output=True, timeout=TRIAL_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired as e:
-            raise DataError(f"{self._path}: it takes too long to read; {DAMAGED}") from e
-        if tried.returncode < 0:
-            raise DataError(f"{self._path}: the file is damaged, reading it crashes; {DAMAGED}")
+        try_reading(self._path, self._read.__name__, self._options())
 
     def _whole(self) -> tuple[Any, dict[str, pa.ChunkedArray]]:
         meta = self._part(metadataonly=True)[1]
+        if not all(meta.column_names):
+            raise DataError(f"{self._path}: a variable has no name, the file is damaged; {DAMAGED}")
         if not meta.column_names:
             raise DataError(f"{self._path}: the file holds no variables; export it with its data")
+        check_width(self._path, len(meta.column_names))
         chunks: dict[str, list[pa.Array]] = {name: [] for name in meta.column_names}
         for part in self._parts(len(meta.column_names), meta.number_rows):
             for name, cells in part.items():
@@ -176,7 +152,7 @@ class _File:
 
     def _parts(self, width: int, known: int | None) -> Iterator[Mapping[str, list[Any]]]:
         """Yield some rows after the other."""
-        rows, at = max(1000, CELLS // width), 0
+        rows, at = max(1, CELLS // width), 0
         while True:
             cells = self._part(row_offset=at, row_limit=rows)[0]
             read = len(next(iter(cells.values())))
@@ -304,13 +280,3 @@ def _declared(ranges: Any, values: set[Value]) -> set[Value]:
         else:
             found |= {v for v in values if isinstance(v, float) and low <= v <= high}
     return found
-
-
-def _sets(meta: Any, columns: Mapping[str, Column]) -> tuple[tuple[str, ...], ...]:
-    """Return the sets of variables with one mark each that the file declares."""
-    found = []
-    for each in (getattr(meta, "mr_sets", None) or {}).values():
-        names = tuple(n for n in each.get("variable_list", ()) if n in columns)
-        if each.get("is_dichotomy") and len(names) > 1:
-            found.append(names)
-    return tuple(found)

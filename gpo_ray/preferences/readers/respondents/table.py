@@ -63,6 +63,21 @@ class Column:
 
 
 @dataclass(frozen=True)
+class DeclaredSet:
+    """A multiple-response set that a file declares: "mark all that apply"."""
+
+    name: str
+    names: tuple[str, ...]
+    """The variables of which each says whether one thing was marked."""
+    label: str | None = None
+    """The question, often without which the labels of the variables say little."""
+    counted: Value | None = None
+    """The value that says that it was; None if the labels of values tell."""
+    mentions: tuple[str, ...] = ()
+    """The file's variables that these were made of, with one thing each that the respondent named."""
+
+
+@dataclass(frozen=True)
 class RespondentTable:
     """The variables of R respondents."""
 
@@ -72,8 +87,8 @@ class RespondentTable:
     columns: Mapping[str, Column]
     rows: Sequence[int] | None = None
     """The number of each respondent's row as a spreadsheet shows it; by default they count from 1."""
-    sets: tuple[tuple[str, ...], ...] = ()
-    """Multiple-response sets that the file declares: names of their variables."""
+    sets: tuple[DeclaredSet, ...] = ()
+    """Multiple-response sets that the file declares."""
     notes: tuple[tuple[str, str], ...] = ()
     """How the file was understood."""
     drops: tuple[tuple[str, str], ...] = ()

@@ -20,6 +20,7 @@ from gpo_ray.preferences.readers.numerals import Signs, read_numbers
 from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.respondents.case import one_case
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, coded
+from gpo_ray.preferences.readers.respondents.trial import check_width
 from gpo_ray.preferences.readers.workbook import OLD_WORKBOOKS, WORKBOOKS, read_workbook
 from gpo_ray.runtime.tables import ParquetSource
 
@@ -55,6 +56,7 @@ def read_tabular(path: Path, options: ReadOptions) -> RespondentTable:
     names = [normal_label(name) for name in cells.header]
     require_header(cells)
     used = [i for i, name in enumerate(names) if name]
+    check_width(path, len(used))
     require_columns(path, [names[i] for i in used], [])
     columns = {}
     notes = [(path.name, note) for note in cells.notes]
@@ -126,6 +128,7 @@ def _numbers(given: Sequence[str], options: ReadOptions, place: str) -> dict[str
 def _parquet(path: Path, options: ReadOptions) -> RespondentTable:
     file = ParquetSource(path, str(path), DataError)
     schema = file.schema()
+    check_width(path, len(schema.names))
     require_columns(path, schema.names, [])
     columns: dict[str, Column] = {}
     notes: list[tuple[str, str]] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 from gpo_ray.preferences.readers.respondents.table import Value, shown_value
@@ -138,8 +139,20 @@ def _forms(lists: str) -> frozenset[str]:
     return frozenset(plain(form) for form in re.split(r"[|\n]", lists) if form)
 
 
+LONG = 2000
+"""Characters of a text by which it is recognised; more are no label, and would take long."""
+
+
 def plain(text: str) -> str:
-    """Return a text without case, accents, apostrophes and punctuation, with single spaces."""
+    """Return a text without case, accents, apostrophes and punctuation, with single spaces.
+
+    Of a text of more than :data:`LONG` characters it is the beginning.
+    """
+    return _plain(text[:LONG])
+
+
+@lru_cache(2**14)
+def _plain(text: str) -> str:
     folded = unicodedata.normalize("NFKD", text.casefold().translate(_APOSTROPHES).translate(_LETTERS))
     kept = "".join(c if c.isalnum() else "" if unicodedata.combining(c) else " " for c in folded)
     return unicodedata.normalize("NFC", " ".join(kept.split()))
@@ -174,22 +187,30 @@ def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Sile
         apart: whether its code is apart from those of answers, as -9, 8 and 99 are. Short forms and
             beginnings of longer ones, such as "NP" and "Don't know anyone", are answers where it is not.
     """
+    if len(label) > LONG:
+        return None
+    found, stem = _silence(label, apart)
+    if stem is not None and sum(stem in plain(each) for each in among) > 1:
+        return None
+    return found
+
+
+@lru_cache(2**14)
+def _silence(label: str, apart: bool) -> tuple[Silence | None, str | None]:
+    """Return why a label is no answer, and the stem that others do not hold then."""
     bare = _BRACKETS.sub(" ", label)
     text = _QUALIFIERS.sub("", bare if plain(bare) else label)
     for form in (plain(text), re.sub(r"^\d+ ", "", plain(text))):
-        stem = _DOUBTFUL.get(form)
-        if stem and sum(stem in plain(each) for each in among) > 1:
-            return None
         found = _known(form, apart)
         if found is not None:
-            return found
+            return found, _DOUBTFUL.get(form)
     parts = [plain(part) for part in _PARTS.split(text.casefold()) if plain(part)]
     # Short forms beside each other are no party: "NS/NC".
     each = {_known(part, apart or len(parts) > 1) for part in parts}
     if each and None not in each:
-        return "not asked" if each == {"not asked"} else "refused"
+        return ("not asked" if each == {"not asked"} else "refused"), None
     head = plain(_HEAD_ENDS.split(text.strip())[0])
-    return _known(head, apart) if head != plain(text) else None
+    return (_known(head, apart) if head != plain(text) else None), None
 
 
 def _known(form: str, apart: bool) -> Silence | None:
