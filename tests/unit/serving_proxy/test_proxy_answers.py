@@ -21,12 +21,12 @@ def test_an_answer_that_nobody_takes_is_dropped(connect):
     assert len(read_all(s)) < LONG
 
 
-def test_an_answer_that_is_taken_slowly_is_not(connect):
+def test_an_answer_that_is_taken_slowly_is_not(connect, monkeypatch):
+    monkeypatch.setattr(connections, "STALL_SECONDS", 2)  # a busy machine may take half of that for itself
     s, found = connect(request("/long")), 0
-    while found < 20_000_000:
+    while found < LONG:
         found += len(s.recv(500_000))
-        time.sleep(0.005)
-    assert found
+        time.sleep(0.04)
 
 
 def test_an_answer_of_which_only_a_little_is_taken_is_dropped(connect):
