@@ -268,12 +268,18 @@ def _migrate(connection: Connection, place: str) -> None:
     connection.execute(delete(groups).where(false()))
 
 
-def _upgrade(connection: Connection, place: str) -> None:
+def _config(connection: Connection) -> tuple[Config, list[str]]:
+    """Return the configuration of the migrations, and their revisions, the first one first."""
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "gpo_ray.serving.registry:migrations")
-    known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
+    steps = ScriptDirectory.from_config(config).walk_revisions()
+    return config, [step.revision for step in steps][::-1]
+
+
+def _upgrade(connection: Connection, place: str) -> None:
+    config, known = _config(connection)
     at = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_heads()
-    if not known.issuperset(at):
+    if not set(at).issubset(known):
         raise ConfigError(f"{place}: a newer version of gpo-ray made its tables; upgrade this one")
     command.upgrade(config, "head")
 
@@ -301,13 +307,16 @@ def _check_layout(connection: Connection, place: str) -> None:
 
 @cache
 def _made() -> frozenset[Part]:
-    """Return all that the migration steps make in an empty file."""
+    """Return all that the migration steps make in an empty file, one after the other."""
     engine = create_engine("sqlite://")
+    made: set[Part] = set()
     with engine.begin() as connection:
-        _upgrade(connection, "memory")
-        made = frozenset(_parts(connection))
+        config, revisions = _config(connection)
+        for revision in revisions:
+            command.upgrade(config, revision)
+            made.update(_parts(connection))
     engine.dispose()
-    return made
+    return frozenset(made)
 
 
 def _parts(connection: Connection) -> list[Part]:
