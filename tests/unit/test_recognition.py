@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpo_ray.preferences.labels import slate_key
+from gpo_ray.preferences.labels import earlier_folded_label, label_hashes, prompt_key, slate_key
 from gpo_ray.prior.recognition import QuestionHashes, Recognition, Recognizer
 
 SEEN = [
@@ -41,6 +41,27 @@ def test_spaces_are_no_other_question(recognizer):
 def test_case_is_no_other_question():
     assert NEW.recognise("should the library open on sundays?", ["no", "YES"]).order == (1, 0)
     assert NEW.recognise("Who?", ["us", "US"]) == Recognition(slate_key(*SEEN[3]), (1, 0))
+
+
+TYPESET = [("Don’t you swim – ever?", ("I don’t", "18–24 times", "Never")), ("Why?", ("So…", "No"))]
+
+
+def hashed_before(prompt, responses):
+    """The hashes of a bundle that told typography apart."""
+    form = earlier_folded_label
+    return QuestionHashes(prompt=prompt_key(prompt, form), responses=label_hashes(responses, form))
+
+
+@pytest.mark.parametrize("hashes", [QuestionHashes.of, hashed_before])
+def test_typeset_questions_are_recognised(hashes):
+    recognizer = Recognizer(
+        {slate_key(*q): len(q[1]) for q in TYPESET}, {slate_key(*q): hashes(*q) for q in TYPESET}
+    )
+    found = recognizer.recognise("don’t you swim – ever?", ["never", "I don’t", "18–24 times"])
+    assert found == Recognition(slate_key(*TYPESET[0]), (2, 0, 1))
+    assert recognizer.recognise("Why?", ["no", "so…"]).order == (1, 0)
+    plain = recognizer.recognise("Don't you swim - ever?", ["Never", "18-24 times", "I don't"])
+    assert (plain.key is not None) == (hashes == QuestionHashes.of)
 
 
 def test_a_known_prompt_with_other_responses_is_told():
