@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -117,6 +117,25 @@ def require_header(cells: Cells) -> None:
         raise DataError(
             f"{cells.path}: the first row has no name for {len(used)} of the columns that hold data; {advice}"
         )
+
+
+def without_empty_columns(cells: Cells) -> Cells:
+    """Return the table without the columns that have neither a name nor anything in them."""
+    kept = [
+        i
+        for i, name in enumerate(cells.header)
+        if normal_label(name) or any(isinstance(v, Unreadable) or as_text(v).strip() for v in _all(cells, i))
+    ]
+    if len(kept) == len(cells.header):
+        return cells
+    levels = {kept.index(i): names for i, names in cells.levels.items() if i in kept}
+    columns = [cells.columns[i] for i in kept]
+    return replace(cells, header=[cells.header[i] for i in kept], columns=columns, levels=levels)
+
+
+def _all(cells: Cells, column: int) -> Sequence[Any]:
+    found = cells.columns[column]
+    return found.to_pylist() if isinstance(found, pa.ChunkedArray) else found
 
 
 def as_text(value: Any) -> str:

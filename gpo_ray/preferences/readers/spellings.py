@@ -1,4 +1,7 @@
-"""Labels of one column in their normal form: what differs in spaces is one, what differs in case is asked."""
+"""Labels of one column in their normal form.
+
+What differs in spaces or in typographic signs is one label, what differs in case is asked.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gpo_ray.errors import DataError
-from gpo_ray.preferences.labels import folded_label, normal_label
+from gpo_ray.preferences.labels import folded_label, normal_label, plain_label
 from gpo_ray.preferences.readers.cells import as_text
 from gpo_ray.preferences.readers.common import Collector
 
@@ -55,6 +58,9 @@ class Spellings:
             if raw.strip() != label:
                 self._notes.append(f"{raw[:60]!r} is read as {label[:60]!r}")
             return label
+        if plain_label(label) == plain_label(first):
+            self._notes.append(f"{label[:60]!r} is read as {first[:60]!r}, typed with other signs before")
+            return first
         if not self._merge_case:
             raise DataError(
                 f"{self._place(row)}: {self._name} {label[:60]!r} differs in case alone from {first[:60]!r} "

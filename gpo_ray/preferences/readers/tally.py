@@ -17,6 +17,7 @@ from gpo_ray.preferences.readers.common import EMPTY_PAIR, Collector
 from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.slate_order import Scale
 from gpo_ray.preferences.readers.spellings import note_some
+from gpo_ray.preferences.readers.totals import leave_out_totals
 
 ONE_RESPONSE = "question has only one response"
 ANSWERED_AGAIN = "answered again in a later row, which is used"
@@ -65,6 +66,8 @@ class _Question:
     """For individuals: the response, and where its row is."""
     raws: dict[tuple[str, str], list[tuple[str, ...]]] = field(default_factory=dict)
     """The ways in which each group and response is written."""
+    totals: set[str] = field(default_factory=set)
+    """Responses that are left out as totals of the others."""
 
     def offered_to(self, group: str) -> set[str]:
         """Return the responses of all groups of a group's source, if the table names its source."""
@@ -180,6 +183,8 @@ class Tally:
             DataError: if the numbers cannot be what their column says, the order of a scale is not certain,
                 or no preference is left.
         """
+        people = [group for group, kind in self._kinds.items() if kind == "individual"]
+        leave_out_totals(self._path, self._unit, self._questions, people, self._into)
         if self._unit == "count" and not self._has_n:
             pairs = {
                 (group, key): [*given.values()]
@@ -219,6 +224,7 @@ class Tally:
 
     def _take_levels(self, question: _Question, levels: Sequence[str], common: bool) -> None:
         """Order a question's responses by a factor's levels; unused levels of a common scale were offered."""
+        levels = [level for level in levels if level not in question.totals]
         unused = [level for level in levels if level not in question.responses]
         kept = [level for level in levels if common or level in question.responses]
         if unused:
