@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gpo_ray.errors import DataError
+from gpo_ray.errors import DataError, reason_of
 from gpo_ray.model.texts import AnsweredSlate, Slate, first_problem
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
 from gpo_ray.preferences.labels import first_repeated, unusable
@@ -88,7 +88,7 @@ def _items(path: str) -> list[Any]:
     except FileNotFoundError as e:
         raise DataError(f"{path}: no such file") from e
     except (OSError, ValueError) as e:
-        raise DataError(f"{path}: not a readable file: {e}") from e
+        raise DataError(f"{path}: not a readable file: {reason_of(e, path)}") from e
     found = _parsed(_as_utf8(data, path), path)
     items = found if isinstance(found, list) else [found]
     if not items:

@@ -40,7 +40,7 @@ def normal_label(text: str) -> str:
 
 
 def plain_label(text: str) -> str:
-    """Normalise a text as :func:`normal_label` does, with plain quotes, hyphens and dots for typographic ones.
+    """Normalise a text as :func:`normal_label` does, with plain quotes, hyphens and dots.
 
     What differs in these alone is the same text, typed in another program.
     """

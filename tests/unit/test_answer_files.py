@@ -133,7 +133,10 @@ def test_a_question_is_answered_once(tmp_path, again):
             {"responses": ["Fig", "fig"]},
             "item 0: two responses are the same: 'Fig' and 'fig' differ in upper and lower case alone",
         ),
-        ({"responses": ["No", "Don't", "Don’t"]}, "\"Don't\" and 'Don’t' differ in quotes, dashes or dots alone"),
+        (
+            {"responses": ["No", "Don't", "Don’t"]},
+            "\"Don't\" and 'Don’t' differ in quotes, dashes or dots alone",
+        ),
         ({"responses": ["Fig"]}, "item 0: responses"),
         ({"responses": "Fig, Plum"}, "item 0: responses"),
         ({"prompt": "Which\x00 fruit?"}, "item 0: prompt holds a NUL character"),

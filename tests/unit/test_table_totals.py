@@ -1,4 +1,4 @@
-"""Rows of totals in tables: left out where the numbers say so, else noted or refused; an answer "All" is kept."""
+"""Rows of totals in tables: left out where the numbers say so, else noted or refused."""
 
 import pytest
 from table_files import HEADER, drops, n, notes, one, read, shares, table
@@ -95,7 +95,12 @@ def test_a_base_among_percentages_is_told_apart(tmp_path):
 @pytest.mark.parametrize("name", ["Total", "All", "Alle Befragten", "Todos"])
 def test_a_group_that_is_the_sum_is_left_out(name, tmp_path):
     text = rows(
-        "A,Tea?,Yes,10", "A,Tea?,No,20", "B,Tea?,Yes,5", "B,Tea?,No,7", f"{name},Tea?,Yes,15", f"{name},Tea?,No,27"
+        "A,Tea?,Yes,10",
+        "A,Tea?,No,20",
+        "B,Tea?,Yes,5",
+        "B,Tea?,No,7",
+        f"{name},Tea?,Yes,15",
+        f"{name},Tea?,No,27",
     )
     data = table(tmp_path, text)
     assert data.groups["group_id"].to_pylist() == ["A", "B"]
@@ -133,7 +138,14 @@ def test_a_total_without_respondents_lies_between_the_others(tmp_path):
 def test_a_group_that_does_not_add_up_is_noted(name, tmp_path):
     data = table(
         tmp_path,
-        rows("A,Tea?,Yes,10", "A,Tea?,No,20", "B,Tea?,Yes,5", "B,Tea?,No,7", f"{name},Tea?,Yes,9", f"{name},Tea?,No,9"),
+        rows(
+            "A,Tea?,Yes,10",
+            "A,Tea?,No,20",
+            "B,Tea?,Yes,5",
+            "B,Tea?,No,7",
+            f"{name},Tea?,Yes,9",
+            f"{name},Tea?,No,9",
+        ),
     )
     assert len(data.groups) == 3
     assert [x for x in notes(data) if f"the group named '{name}' is read as a group: its numbers" in x]
@@ -161,7 +173,9 @@ def test_a_row_of_totals_below_the_people(last, kept, tmp_path):
     data = table(tmp_path, text, units="individuals")
     assert (last.split(",")[0] in data.groups["group_id"].to_pylist()) == kept
     assert set(data.questions["responses"].to_pylist()[0]) == {"Yes", "No"}
-    assert any(("is read as a person" if kept else "holds numbers in place of answers") in x for x in notes(data))
+    assert any(
+        ("is read as a person" if kept else "holds numbers in place of answers") in x for x in notes(data)
+    )
 
 
 def test_people_without_answers_are_listed(tmp_path):
@@ -181,7 +195,9 @@ def test_a_total_of_a_factor_is_no_level(tmp_path):
     import pyarrow.parquet as pq
 
     levels = ["Low", "Mid", "High", "Total"]
-    response = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, 3], pa.int8()), pa.array(levels), ordered=True)
+    response = pa.DictionaryArray.from_arrays(
+        pa.array([0, 1, 2, 3], pa.int8()), pa.array(levels), ordered=True
+    )
     rows = {"group": ["A"] * 4, "prompt": ["How?"] * 4, "response": response, "count": [1, 2, 3, 6]}
     pq.write_table(pa.table(rows), tmp_path / "t.parquet")
     assert read(tmp_path / "t.parquet").questions.to_pylist()[0]["responses"] == levels[:3]

@@ -13,7 +13,7 @@ from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.dataset import GROUP_KINDS, PreferenceDataset
 from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers import parquet
-from gpo_ray.preferences.readers.amounts import UNITS, WHOLE, Unit, most
+from gpo_ray.preferences.readers.amounts import UNITS, WHOLE, Unit, most, too_large_advice
 from gpo_ray.preferences.readers.cells import Cells, as_text, header_advice, require_header
 from gpo_ray.preferences.readers.common import Collector, require_columns
 from gpo_ray.preferences.readers.delimited import read_delimited
@@ -21,6 +21,7 @@ from gpo_ray.preferences.readers.numerals import Numbers, Signs, read_numbers
 from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.spellings import Spellings, normal_levels
 from gpo_ray.preferences.readers.tally import Row, Tally
+from gpo_ray.preferences.readers.totals import names_total
 from gpo_ray.preferences.readers.wide import read_wide
 from gpo_ray.preferences.readers.workbook import OLD_WORKBOOKS, WORKBOOKS, read_workbook
 
@@ -37,6 +38,7 @@ PARQUET_TYPES = {
 }
 TRUE = frozenset(["true", "yes", "1", "wahr", "ja", "vrai", "oui", "verdadero", "sí", "si", "vero", "waar"])
 FALSE = frozenset(["false", "no", "0", "falsch", "nein", "faux", "non", "falso", "nee", "onwaar"])
+NO_RESPONSE = "leave the row out, and give the number of respondents in a column 'n'"
 NEITHER_FORM = (
     "; a long table has a row per group, prompt and response. A table with a row per person and a column "
     "per question is read with --units individuals"
@@ -120,7 +122,7 @@ def _read_long(
         found = read(unit, most(unit))
         counted = "percent" if found.percent else unit
         amounts = found.values.tolist()
-        _require_range(cells, unit, counted, found)
+        _require_range(cells, column, unit, counted, found)
     extra = {name: _optional(read, column, name, cells.place, rows) for name in ("n", "position", "scale")}
     spellings = {name: Spellings(name, cells.place, options.merge_case) for name in (*LABELS, "topic")}
     default_kind = "individual" if options.units == "individuals" else DEFAULT_KIND
@@ -156,13 +158,16 @@ def _numbers(
     return found
 
 
-def _require_range(cells: Cells, name: str, unit: Unit, numbers: Numbers) -> None:
+def _require_range(
+    cells: Cells, column: Mapping[str, list[Any]], name: str, unit: Unit, numbers: Numbers
+) -> None:
     """Check that the numbers of a column are neither negative nor more than the whole."""
     for i in np.flatnonzero((numbers.values < 0) | (numbers.values > most(unit))):
         where, value = cells.place(int(i)), numbers.values[i]
         if value < 0:
             raise DataError(f"{where}: {name} {value:g} is negative; {name}s start at 0")
-        advice = "name the column 'percent'" if unit == "share" else "correct it"
+        total = any(names_total(normal_label(as_text(column[c][i]))) for c in ("group", "response"))
+        advice = NO_RESPONSE if total else too_large_advice(unit, value)
         raise DataError(f"{where}: {name} {value:g} is more than {WHOLE[unit]:g}; {advice}")
 
 

@@ -192,7 +192,8 @@ class Tally:
                 for group, given in question.by_group.items()
                 if self._kinds[group] != "individual"
             }
-            require_counts(self._path, pairs)
+            sums = require_counts(self._path, pairs)
+            note_some(self._into, f"{self._path.name}: column 'count'", sums)
         used = [{*q.responses} for q in self._questions.values()]
         common = bool(used) and all(responses == used[0] for responses in used)
         known: list[Question] = []

@@ -24,31 +24,37 @@ TOTAL_GROUP = "group is the total of the others"
 
 Sure = Literal["sure", "perhaps"]
 
-_SURE = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SURE = _words(
     """
     total totals totale totaal totalt totalen totaux totais totales toplam gesamt insgesamt gesamtsumme
     gesamtergebnis gesamtzahl subtotal zwischensumme ogolem razem lacznie celkem spolu osszesen ukupno
-    yhteensa ialt итого всего συνολο 合計 総計 合计 总计 總計 합계 전체 المجموع base basis bases fallzahl podstawa baza
-    """.split()
+    yhteensa ialt итого всего συνολο 合計 総計 合计 总计 總計 합계 전체
+    المجموع base basis bases fallzahl podstawa baza
+    """
 )
 """Words that say "total" or "base" in several languages, without accents."""
-_PERHAPS = frozenset(
+_PERHAPS = _words(
     """
     all everyone everybody overall n sum summe alle alles tous toutes tout ensemble todos todas tutti tutte
-    alla kaikki wszyscy iedereen allen alt allt все sample stichprobe respondents befragte zusammen suma soma
-    somma somme national nationwide antal anzahl effectif effectifs jumlah
-    """.split()
+    alla kaikki wszyscy iedereen allen alt allt все sample stichprobe respondents befragte zusammen suma
+    soma somma somme national nationwide antal anzahl effectif effectifs jumlah
+    """
 )
 """Words that say it too, but may be an answer or a group of their own."""
-_FILL = frozenset(
+_FILL = _words(
     """
     of the der die das de del des di i og im la le les el size number no count grand general generale genel
     us uk adults people persons population respondent respondenten befragten interviews interviewed answers
     responses valid effective weighted unweighted ungewichtet ungewichtete gewichtet gewichtete ponderada
     ponderado ponderee ponderata brute sin con ponderar non repondants encuestados intervistati entrevistas
-    entrevistados nombre numero numer svarande deltagare erwachsene bevolkerung voters parties groups gruppen
-    ongewogen gewogen oppervlak viktad oviktad wazona niewazona
-    """.split()
+    entrevistados nombre numero numer svarande deltagare erwachsene bevolkerung voters parties groups
+    gruppen ongewogen gewogen oppervlak viktad oviktad wazona niewazona
+    """
 )
 """Words that may stand beside them."""
 _WEIGHTED = re.compile(r"weight|gewicht|ponder|gewogen|wazon|vikta")
@@ -183,7 +189,9 @@ def _is_total_group(
         into.drop(where, TOTAL_GROUP)
         into.note(where, f"{shown} is all the others together and is left out; {_RENAME}")
         return True
-    why = "its numbers are not the others' together" if checks else "there is no other group to compare it with"
+    why = (
+        "its numbers are not the others' together" if checks else "there is no other group to compare it with"
+    )
     into.note(where, f"{shown} is read as a group: {why}; if it is a total, leave its rows out")
     return False
 

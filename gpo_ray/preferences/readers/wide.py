@@ -144,8 +144,8 @@ def _require_names(cells: Cells, names: list[str], person: int, questions: list[
             )
         if before != i:
             raise DataError(
-                f"{cells.path}: columns {before + 1} and {i + 1} are one question, {names[before][:60]!r} and "
-                f"{name[:60]!r}, but for case, quotes or dashes; rename or remove one"
+                f"{cells.path}: columns {before + 1} and {i + 1} are one question, {names[before][:60]!r} "
+                f"and {name[:60]!r}, but for case, quotes or dashes; rename or remove one"
             )
 
 
