@@ -3,7 +3,8 @@
 A bundle holds no texts of its questions, only hashes: of each prompt and of each response
 (:mod:`gpo_ray.preferences.labels`). The hashes in a bundle may be of texts with their typographic quotes and
 dashes, which later ones do not tell apart; questions are looked for in both ways. Bundles of still earlier
-versions hold one hash of the prompt and all responses in their order; there, orders are tried one after the other.
+versions hold one hash of the prompt and all responses in their order; there, orders are tried one after
+the other.
 """
 
 from __future__ import annotations

@@ -138,6 +138,12 @@ def _all(cells: Cells, column: int) -> Sequence[Any]:
     return found.to_pylist() if isinstance(found, pa.ChunkedArray) else found
 
 
+def blank_note(rows: Sequence[int]) -> str:
+    """Return what to say of empty rows between others."""
+    shown = ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
+    return f"empty rows that are not read: {shown}"
+
+
 def as_text(value: Any) -> str:
     """Return a cell's value as text: 1.0 is "1", None is ""."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ import pyarrow.csv
 
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.labels import normal_label
-from gpo_ray.preferences.readers.cells import Cells
+from gpo_ray.preferences.readers.cells import HEADER_ROWS, Cells, blank_note
 from gpo_ray.preferences.readers.files import require_file
 
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
@@ -86,6 +87,8 @@ class _Text:
     lines: list[str]
     first: int = 0
     """Index of the line at which the header begins."""
+    above: int = 0
+    """Number of rows above the header, as a spreadsheet counts; a line such as ``sep=;`` is none."""
     grammar: _Grammar = field(default_factory=lambda: _Grammar(","))
 
     def records(self) -> Iterator[tuple[int, int]]:
@@ -174,7 +177,7 @@ def read_delimited(path: Path, encoding: str | None = None, expected: Iterable[s
 
     The separator is what a first line such as ``sep=;`` says, or of comma, semicolon, tab and vertical bar
     the one with which the header has the expected columns and the rows have as many cells as the header.
-    Empty rows at the end are left out.
+    Empty rows are left out, as are empty cells beyond the header; notes list them, but for rows at the end.
 
     Args:
         path: the file.
@@ -182,8 +185,8 @@ def read_delimited(path: Path, encoding: str | None = None, expected: Iterable[s
         expected: names of columns that the header should have, in lower case.
 
     Raises:
-        DataError: if the file is missing, empty, not text of that encoding, has no rows, has a row of more
-            or fewer cells than the header, or quotes that RFC 4180 does not allow.
+        DataError: if the file is missing, empty, not text of that encoding, has no rows, has rows above the
+            header, a row of more or fewer cells than the header, or quotes that RFC 4180 does not allow.
     """
     require_file(path)
     text = _lines(path, encoding)
@@ -195,49 +198,91 @@ def read_delimited(path: Path, encoding: str | None = None, expected: Iterable[s
             f"{path}: the header has {len(header):,} columns, at most {MAX_COLUMNS:,} are read; is "
             f"{text.grammar.separator!r} the separator?"
         )
-    starts, end = _checked_rows(text, records, len(header))
-    if not starts:
+    rows = _checked_rows(text, records, header)
+    if not rows.starts:
         raise DataError(f"{path}: the file has a header and no rows")
     separator = text.grammar.separator
     note = f"separated by {SEPARATORS.get(separator, repr(separator))}, encoded as {text.encoding.upper()}"
-    body = "\n".join(text.lines[starts[0] : end]) + "\n"
+    body = "\n".join(rows.records) + "\n"
     text.lines.clear()  # a large file is not held twice
     columns = _parse(path, body, separator, len(header))
-    return Cells(path, header, columns, range(2, len(starts) + 2), [i + 1 for i in starts], (note,))
+    return Cells(path, header, columns, rows.numbers, [i + 1 for i in rows.starts], (note, *rows.notes()))
 
 
-def _checked_rows(text: _Text, records: Iterator[tuple[int, int]], width: int) -> tuple[list[int], int]:
-    """Check that all rows are strict and have as many cells as the header.
+@dataclass
+class _Rows:
+    """The rows of a file that hold anything."""
 
-    Returns:
-        The index of each row's first line, and of the line after the last row that holds anything.
-    """
-    of_width, separator = text.grammar.of_width(width), text.grammar.separator
+    numbers: list[int] = field(default_factory=list)
+    """Their numbers, as a spreadsheet counts."""
+    starts: list[int] = field(default_factory=list)
+    """The index of each row's first line."""
+    records: list[str] = field(default_factory=list)
+    """Each row's text, with as many cells as the header has."""
+    fitted: int = 0
+    """Number of rows from which empty cells were removed, or to which some were added."""
+    blank: list[int] = field(default_factory=list)
+    """The numbers of empty rows."""
+
+    def notes(self) -> list[str]:
+        """Return what to say of empty rows between others, and of empty cells beyond the header."""
+        said = []
+        between = [number for number in self.blank if number < self.numbers[-1]]
+        if between:
+            said.append(blank_note(between))
+        if self.fitted:
+            said.append(f"{self.fitted} rows have more or fewer empty cells at the end than the header")
+        return said
+
+
+def _checked_rows(text: _Text, records: Iterator[tuple[int, int]], header: Sequence[str]) -> _Rows:
+    """Check that all rows are strict and have as many cells as the header, but for empty ones at the end."""
+    width, separator = len(header), text.grammar.separator
+    of_width = text.grammar.of_width(width)
     blank = re.compile(rf'[\s"{re.escape(separator)}]*')
-    starts: list[int] = []
-    rows, last = 0, 0
-    short: tuple[int, tuple[int, int]] | None = None
-    for start, end in records:
+    rows = _Rows()
+    for number, (start, end) in enumerate(records, text.above + 2):
         record = text.record(start, end)
-        starts.append(start)
         if '"' in record:
             fits = of_width.fullmatch(record) is not None
             if not fits or end - start > 1:
                 text.cells(start, end)
         else:
-            fits = record.count(separator) == width - 1 and record != ""
-        if not fits and short is None:
-            short = len(starts), (start, end)
-        if not blank.fullmatch(record):
-            rows, last = len(starts), end
-            if short is not None:  # rows at the end that hold nothing may be short
-                row, at = short
-                found = len(text.cells(*at)) if any(text.lines[slice(*at)]) else 0
-                raise DataError(
-                    f"{text.path}: row {row + 1}: {found} cells, the header has "
-                    f"{width} (line {at[0] + 1}); repair the row"
-                )
-    return starts[:rows], last
+            fits = record.count(separator) == width - 1
+        if blank.fullmatch(record):
+            rows.blank.append(number)
+            continue
+        if not fits:
+            record = _fitted(text, (start, end), header, number)
+            rows.fitted += 1
+        rows.numbers.append(number)
+        rows.starts.append(start)
+        rows.records.append(record)
+    return rows
+
+
+def _fitted(text: _Text, at: tuple[int, int], header: Sequence[str], number: int) -> str:
+    """Return a row with as many cells as the header, if only empty cells are too many or too few.
+
+    Raises:
+        DataError: if others are.
+    """
+    cells, width, separator = text.cells(*at), len(header), text.grammar.separator
+    more = any(cell.strip() for cell in cells[width:])
+    if not more and not any(name.strip() for name in header[len(cells) :]):
+        out = io.StringIO()
+        cells = [*cells[:width], *[""] * (width - len(cells))]
+        csv.writer(out, delimiter=separator, lineterminator="").writerow(cells)
+        return out.getvalue()
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    advice = (
+        f"if {filled[0][:60]!r} is a note or a source, remove the row; otherwise repair it"
+        if len(filled) == 1
+        else "repair the row"
+    )
+    raise DataError(
+        f"{text.path}: row {number}: {len(cells)} cells, the header has {width} (line {at[0] + 1}); {advice}"
+    )
 
 
 def _parse(path: Path, body: str, separator: str, width: int) -> list[pa.ChunkedArray]:
@@ -325,14 +370,18 @@ def _checked_encoding(path: Path, given: str | None, marked: str | None) -> str:
 def _find_separator(text: _Text, expected: set[str]) -> None:
     """Set the grammar of a text, and the line at which its header begins."""
     told = _SEPARATOR_LINE.fullmatch(text.lines[0].rstrip(" "))
+    if told and not any(line.strip() for line in text.lines[1:]):
+        raise DataError(f"{text.path}: the file has a line {text.lines[0]!r} and no header")
+    text.first = begin = 1 if told else 0
+    while not text.lines[text.first].strip():
+        text.first += 1
+    text.above = text.first - begin
     if told:
-        if len(text.lines) == 1:
-            raise DataError(f"{text.path}: the file has a line {text.lines[0]!r} and no header")
-        text.first, text.grammar = 1, _Grammar(told[1])
+        text.grammar = _Grammar(told[1])
         return
     ranks = []
     for separator in SEPARATORS:
-        trial = _Text(text.path, text.encoding, text.lines, text.first, _Grammar(separator))
+        trial = _Text(text.path, text.encoding, text.lines, text.first, 0, _Grammar(separator))
         widths, header = _sample(trial)
         fits = expected <= {normal_label(name).lower() for name in header}
         ranks.append(((bool(expected) and fits, len(widths) == 1, len(header)), separator))
@@ -344,6 +393,28 @@ def _find_separator(text: _Text, expected: set[str]) -> None:
             f"it in a first line: sep={separator}"
         )
     text.grammar = _Grammar(separator if best[2] > 1 else ",")
+    if not best[0] and (expected or best[2] == 1):
+        _refuse_title(text, expected)
+
+
+def _refuse_title(text: _Text, expected: set[str]) -> None:
+    """Refuse a file in which a row below the first is the header.
+
+    It is the first of ten rows that has the expected columns; without these, and below a single cell, the
+    first that has several, as the row after it has too.
+    """
+    for separator in SEPARATORS:
+        trial = _Text(text.path, text.encoding, text.lines, text.first, 0, _Grammar(separator))
+        rows = [
+            trial.grammar.split(trial.record(*at)) or [] for at in islice(trial.records(), HEADER_ROWS + 1)
+        ]
+        for i in range(1, len(rows) - 1):
+            names = {normal_label(name).lower() for name in rows[i]}
+            if expected <= names if expected else 1 < len(rows[i]) == len(rows[i + 1]):
+                raise DataError(
+                    f"{text.path}: row {text.above + 1}, {text.lines[text.first][:60]!r}, is above the header, "
+                    f"which seems to be in row {text.above + i + 1}; remove the rows above it"
+                )
 
 
 def _sample(text: _Text) -> tuple[set[int], Sequence[str]]:
