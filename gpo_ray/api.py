@@ -26,7 +26,7 @@ from gpo_ray.model.texts import (
     stored_vectors,
 )
 from gpo_ray.preferences.labels import question_key, slate_key
-from gpo_ray.prior.recognition import EARLIER_BUNDLE, OTHER_RESPONSES, Recognition
+from gpo_ray.prior.recognition import EARLIER_BUNDLE, OTHER_RESPONSES, Recognition, answer_notes
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,7 @@ class TextModel:
         group = self.estimator.adapt(
             [*zip(vectors, shares, strict=True)], [r.key for r in found], [a.n for a in answers]
         )
-        notes = [
-            f"answer {i} ({a.prompt[:60]!r}): {OTHER_RESPONSES}"
-            for i, (a, r) in enumerate(zip(answers, found, strict=True))
-            if r.other_responses
-        ]
+        notes = answer_notes((a.prompt, r) for a, r in zip(answers, found, strict=True))
         if any(r.key is None for r in found) and not self.estimator.knows_texts:
             notes.append(EARLIER_BUNDLE)
         unseen = [a for a, r in zip(answers, found, strict=True) if r.key is None]

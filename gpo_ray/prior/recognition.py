@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
@@ -47,6 +47,19 @@ _FOLDED = (folded_label, earlier_folded_label)
 """The forms of texts whose hashes a bundle may hold."""
 
 Hash = Annotated[str, Field(max_length=64)]
+
+
+def answer_notes(answers: Iterable[tuple[str, Recognition]]) -> list[str]:
+    """Return what to say of the answers whose question is not recognised though its prompt is known.
+
+    Args:
+        answers: the prompt of each answer, and what the prior knows of its question.
+    """
+    return [
+        f"answer {i} ({prompt[:60]!r}): {OTHER_RESPONSES}"
+        for i, (prompt, found) in enumerate(answers)
+        if found.other_responses
+    ]
 
 
 class QuestionHashes(BaseModel):

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.preferences.labels import earlier_folded_label, label_hashes, prompt_key, slate_key
-from gpo_ray.prior.recognition import QuestionHashes, Recognition, Recognizer
+from gpo_ray.prior.recognition import OTHER_RESPONSES, QuestionHashes, Recognition, Recognizer
+from gpo_ray.serving.inference.asked import Recognised
+from gpo_ray.serving.inference.calls import Call, Context
 
 SEEN = [
     ("Should the library open on Sundays?", ("Yes", "No")),
@@ -62,6 +65,28 @@ def test_typeset_questions_are_recognised(hashes):
     assert recognizer.recognise("Why?", ["no", "so…"]).order == (1, 0)
     plain = recognizer.recognise("Don't you swim - ever?", ["Never", "18-24 times", "I don't"])
     assert (plain.key is not None) == (hashes == QuestionHashes.of)
+
+
+def test_the_service_keeps_the_notes_of_a_context_for_a_bundle():
+    context = [
+        AnsweredSlate(prompt=SEEN[0][0], responses=SEEN[0][1], choice=0),
+        AnsweredSlate(prompt=SEEN[0][0], responses=("Yes", "No", "Unsure"), choice=0),
+        AnsweredSlate(prompt="Never asked?", responses=("Yes", "No"), choice=1),
+    ]
+    call = Call(Context.of(context), (), "", 0.0)
+    asked = []
+
+    def recognise(prompt, responses):
+        asked.append(prompt)
+        return NEW.recognise(prompt, responses)
+
+    recognised = Recognised(recognise)
+    (note,) = recognised.notes(call, "one")
+    assert note == f"answer 1 ('{SEEN[0][0]}'): {OTHER_RESPONSES}"
+    assert recognised.notes(call, "one") == (note,)
+    assert len(asked) == 3
+    assert recognised.notes(call, "another bundle") == (note,)
+    assert len(asked) == 6
 
 
 def test_a_known_prompt_with_other_responses_is_told():

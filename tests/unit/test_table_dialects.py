@@ -68,7 +68,7 @@ def dialects(draw):
         "percent": draw(st.sampled_from(["", "", "%", " %"])),
         "quotes": draw(st.sampled_from(["needed", "all", "random"])),
         "header": draw(st.sampled_from([str, str.upper, str.title, lambda name: f" {name} "])),
-        "tail": draw(st.sampled_from(["", "", "blank", "separators"])),
+        "tail": draw(st.sampled_from(["", "", "blank", "separators", "cells", "between"])),
         "options": draw(st.sampled_from([{}, {}, {"decimal": decimal}])),
     }
 
@@ -94,7 +94,13 @@ def written(rng, rows, dialect):
         lines.append(separator.join(cells))
     if dialect["told"]:
         lines.insert(0, f"sep={separator}")
-    lines += {"": [], "blank": ["", " "], "separators": [separator * (len(rows[0]) - 1)] * 2}[dialect["tail"]]
+    empty = separator * (len(rows[0]) - 1)
+    if dialect["tail"] == "cells":
+        begin = rng.randint(0, 1)
+        lines[begin:] = [line + separator * 3 for line in lines[begin:]]
+    if dialect["tail"] == "between":
+        lines.insert(rng.randint(1, len(lines)), rng.choice(["", empty]))
+    lines += {"blank": ["", " "], "separators": [empty] * 2}.get(dialect["tail"], [])
     return dialect["end"].join(lines) + dialect["end"]
 
 

@@ -254,6 +254,9 @@ class Predictions(_Reply):
     """The id of the group; null if the answers of the group came with the request."""
     version: int | None = None
     """The version of the group whose answers were used; null if they came with the request."""
+    notes: tuple[str, ...] = ()
+    """What to know about the answers of the group, in words, such as those to a question that is taken as
+    unseen, because the bundle knows its prompt with other responses."""
 
 
 class RankedResponse(_Reply):

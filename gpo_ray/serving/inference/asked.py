@@ -9,7 +9,7 @@ from functools import cached_property
 from gpo_ray.embedding.template import SlateTexts
 from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.preferences.labels import question_key, slate_key
-from gpo_ray.prior.recognition import Recognition
+from gpo_ray.prior.recognition import Recognition, answer_notes
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.caching import Cache, bounded, keep
 from gpo_ray.serving.inference.calls import Call, slate_texts
@@ -73,12 +73,21 @@ class Answered:
     """Approximate memory."""
 
 
+@dataclass(frozen=True)
+class _Notes:
+    """What to say of the answers of a context."""
+
+    notes: tuple[str, ...]
+    nbytes: int
+
+
 class Recognised:
     """Recognises the questions of calls; contexts that were looked through are kept, within a bound."""
 
     def __init__(self, recognise: Callable[[str, Sequence[str]], Recognition]) -> None:
         self._recognise = recognise
         self._answered: Cache[Answered] = bounded(KEPT_CONTEXTS, KEPT_BYTES)
+        self._notes: Cache[_Notes] = bounded(KEPT_CONTEXTS, KEPT_BYTES)
 
     def context(self, answers: Sequence[AnsweredSlate]) -> list[Asked]:
         """Return the questions that a group answered."""
@@ -90,6 +99,22 @@ class Recognised:
         answered = self._answers(call).texts if any(f.key is None for f in found) else None
         return [Asked.of(q, f, answered) for q, f in zip(call.questions, found, strict=True)]
 
+    def notes(self, call: Call, bundle: str) -> tuple[str, ...]:
+        """Return the notes on a call's context, see :func:`~gpo_ray.prior.recognition.answer_notes`.
+
+        Args:
+            call: the call.
+            bundle: the id of the bundle that recognises; another one may know other questions.
+        """
+        key = f"{bundle}:{call.context.id}"
+        kept = self._notes.get(key)
+        if kept is None:
+            answered = ((q[0], self._recognise(*q)) for q in slate_texts(call.context.answers))
+            said = tuple(answer_notes(answered))
+            kept = _Notes(said, sum(map(len, said)) + 1000)
+            keep(self._notes, key, kept)
+        return kept.notes
+
     def _answers(self, call: Call) -> Answered:
         kept = self._answered.get(call.context.id)
         if kept is None:
@@ -99,10 +124,10 @@ class Recognised:
         return kept
 
 
-def restored(made: SlatePredictions, asked: Sequence[Asked]) -> SlatePredictions:
-    """Return predictions in the order of the responses in which the questions were asked."""
+def restored(made: SlatePredictions, asked: Sequence[Asked], notes: tuple[str, ...] = ()) -> SlatePredictions:
+    """Return predictions in the order of the responses in which the questions were asked, with notes."""
     each = [_restored(p, a.found) for p, a in zip(made.predictions, asked, strict=True)]
-    return SlatePredictions(each, made.bundle)
+    return SlatePredictions(each, made.bundle, notes)
 
 
 def _restored(made: SlatePrediction, found: Recognition) -> SlatePrediction:
