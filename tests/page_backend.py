@@ -107,7 +107,7 @@ class InProcessBackend:
             SlatePrediction(p.tolist(), [tuple(pair) for pair in e.tolist()], b)
             for p, e, b in zip(shares, ends, base, strict=True)
         ]
-        notes = answer_notes((a.prompt, q.found) for q, a in zip(asked, context, strict=False))
+        notes = answer_notes((a.prompt, self.model.recognise(a.prompt, a.responses)) for a in context)
         return restored(SlatePredictions(made, self.name), asked[n:], tuple(notes))
 
     async def ready(self):

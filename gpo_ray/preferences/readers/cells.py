@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -136,6 +136,24 @@ def without_empty_columns(cells: Cells) -> Cells:
 def _all(cells: Cells, column: int) -> Sequence[Any]:
     found = cells.columns[column]
     return found.to_pylist() if isinstance(found, pa.ChunkedArray) else found
+
+
+def with_yes_and_no(cells: Cells, used: Callable[[str], bool]) -> Cells:
+    """Return a workbook's table with "Yes" and "No" for its bools, as in a Parquet file, and notes on it.
+
+    Args:
+        cells: the table.
+        used: whether a column of a name holds labels.
+    """
+    columns, notes = [*cells.columns], [*cells.notes]
+    for i, name in enumerate(cells.header):
+        column = columns[i]
+        if isinstance(column, pa.ChunkedArray) or not used(name):
+            continue
+        if any(isinstance(value, bool) for value in column):
+            columns[i] = [("No", "Yes")[value] if isinstance(value, bool) else value for value in column]
+            notes.append(f"column {name!r}: true is read as 'Yes' and false as 'No'")
+    return replace(cells, columns=columns, notes=tuple(notes))
 
 
 def blank_note(rows: Sequence[int]) -> str:

@@ -13,6 +13,8 @@ from gpo_ray.preferences.labels import folded_label, normal_label, plain_label
 from gpo_ray.preferences.readers.cells import as_text
 from gpo_ray.preferences.readers.common import Collector
 
+TRUTH = frozenset(["true", "false", "wahr", "falsch", "vrai", "faux", "verdadero", "falso", "vero"])
+"""How spreadsheets write truth values into a text file."""
 MAX_NOTES = 20
 """Number of notes of one kind that are written in full; the others are counted."""
 
@@ -70,7 +72,12 @@ class Spellings:
         return first
 
     def note(self, into: Collector, file: str) -> None:
-        """Log which spellings were read as another."""
+        """Log which spellings were read as another, and texts that other formats have as truth values."""
+        truth = sorted({label for label in self._known.values() if label.casefold() in TRUTH})
+        if truth:
+            self._notes.append(
+                f"{' and '.join(truth)} stay texts; true and false of a workbook or Parquet file are 'Yes' and 'No'"
+            )
         note_some(into, f"{file}: column {self._name!r}", self._notes)
 
 

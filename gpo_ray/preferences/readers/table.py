@@ -14,7 +14,13 @@ from gpo_ray.preferences.dataset import GROUP_KINDS, PreferenceDataset
 from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers import parquet
 from gpo_ray.preferences.readers.amounts import UNITS, WHOLE, Unit, most, too_large_advice
-from gpo_ray.preferences.readers.cells import Cells, as_text, header_advice, require_header
+from gpo_ray.preferences.readers.cells import (
+    Cells,
+    as_text,
+    header_advice,
+    require_header,
+    with_yes_and_no,
+)
 from gpo_ray.preferences.readers.common import Collector, require_columns
 from gpo_ray.preferences.readers.delimited import read_delimited
 from gpo_ray.preferences.readers.numerals import Numbers, Signs, read_numbers
@@ -73,7 +79,7 @@ def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     cells = _open(path, options, people)
     for note in cells.notes:
         into.note(path.name, note)
-    names = [normal_label(name).lower() for name in cells.header]
+    names = [*map(_plain, cells.header)]
     if people and not {"prompt", "response"} & {*names}:
         require_header(cells)
         return read_wide(cells, options, into)
@@ -92,6 +98,11 @@ def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     return _read_long(cells, names, units[0] if units else None, options, into)
 
 
+def _plain(name: str) -> str:
+    """Return the name of a column as it is compared with others."""
+    return normal_label(name).lower()
+
+
 def _open(path: Path, options: ReadOptions, people: bool) -> Cells:
     """Read the cells of a file of any of the formats."""
     suffix = path.suffix.lower()
@@ -101,9 +112,9 @@ def _open(path: Path, options: ReadOptions, people: bool) -> Cells:
         raise DataError(f"{path}: --encoding is for text files; leave it out")
     if suffix in PARQUET:
         other = parquet.LABEL if people else None
-        return parquet.read_cells(path, lambda name: PARQUET_TYPES.get(normal_label(name).lower(), other))
+        return parquet.read_cells(path, lambda name: PARQUET_TYPES.get(_plain(name), other))
     if suffix in WORKBOOKS:
-        return read_workbook(path)
+        return with_yes_and_no(read_workbook(path), lambda name: people or _plain(name) == "response")
     return read_delimited(path, options.encoding, () if people else LABELS)
 
 
