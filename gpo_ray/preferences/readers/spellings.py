@@ -76,7 +76,7 @@ class Spellings:
         truth = sorted({label for label in self._known.values() if label.casefold() in TRUTH})
         if truth:
             self._notes.append(
-                f"{' and '.join(truth)} stay texts; true and false of a workbook or Parquet file are 'Yes' and 'No'"
+                f"{' and '.join(truth)} stay texts; in a workbook or Parquet file they are 'Yes' and 'No'"
             )
         note_some(into, f"{file}: column {self._name!r}", self._notes)
 

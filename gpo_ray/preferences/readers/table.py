@@ -29,6 +29,7 @@ from gpo_ray.preferences.readers.spellings import Spellings, normal_levels
 from gpo_ray.preferences.readers.tally import Row, Tally
 from gpo_ray.preferences.readers.totals import names_total
 from gpo_ray.preferences.readers.wide import read_wide
+from gpo_ray.preferences.readers.wide_groups import MARK, read_wide_groups
 from gpo_ray.preferences.readers.workbook import OLD_WORKBOOKS, WORKBOOKS, read_workbook
 
 LABELS = ("group", "prompt", "response")
@@ -46,8 +47,9 @@ TRUE = frozenset(["true", "yes", "1", "wahr", "ja", "vrai", "oui", "verdadero", 
 FALSE = frozenset(["false", "no", "0", "falsch", "nein", "faux", "non", "falso", "nee", "onwaar"])
 NO_RESPONSE = "leave the row out, and give the number of respondents in a column 'n'"
 NEITHER_FORM = (
-    "; a long table has a row per group, prompt and response. A table with a row per person and a column "
-    "per question is read with --units individuals"
+    "; a long table has a row per group, prompt and response. A table with a row per group is read if its "
+    "columns are named 'question: response'; one with a row per person and a column per question with "
+    "--units individuals"
 )
 
 
@@ -61,7 +63,8 @@ def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     ``position``, the order of the responses; ``scale``, a response's value; and ``ordered``, whether the
     responses' order is a scale 1..R. With ``units="individuals"`` a row without count is one person's choice,
     and a table without these columns is wide: a row per person and a column per question, see
-    :func:`~gpo_ray.preferences.readers.wide.read_wide`.
+    :func:`~gpo_ray.preferences.readers.wide.read_wide`. A row per group and a column per response is read by
+    :func:`~gpo_ray.preferences.readers.wide_groups.read_wide_groups`.
 
     Names of columns are matched without case. Labels are normalised by
     :func:`~gpo_ray.preferences.labels.normal_label`. How the file was understood is in the data set's notes.
@@ -83,6 +86,10 @@ def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     if people and not {"prompt", "response"} & {*names}:
         require_header(cells)
         return read_wide(cells, options, into)
+    if not {"prompt", "response"} & {*names}:
+        wide = read_wide_groups(cells, options, into)
+        if wide is not None:
+            return wide
     units: list[Unit] = [unit for unit in UNITS if unit in names]
     if len(units) > 1:
         raise DataError(f"{path}: columns {units[0]!r} and {units[1]!r} are both there; keep one of them")
@@ -111,8 +118,15 @@ def _open(path: Path, options: ReadOptions, people: bool) -> Cells:
     if suffix in (*PARQUET, *WORKBOOKS) and options.encoding is not None:
         raise DataError(f"{path}: --encoding is for text files; leave it out")
     if suffix in PARQUET:
-        other = parquet.LABEL if people else None
-        return parquet.read_cells(path, lambda name: PARQUET_TYPES.get(_plain(name), other))
+        names = [*map(_plain, parquet.column_names(path))]
+        wide = not {"prompt", "response"} & {*names} and any(MARK in name for name in names)
+        other = parquet.LABEL if people or wide else None
+
+        def type_of(name: str) -> parquet.ColumnType | None:
+            number = wide and not people and MARK in name
+            return parquet.COUNT if number else PARQUET_TYPES.get(_plain(name), other)
+
+        return parquet.read_cells(path, type_of)
     if suffix in WORKBOOKS:
         return with_yes_and_no(read_workbook(path), lambda name: people or _plain(name) == "response")
     return read_delimited(path, options.encoding, () if people else LABELS)

@@ -224,14 +224,14 @@ def test_what_is_recognised_is_said(call):
 
 def test_an_answer_whose_prompt_is_known_with_other_responses_is_noted(call):
     other = SEEN[0] | {"responses": ["Certainly", "Hardly"]}
-    context = [*GROUP["context"], {"prompt": "Never asked?", "responses": ["Yes", "No"], "choice": 0}]
-    context.append({k: other[k] for k in ("prompt", "responses")} | {"share": [0.25, 0.75]})
+    context = [SEEN[2] | {"choice": 0}, {"prompt": "Never asked?", "responses": ["Yes", "No"], "choice": 0}]
+    context.append(other | {"share": [0.25, 0.75]})
     body = {"context": context, "questions": SEEN[1:2]}
     for _ in range(2):  # the second time from what is kept
         (note,) = call("POST", "/v1/predict", body).json()["notes"]
         assert note.startswith(f"answer {len(context) - 1} (")
         assert note.endswith(OTHER_RESPONSES)
-    assert call("POST", "/v1/predict", body | {"context": GROUP["context"]}).json()["notes"] == []
+    assert call("POST", "/v1/predict", body | {"context": context[:2]}).json()["notes"] == []
 
 
 @pytest.mark.parametrize("responses", [["Yes", "yes"], ["Don't", "Don’t"]])
