@@ -145,7 +145,7 @@ class Predictor:
         use_threads(worker_threads(settings.processes, settings.predictor.cpus))
         caches = (settings.cached_contexts, settings.cached_questions)
         self._predictor = BatchPredictor(settings.bundle, *caches, device=device_of(settings.predictor.gpus))
-        self._recognised = Recognised(self._predictor.recognise)
+        self._recognised = Recognised(self._predictor.recognise, lambda: self._predictor.bundle_id)
         self._cache = EmbeddingCache(settings.embeddings, self._predictor.config, settings.cached_questions)
         self._serving = settings.bundle
         self._problem: str | None = None
@@ -223,7 +223,9 @@ class Predictor:
         ]
         n, people = len(answers), [a.n for a in answers]
         job = self._predictor.start(EncodedRequest(answered, encoded[n:], call.context.id, people), adapted)
-        return restored(await self._finish(job, call, begun, embedded), asked[n:], self._notes(call))
+        return restored(
+            await self._finish(job, call, begun, embedded), asked[n:], self._recognised.notes(call)
+        )
 
     async def _predict_quickly(self, call: Call) -> SlatePredictions | Failure | None:
         begun = time.time()
@@ -234,7 +236,7 @@ class Predictor:
             self._metrics.predicted(
                 queued=begun - call.sent, embedded=0.0, predicted=0.0, context=call.context.size
             )
-            return restored(made, asked, self._notes(call))
+            return restored(made, asked, self._recognised.notes(call))
         adapted = self._predictor.adapted(call.context.id)
         if adapted is None:
             return None
@@ -247,12 +249,9 @@ class Predictor:
             return None
         self._metrics.embeddings(hits=len(known), misses=0)
         try:
-            return restored(await self._finish(job, call, begun, begun), asked, self._notes(call))
+            return restored(await self._finish(job, call, begun, begun), asked, self._recognised.notes(call))
         except (GPOError, TooSlow) as e:
             return Failure.of(e)
-
-    def _notes(self, call: Call) -> tuple[str, ...]:
-        return self._recognised.notes(call, self._predictor.bundle_id)
 
     async def _finish(
         self, job: PredictionJob, call: Call, begun: float, embedded: float

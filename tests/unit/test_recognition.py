@@ -80,12 +80,14 @@ def test_the_service_keeps_the_notes_of_a_context_for_a_bundle():
         asked.append(prompt)
         return NEW.recognise(prompt, responses)
 
-    recognised = Recognised(recognise)
-    (note,) = recognised.notes(call, "one")
+    bundles = ["one"]
+    recognised = Recognised(recognise, lambda: bundles[-1])
+    (note,) = recognised.notes(call)
     assert note == f"answer 1 ('{SEEN[0][0]}'): {OTHER_RESPONSES}"
-    assert recognised.notes(call, "one") == (note,)
+    assert recognised.notes(call) == (note,)
     assert len(asked) == 3
-    assert recognised.notes(call, "another bundle") == (note,)
+    bundles.append("another")
+    assert recognised.notes(call) == (note,)
     assert len(asked) == 6
 
 

@@ -185,15 +185,7 @@ class Tally:
         """
         people = [group for group, kind in self._kinds.items() if kind == "individual"]
         leave_out_totals(self._path, self._unit, self._questions, people, self._into)
-        if self._unit == "count" and not self._has_n:
-            pairs = {
-                (group, key): [*given.values()]
-                for key, question in self._questions.items()
-                for group, given in question.by_group.items()
-                if self._kinds[group] != "individual"
-            }
-            sums = require_counts(self._path, pairs)
-            note_some(self._into, f"{self._path.name}: column 'count'", sums)
+        self._require_counts()
         used = [{*q.responses} for q in self._questions.values()]
         common = bool(used) and all(responses == used[0] for responses in used)
         known: list[Question] = []
@@ -222,6 +214,19 @@ class Tally:
         note_some(self._into, f"{self._path.name}: taken as 0, without a row", zeros)
         note_some(self._into, f"{self._path.name}: column {self._unit!r}", rounded)
         return self._into.dataset(known, self._path.name, self._path)
+
+    def _require_counts(self) -> None:
+        """Check that counts are no shares, where nothing says how many people answered."""
+        if self._unit != "count" or self._has_n:
+            return
+        pairs = {
+            (group, key): [*given.values()]
+            for key, question in self._questions.items()
+            for group, given in question.by_group.items()
+            if self._kinds[group] != "individual"
+        }
+        sums = require_counts(self._path, pairs)
+        note_some(self._into, f"{self._path.name}: column 'count'", sums)
 
     def _take_levels(self, question: _Question, levels: Sequence[str], common: bool) -> None:
         """Order a question's responses by a factor's levels; unused levels of a common scale were offered."""

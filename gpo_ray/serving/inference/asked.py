@@ -82,10 +82,17 @@ class _Notes:
 
 
 class Recognised:
-    """Recognises the questions of calls; contexts that were looked through are kept, within a bound."""
+    """Recognises the questions of calls; contexts that were looked through are kept, within a bound.
 
-    def __init__(self, recognise: Callable[[str, Sequence[str]], Recognition]) -> None:
-        self._recognise = recognise
+    Args:
+        recognise: what the serving bundle knows of a question.
+        bundle: gives the id of the serving bundle; another one may know other questions.
+    """
+
+    def __init__(
+        self, recognise: Callable[[str, Sequence[str]], Recognition], bundle: Callable[[], str]
+    ) -> None:
+        self._recognise, self._bundle = recognise, bundle
         self._answered: Cache[Answered] = bounded(KEPT_CONTEXTS, KEPT_BYTES)
         self._notes: Cache[_Notes] = bounded(KEPT_CONTEXTS, KEPT_BYTES)
 
@@ -99,14 +106,9 @@ class Recognised:
         answered = self._answers(call).texts if any(f.key is None for f in found) else None
         return [Asked.of(q, f, answered) for q, f in zip(call.questions, found, strict=True)]
 
-    def notes(self, call: Call, bundle: str) -> tuple[str, ...]:
-        """Return the notes on a call's context, see :func:`~gpo_ray.prior.recognition.answer_notes`.
-
-        Args:
-            call: the call.
-            bundle: the id of the bundle that recognises; another one may know other questions.
-        """
-        key = f"{bundle}:{call.context.id}"
+    def notes(self, call: Call) -> tuple[str, ...]:
+        """Return the notes on a call's context, see :func:`~gpo_ray.prior.recognition.answer_notes`."""
+        key = f"{self._bundle()}:{call.context.id}"
         kept = self._notes.get(key)
         if kept is None:
             answered = ((q[0], self._recognise(*q)) for q in slate_texts(call.context.answers))
