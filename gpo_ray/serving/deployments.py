@@ -28,7 +28,7 @@ from gpo_ray.runtime.resources import device_of
 from gpo_ray.runtime.terminal_text import one_line
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.serving.api.metrics import IngressMetrics, Metrics
-from gpo_ray.serving.inference.asked import Asked, Recognised, restored
+from gpo_ray.serving.inference.asked import Asked, Recognised
 from gpo_ray.serving.inference.backend import (
     BackendReadiness,
     Overloaded,
@@ -223,9 +223,7 @@ class Predictor:
         ]
         n, people = len(answers), [a.n for a in answers]
         job = self._predictor.start(EncodedRequest(answered, encoded[n:], call.context.id, people), adapted)
-        return restored(
-            await self._finish(job, call, begun, embedded), asked[n:], self._recognised.notes(call)
-        )
+        return self._recognised.restored(await self._finish(job, call, begun, embedded), asked[n:], call)
 
     async def _predict_quickly(self, call: Call) -> SlatePredictions | Failure | None:
         begun = time.time()
@@ -236,7 +234,7 @@ class Predictor:
             self._metrics.predicted(
                 queued=begun - call.sent, embedded=0.0, predicted=0.0, context=call.context.size
             )
-            return restored(made, asked, self._recognised.notes(call))
+            return self._recognised.restored(made, asked, call)
         adapted = self._predictor.adapted(call.context.id)
         if adapted is None:
             return None
@@ -249,7 +247,7 @@ class Predictor:
             return None
         self._metrics.embeddings(hits=len(known), misses=0)
         try:
-            return restored(await self._finish(job, call, begun, begun), asked, self._recognised.notes(call))
+            return self._recognised.restored(await self._finish(job, call, begun, begun), asked, call)
         except (GPOError, TooSlow) as e:
             return Failure.of(e)
 

@@ -106,6 +106,10 @@ class Recognised:
         answered = self._answers(call).texts if any(f.key is None for f in found) else None
         return [Asked.of(q, f, answered) for q, f in zip(call.questions, found, strict=True)]
 
+    def restored(self, made: SlatePredictions, asked: Sequence[Asked], call: Call) -> SlatePredictions:
+        """Return predictions as a call asked for them, see :func:`restored`, with notes on its context."""
+        return restored(made, asked, self.notes(call))
+
     def notes(self, call: Call) -> tuple[str, ...]:
         """Return the notes on a call's context, see :func:`~gpo_ray.prior.recognition.answer_notes`."""
         key = f"{self._bundle()}:{call.context.id}"
