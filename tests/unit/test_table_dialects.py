@@ -206,9 +206,11 @@ def naive(text, separator):
     numbers = defaultdict(float)
     rows = [
         {normal_label(k or "").lower(): v for k, v in row.items()}
-        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        for row in csv.DictReader(
+            io.StringIO(text.lstrip("\n"), newline=""), delimiter=separator, strict=True
+        )
     ]
-    rows = [row for row in rows if any(row.values())]
+    rows = [row for row in rows if any(str(v or "").strip() for v in row.values())]
     counts = [row["count"] for row in rows]
     for names in rows:
         value = naive_number(names["count"], counts)

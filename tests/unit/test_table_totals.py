@@ -30,6 +30,8 @@ from gpo_ray.preferences.readers.totals import names_total
         ("Total ban", None),
         ("The number of parties", None),
         ("Base 2", None),
+        ("ñ", None),
+        ("ñ ñ", None),
         ("No", None),
         ("42", None),
     ],

@@ -78,14 +78,20 @@ class Asked(Protocol):
 @lru_cache(maxsize=4096)
 def names_total(label: str) -> Sure | None:
     """Return whether a label is surely or perhaps the name of a total; None if it is not."""
-    text = unicodedata.normalize("NFD", folded_label(re.sub(r"\([^()]*\)", " ", label) or label))
-    text = "".join(c for c in text if not unicodedata.combining(c)).replace("ł", "l")
-    words = re.findall(r"[^\W\d_]+", text)
+    text = folded_label(re.sub(r"\([^()]*\)", " ", label) or label)
+    words = [*map(_without_accents, re.findall(r"[^\W\d_]+", text))]
     if not words or not {*words} <= _SURE | _PERHAPS | _FILL or re.search(r"\d", text.split("=")[0]):
         return None
     if {*words} & _SURE or (_WEIGHTED.search(text) and {*words} & _PERHAPS):
         return "sure"
     return "perhaps" if {*words} & _PERHAPS else None
+
+
+def _without_accents(word: str) -> str:
+    if len(word) == 1:  # a letter with an accent is no N
+        return word
+    parts = unicodedata.normalize("NFD", word.replace("ł", "l"))
+    return "".join(c for c in parts if not unicodedata.combining(c))
 
 
 def leave_out_totals(
