@@ -204,13 +204,12 @@ def naive_number(text, column):
 def naive(text, separator):
     """What a strict reading of a text says, row by row."""
     numbers = defaultdict(float)
+    file = io.StringIO(re.sub(r"\A(\s*\n)+", "", text), newline="")  # without blank lines above the header
     rows = [
         {normal_label(k or "").lower(): v for k, v in row.items()}
-        for row in csv.DictReader(
-            io.StringIO(text.lstrip("\n"), newline=""), delimiter=separator, strict=True
-        )
+        for row in csv.DictReader(file, delimiter=separator, strict=True)
     ]
-    rows = [row for row in rows if any(str(v or "").strip() for v in row.values())]
+    rows = [row for row in rows if any("".join(v or "").strip() for v in row.values())]
     counts = [row["count"] for row in rows]
     for names in rows:
         value = naive_number(names["count"], counts)

@@ -17,6 +17,8 @@ from gpo_ray.preferences.readers.totals import names_total
         ("Basis (ungewichtet)", "sure"),
         ("Unweighted N", "sure"),
         ("Weighted base", "sure"),
+        ("Effectif pondéré", "sure"),
+        ("Effectifs non pondérée", "sure"),
         ("Ogółem", "sure"),
         ("Итого", "sure"),
         ("Base: n=1012", "sure"),

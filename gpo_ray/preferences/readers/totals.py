@@ -51,7 +51,7 @@ _FILL = _words(
     of the der die das de del des di i og im la le les el size number no count grand general generale genel
     us uk adults people persons population respondent respondenten befragten interviews interviewed answers
     responses valid effective weighted unweighted ungewichtet ungewichtete gewichtet gewichtete ponderada
-    ponderado ponderee ponderata brute sin con ponderar non repondants encuestados intervistati entrevistas
+    ponderado pondere ponderes ponderees ponderee ponderata brute sin con ponderar non repondants encuestados intervistati entrevistas
     entrevistados nombre numero numer svarande deltagare erwachsene bevolkerung voters parties groups
     gruppen ongewogen gewogen oppervlak viktad oviktad wazona niewazona
     """
@@ -82,7 +82,7 @@ def names_total(label: str) -> Sure | None:
     words = [*map(_without_accents, re.findall(r"[^\W\d_]+", text))]
     if not words or not {*words} <= _SURE | _PERHAPS | _FILL or re.search(r"\d", text.split("=")[0]):
         return None
-    if {*words} & _SURE or (_WEIGHTED.search(text) and {*words} & _PERHAPS):
+    if {*words} & _SURE or (_WEIGHTED.search(" ".join(words)) and {*words} & _PERHAPS):
         return "sure"
     return "perhaps" if {*words} & _PERHAPS else None
 
@@ -150,7 +150,7 @@ def _is_total_response(
     group = wrong[0] if wrong else next(iter(pairs))
     total, rest, _ = pairs[group]
     about = rest > 0 and 1 / _NEAR <= total / rest <= _NEAR and len(others) > 1
-    if names_total(response) == "sure" and (about or _WEIGHTED.search(response.casefold())):
+    if names_total(response) == "sure" and (about or _WEIGHTED.search(_without_accents(response.casefold()))):
         raise DataError(
             f"{path}: {shown} to {question.prompt[:60]!r} seems to be a total, but is {total:g} for "
             f"{group[:60]!r}, where the others add up to {rest:g}; leave its rows out and give the number of "
