@@ -51,9 +51,10 @@ _FILL = _words(
     of the der die das de del des di i og im la le les el size number no count grand general generale genel
     us uk adults people persons population respondent respondenten befragten interviews interviewed answers
     responses valid effective weighted unweighted ungewichtet ungewichtete gewichtet gewichtete ponderada
-    ponderado pondere ponderes ponderees ponderee ponderata brute sin con ponderar non repondants encuestados intervistati entrevistas
-    entrevistados nombre numero numer svarande deltagare erwachsene bevolkerung voters parties groups
-    gruppen ongewogen gewogen oppervlak viktad oviktad wazona niewazona
+    ponderado pondere ponderes ponderees ponderee ponderata brute sin con ponderar non repondants encuestados
+    intervistati
+    entrevistas entrevistados nombre numero numer svarande deltagare erwachsene bevolkerung voters parties groups
+    gruppen ongewogen gewogen viktad oviktad wazona niewazona
     """
 )
 """Words that may stand beside them."""
