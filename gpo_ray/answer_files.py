@@ -12,16 +12,16 @@ from __future__ import annotations
 import codecs
 import json
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from gpo_ray.errors import DataError
+from gpo_ray.errors import DataError, reason_of
 from gpo_ray.model.texts import AnsweredSlate, Slate, first_problem
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE
 from gpo_ray.preferences.labels import first_repeated, unusable
+from gpo_ray.preferences.numbers import finite_number, text_number
 from gpo_ray.runtime.documents import parse_json, read_bytes
 from gpo_ray.runtime.locations import local_copy
 
@@ -29,7 +29,6 @@ ROUNDING = 0.02
 """Largest distance of the sum of published shares from 1 that counts as rounding."""
 FORMS = ("share", "percent", "count", "choice")
 """The keys by which an answer may be given; ``counts`` is read as ``count``."""
-_DECIMAL = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 def read_answers_file(path: str) -> tuple[list[AnsweredSlate], list[str]]:
@@ -89,7 +88,7 @@ def _items(path: str) -> list[Any]:
     except FileNotFoundError as e:
         raise DataError(f"{path}: no such file") from e
     except (OSError, ValueError) as e:
-        raise DataError(f"{path}: not a readable file: {e}") from e
+        raise DataError(f"{path}: not a readable file: {reason_of(e, path)}") from e
     found = _parsed(_as_utf8(data, path), path)
     items = found if isinstance(found, list) else [found]
     if not items:
@@ -185,18 +184,12 @@ def _numbers(values: Any, where: str, percent: bool) -> list[float]:
 
 
 def _number(value: Any, where: str, example: str = "80") -> float:
-    if isinstance(value, str) and _DECIMAL.fullmatch(value):
-        value = float(value)
+    """Return a number that is at least 0; a text may be one in plain decimal notation."""
     if value is None:
         raise DataError(f"{where}: is null; leave the answer out or give a number")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise DataError(f"{where}: {str(value)[:40]!r} is not a number; write it like {example}")
-    try:
-        number = float(value)
-    except OverflowError as e:
-        raise DataError(f"{where}: is a number too large to read") from e
-    if not math.isfinite(number):
-        raise DataError(f"{where}: is {number}, not finite; leave the answer out or give a number")
+    advice = f"write it like {example}, or leave the answer out"
+    read = text_number if isinstance(value, str) else finite_number
+    number = read(value, f"{where}:", advice)
     if number < 0:
         raise DataError(f"{where}: is {number:g}; shares, percentages and counts start at 0")
     return number

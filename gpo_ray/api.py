@@ -26,7 +26,7 @@ from gpo_ray.model.texts import (
     stored_vectors,
 )
 from gpo_ray.preferences.labels import question_key, slate_key
-from gpo_ray.prior.recognition import EARLIER_BUNDLE, OTHER_RESPONSES, Recognition
+from gpo_ray.prior.recognition import EARLIER_BUNDLE, OTHER_RESPONSES, Recognition, answer_notes
 
 
 @dataclass(frozen=True)
@@ -103,21 +103,16 @@ class TextModel:
         if not checked:
             raise DataError("answers: the list is empty: give at least one answered question")
         check_distinct(checked, "answers: item {}".format)
-        return self.adapt_checked(checked)
+        return self.adapt_checked(checked, self.recognise(checked))
 
-    def adapt_checked(self, answers: Sequence[AnsweredSlate]) -> TextGroup:
-        """Do the same as :meth:`adapt`, from answers that were checked before."""
-        found = self.recognise(answers)
+    def adapt_checked(self, answers: Sequence[AnsweredSlate], found: Sequence[Recognition]) -> TextGroup:
+        """Do the same as :meth:`adapt`, from answers that were checked and recognised before."""
         shares = [r.to_prior(a.shares()) for a, r in zip(answers, found, strict=True)]
         vectors = self.embeddings_of(answers, found)
         group = self.estimator.adapt(
             [*zip(vectors, shares, strict=True)], [r.key for r in found], [a.n for a in answers]
         )
-        notes = [
-            f"answer {i} ({a.prompt[:60]!r}): {OTHER_RESPONSES}"
-            for i, (a, r) in enumerate(zip(answers, found, strict=True))
-            if r.other_responses
-        ]
+        notes = answer_notes((a.prompt, r) for a, r in zip(answers, found, strict=True))
         if any(r.key is None for r in found) and not self.estimator.knows_texts:
             notes.append(EARLIER_BUNDLE)
         unseen = [a for a, r in zip(answers, found, strict=True) if r.key is None]
@@ -188,13 +183,13 @@ class TextGroup:
             EmbeddingError: if the language model or the embedding store cannot be used.
             BundleError: if the language model is not the one that the bundle was trained with.
         """
-        return self.predict_checked([_checked(Slate, i, q) for i, q in enumerate(questions)])
+        slates = [_checked(Slate, i, q) for i, q in enumerate(questions)]
+        return self.predict_checked(slates, self._model.recognise(slates))
 
-    def predict_checked(self, slates: Sequence[Slate]) -> list[Prediction]:
-        """Do the same as :meth:`predict`, for questions that were checked before."""
+    def predict_checked(self, slates: Sequence[Slate], known: Sequence[Recognition]) -> list[Prediction]:
+        """Do the same as :meth:`predict`, for questions that were checked and recognised before."""
         if not slates:
             return []
-        known = self._model.recognise(slates)
         read, found = zip(*map(self._answered, slates, known), strict=True)
         predicted = self.group.ask(self._model.embeddings_of(read, found), [r.key for r in found])
         intervals: Sequence[Any] = predicted.intervals or [None] * len(slates)
@@ -281,10 +276,10 @@ def predict_file(
     answers, notes = read_answers_file(context)
     slates = read_questions_file(questions)
     loaded = load(bundle, model=model, embeddings=embeddings)
-    every = [*answers, *slates]
-    unseen = [s for s, r in zip(every, loaded.recognise(every), strict=True) if r.key is None]
-    loaded.vectors(unseen, progress)  # so that common beginnings are read once
-    group = loaded.adapt_checked(answers)
+    answered, asked = loaded.recognise(answers), loaded.recognise(slates)
+    pairs = [*zip(answers, answered, strict=True), *zip(slates, asked, strict=True)]
+    loaded.vectors([s for s, r in pairs if r.key is None], progress)  # common beginnings are read once
+    group = loaded.adapt_checked(answers, answered)
     return {
         "predictions": [
             {
@@ -296,7 +291,7 @@ def predict_file(
                 "recognised": p.recognised,
                 "note": p.note,
             }
-            for p in group.predict_checked(slates)
+            for p in group.predict_checked(slates, asked)
         ],
         "notes": [*notes, *group.notes],
     }

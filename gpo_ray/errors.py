@@ -81,3 +81,14 @@ class ResourceError(GPOError):
     """The cluster does not have the resources that were asked for."""
 
     exit_code = 3
+
+
+def reason_of(problem: BaseException, name: object = "") -> str:
+    """Return what an exception says without the name of the file, with which the message begins already.
+
+    Args:
+        problem: the exception; those of the system end with the name.
+        name: the name of the file as the message gives it.
+    """
+    said = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+    return said.removeprefix(f"{name}: ")

@@ -18,6 +18,7 @@ from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 from gpo_ray.preferences.labels import question_key
 from gpo_ray.prior.calibration import fit_prior
 from gpo_ray.prior.keyed import KeyedGroupPrior
+from gpo_ray.prior.recognition import answer_notes
 from gpo_ray.serving.inference.asked import Asked, restored
 from gpo_ray.serving.inference.backend import BackendReadiness, SlatePrediction, SlatePredictions
 
@@ -106,7 +107,8 @@ class InProcessBackend:
             SlatePrediction(p.tolist(), [tuple(pair) for pair in e.tolist()], b)
             for p, e, b in zip(shares, ends, base, strict=True)
         ]
-        return restored(SlatePredictions(made, self.name), asked[n:])
+        notes = answer_notes((a.prompt, self.model.recognise(a.prompt, a.responses)) for a in context)
+        return restored(SlatePredictions(made, self.name), asked[n:], tuple(notes))
 
     async def ready(self):
         return BackendReadiness(True, self.name)

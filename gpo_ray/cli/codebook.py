@@ -35,7 +35,7 @@ def survey_codebook(
 ) -> None:
     """Propose which variables of a file are questions, demographics and the weight, as a file to correct."""
     from gpo_ray.cli.options import parse_options
-    from gpo_ray.errors import ConfigError, DataError
+    from gpo_ray.errors import ConfigError, DataError, reason_of
     from gpo_ray.preferences.readers.options import ReadOptions
     from gpo_ray.preferences.readers.respondents.document import codebook_bytes
     from gpo_ray.preferences.readers.respondents.proposal import propose
@@ -54,7 +54,7 @@ def survey_codebook(
         try:
             path = stack.enter_context(local_copy(file))
         except (ValueError, OSError) as e:
-            raise DataError(f"{without_password(file)}: cannot be read: {e}") from e
+            raise DataError(f"{without_password(file)}: cannot be read: {reason_of(e, file)}") from e
         table = read_table_of(path, options)
     proposal = propose(table)
     text = codebook_bytes(proposal, table)
@@ -62,7 +62,7 @@ def survey_codebook(
         with replacing(target) as temporary:
             temporary.write_bytes(text)
     except OSError as e:
-        raise ConfigError(f"{out}: cannot be written: {e}") from e
+        raise ConfigError(f"{out}: cannot be written: {reason_of(e)}") from e
     if as_json:
         roles = [f.role for f in proposal.findings]
         found = {f"{role}s": roles.count(role) for role in ("question", "demographic")}

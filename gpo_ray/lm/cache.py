@@ -22,7 +22,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from gpo_ray.errors import ConfigError
+from gpo_ray.errors import ConfigError, reason_of
 from gpo_ray.runtime.locks import TEMPORARY, locked
 
 CACHE, BOUND = "GPO_CACHE", "GPO_CACHE_GIB"
@@ -138,7 +138,7 @@ def clear_cache() -> list[CachedModel]:
                 for folder in _folders(root):
                     shutil.rmtree(folder)
         except OSError as e:
-            raise ConfigError(f"{root}: the cache cannot be cleared: {e}") from e
+            raise ConfigError(f"{root}: the cache cannot be cleared: {reason_of(e)}") from e
     return found
 
 

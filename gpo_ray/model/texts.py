@@ -19,7 +19,7 @@ from gpo_ray.errors import BundleError, EmbeddingError
 from gpo_ray.lm.find import ModelSource, find_model
 from gpo_ray.lm.load import fingerprint
 from gpo_ray.model.bundle import BundleConfig
-from gpo_ray.preferences.labels import normal_label, unusable
+from gpo_ray.preferences.labels import same_responses, unusable
 from gpo_ray.runtime.terminal import Steps
 
 VectorsByKey = dict[str, NDArray[np.float32]]
@@ -46,8 +46,12 @@ class Slate(BaseModel):
         ):
             if problem := unusable(text):
                 raise ValueError(f"{what} {problem}")
-        if len(set(map(normal_label, self.responses))) < len(self.responses):
-            raise ValueError("two responses are the same")
+        if (same := same_responses(self.responses)) is not None:
+            one, other = (self.responses[i][:60] for i in same[:2])
+            raise ValueError(
+                f"two responses are the same: {one!r} and {other!r} differ in {same[2]}; leave one out or "
+                "write them differently"
+            )
         return self
 
 

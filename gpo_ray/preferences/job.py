@@ -14,7 +14,7 @@ import ray
 import ray.data
 import ray.exceptions
 
-from gpo_ray.errors import ConfigError, DataError, ResourceError
+from gpo_ray.errors import ConfigError, DataError, ResourceError, reason_of
 from gpo_ray.preferences.dataset import KIND as SURVEY
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.large import COLUMNS, KIND
@@ -58,7 +58,7 @@ def sort_answers(survey: str, out: Folder) -> None:
         try:
             answers = _write(_in_order(folder, files, dataset), dataset, Path(made), survey)
         except OSError as e:
-            raise ConfigError(f"{out}: cannot be written: {e}") from e
+            raise ConfigError(f"{out}: cannot be written: {reason_of(e)}") from e
         if answers != manifest["preferences"]:
             raise DataError(
                 f"{survey}: has {answers} answers, its manifest says {manifest['preferences']}; make it again"

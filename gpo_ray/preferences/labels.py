@@ -1,7 +1,8 @@
 """The identity of questions: normal forms of their texts, and hashes by which they are found again.
 
-A question is the same one whatever the order of its responses and whatever the spaces, the Unicode form and
-the case of its texts: :func:`question_key` says which question it is. A language model, however, reads texts
+A question is the same one whatever the order of its responses and whatever the spaces, the Unicode form,
+the typography (curly or straight quotes, kinds of dashes) and the case of its texts: :func:`question_key`
+says which question it is. A language model, however, reads texts
 as they are given, so embeddings belong to a :func:`slate_key`, which depends on every character and on the
 order. :func:`response_order` leads from one order of a question's responses to another, so that shares
 follow labels and not positions.
@@ -13,7 +14,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
@@ -21,6 +22,19 @@ INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))
 
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 """A lone surrogate, which no encoding can store. A loop in Python would take milliseconds for a long text."""
+_TYPOGRAPHY: dict[int, str | None] = {
+    ord(sign): plain
+    for signs, plain in (
+        ("‘’‚‛′ʼ´`", "'"),
+        ("“”„‟″«»", '"'),
+        ("\u2010\u2011\u2012–—\u2015−", "-"),
+        ("…", "..."),
+        ("\u00ad", None),
+    )
+    for sign in signs
+}
+"""The signs that editors set for plain ones: quotes, dashes and non-breaking hyphens, the ellipsis; soft
+hyphens."""
 
 
 def normal_label(text: str) -> str:
@@ -28,9 +42,29 @@ def normal_label(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text.translate(INVISIBLE)).split())
 
 
+def plain_label(text: str) -> str:
+    """Normalise a text as :func:`normal_label` does, with plain quotes, hyphens and dots.
+
+    What differs in these alone is the same text, typed in another program.
+    """
+    return normal_label(normal_label(text).translate(_TYPOGRAPHY))
+
+
 def folded_label(text: str) -> str:
-    """Normalise a text as :func:`normal_label` does, and remove differences of case."""
-    return unicodedata.normalize("NFC", normal_label(text).casefold())
+    """Normalise a text as :func:`plain_label` does, and remove differences of case."""
+    return _folded(plain_label(text))
+
+
+def earlier_folded_label(text: str) -> str:
+    """Return what :func:`folded_label` was before it removed differences of typography.
+
+    Bundles of that time hold hashes of these forms.
+    """
+    return _folded(normal_label(text))
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text.casefold())
 
 
 def unusable(text: str) -> str | None:
@@ -44,22 +78,30 @@ def unusable(text: str) -> str | None:
     return None
 
 
-def response_labels(responses: Sequence[str]) -> tuple[str, ...]:
+Form = Callable[[str], str]
+
+
+def response_labels(responses: Sequence[str], folded: Form = folded_label) -> tuple[str, ...]:
     """Return the forms by which a question's responses are recognised, in their order.
 
     They are the :func:`folded_label` of each response; if two responses have the same, then the
-    :func:`normal_label` of each, and if these are not distinct either, the texts themselves.
+    :func:`earlier_folded_label` of each, then the :func:`normal_label`, and if these are not distinct either,
+    the texts themselves.
+
+    Args:
+        responses: the R responses.
+        folded: the first form; :func:`earlier_folded_label` for hashes in a bundle of that time.
     """
-    for form in (folded_label, normal_label):
+    for form in (folded, earlier_folded_label, normal_label):
         labels = tuple(map(form, responses))
         if len(set(labels)) == len(labels):
             return labels
     return tuple(responses)
 
 
-def label_hashes(responses: Sequence[str]) -> tuple[str, ...]:
+def label_hashes(responses: Sequence[str], folded: Form = folded_label) -> tuple[str, ...]:
     """Return a hash of each of the :func:`response_labels`, which tell responses apart without texts."""
-    return tuple(_digest(label)[:16] for label in response_labels(responses))
+    return tuple(_digest(label)[:16] for label in response_labels(responses, folded))
 
 
 def question_key(prompt: str, responses: Sequence[str]) -> str:
@@ -84,9 +126,27 @@ def first_repeated(questions: Iterable[tuple[str, Sequence[str]]]) -> tuple[int,
     return None
 
 
-def prompt_key(prompt: str) -> str:
+def prompt_key(prompt: str, folded: Form = folded_label) -> str:
     """Return the hash of a normalised prompt, by which a prompt with other responses is recognised."""
-    return _digest(folded_label(prompt))
+    return _digest(folded(prompt))
+
+
+def same_responses(responses: Sequence[str]) -> tuple[int, int, str] | None:
+    """Find two responses that are the same text, or differ in little; None if all are distinct.
+
+    Returns:
+        The places of the two, and in what they differ.
+    """
+    first: dict[str, int] = {}
+    for i, response in enumerate(responses):
+        before = first.setdefault(folded_label(response), i)
+        if before != i:
+            one, other = responses[before], response
+            if normal_label(one) == normal_label(other):
+                return before, i, "nothing but spaces or Unicode forms"
+            same_case = plain_label(one) == plain_label(other)
+            return before, i, "quotes, dashes or dots alone" if same_case else "upper and lower case alone"
+    return None
 
 
 def slate_key(prompt: str, responses: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gpo_ray.errors import DataError
+from gpo_ray.errors import DataError, reason_of
 from gpo_ray.preferences.dataset import KIND as SURVEY
 from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 from gpo_ray.preferences.slates import Ints
@@ -147,7 +147,7 @@ class SortedAnswers:
                     mapped = np.memmap(file, dtype, "r") if entry["bytes"] else np.zeros(0, dtype)
                     found[name] = np.array(mapped) if name.endswith("starts") else mapped
         except OSError as e:
-            raise DataError(f"{folder}: cannot be read: {e}") from e
+            raise DataError(f"{folder}: cannot be read: {reason_of(e)}") from e
         return cls(**found, sizes=sizes)
 
     def questions_of(self, group: int) -> Ints:

@@ -1,15 +1,17 @@
 """Recognise a question that a prior has seen, whatever the order and the spelling of its responses.
 
 A bundle holds no texts of its questions, only hashes: of each prompt and of each response
-(:mod:`gpo_ray.preferences.labels`). Bundles of earlier versions hold one hash of the prompt and all responses
-in their order; there, orders are tried one after the other.
+(:mod:`gpo_ray.preferences.labels`). The hashes in a bundle may be of texts with their typographic quotes and
+dashes, which later ones do not tell apart; questions are looked for in both ways. Bundles of still earlier
+versions hold one hash of the prompt and all responses in their order; there, orders are tried one after
+the other.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
@@ -18,6 +20,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpo_ray.preferences.labels import (
+    earlier_folded_label,
+    folded_label,
     label_hashes,
     normal_label,
     prompt_key,
@@ -39,7 +43,23 @@ EARLIER_BUNDLE = (
 OTHER_RESPONSES = "its prompt is known to the bundle, with other responses: taken as an unseen question"
 """What is said of a question whose prompt the meta-train groups were asked, but not with these responses."""
 
+_FOLDED = (folded_label, earlier_folded_label)
+"""The forms of texts whose hashes a bundle may hold."""
+
 Hash = Annotated[str, Field(max_length=64)]
+
+
+def answer_notes(answers: Iterable[tuple[str, Recognition]]) -> list[str]:
+    """Return what to say of the answers whose question is not recognised though its prompt is known.
+
+    Args:
+        answers: the prompt of each answer, and what the prior knows of its question.
+    """
+    return [
+        f"answer {i} ({prompt[:60]!r}): {OTHER_RESPONSES}"
+        for i, (prompt, found) in enumerate(answers)
+        if found.other_responses
+    ]
 
 
 class QuestionHashes(BaseModel):
@@ -134,9 +154,10 @@ class Recognizer:
             return Recognition(key, same)
         if not self.hashes:
             return self._tried(prompt, responses) or Recognition(None, same)
-        asked = self._by_prompt.get(prompt_key(prompt), ())
-        mine = label_hashes(responses) if asked else ()
-        for key in asked:
+        prompts = [prompt_key(prompt, form) for form in _FOLDED]
+        asked = [*dict.fromkeys(key for p in prompts for key in self._by_prompt.get(p, ()))]
+        slates = [*dict.fromkeys(label_hashes(responses, form) for form in _FOLDED)] if asked else []
+        for mine, key in itertools.product(slates, asked):
             order = response_order(mine, self.hashes[key].responses)
             if order is not None:
                 return Recognition(key, order)

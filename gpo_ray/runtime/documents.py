@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from gpo_ray.errors import GPOError
+from gpo_ray.errors import GPOError, reason_of
 from gpo_ray.runtime.strict_json import MAX_DEPTH, check_amount, check_value, make_object
 
 JSON_BYTES = 2**27
@@ -148,7 +148,7 @@ def _read(path: Any, most: int, where: str, error: type[GPOError]) -> bytes:
     except FileNotFoundError as e:
         raise error(f"{where}: no such file") from e
     except (OSError, ValueError) as e:
-        raise error(f"{where}: not a readable file: {e}") from e
+        raise error(f"{where}: not a readable file: {reason_of(e, where)}") from e
 
 
 def _check_length(data: bytes | str, most: int, where: str, error: type[GPOError]) -> None:

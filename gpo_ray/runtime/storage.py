@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from gpo_ray.errors import ConfigError, GPOError
+from gpo_ray.errors import ConfigError, GPOError, reason_of
 from gpo_ray.runtime import strict_json
 from gpo_ray.runtime.documents import parse_json
 from gpo_ray.runtime.local_files import read_regular, replacing
@@ -290,7 +290,7 @@ class Folder:
         except FileNotFoundError as e:
             raise error(f"{where}: no such file") from e
         except (OSError, pa.ArrowException) as e:
-            raise error(f"{where}: cannot be {action}: {e}") from e
+            raise error(f"{where}: cannot be {action}: {reason_of(e, where)}") from e
 
     def write_manifest(self, kind: str, files: dict[str, dict[str, Any]], **meta: Any) -> None:
         """Mark the folder as complete; call this after every data file has been written."""

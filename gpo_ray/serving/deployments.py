@@ -28,7 +28,7 @@ from gpo_ray.runtime.resources import device_of
 from gpo_ray.runtime.terminal_text import one_line
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.serving.api.metrics import IngressMetrics, Metrics
-from gpo_ray.serving.inference.asked import Asked, Recognised, restored
+from gpo_ray.serving.inference.asked import Asked, Recognised
 from gpo_ray.serving.inference.backend import (
     BackendReadiness,
     Overloaded,
@@ -223,7 +223,8 @@ class Predictor:
         ]
         n, people = len(answers), [a.n for a in answers]
         job = serving.start(EncodedRequest(answered, encoded[n:], call.context.id, people), group)
-        return restored(await self._finish(job, call, begun, embedded), asked[n:])
+        made = await self._finish(job, call, begun, embedded)
+        return self._recognised.restored(made, asked[n:], call, recognise)
 
     async def _predict_quickly(self, call: Call) -> SlatePredictions | Failure | None:
         begun, serving = time.time(), self._predictor.serving
@@ -234,7 +235,7 @@ class Predictor:
             self._metrics.predicted(
                 queued=begun - call.sent, embedded=0.0, predicted=0.0, context=call.context.size
             )
-            return restored(made, asked)
+            return self._recognised.restored(made, asked, call, serving.recognise)
         group = serving.group(call.context.id)
         if group is None:
             return None
@@ -247,7 +248,8 @@ class Predictor:
             return None
         self._metrics.embeddings(hits=len(known), misses=0)
         try:
-            return restored(await self._finish(job, call, begun, begun), asked)
+            made = await self._finish(job, call, begun, begun)
+            return self._recognised.restored(made, asked, call, serving.recognise)
         except (GPOError, TooSlow) as e:
             return Failure.of(e)
 

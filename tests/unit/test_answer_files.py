@@ -72,7 +72,7 @@ def test_rounded_numbers_are_scaled_and_this_is_said(tmp_path, given, total):
         ({"share": [0.2, 0.3, 0.4]}, "item 0: share: sums to 0.9, not 1; give all responses"),
         ({"share": ["0,2", "0,3", "0,5"]}, "item 0: share: number 0: '0,2' is not a number; write it like"),
         ({"share": [0.2, None, 0.8]}, "item 0: share: number 1: is null; leave the answer out"),
-        ({"share": [True, 0, 0]}, "item 0: share: number 0: 'True' is not a number"),
+        ({"share": [True, 0, 0]}, "item 0: share: number 0: True is not a number"),
         ({"share": [float("nan"), 0, 1]}, "item 0: share: number 0: is nan, not finite"),
         ({"share": [1e400, 0, 1]}, "item 0: share: number 0: is inf, not finite"),
         ({"share": [10**400, 0, 1]}, "item 0: share: number 0: is a number too large to read"),
@@ -129,6 +129,14 @@ def test_a_question_is_answered_once(tmp_path, again):
         ({"responses": ["  ", "\n"]}, "item 0: response 0 is blank"),
         ({"responses": ["Fig", "\u200b"]}, "item 0: response 1 is blank"),
         ({"responses": ["Fig", " Fig"]}, "item 0: two responses are the same"),
+        (
+            {"responses": ["Fig", "fig"]},
+            "item 0: two responses are the same: 'Fig' and 'fig' differ in upper and lower case alone",
+        ),
+        (
+            {"responses": ["No", "Don't", "Don’t"]},
+            "\"Don't\" and 'Don’t' differ in quotes, dashes or dots alone",
+        ),
         ({"responses": ["Fig"]}, "item 0: responses"),
         ({"responses": "Fig, Plum"}, "item 0: responses"),
         ({"prompt": "Which\x00 fruit?"}, "item 0: prompt holds a NUL character"),

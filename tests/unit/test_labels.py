@@ -12,6 +12,7 @@ from gpo_ray.preferences.labels import (
     question_key,
     response_labels,
     response_order,
+    same_responses,
     slate_key,
     unusable,
 )
@@ -74,3 +75,40 @@ def test_half_a_character_is_unusable(text):
 @pytest.mark.parametrize("text", ["\ud7ff", "\ue000", "\U0001f600", "plain"])
 def test_whole_characters_are_usable(text):
     assert unusable(text) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "set_by_an_editor"),
+    [
+        ("Don't know", "Don’t know"),
+        ('Is it "big"?', "Is it “big”?"),
+        ('Ist es "gut"?', "Ist es „gut“?"),
+        ("18-24 years", "18–24 years"),
+        ("follow-up", "follow\u2011up"),
+        ("And then...", "And then…"),
+        ("cooperate", "co\u00adoperate"),
+    ],
+)
+def test_typography_makes_no_other_question(typed, set_by_an_editor):
+    assert question_key(typed, ["Yes", "No"]) == question_key(set_by_an_editor, ["Yes", "No"])
+    assert question_key("Well?", [typed, "No"]) == question_key("Well?", ["No", set_by_an_editor])
+    assert normal_label(typed) != normal_label(set_by_an_editor)
+    assert slate_key(typed, ["Yes", "No"]) != slate_key(set_by_an_editor, ["Yes", "No"])
+
+
+def test_typography_is_kept_where_it_alone_tells_responses_apart():
+    assert response_labels(["It's", "It’s", "No"]) == ("it's", "it’s", "no")
+
+
+@pytest.mark.parametrize(
+    ("responses", "same"),
+    [
+        (["Yes", "No"], None),
+        (["Yes", "Yes "], (0, 1, "nothing but spaces or Unicode forms")),
+        (["Yes", "Yes"], (0, 1, "nothing but spaces or Unicode forms")),
+        (["So", "Yes", "yes"], (1, 2, "upper and lower case alone")),
+        (["No", "Don't", "Don’t"], (1, 2, "quotes, dashes or dots alone")),
+    ],
+)
+def test_responses_that_differ_in_little(responses, same):
+    assert same_responses(responses) == same

@@ -154,7 +154,8 @@ def test_table_question_with_one_response_is_logged(tmp_path):
         ("Left Bank,Which tea?,Green,1\n", r"row 8: .*occurs twice; add the counts up"),
         ("A,Tea?,Green\n", r"row 8: 3 cells, the header has 4"),
         ("A,Tea?,Green,1,2\n", r"row 8: 5 cells, the header has 4"),
-        ("\nA,Tea?,Green,1\n", r"row 8: 0 cells, the header has 4"),
+        ("\nA,Tea?,Green\n", r"row 9: 3 cells, the header has 4"),
+        ("Source: us\n", r"row 8: 1 cells, .*if 'Source: us' is a note or a source, remove the row"),
     ],
 )
 def test_table_bad_row_is_named(extra, message, tmp_path):

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpo_ray.preferences.labels import slate_key
-from gpo_ray.prior.recognition import QuestionHashes, Recognition, Recognizer
+from gpo_ray.model.texts import AnsweredSlate
+from gpo_ray.preferences.labels import earlier_folded_label, label_hashes, prompt_key, slate_key
+from gpo_ray.prior.recognition import OTHER_RESPONSES, QuestionHashes, Recognition, Recognizer
+from gpo_ray.serving.inference.asked import Recognised
+from gpo_ray.serving.inference.calls import Call, Context
 
 SEEN = [
     ("Should the library open on Sundays?", ("Yes", "No")),
@@ -41,6 +44,49 @@ def test_spaces_are_no_other_question(recognizer):
 def test_case_is_no_other_question():
     assert NEW.recognise("should the library open on sundays?", ["no", "YES"]).order == (1, 0)
     assert NEW.recognise("Who?", ["us", "US"]) == Recognition(slate_key(*SEEN[3]), (1, 0))
+
+
+TYPESET = [("Don’t you swim – ever?", ("I don’t", "18–24 times", "Never")), ("Why?", ("So…", "No"))]
+
+
+def hashed_before(prompt, responses):
+    """The hashes of a bundle that told typography apart."""
+    form = earlier_folded_label
+    return QuestionHashes(prompt=prompt_key(prompt, form), responses=label_hashes(responses, form))
+
+
+@pytest.mark.parametrize("hashes", [QuestionHashes.of, hashed_before])
+def test_typeset_questions_are_recognised(hashes):
+    recognizer = Recognizer(
+        {slate_key(*q): len(q[1]) for q in TYPESET}, {slate_key(*q): hashes(*q) for q in TYPESET}
+    )
+    found = recognizer.recognise("don’t you swim – ever?", ["never", "I don’t", "18–24 times"])
+    assert found == Recognition(slate_key(*TYPESET[0]), (2, 0, 1))
+    assert recognizer.recognise("Why?", ["no", "so…"]).order == (1, 0)
+    plain = recognizer.recognise("Don't you swim - ever?", ["Never", "18-24 times", "I don't"])
+    assert (plain.key is not None) == (hashes == QuestionHashes.of)
+
+
+def test_the_service_keeps_the_notes_of_a_context_for_a_bundle():
+    context = [
+        AnsweredSlate(prompt=SEEN[0][0], responses=SEEN[0][1], choice=0),
+        AnsweredSlate(prompt=SEEN[0][0], responses=("Yes", "No", "Unsure"), choice=0),
+        AnsweredSlate(prompt="Never asked?", responses=("Yes", "No"), choice=1),
+    ]
+    call = Call(Context.of(context), (), "", 0.0)
+    asked = []
+
+    def recognise(prompt, responses):
+        asked.append(prompt)
+        return NEW.recognise(prompt, responses)
+
+    recognised = Recognised()
+    (note,) = recognised.notes(call, "one", recognise)
+    assert note == f"answer 1 ('{SEEN[0][0]}'): {OTHER_RESPONSES}"
+    assert recognised.notes(call, "one", recognise) == (note,)
+    assert len(asked) == 3
+    assert recognised.notes(call, "another", recognise) == (note,)
+    assert len(asked) == 6
 
 
 def test_a_known_prompt_with_other_responses_is_told():

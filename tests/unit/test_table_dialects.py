@@ -68,7 +68,7 @@ def dialects(draw):
         "percent": draw(st.sampled_from(["", "", "%", " %"])),
         "quotes": draw(st.sampled_from(["needed", "all", "random"])),
         "header": draw(st.sampled_from([str, str.upper, str.title, lambda name: f" {name} "])),
-        "tail": draw(st.sampled_from(["", "", "blank", "separators"])),
+        "tail": draw(st.sampled_from(["", "", "blank", "separators", "cells", "between"])),
         "options": draw(st.sampled_from([{}, {}, {"decimal": decimal}])),
     }
 
@@ -94,7 +94,13 @@ def written(rng, rows, dialect):
         lines.append(separator.join(cells))
     if dialect["told"]:
         lines.insert(0, f"sep={separator}")
-    lines += {"": [], "blank": ["", " "], "separators": [separator * (len(rows[0]) - 1)] * 2}[dialect["tail"]]
+    empty = separator * (len(rows[0]) - 1)
+    if dialect["tail"] == "cells":
+        begin = rng.randint(0, 1)
+        lines[begin:] = [line + separator * 3 for line in lines[begin:]]
+    if dialect["tail"] == "between":
+        lines.insert(rng.randint(1, len(lines)), rng.choice(["", empty]))
+    lines += {"blank": ["", " "], "separators": [empty] * 2}.get(dialect["tail"], [])
     return dialect["end"].join(lines) + dialect["end"]
 
 
@@ -198,11 +204,12 @@ def naive_number(text, column):
 def naive(text, separator):
     """What a strict reading of a text says, row by row."""
     numbers = defaultdict(float)
+    file = io.StringIO(re.sub(r"\A(\s*\n)+", "", text), newline="")  # without blank lines above the header
     rows = [
         {normal_label(k or "").lower(): v for k, v in row.items()}
-        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+        for row in csv.DictReader(file, delimiter=separator, strict=True)
     ]
-    rows = [row for row in rows if any(row.values())]
+    rows = [row for row in rows if any("".join(v or "").strip() for v in row.values())]
     counts = [row["count"] for row in rows]
     for names in rows:
         value = naive_number(names["count"], counts)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from gpo_ray.errors import ConfigError, DataError
+from gpo_ray.errors import ConfigError, DataError, reason_of
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.preferences.readers.common import NO_PREFERENCE_LEFT
 from gpo_ray.preferences.readers.globalopinionqa import read_globalopinionqa
@@ -94,7 +94,7 @@ def _read(reader: Reader, source: str, options: ReadOptions) -> PreferenceDatase
         try:
             path = stack.enter_context(local_copy(source))
         except (ValueError, OSError) as e:
-            raise DataError(f"{without_password(source)}: cannot be read: {e}") from e
+            raise DataError(f"{without_password(source)}: cannot be read: {reason_of(e, source)}") from e
         try:
             return reader.read(path, options)
         except DataError as e:

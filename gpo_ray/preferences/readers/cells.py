@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -117,6 +117,49 @@ def require_header(cells: Cells) -> None:
         raise DataError(
             f"{cells.path}: the first row has no name for {len(used)} of the columns that hold data; {advice}"
         )
+
+
+def without_empty_columns(cells: Cells) -> Cells:
+    """Return the table without the columns that have neither a name nor anything in them."""
+    kept = [
+        i
+        for i, name in enumerate(cells.header)
+        if normal_label(name) or any(isinstance(v, Unreadable) or as_text(v).strip() for v in _all(cells, i))
+    ]
+    if len(kept) == len(cells.header):
+        return cells
+    levels = {kept.index(i): names for i, names in cells.levels.items() if i in kept}
+    columns = [cells.columns[i] for i in kept]
+    return replace(cells, header=[cells.header[i] for i in kept], columns=columns, levels=levels)
+
+
+def _all(cells: Cells, column: int) -> Sequence[Any]:
+    found = cells.columns[column]
+    return found.to_pylist() if isinstance(found, pa.ChunkedArray) else found
+
+
+def with_yes_and_no(cells: Cells, used: Callable[[str], bool]) -> Cells:
+    """Return a workbook's table with "Yes" and "No" for its bools, as in a Parquet file, and notes on it.
+
+    Args:
+        cells: the table.
+        used: whether a column of a name holds labels.
+    """
+    columns, notes = [*cells.columns], [*cells.notes]
+    for i, name in enumerate(cells.header):
+        column = columns[i]
+        if isinstance(column, pa.ChunkedArray) or not used(name):
+            continue
+        if any(isinstance(value, bool) for value in column):
+            columns[i] = [("No", "Yes")[value] if isinstance(value, bool) else value for value in column]
+            notes.append(f"column {name!r}: true is read as 'Yes' and false as 'No'")
+    return replace(cells, columns=columns, notes=tuple(notes))
+
+
+def blank_note(rows: Sequence[int]) -> str:
+    """Return what to say of empty rows between others."""
+    shown = ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
+    return f"empty rows that are not read: {shown}"
 
 
 def as_text(value: Any) -> str:

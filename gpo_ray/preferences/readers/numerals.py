@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from gpo_ray.errors import DataError
 
 GIVE_A_NUMBER = "leave the row out or give a number"
+PER_MILLE = "in per mille; divide the numbers of the column by 10 and write them with percent signs"
 
 MAX_PERCENT = 102.0
 """The largest percentage of a response, up to rounding."""
@@ -89,13 +90,20 @@ def read_numbers(
     for i, text in texts.items():
         found = _NUMBER.fullmatch(text.removesuffix("%").rstrip())
         if found is None:
-            raise DataError(f"{place(i)} {cells[i][:80]!r} is not a number; {advice}")
+            what = PER_MILLE if "‰" in text else f"not a number; {advice}"
+            raise DataError(f"{place(i)} {cells[i][:80]!r} is {what}")
         parts[i] = found
     used = _signs(parts, cells, place, known)
     values = np.zeros(len(cells))
     for i, cell in enumerate(cells):
         values[i] = _value(parts[i], used, cell, place(i)) if i in parts else _typed(cell, place, i, advice)
     return Numbers(values, percent, _note(used, parts, percent))
+
+
+def _row(where: str) -> str:
+    """Return the words of a place without the name of the file, which the message has named."""
+    _, mark, row = where.rpartition(": row ")
+    return f"row {row}" if mark else where
 
 
 def _plain(cell: str) -> str:
@@ -109,7 +117,7 @@ def _all_percent(texts: dict[int, str], n: int, place: Callable[[int], str]) -> 
         return bool(signed)
     bare = min({*range(n)} - {*signed})
     raise DataError(
-        f"{place(bare)} has no percent sign, but the number of {place(signed[0])} has one; write all numbers "
+        f"{place(bare)} has no percent sign, but {_row(place(signed[0]))} has one; write all numbers "
         "of the column alike"
     )
 
@@ -127,28 +135,28 @@ def _signs(
         return Signs(decimal, thousands, known.most)
     seen = _evidence(parts, known.most)
 
-    def shown(i: int) -> str:
-        return f"{place(i)} {cells[i][:40]!r}"
+    def shown(i: int, again: bool = False) -> str:
+        return f"{_row(place(i)) if again else place(i)} {cells[i][:40]!r}"
 
     for mark in _MARKS:
         if mark in seen.decimal and mark in seen.thousands:
             raise DataError(
                 f"{shown(seen.decimal[mark])} has {mark!r} before its decimals, but "
-                f"{shown(seen.thousands[mark])} has it between thousands; write the numbers of the column "
-                "alike"
+                f"{shown(seen.thousands[mark], again=True)} has it between thousands; write the numbers of "
+                "the column alike"
             )
     for mark in _MARKS:
         other = _OTHER[mark]
         if mark in seen.decimal or other in seen.thousands:
             if other in seen.decimal:
                 raise DataError(
-                    f"{shown(seen.decimal[mark])} and {shown(seen.decimal[other])} have different decimal "
-                    "signs; write the numbers of the column alike"
+                    f"{shown(seen.decimal[mark])} and {shown(seen.decimal[other], again=True)} have "
+                    "different decimal signs; write the numbers of the column alike"
                 )
             if mark in seen.thousands:
                 raise DataError(
-                    f"{shown(seen.thousands[mark])} and {shown(seen.thousands[other])} have different signs "
-                    "between thousands; write the numbers of the column alike"
+                    f"{shown(seen.thousands[mark])} and {shown(seen.thousands[other], again=True)} have "
+                    "different signs between thousands; write the numbers of the column alike"
                 )
             return Signs(mark, thousands, known.most)
     for mark, i in seen.either.items():

@@ -103,6 +103,16 @@ def _cast(column: pa.ChunkedArray, kind: ColumnType, where: str) -> pa.ChunkedAr
         raise DataError(f"{where}: cannot read {column.type} as {kind.name}: {e}; convert the column") from e
 
 
+def column_names(path: Path) -> list[str]:
+    """Return the names of a Parquet file's columns.
+
+    Raises:
+        DataError: if the file is missing, empty or not Parquet.
+    """
+    require_file(path)
+    return [*ParquetSource(path, str(path), DataError).schema().names]
+
+
 def read_cells(path: Path, types_of: Callable[[str], ColumnType | None]) -> Cells:
     """Read the columns of a Parquet file as cells of a table, of which the first row is row 1.
 

@@ -1,4 +1,7 @@
-"""Labels of one column in their normal form: what differs in spaces is one, what differs in case is asked."""
+"""Labels of one column in their normal form.
+
+What differs in spaces or in typographic signs is one label, what differs in case is asked.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gpo_ray.errors import DataError
-from gpo_ray.preferences.labels import folded_label, normal_label
+from gpo_ray.preferences.labels import folded_label, normal_label, plain_label
 from gpo_ray.preferences.readers.cells import as_text
 from gpo_ray.preferences.readers.common import Collector
 
+TRUTH = frozenset(["true", "false", "wahr", "falsch", "vrai", "faux", "verdadero", "falso", "vero"])
+"""How spreadsheets write truth values into a text file."""
 MAX_NOTES = 20
 """Number of notes of one kind that are written in full; the others are counted."""
 
@@ -55,6 +60,9 @@ class Spellings:
             if raw.strip() != label:
                 self._notes.append(f"{raw[:60]!r} is read as {label[:60]!r}")
             return label
+        if plain_label(label) == plain_label(first):
+            self._notes.append(f"{label[:60]!r} is read as {first[:60]!r}, typed with other signs before")
+            return first
         if not self._merge_case:
             raise DataError(
                 f"{self._place(row)}: {self._name} {label[:60]!r} differs in case alone from {first[:60]!r} "
@@ -64,7 +72,12 @@ class Spellings:
         return first
 
     def note(self, into: Collector, file: str) -> None:
-        """Log which spellings were read as another."""
+        """Log which spellings were read as another, and texts that other formats have as truth values."""
+        truth = sorted({label for label in self._known.values() if label.casefold() in TRUTH})
+        if truth:
+            self._notes.append(
+                f"{' and '.join(truth)} stay texts; in a workbook or Parquet file they are 'Yes' and 'No'"
+            )
         note_some(into, f"{file}: column {self._name!r}", self._notes)
 
 

@@ -13,15 +13,23 @@ from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.dataset import GROUP_KINDS, PreferenceDataset
 from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers import parquet
-from gpo_ray.preferences.readers.amounts import UNITS, WHOLE, Unit, most
-from gpo_ray.preferences.readers.cells import Cells, as_text, header_advice, require_header
+from gpo_ray.preferences.readers.amounts import UNITS, WHOLE, Unit, most, too_large_advice
+from gpo_ray.preferences.readers.cells import (
+    Cells,
+    as_text,
+    header_advice,
+    require_header,
+    with_yes_and_no,
+)
 from gpo_ray.preferences.readers.common import Collector, require_columns
 from gpo_ray.preferences.readers.delimited import read_delimited
 from gpo_ray.preferences.readers.numerals import Numbers, Signs, read_numbers
 from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.spellings import Spellings, normal_levels
 from gpo_ray.preferences.readers.tally import Row, Tally
+from gpo_ray.preferences.readers.totals import names_total
 from gpo_ray.preferences.readers.wide import read_wide
+from gpo_ray.preferences.readers.wide_groups import MARK, read_wide_groups
 from gpo_ray.preferences.readers.workbook import OLD_WORKBOOKS, WORKBOOKS, read_workbook
 
 LABELS = ("group", "prompt", "response")
@@ -37,9 +45,11 @@ PARQUET_TYPES = {
 }
 TRUE = frozenset(["true", "yes", "1", "wahr", "ja", "vrai", "oui", "verdadero", "sí", "si", "vero", "waar"])
 FALSE = frozenset(["false", "no", "0", "falsch", "nein", "faux", "non", "falso", "nee", "onwaar"])
+NO_RESPONSE = "leave the row out, and give the number of respondents in a column 'n'"
 NEITHER_FORM = (
-    "; a long table has a row per group, prompt and response. A table with a row per person and a column "
-    "per question is read with --units individuals"
+    "; a long table has a row per group, prompt and response. A table with a row per group is read if its "
+    "columns are named 'question: response'; one with a row per person and a column per question with "
+    "--units individuals"
 )
 
 
@@ -53,7 +63,8 @@ def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     ``position``, the order of the responses; ``scale``, a response's value; and ``ordered``, whether the
     responses' order is a scale 1..R. With ``units="individuals"`` a row without count is one person's choice,
     and a table without these columns is wide: a row per person and a column per question, see
-    :func:`~gpo_ray.preferences.readers.wide.read_wide`.
+    :func:`~gpo_ray.preferences.readers.wide.read_wide`. A row per group and a column per response is read by
+    :func:`~gpo_ray.preferences.readers.wide_groups.read_wide_groups`.
 
     Names of columns are matched without case. Labels are normalised by
     :func:`~gpo_ray.preferences.labels.normal_label`. How the file was understood is in the data set's notes.
@@ -71,10 +82,14 @@ def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     cells = _open(path, options, people)
     for note in cells.notes:
         into.note(path.name, note)
-    names = [normal_label(name).lower() for name in cells.header]
+    names = [*map(_plain, cells.header)]
     if people and not {"prompt", "response"} & {*names}:
         require_header(cells)
         return read_wide(cells, options, into)
+    if not {"prompt", "response"} & {*names}:
+        wide = read_wide_groups(cells, options, into)
+        if wide is not None:
+            return wide
     units: list[Unit] = [unit for unit in UNITS if unit in names]
     if len(units) > 1:
         raise DataError(f"{path}: columns {units[0]!r} and {units[1]!r} are both there; keep one of them")
@@ -90,6 +105,11 @@ def read_table(source: Path | None, options: ReadOptions) -> PreferenceDataset:
     return _read_long(cells, names, units[0] if units else None, options, into)
 
 
+def _plain(name: str) -> str:
+    """Return the name of a column as it is compared with others."""
+    return normal_label(name).lower()
+
+
 def _open(path: Path, options: ReadOptions, people: bool) -> Cells:
     """Read the cells of a file of any of the formats."""
     suffix = path.suffix.lower()
@@ -98,10 +118,17 @@ def _open(path: Path, options: ReadOptions, people: bool) -> Cells:
     if suffix in (*PARQUET, *WORKBOOKS) and options.encoding is not None:
         raise DataError(f"{path}: --encoding is for text files; leave it out")
     if suffix in PARQUET:
-        other = parquet.LABEL if people else None
-        return parquet.read_cells(path, lambda name: PARQUET_TYPES.get(normal_label(name).lower(), other))
+        names = [*map(_plain, parquet.column_names(path))]
+        wide = not {"prompt", "response"} & {*names} and any(MARK in name for name in names)
+        other = parquet.LABEL if people or wide else None
+
+        def type_of(name: str) -> parquet.ColumnType | None:
+            number = wide and not people and MARK in name
+            return parquet.COUNT if number else PARQUET_TYPES.get(_plain(name), other)
+
+        return parquet.read_cells(path, type_of)
     if suffix in WORKBOOKS:
-        return read_workbook(path)
+        return with_yes_and_no(read_workbook(path), lambda name: people or _plain(name) == "response")
     return read_delimited(path, options.encoding, () if people else LABELS)
 
 
@@ -120,7 +147,7 @@ def _read_long(
         found = read(unit, most(unit))
         counted = "percent" if found.percent else unit
         amounts = found.values.tolist()
-        _require_range(cells, unit, counted, found)
+        _require_range(cells, column, unit, counted, found)
     extra = {name: _optional(read, column, name, cells.place, rows) for name in ("n", "position", "scale")}
     spellings = {name: Spellings(name, cells.place, options.merge_case) for name in (*LABELS, "topic")}
     default_kind = "individual" if options.units == "individuals" else DEFAULT_KIND
@@ -156,13 +183,16 @@ def _numbers(
     return found
 
 
-def _require_range(cells: Cells, name: str, unit: Unit, numbers: Numbers) -> None:
+def _require_range(
+    cells: Cells, column: Mapping[str, list[Any]], name: str, unit: Unit, numbers: Numbers
+) -> None:
     """Check that the numbers of a column are neither negative nor more than the whole."""
     for i in np.flatnonzero((numbers.values < 0) | (numbers.values > most(unit))):
         where, value = cells.place(int(i)), numbers.values[i]
         if value < 0:
             raise DataError(f"{where}: {name} {value:g} is negative; {name}s start at 0")
-        advice = "name the column 'percent'" if unit == "share" else "correct it"
+        total = any(names_total(normal_label(as_text(column[c][i]))) for c in ("group", "response"))
+        advice = NO_RESPONSE if total else too_large_advice(unit, value)
         raise DataError(f"{where}: {name} {value:g} is more than {WHOLE[unit]:g}; {advice}")
 
 

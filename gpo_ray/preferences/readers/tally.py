@@ -17,6 +17,7 @@ from gpo_ray.preferences.readers.common import EMPTY_PAIR, Collector
 from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.slate_order import Scale
 from gpo_ray.preferences.readers.spellings import note_some
+from gpo_ray.preferences.readers.totals import leave_out_totals
 
 ONE_RESPONSE = "question has only one response"
 ANSWERED_AGAIN = "answered again in a later row, which is used"
@@ -65,6 +66,8 @@ class _Question:
     """For individuals: the response, and where its row is."""
     raws: dict[tuple[str, str], list[tuple[str, ...]]] = field(default_factory=dict)
     """The ways in which each group and response is written."""
+    totals: set[str] = field(default_factory=set)
+    """Responses that are left out as totals of the others."""
 
     def offered_to(self, group: str) -> set[str]:
         """Return the responses of all groups of a group's source, if the table names its source."""
@@ -180,14 +183,9 @@ class Tally:
             DataError: if the numbers cannot be what their column says, the order of a scale is not certain,
                 or no preference is left.
         """
-        if self._unit == "count" and not self._has_n:
-            pairs = {
-                (group, key): [*given.values()]
-                for key, question in self._questions.items()
-                for group, given in question.by_group.items()
-                if self._kinds[group] != "individual"
-            }
-            require_counts(self._path, pairs)
+        people = [group for group, kind in self._kinds.items() if kind == "individual"]
+        leave_out_totals(self._path, self._unit, self._questions, people, self._into)
+        self._require_counts()
         used = [{*q.responses} for q in self._questions.values()]
         common = bool(used) and all(responses == used[0] for responses in used)
         known: list[Question] = []
@@ -217,8 +215,22 @@ class Tally:
         note_some(self._into, f"{self._path.name}: column {self._unit!r}", rounded)
         return self._into.dataset(known, self._path.name, self._path)
 
+    def _require_counts(self) -> None:
+        """Check that counts are no shares, where nothing says how many people answered."""
+        if self._unit != "count" or self._has_n:
+            return
+        pairs = {
+            (group, key): [*given.values()]
+            for key, question in self._questions.items()
+            for group, given in question.by_group.items()
+            if self._kinds[group] != "individual"
+        }
+        sums = require_counts(self._path, pairs)
+        note_some(self._into, f"{self._path.name}: column 'count'", sums)
+
     def _take_levels(self, question: _Question, levels: Sequence[str], common: bool) -> None:
         """Order a question's responses by a factor's levels; unused levels of a common scale were offered."""
+        levels = [level for level in levels if level not in question.totals]
         unused = [level for level in levels if level not in question.responses]
         kept = [level for level in levels if common or level in question.responses]
         if unused:

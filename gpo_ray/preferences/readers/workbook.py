@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree.ElementTree import ParseError
 
 from gpo_ray.errors import ConfigError, DataError
-from gpo_ray.preferences.readers.cells import Cells, Unreadable, as_text
+from gpo_ray.preferences.readers.cells import Cells, Unreadable, as_text, blank_note
 from gpo_ray.preferences.readers.files import require_file
 
 WORKBOOKS = (".xlsx", ".xlsm")
@@ -101,19 +101,21 @@ def _cells(path: Path, filled: list[str], sheet: dict[int, list[Any]]) -> Cells:
     notes = [f"sheet {filled[0]!r} is read"]
     if len(filled) > 1:
         notes.append(f"sheets that are not read: {', '.join(map(repr, filled[1:]))}")
+    blank = sorted({*range(min(sheet), max(sheet))} - sheet.keys())
+    if blank:
+        notes.append(blank_note(blank))
     columns = [[row[i] for row in wide[1:]] for i in used]
     return Cells(path, [as_text(name) for name in names], columns, [n for n, _ in body], notes=tuple(notes))
 
 
 def _filled_rows(path: Path, sheet: Any) -> dict[int, list[Any]]:
-    """Return a sheet's rows by number, from the first to the last that hold anything.
+    """Return the rows of a sheet that hold anything, by their number.
 
     Raises:
         DataError: if the sheet has too many cells.
     """
     sheet.reset_dimensions()  # what a file says of its size may be wrong
     rows: dict[int, list[Any]] = {}
-    blank: list[tuple[int, list[Any]]] = []
     width = 1
     for number, cells in enumerate(sheet.iter_rows(), 1):
         values = _values(cells)
@@ -124,11 +126,7 @@ def _filled_rows(path: Path, sheet: Any) -> dict[int, list[Any]]:
                 f"{MAX_CELLS:,} cells together; delete what stands far from the table"
             )
         if any(value is not None for value in values):
-            rows.update(blank if rows else ())
-            blank.clear()
             rows[number] = values
-        else:
-            blank.append((number, values))
     return rows
 
 

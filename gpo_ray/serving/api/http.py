@@ -274,7 +274,7 @@ def _predictions(
         )
         for q, p in zip(questions, made.predictions, strict=True)
     )
-    return Predictions(predictions=predictions, bundle=made.bundle, **_name(group))
+    return Predictions(predictions=predictions, bundle=made.bundle, notes=made.notes, **_name(group))
 
 
 def _reply(

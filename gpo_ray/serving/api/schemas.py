@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from gpo_ray.model.texts import AnsweredSlate, Slate
-from gpo_ray.preferences.labels import first_repeated
+from gpo_ray.preferences.labels import first_repeated, same_responses
 
 MAX_RESPONSES = 500
 """Most responses of a question."""
@@ -56,10 +56,23 @@ GroupId = Annotated[str, StringConstraints(pattern=GROUP_ID_PATTERN)]
 Description = Annotated[str, StringConstraints(max_length=1_000, pattern=_NO_NUL)]
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=4_000, pattern=_NO_NUL)]
 Option = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=_NO_NUL)]
+
+
+def _no_twins(options: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse responses that differ in little; the message, unlike that of a file, repeats no text."""
+    if (same := same_responses(options)) is not None:
+        about = dict(zip(("first", "second", "what"), same, strict=True))
+        raise PydanticCustomError(
+            "same_responses", "responses {first} and {second} are the same: they differ in {what}", about
+        )
+    return options
+
+
 Options = Annotated[
     tuple[Option, ...],
     Field(fail_fast=True, json_schema_extra={**_RESPONSES, "uniqueItems": True}),
     _sized(2, MAX_RESPONSES),
+    AfterValidator(_no_twins),
 ]
 Shares = Annotated[
     tuple[Annotated[StrictFloat, Field(ge=0)], ...],
@@ -241,6 +254,9 @@ class Predictions(_Reply):
     """The id of the group; null if the answers of the group came with the request."""
     version: int | None = None
     """The version of the group whose answers were used; null if they came with the request."""
+    notes: tuple[str, ...] = ()
+    """What to know about the answers of the group, in words, such as those to a question that is taken as
+    unseen, because the bundle knows its prompt with other responses."""
 
 
 class RankedResponse(_Reply):

@@ -9,7 +9,7 @@ from functools import cached_property
 from gpo_ray.embedding.template import SlateTexts
 from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.preferences.labels import question_key, slate_key
-from gpo_ray.prior.recognition import Recognition
+from gpo_ray.prior.recognition import Recognition, answer_notes
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.caching import Cache, bounded, keep
 from gpo_ray.serving.inference.calls import Call, slate_texts
@@ -77,11 +77,20 @@ Recognise = Callable[[str, Sequence[str]], Recognition]
 """A bundle's way to find a question among the seen ones."""
 
 
+@dataclass(frozen=True)
+class _Notes:
+    """What to say of the answers of a context."""
+
+    notes: tuple[str, ...]
+    nbytes: int
+
+
 class Recognised:
     """Recognises the questions of calls; contexts that were looked through are kept, within a bound."""
 
     def __init__(self) -> None:
         self._answered: Cache[Answered] = bounded(KEPT_CONTEXTS, KEPT_BYTES)
+        self._notes: Cache[_Notes] = bounded(KEPT_CONTEXTS, KEPT_BYTES)
 
     @staticmethod
     def context(answers: Sequence[AnsweredSlate], recognise: Recognise) -> list[Asked]:
@@ -94,6 +103,23 @@ class Recognised:
         answered = self._answers(call).texts if any(f.key is None for f in found) else None
         return [Asked.of(q, f, answered) for q, f in zip(call.questions, found, strict=True)]
 
+    def restored(
+        self, made: SlatePredictions, asked: Sequence[Asked], call: Call, recognise: Recognise
+    ) -> SlatePredictions:
+        """Return predictions as a call asked for them, see :func:`restored`, with notes on its context."""
+        return restored(made, asked, self.notes(call, made.bundle, recognise))
+
+    def notes(self, call: Call, bundle: str, recognise: Recognise) -> tuple[str, ...]:
+        """Return the notes on a call's context, see :func:`~gpo_ray.prior.recognition.answer_notes`."""
+        key = f"{bundle}:{call.context.id}"  # another bundle may know other questions
+        kept = self._notes.get(key)
+        if kept is None:
+            answered = ((q[0], recognise(*q)) for q in slate_texts(call.context.answers))
+            said = tuple(answer_notes(answered))
+            kept = _Notes(said, sum(map(len, said)) + 1000)
+            keep(self._notes, key, kept)
+        return kept.notes
+
     def _answers(self, call: Call) -> Answered:
         kept = self._answered.get(call.context.id)
         if kept is None:
@@ -103,10 +129,10 @@ class Recognised:
         return kept
 
 
-def restored(made: SlatePredictions, asked: Sequence[Asked]) -> SlatePredictions:
-    """Return predictions in the order of the responses in which the questions were asked."""
+def restored(made: SlatePredictions, asked: Sequence[Asked], notes: tuple[str, ...] = ()) -> SlatePredictions:
+    """Return predictions in the order of the responses in which the questions were asked, with notes."""
     each = [_restored(p, a.found) for p, a in zip(made.predictions, asked, strict=True)]
-    return SlatePredictions(each, made.bundle)
+    return SlatePredictions(each, made.bundle, notes)
 
 
 def _restored(made: SlatePrediction, found: Recognition) -> SlatePrediction:

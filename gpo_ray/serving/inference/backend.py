@@ -41,6 +41,8 @@ class SlatePredictions:
 
     predictions: list[SlatePrediction]
     bundle: str
+    notes: tuple[str, ...] = ()
+    """What to know about the answers of the group, in words."""
 
 
 @dataclass(frozen=True)

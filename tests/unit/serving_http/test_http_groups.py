@@ -222,6 +222,27 @@ def test_what_is_recognised_is_said(call):
     ]
 
 
+def test_an_answer_whose_prompt_is_known_with_other_responses_is_noted(call):
+    other = SEEN[0] | {"responses": ["Certainly", "Hardly"]}
+    context = [SEEN[2] | {"choice": 0}, {"prompt": "Never asked?", "responses": ["Yes", "No"], "choice": 0}]
+    context.append(other | {"share": [0.25, 0.75]})
+    body = {"context": context, "questions": SEEN[1:2]}
+    for _ in range(2):  # the second time from what is kept
+        (note,) = call("POST", "/v1/predict", body).json()["notes"]
+        assert note.startswith(f"answer {len(context) - 1} (")
+        assert note.endswith(OTHER_RESPONSES)
+    assert call("POST", "/v1/predict", body | {"context": context[:2]}).json()["notes"] == []
+
+
+@pytest.mark.parametrize("responses", [["Yes", "yes"], ["Don't", "Don’t"]])
+def test_responses_that_differ_in_little_are_refused_without_their_texts(call, responses):
+    body = {"context": GROUP["context"], "questions": [{"prompt": "So?", "responses": responses}]}
+    reply = call("POST", "/v1/predict", body)
+    assert reply.status_code == 422
+    assert reply.json()["errors"][0]["message"].startswith("responses 0 and 1 are the same: they differ in")
+    assert responses[0] not in reply.text
+
+
 def test_a_question_is_answered_once(call):
     first = GROUP["context"][0]
     body = {"context": [first, turned(first, [*range(len(first["responses"]))][::-1])]}
