@@ -52,9 +52,8 @@ _FILL = _words(
     us uk adults people persons population respondent respondenten befragten interviews interviewed answers
     responses valid effective weighted unweighted ungewichtet ungewichtete gewichtet gewichtete ponderada
     ponderado pondere ponderes ponderees ponderee ponderata brute sin con ponderar non repondants encuestados
-    intervistati
-    entrevistas entrevistados nombre numero numer svarande deltagare erwachsene bevolkerung voters parties groups
-    gruppen ongewogen gewogen viktad oviktad wazona niewazona
+    intervistati entrevistas entrevistados nombre numero numer svarande deltagare erwachsene bevolkerung
+    voters parties groups gruppen ongewogen gewogen viktad oviktad wazona niewazona
     """
 )
 """Words that may stand beside them."""
