@@ -179,10 +179,8 @@ class Predictor:
         if self._warm:
             return
         with contextlib.suppress(Exception):  # real requests report what is wrong, each for itself
-            first = AnsweredSlate(prompt="?", responses=("yes", "no"), choice=0)
-            await self.predict(
-                Call(Context.of([first]), slate_texts([first]), "", time.time() + WARM_UP_SECONDS)
-            )
+            first = [AnsweredSlate(prompt="?", responses=("yes", "no"), choice=0)]
+            await self.predict(Call(Context.of(first), slate_texts(first), "", time.time() + WARM_UP_SECONDS))
         self._warm = True
 
     async def ready(self) -> BackendReadiness:

@@ -209,6 +209,16 @@ def test_answers_that_differ_in_case_alone(tmp_path, labels):
     assert share[next(dataset.iter_questions()).responses.index("Agree")] == pytest.approx(agreed)
 
 
+def test_answers_that_differ_in_quotes_and_dashes_alone_are_one(tmp_path):
+    path = tmp_path / "c.csv"
+    answers = ["Don't build", "Don’t build", "Build 1-2", "Build 1–2"]
+    rows = [f"{answers[i % 4]},{('Male', 'Female')[i % 3 == 0]}" for i in range(120)]
+    path.write_text("\n".join(["Should it be built?,Sex", *rows]), "utf-8")
+    dataset = read_survey("respondents", path, ReadOptions(min_respondents=1))
+    assert {*next(dataset.iter_questions()).responses} == {"Don't build", "Build 1-2"}
+    assert "'Don’t build' is taken as \"Don't build\"" in {note["note"] for note in dataset.notes.to_pylist()}
+
+
 def test_a_codebook_with_two_cases_of_a_response():
     responses = {1: "Agree", 2: "agree", 3: "No"}
     asked = column(responses)

@@ -1,4 +1,4 @@
-"""Texts of a variable that differ in case alone."""
+"""Texts of a variable that differ in case or typography alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpo_ray.preferences.labels import folded_label
+from gpo_ray.preferences.labels import folded_label, plain_label
 from gpo_ray.preferences.readers.respondents.table import Column
 from gpo_ray.preferences.readers.respondents.words import silence
 
@@ -16,12 +16,17 @@ MANY = 100
 
 
 def two_cases(labels: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the labels that differ from an earlier one in case alone, each with the earlier one."""
+    """Return the labels that differ from an earlier one in case or signs alone, each with the earlier one."""
     return [(label, known) for label, known in _first_spellings(labels).items() if label != known]
 
 
+def _differ_in_case(label: str, known: str) -> bool:
+    """Return whether a label differs from its first spelling in more than quotes, dashes and dots."""
+    return plain_label(label) != plain_label(known)
+
+
 def _first_spellings(labels: Iterable[str]) -> dict[str, str]:
-    """Map each label to the first one that is the same but for its case."""
+    """Map each label to the first one that is the same but for its case and its typography."""
     first: dict[str, str] = {}
     return {label: first.setdefault(folded_label(label), label) for label in labels}
 
@@ -31,7 +36,8 @@ def one_case(
 ) -> tuple[dict[str, str], str | None]:
     """Return the spelling that each text is read as, and what is wrong with the spellings.
 
-    Columns of many different texts, such as names, are left as they are.
+    What differs in the kinds of quotes, dashes and dots alone is one text, with a note. Columns of many
+    different texts, such as names, are left as they are.
 
     Args:
         given: the different texts of a variable.
@@ -45,7 +51,7 @@ def one_case(
     for text, spelling in chosen.items():
         if text == spelling:
             continue
-        if not merge_case:
+        if not merge_case and _differ_in_case(text, spelling):
             return {v: v for v in given}, (
                 f"{spelling!r} and {text!r} differ in case alone; write them alike, or take them as one with "
                 "--merge-case"

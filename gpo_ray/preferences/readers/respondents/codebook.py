@@ -187,13 +187,15 @@ def _variable(name: str, table: RespondentTable, at: str) -> Column:
 
 
 def _require_one_case(labels: Iterable[str], at: str) -> None:
-    """Check that labels which differ in case alone are not two responses or levels.
+    """Check that labels which differ in case, quotes or dashes alone are not two responses or levels.
 
     Raises:
         ConfigError: naming two labels that do.
     """
     for label, first in two_cases(labels):
-        raise ConfigError(f"{at}: {first!r} and {label!r} differ in case alone; write them alike")
+        raise ConfigError(
+            f"{at}: {first!r} and {label!r} differ in case, quotes or dashes alone; write them alike"
+        )
 
 
 def _require_weight(column: Column, at: str) -> None:
