@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+ACCEPTED = "x-gpo-key-accepted"
+"""Header by which the application tells a proxy in front of it that it knows the request's key; the proxy
+removes it."""
 MAX_SECRET_CHARACTERS = 500
 """Most characters of a key's secret."""
 

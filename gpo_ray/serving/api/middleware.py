@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpo_ray.serving.api.headers import drop_unused, refuse_long
 from gpo_ray.serving.api.problems import Refused, Trace, problem, route_path, start_trace
+from gpo_ray.serving.bearer import ACCEPTED
 from gpo_ray.serving.reach import is_loopback
 from gpo_ray.serving.refusal import POLICY_VIOLATION, refuse_websocket
 
@@ -86,7 +87,10 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                self._add_headers(route_path(scope), trace.request_id, MutableHeaders(scope=message))
+                headers = MutableHeaders(scope=message)
+                self._add_headers(route_path(scope), trace.request_id, headers)
+                if trace.key_id is not None:
+                    headers[ACCEPTED] = "yes"
             await send(message)
 
         try:

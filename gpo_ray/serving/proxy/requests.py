@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import re
 from collections import Counter
 from http import HTTPStatus
 
+from cachetools import TTLCache
+from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gpo_ray.serving.bearer import bearer_secret
+from gpo_ray.serving.bearer import ACCEPTED, bearer_secret
 from gpo_ray.serving.bounds import REQUESTS_AT_ONCE
 from gpo_ray.serving.refusal import POLICY_VIOLATION, refuse_websocket
 
@@ -27,6 +30,10 @@ _HEALTH = "/-/healthz"
 _PROBES = ("/healthz", "/readyz")
 
 
+ACCEPTED_SECONDS = 600.0
+"""Seconds for which a key that the application accepted counts as a caller of its own."""
+MAX_ACCEPTED = 10_000
+"""Most such keys at once."""
 FREE_BYTES = 65_536
 """Bytes of a body that are taken in at once."""
 BODY_RATE = 40e6
@@ -39,18 +46,20 @@ class OwnRequests:
     Nor can they occupy it: of long bodies, one piece of all requests' together is taken in at a time, at no
     more than :data:`BODY_RATE`. And no caller can take all places of the application: further requests of
     one that has ``at_once`` under way are refused here, however cheap they are. The application counts the
-    requests of a key, too, but only once it gets round to them, when they wait in its places already.
+    requests of a key, too, but only once it gets round to them, when they wait in its places already. A key
+    is a caller of its own once the application has accepted it: anybody can invent others.
 
     Args:
         app: the proxy.
-        at_once: most requests under way of each API key, or client address where no key is sent.
+        at_once: most requests under way of each accepted API key, and of each client address besides.
     """
 
     def __init__(self, app: ASGIApp, at_once: int = REQUESTS_AT_ONCE) -> None:
         self._app = app
         self._turn = asyncio.Lock()
         self._most = at_once
-        self._under_way: Counter[tuple[str, bool]] = Counter()
+        self._under_way: Counter[tuple[str | bytes, bool]] = Counter()
+        self._accepted: TTLCache[bytes, bool] = TTLCache(MAX_ACCEPTED, ACCEPTED_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on without the headers that are meant for Serve."""
@@ -70,7 +79,20 @@ class OwnRequests:
                 await self._in_place(own, self._in_turn(receive), send)
 
     async def _in_place(self, scope: Scope, receive: Receive, send: Send) -> None:
-        who = _caller(scope)
+        key = _key(scope)
+        address: str = scope["client"][0] if scope.get("client") else ""
+        caller = address if key is None or key not in self._accepted else key
+        who = (caller, scope["path"].endswith(_PROBES))  # probes count apart from other requests
+
+        async def note_and_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if ACCEPTED in headers:
+                    del headers[ACCEPTED]
+                    if key is not None:
+                        self._accepted[key] = True
+            await send(message)
+
         if self._under_way[who] >= self._most:
             text = f"This caller has {self._most} requests under way already."
             answer = PlainTextResponse(text, HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": "1"})
@@ -78,7 +100,7 @@ class OwnRequests:
             return
         self._under_way[who] += 1
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, note_and_send)
         finally:
             self._under_way[who] -= 1
             if not self._under_way[who]:
@@ -100,11 +122,11 @@ class OwnRequests:
         return receive_in_turn
 
 
-def _caller(scope: Scope) -> tuple[str, bool]:
-    """Return whom a request counts for; the probes of an address count apart from its other requests."""
+def _key(scope: Scope) -> bytes | None:
+    """Return the digest of the API key that a request is sent with, None if there is none."""
     given = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"authorization"]
-    address = scope["client"][0] if scope.get("client") else ""
-    return bearer_secret(given) or address, scope["path"].endswith(_PROBES)
+    secret = bearer_secret(given)
+    return None if secret is None else hashlib.sha256(secret.encode()).digest()
 
 
 def _is_serves(path: str) -> bool:

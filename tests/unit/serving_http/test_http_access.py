@@ -9,6 +9,7 @@ from http_caller import ENDPOINTS, GROUP, Caller, check_problem, make_context
 from serving_backend import KEYS, make_service
 
 from gpo_ray.serving.api import access
+from gpo_ray.serving.bearer import ACCEPTED
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,19 @@ def test_nobody_reads_or_changes_what_is_not_theirs(service, endpoint, key, grou
 def test_what_is_no_key(service, value):
     response = Caller(service, None)("GET", "/v1/groups", headers={"Authorization": value.encode("latin-1")})
     check_problem(response, 401)
+
+
+def test_proxies_are_told_of_keys_that_were_accepted(service, tmp_path, backend):
+    def told(caller, path="/v1/groups"):
+        return caller("GET", path).headers.get(ACCEPTED)
+
+    assert told(Caller(service)) == "yes"
+    assert told(Caller(service), "/v1/groups/none") == "yes"
+    assert told(Caller(service, None)) is None
+    assert told(Caller(service, "invented")) is None
+    assert told(Caller(service), "/healthz") is None
+    (tmp_path / "open").mkdir()
+    assert told(Caller(make_service(tmp_path / "open", backend, require_keys=False), "invented")) is None
 
 
 def test_two_authorizations_are_none(service):

@@ -1,12 +1,14 @@
 """Which headers and paths Serve's proxies let in."""
 
 import asyncio
+import contextlib
 
 import pytest
-from http_sockets import request
+from http_sockets import read_all, request
 from starlette.responses import PlainTextResponse
 from uvicorn.config import HTTP_PROTOCOLS, WS_PROTOCOLS
 
+from gpo_ray.serving.bearer import ACCEPTED, bearer_secret
 from gpo_ray.serving.proxy import AT_ONCE, bounded
 from gpo_ray.serving.proxy.requests import OwnRequests
 
@@ -55,15 +57,26 @@ def test_of_serves_own_paths_its_health_is_shown(connect, path, status):
 
 
 class Held:
-    """An application that answers when it is told to, and counts what it has under way."""
+    """An application that answers when it is told to, counts what it has under way, and knows some keys."""
 
-    def __init__(self):
-        self.under_way, self.free = [], asyncio.Event()
+    def __init__(self, *keys):
+        self.under_way, self.free, self.keys = [], asyncio.Event(), keys
 
     async def __call__(self, scope, receive, send):
         self.under_way.append(scope["path"])
         await self.free.wait()
-        await PlainTextResponse("ok")(scope, receive, send)
+        key = bearer_secret([value.decode("latin-1") for _, value in scope["headers"]])
+        await PlainTextResponse("ok", headers={ACCEPTED: "yes"} if key in self.keys else {})(
+            scope, receive, send
+        )
+
+    async def accept(self, app):
+        """Have an application in front of it know its keys."""
+        self.free.set()
+        for key in self.keys:
+            assert await ask(app, key=f"Bearer {key}") == 200
+        self.free.clear()
+        self.under_way.clear()
 
 
 async def ask(app, path="/v1/groups", key=None, address="10.0.0.1"):
@@ -79,13 +92,15 @@ async def ask(app, path="/v1/groups", key=None, address="10.0.0.1"):
     headers = [] if key is None else [(b"authorization", key.encode("latin-1"))]
     scope = {"type": "http", "path": path, "headers": headers, "client": (address, 1)}
     await app(scope, receive, send)
+    assert ACCEPTED.encode() not in dict(told[0]["headers"])
     return told[0]["status"]
 
 
 def test_one_caller_cannot_take_all_places():
     async def run():
-        held = Held()
+        held = Held("a", "b")
         app = OwnRequests(held, at_once=2)
+        await held.accept(app)
         waiting = [asyncio.create_task(ask(app, key="Bearer a")) for _ in range(2)]
         await asyncio.sleep(0)
         for spelling in ("Bearer a", "bearer  a", "BEARER a ", "Bearer \xa0a"):
@@ -99,6 +114,47 @@ def test_one_caller_cannot_take_all_places():
         assert await ask(app, key="Bearer a") == 200
 
     asyncio.run(run())
+
+
+def test_invented_keys_count_by_their_address():
+    async def run():
+        held = Held("known")
+        app = OwnRequests(held, at_once=3)
+        await held.accept(app)
+        waiting = [asyncio.create_task(ask(app, key=f"Bearer {i}")) for i in range(3)]
+        await asyncio.sleep(0)
+        assert [await ask(app, key=f"Bearer {i}") for i in (0, 3, 4)] == [429] * 3
+        waiting += [asyncio.create_task(ask(app, key="Bearer known")) for _ in range(3)]
+        waiting += [asyncio.create_task(ask(app, key="Bearer 5", address="10.0.0.2"))]
+        await asyncio.sleep(0)
+        assert len(held.under_way) == 7
+        held.free.set()
+        assert await asyncio.gather(*waiting) == [200] * 7
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("lines", [0, 98])
+def test_some_header_lines_are_read(connect, app, lines):
+    reply = connect(request("/", *[b"a: b"] * lines)).recv(1000)
+    assert reply.split()[1] == b"200"
+    assert len(app.headers) == lines + 1
+
+
+@pytest.mark.parametrize("parts", [1, 7, 3000])
+def test_many_header_lines_are_refused_before_they_are_parsed(connect, app, parts):
+    s, head = connect(), request("/", *[b"a:"] * 3000)
+    with contextlib.suppress(ConnectionError):
+        for i in range(parts):
+            s.sendall(head[len(head) * i // parts : len(head) * (i + 1) // parts])
+    assert read_all(s).split()[1:2] in ([b"400"], [])
+    assert app.asked == []
+
+
+def test_a_second_request_of_many_header_lines_is_refused_too(connect, app):
+    s = connect(request("/one") + request("/two", *[b"a:"] * 200))
+    assert read_all(s).count(b"HTTP/1.1 200") == 1
+    assert app.asked == ["/one"]
 
 
 def test_callers_without_a_key_count_by_their_address_and_probes_apart():
