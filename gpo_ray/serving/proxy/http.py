@@ -22,6 +22,23 @@ MAX_INCOMPLETE_BYTES = 16_384
 """Most bytes of headers that have not all arrived, as in h11, where Serve's configuration names no other."""
 PIPELINE_PAUSE = 0.02
 """Seconds between an answer and the next request of a connection that was sent before that answer."""
+PIPELINE_TURN = 0.05
+"""Seconds between two such requests of any connections."""
+
+
+class _Turns:
+    """The turns of requests that were sent before the answer to the one before, of all connections."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def wait(self, now: float) -> float:
+        """Take the next turn and return the seconds until then."""
+        self._last = max(now + PIPELINE_PAUSE, self._last + PIPELINE_TURN)
+        return self._last - now
+
+
+_TURNS = _Turns()
 
 
 class BoundedHTTP(Counted, H11Protocol):
@@ -89,7 +106,7 @@ class BoundedHTTP(Counted, H11Protocol):
             self.flow.pause_reading()
         elif self.conn.trailing_data[0] and not self.transport.is_closing():
             self.flow.pause_reading()
-            self._next = self.loop.call_later(PIPELINE_PAUSE, self._go_on)
+            self._next = self.loop.call_later(_TURNS.wait(self.loop.time()), self._go_on)
         else:
             super().on_response_complete()
         self._note()

@@ -25,8 +25,8 @@ def test_an_answer_that_is_taken_slowly_is_not(connect, monkeypatch):
     monkeypatch.setattr(connections, "STALL_SECONDS", 2)  # a busy machine may take half of that for itself
     s, found = connect(request("/long")), 0
     while found < LONG:
-        found += len(s.recv(500_000))
-        time.sleep(0.04)
+        found += len(s.recv(500_000, socket.MSG_WAITALL))
+        time.sleep(0.02)
 
 
 def test_an_answer_of_which_only_a_little_is_taken_is_dropped(connect):

@@ -75,6 +75,17 @@ def test_requests_sent_at_once_are_answered_one_after_the_other_with_pauses(conn
     assert time.monotonic() - began >= 0.6
 
 
+def test_requests_sent_at_once_on_several_connections_take_turns(connect, app, monkeypatch):
+    monkeypatch.setattr(http, "PIPELINE_TURN", 0.1)
+    began = time.monotonic()
+    each = [connect(request("/") * 3) for _ in range(4)]
+    for s in each:
+        found = b""
+        while found.count(b"HTTP/1.1 200") < 3:
+            found += s.recv(65536)
+    assert time.monotonic() - began >= 0.7
+
+
 def test_requests_sent_one_after_the_other_do_not_wait(connect, monkeypatch):
     monkeypatch.setattr(http, "PIPELINE_PAUSE", 30)
     s = connect()
