@@ -371,7 +371,7 @@ def _is_noun(word: str) -> bool:
     if word in NOUNS or spelled in NOUNS or (word[:1] in "dl" and word[1:] in NOUNS):
         return True
     part = _COMPOUND.fullmatch(spelled)
-    return part is not None and (part[1] in NOUNS or part[1] + part[2] in NOUNS)
+    return part is not None and (part[1] in NOUNS or part[1] + (part[2] or "") in NOUNS)
 
 
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
