@@ -77,7 +77,7 @@ _GRADES: tuple[tuple[str, float], ...] = (
     ),
     (
         r"(?:far|much|way) (?=too\b)|viel (?=zu\b)|beaucoup (?=trop\b)|very(?: much)?|strongly|"
-        r"definitely|certainly|greatly|substantially|considerably|significantly|strong|drastically|(?:a "
+        r"definitely|certainly|greatly|substantially|considerably|significantly|drastically|(?:a "
         r")?great(?: deal| extent)?|a lot|lots|much|many|"
         r"always|to a (?:large|great|high|considerable) extent|major|sehr(?: viel)?|viel|wesentlich|"
         r"deutlich|"

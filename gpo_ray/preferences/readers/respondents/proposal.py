@@ -120,7 +120,9 @@ class _Draft:
             why = f"a weight that could not be read: {unclear!r}; give --decimal" if unread else _OTHERS[kind]
             self.findings.append(Finding(name, "left out", why))
         elif name in self.mentions:
-            self.findings.append(Finding(name, "left out", f"a mention of {self.mentions[name]}, {_MENTION}"))
+            of = self.mentions[name]
+            why = _SEVERAL if of == name else f"a mention of {of}, {_MENTION}"
+            self.findings.append(Finding(name, "left out", why))
         else:
             self._add_question(name)
 
@@ -151,6 +153,7 @@ class _Draft:
         self.findings.append(Finding(name, "question", "; ".join(filter(None, (told, why)))))
 
 
+_SEVERAL = "it holds several answers in a cell, of which each is a question"
 _MENTION = "of which each thing is a question"
 _OTHERS = {
     "paradata": "about the interview or the sample",

@@ -69,7 +69,7 @@ _LADDERS: dict[str, tuple[str, ...]] = {
         r"slecht|dalig|darlig|(?:raczej )?(?:zle|zly|zla)|плох.*|差|kotu",
         r"(?:only )?fair|average|so so|neither good nor bad|acceptable|moderate|ok|passable|teils teils|"
         r"mittelmassig|"
-        r"moyenne?|regular|ni bien ni mal|cosi cosi|razoavel|redelijk|varken.*|hverken.*|(?:tak sobie|"
+        r"moyenne?|regular|ni bien ni mal|cosi cosi|razoavel|redelijk|v[ae]rken.*|hverken.*|(?:tak sobie|"
         r"srednio)|удовлетворительно|"
         r"普通|一般|weder gut noch schlecht|ni bonne? ni mauvaise?|ni bueno ni malo|mezza|so la la",
         r"(?:fairly|rather|quite|somewhat|pretty)? ?(?:good|well)|(?:eher |ziemlich )?gut|(?:plutot |"
@@ -78,7 +78,8 @@ _LADDERS: dict[str, tuple[str, ...]] = {
         r"хорош.*|好|良い|iyi",
         r"very (?:good|well)|sehr gut|tres (?:bonne?|bien)|muy (?:buen[oa]|bien)|molto (?:buon[oa]|bene)|"
         r"muito (?:bo[am]|bem)|"
-        r"zeer goed|(?:mycket|veldig|svaert|meget) (?:bra|god\w*)|bardzo (?:dobrze|dobry|dobra)|очень хорош.*|非常好|cok iyi",
+        r"zeer goed|(?:mycket|veldig|svaert|meget) (?:bra|god\w*)|bardzo (?:dobrze|dobry|dobra)|очень "
+        r"хорош.*|非常好|cok iyi",
         r"excellent|ausgezeichnet|hervorragend|excelente|eccellente|ottim[oa]|uitstekend|utmarkt|"
         r"doskonal[aey]|отлично.*|outstanding",
     ),
@@ -217,7 +218,7 @@ _STRONG = re.compile(
     r"completement|certainement|muy|totalmente|completamente|plenamente|mucha|mucho|fuertemente|"
     r"definitivamente|molto|del tutto|"
     r"fortemente|assolutamente|muito|concordo plenamente|zeer|helemaal|heel|sterk|volledig|mycket|helt|"
-    r"starkt|meget|veldig|svaert|"
+    r"starkt|absolutt|meget|veldig|svaert|"
     r"bardzo|zdecydowanie|calkowicie|полностью|очень|совершенно|определенно|kesinlikle|cok|tamamen)\b|非常|"
     r"完全|十分|とても|強く|매우"
 )
@@ -263,7 +264,8 @@ _FOR = (
     r"interessat[oa]|felice|preoccupat[oa]|"
     r"concordo|satisfeit[oa]|confianca|interessado|preocupado|mee eens|eens|tevreden|belangrijk|"
     r"vertrouwen|geinteresseerd|gelukkig|"
-    r"instammer|liker|gillar|kan lide|houden? van|nojd|viktigt|fortroende|intresserad|enig|fornoyd|viktig|"
+    r"instammer|for$|liker|gillar|kan lide|houden? van|nojd|viktigt|fortroende|intresserad|enig|fornoyd|"
+    r"viktig|"
     r"tillit|interessert|tilfreds|"
     r"vigtig|tillid|zgadzam|zadowolon\w*|"
     r"wazn\w*|ufam|zainteresowan\w*|popieram|соглас\w*|важн\w*|доверя\w*|доволен|удовлетворен\w*|"
@@ -283,7 +285,8 @@ _AGAINST = (
     r"insatisfech[oa]|desconfianza|"
     r"infeliz|improbable|in disaccordo|disaccordo|contrari[oa]|insoddisfatt[oa]|sfiducia|infelice|"
     r"discordo|insatisfeit[oa]|oneens|ontevreden|"
-    r"onbelangrijk|ongelukkig|tar avstand|misliker|ogillar|missnojd|oenig|uenig|misfornoyd|utilfreds|"
+    r"onbelangrijk|ongelukkig|tar avstand|mot$|imod$|emot$|misliker|ogillar|missnojd|oenig|uenig|misfornoyd|"
+    r"utilfreds|"
     r"niezadowolon\w*|"
     r"sprzeciwiam|niewazn\w*|несоглас\w*|"
     r"недоволен|неудовлетворен\w*|katilmiyorum|memnun degilim|guvenmiyorum"
