@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from gpo_ray.preferences.readers.respondents.opinions import (
     are_opinions,
     asks_opinion,
+    is_about_others,
     is_sentence,
     speaks_of_respondent,
 )
@@ -146,7 +147,8 @@ _FACTS = re.compile(
     r"(?:svensk|norsk|dansk) (?:medborgare|statsborger)|(?:parti|partei|partido|partito|"
     r"partij)\b.*\b(?:proches?|sentez|cerca\w*|vicin\w+|neig\w+|"
     r"nahe\w*|bast om|narmast|best (?:an|om))\b|"
-    r"party\b.*\b(?:likes? (?:the )?(?:best|most)|liked (?:the )?(?:best|most)|closest)|"
+    r"party\b.*\b(?:likes? (?:the )?(?:best|most)|liked (?:the )?(?:best|most)|closest(?! to (?:own|your|my|"
+    r"rs?) (?:s )?(?:own )?(?:views?|position|opinion)))|"
     r"(?:best liked|closest|nearest|preferred) (?:political )?party|"
     r"close(?:ness|r|st)? to (?:this|a|any|one|which|your|the|political)\b(?: \w+){0,2} ?part(?:y|ies)|"
     r"close to political party|supporter of (?:any |a |one )*(?:political )?party|"
@@ -213,7 +215,9 @@ _LEVELS: dict[str, tuple[re.Pattern[str], float, int]] = {
             r"varon|uomo|donna|maschio|femmina|homem|mulher|feminino|vrouw|kvinna|kvinne|kvinde|mand|"
             r"mezczyzna|kobieta|мужчина|женщина|мужской|женский|"
             r"男|女|男性|女性|erkek|kadin|ذكر|انثى|nonbinary|non binary|in some other way|some other way|"
-            r"transgender|other|another gender|third gender)"
+            r"transgender|other|another gender|third gender|altr[oa]|otr[oa]|autre|andere|annat|anders|outro|"
+            r"inna|"
+            r"prefer to self describe|non binary third gender|self describe|diverse)"
         ),
         1.0,
         2,
@@ -234,7 +238,8 @@ _LEVELS: dict[str, tuple[re.Pattern[str], float, int]] = {
     "religion": (
         re.compile(
             r".*\b(?:catholic|protestant|orthodox|jewish|jew|muslim|islam|hindu|buddhist|mormon|atheist|"
-            r"agnostic|evangelical|lutheran|baptist|methodist|anglican|katholisch|evangelisch|"
+            r"agnostic|christian|islam\w*|buddhism|hinduism|anglican|church|no religion|evangelical|lutheran|"
+            r"baptist|methodist|anglican|katholisch|evangelisch|"
             r"muslimisch|judisch|catholique|protestante?|musulmane?|juive?|catolic[oa]|evangelic[oa]|"
             r"judi[oa]|cattolic[oa]|rooms katholiek|protestants|katolik|katolickie)\b.*"
         ),
@@ -253,7 +258,8 @@ _LEVELS: dict[str, tuple[re.Pattern[str], float, int]] = {
     "education": (
         re.compile(
             r".*\b(?:high school|college|bachelors?|masters?|doctor\w*|phd|postgrad\w*|graduate|associate|"
-            r"elementary|primary|secondary|tertiary|isced|university|vocational|"
+            r"degree|diploma|qualifications?|certificate|elementary|primary|secondary|tertiary|isced|"
+            r"university|vocational|"
             r"no (?:formal )?(?:education|schooling)|"
             r"hauptschul\w*|realschul\w*|abitur|fachhochschul\w*|hochschul\w*|mittlere reife|bac|"
             r"baccalaureat|licence|primaire|secondaire|superieur|primari[ao]|secundari[ao]|"
@@ -266,7 +272,8 @@ _LEVELS: dict[str, tuple[re.Pattern[str], float, int]] = {
     ),
     "work": (
         re.compile(
-            r".*\b(?:employed|unemployed|retired|student|homemaker|housewife|keeping house|full time|"
+            r".*\b(?:employed|unemployed|retired|student|paid employment|job ?seeker|studying|pensioner|"
+            r"housekeeping|homemaker|housewife|keeping house|full time|"
             r"part time|disabled|self employed|paid work|looking for work|in school|laid off|"
             r"temp not working|"
             r"erwerbstatig|arbeitslos|rentner|rente|hausfrau|hausmann|studium|schuler|vollzeit|teilzeit|"
@@ -339,7 +346,7 @@ def is_demographic(name: str, label: str, text: str, forms: Sequence[str], level
         return False
     fact = (_PHRASES.search(text) or _FACTS.search(text)) and not (opinion or _OPINION.search(text))
     bare = plain(_BRACKETS.sub(" ", label))
-    if fact or _is_of_words(text) or (_is_of_words(bare) and not opinion):
+    if fact or (_is_of_words(text) and not is_about_others(text)) or (_is_of_words(bare) and not opinion):
         return True
     if opinion:
         return False
@@ -377,9 +384,9 @@ def _is_noun(word: str) -> bool:
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
 _UMLAUT = re.compile(r"([aou])e")
 _COMPOUND = re.compile(
-    r"(\w{4,}?)(grosse)?(?:s|n|en)?(?:klassen?|gruppen?|grosse|kategorien?|status|form|typ)"
+    r"(\w{4,}?)(grosse)?(?:s|n|en)?(?:klassen?|gruppen?|grosse|kategorien?|status|form|typ|monat|art|stellung|ort)"
 )
-"""German compounds of a noun and what its levels are: "Gemeindegroessenklasse"."""
+"""German compounds of a noun and what its levels are."""
 
 
 def _has_demographic_levels(forms: Sequence[str], levels: Sequence[str]) -> bool:

@@ -159,6 +159,7 @@ _OTHERS = {
     "paradata": "about the interview or the sample",
     "weight": "another weight",
     "id": "an identifier",
+    "text": "a text in the respondents' own words, or their address",
     "unique": "its values are all different",
     "date": "a date or time",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -9,13 +10,34 @@ from itertools import pairwise
 import numpy as np
 
 from gpo_ray.preferences.readers.respondents.declared import MARKED, UNMARKED
+from gpo_ray.preferences.readers.respondents.kinds import kind_of
 from gpo_ray.preferences.readers.respondents.table import Column, DeclaredSet, Value
+from gpo_ray.preferences.readers.respondents.words import plain
 
 SEPARATORS = (";", ", ", ",", "|", "\n")
 MOST_PARTS = 30
 """Most different answers of a question "mark all that apply"."""
 MOST_CELLS = 20_000
 """Most different cells of a column that is looked at."""
+_MARK_ALL = re.compile(
+    r"\b(?:all|any|everything|each) (?:that|which|of (?:these|those) that|options that) (?:apply|applies|"
+    r"fit)|"
+    r"\b(?:select|check|tick|mark|choose|pick|name) (?:all|any|as many|up to|one or more|several|multiple|"
+    r"two|three|"
+    r"the (?:two|three|top))\b|(?:multiple|several|more than one) (?:answers?|responses?|choices?|"
+    r"selections?)|"
+    r"mehrfach\w*|(?:alle?s?|mehrere) (?:\w+ )?(?:zutreffende\w*|antworten|auswahl\w*|moglich\w*)|"
+    r"plusieurs (?:reponses|choix)|(?:toutes les|plusieurs) reponses|tout ce qui s ?applique|"
+    r"(?:varias|multiples|todas las|mas de una) (?:opciones|respuestas?|que)|(?:piu|tutte le) (?:risposte|"
+    r"opzioni|di una)|"
+    r"(?:varias|todas as|mais de uma) (?:opcoes|respostas?|que)|meerdere (?:antwoorden|keuzes)|alles aan "
+    r"?(?:kruisen|"
+    r"vinken)|(?:flere|flera) (?:svar|alternativ\w*|valg)|(?:wszystkie|kilka|wiele) (?:odpowiedzi|pasujace)|"
+    r"(?:несколько|все) (?:вариант\w*|ответ\w*|подходящ\w*)|複数(?:回答|選択)|あてはまるもの(?:すべて|をすべて)|"
+    r"多选|複選|"
+    r"(?:모두|복수) ?(?:선택|응답|고르)|birden fazla"
+)
+"""Words of questions to which several answers may be given."""
 LONGEST = 200
 """Most characters of an answer; longer ones are texts of the respondent."""
 MIN_COMBINED = 3
@@ -43,8 +65,12 @@ def split_cells(
     found = dict(columns)
     sets = []
     for name, column in columns.items():
-        parts = _parts(column)
-        if parts is None:
+        told = _MARK_ALL.search(plain(column.label or name)) is not None
+        parts = _parts(column, told)
+        if (
+            parts is None
+            or kind_of(name, column.label or name, [str(v) for v in column.values[:50]]) is not None
+        ):
             continue
         answers, cells = parts
         label = column.label or name
@@ -69,34 +95,40 @@ def split_cells(
     return found, tuple(sets)
 
 
-def _parts(column: Column) -> tuple[list[str], list[list[str]]] | None:
-    """Return the answers that recur in cells, and those of each distinct cell; None if cells have one each."""
+def _parts(column: Column, told: bool) -> tuple[list[str], list[list[str]]] | None:
+    """Return the answers that recur in cells, and those of each cell; None if cells have one each.
+
+    Args:
+        column: a column of C different cells.
+        told: whether the question says that several answers may be marked; then they need not recur.
+    """
     if column.kind != "text" or column.labels or column.levels or column.problem is not None:
         return None
     if not 2 < len(column.values) <= MOST_CELLS:
         return None
     for separator in SEPARATORS:
-        found = _divided(column.values, column.counts().tolist(), separator)
+        found = _divided(column.values, column.counts().tolist(), separator, told)
         if found is not None:
             return found
     return None
 
 
 def _divided(
-    values: Sequence[Value], counts: Sequence[int], separator: str
+    values: Sequence[Value], counts: Sequence[int], separator: str, told: bool
 ) -> tuple[list[str], list[list[str]]] | None:
+    fewest = 1 if told else MIN_COMBINED
     cells = [[p.strip() for p in str(v).split(separator) if p.strip()] for v in values]
-    if sum(len(cell) > 1 for cell in cells) < MIN_COMBINED:
+    if sum(len(cell) > 1 for cell in cells) < fewest:
         return None
     cells = _joined(cells, separator)
     combined = [cell for cell in cells if len(cell) > 1]
-    if len(combined) < MIN_COMBINED or any(len({*cell}) < len(cell) for cell in combined):
+    if len(combined) < fewest or any(len({*cell}) < len(cell) for cell in combined):
         return None
     beside: dict[str, set[tuple[str, ...]]] = {}
     for cell in cells:
         for part in cell:
             beside.setdefault(part, set()).add(tuple(cell))
-    recurring = [p for p, others in beside.items() if len(others) > 1 and len(p) <= LONGEST]
+    recurring = [p for p, others in beside.items() if (told or len(others) > 1) and len(p) <= LONGEST]
     number: Counter[str] = Counter()
     for cell, count in zip(cells, counts, strict=True):
         number.update(dict.fromkeys(cell, count))

@@ -41,8 +41,8 @@ _LOOKS_NUMERIC = re.compile(r"[+-]?[\d.,' \u00a0\u202f]*\d[\d.,' \u00a0\u202f]*%
 def read_tabular(path: Path, options: ReadOptions) -> RespondentTable:
     """Read a file of respondents with a header: delimited text, an Excel workbook, or Parquet.
 
-    Further rows of the header, as of Qualtrics and SurveyMonkey, give the texts of questions. Cells of several
-    answers, as forms write them for "mark all that apply", are divided.
+    Further rows of the header, as of Qualtrics and SurveyMonkey, give the texts of questions. Cells of
+    several answers, as forms write them for "mark all that apply", are divided.
 
     A column whose values are all numbers is one of numbers. Cells are empty if they hold nothing, or what
     programs write for it (:data:`NOTHING`). Texts are trimmed; texts that differ in case alone are one if
