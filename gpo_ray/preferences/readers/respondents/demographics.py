@@ -360,9 +360,9 @@ def is_demographic(name: str, label: str, text: str, forms: Sequence[str], level
 def _is_of_words(text: str) -> bool:
     """Return whether a label is made of the words of demographics alone."""
     words = re.sub(r"\d+", " ", text).split()
-    known = [(_is_noun(w), w in FILLERS) for w in words]
+    nouns = [_is_noun(w) for w in words]
     return (
-        len(words) < 15 and any(noun for noun, _ in known) and all(noun or filler for noun, filler in known)
+        len(words) < 15 and any(nouns) and all(n or w in FILLERS for n, w in zip(nouns, words, strict=True))
     )
 
 

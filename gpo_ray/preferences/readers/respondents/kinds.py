@@ -16,7 +16,8 @@ from gpo_ray.preferences.readers.respondents.words import LONG, plain
 Kind = Literal["demographic", "paradata", "weight", "id", "text"]
 
 _PARADATA_NAME = re.compile(
-    r"(?:year|wave|round|essround|edition|version|doi|ballot|form|form_w\d+|formwt|mode|mode_?\w{0,12}|"
+    r"(?:condition\w{0,3}|arm|randomi[sz]\w*|distribution_?channel|channel|year|wave|round|essround|edition|"
+    r"version|doi|ballot|form|form_w\d+|formwt|mode|mode_?\w{0,12}|"
     r"q_mode|device\w*|lang_w\d+|xtablet\w*|treatment(?:_w?\d+)?|split\w*|cntry|country(?:_?(?:code|name|"
     r"iso|num\w*|alpha|wave|year|c|id|split))?|"
     r"b_country\w*|c_cow\w*|s003\w*|isocntry|idenpa|idnpais|vstrat|vpsu|psu|stratum|strata|strat(?:um|"
@@ -83,7 +84,14 @@ _JUDGED = re.compile(
     r"^(?:was|did|were|how|is) (?:the |this )?respondents?\b|^respondents? (?:was |were |is |seemed |"
     r"appeared )?(?:very |not )?"
     r"(?:interested|understood|willing|reluctant|nervous|friendly|cooperative)|"
-    r"\b(?:during|in|of|throughout) (?:the |this )?interview(?:er)?\b|matrix (?:group|design|split)|(?:month|"
+    r"\b(?:during|throughout) (?:the |this )?interview(?:er)?\b|randomi[sz]\w+|(?:tilfeldig|slumpmassig|"
+    r"zufallige?|aleatori[oa]) (?:\w*grupp\w*|grupo)|^stichprobe\w*|"
+    r"^interview(?:form|art|modus|typ)\w*|^status (?:pa|of|de|der|av) (?:the |la )?\w+$|^(?:enhet|enhed|"
+    r"device|gerat|"
+    r"appareil|dispositivo|apparaat)\b.*\b(?:brukt|brugt|used|utilise|usado|utilizado|gebruikt|verwendet|"
+    r"genutzt)\b|"
+    r"^(?:muestra|echantillon|campione|amostra|steekproef|urval|utvalg|stikprove)\w*(?: \w+){0,3}$|matrix "
+    r"(?:group|design|split)|(?:month|"
     r"day|week|date|"
     r"year|quarter|mode|language|method|country|place) of (?:the )?(?:data collection|fieldwork|interview\w*|"
     r"survey|"
@@ -216,7 +224,7 @@ def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
 
 
 def _without_name(text: str, name: str) -> str:
-    """Return a label in its plain form without the variable's name, or the number of its question, before it."""
+    """Return a label in its plain form without the variable's name, or its question's number, before it."""
     for head in (f"{name} ", f"{name.lstrip('q')} "):
         if len(head) > 1 and text.startswith(head) and any(map(str.isdigit, head)):
             return text[len(head) :]

@@ -13,7 +13,7 @@ def numbered(labels: Sequence[str]) -> list[float] | None:
     None unless there are at least 3, equally spaced in some order, with words at the ends and a middle
     at most.
     """
-    found = [_POINT.fullmatch(label.strip()) for label in labels]
+    found = [_POINT.fullmatch(_LAST.sub(r"\2 \1", label.strip())) for label in labels]
     points = [float(m[1].replace("−", "-").replace("–", "-")) for m in found if m]
     if len(points) < max(3, len(labels)) or sum(bool(m and m[2]) for m in found) > min(3, len(points) - 1):
         return None
@@ -23,6 +23,8 @@ def numbered(labels: Sequence[str]) -> list[float] | None:
 
 _POINT = re.compile(r"([+\-−–]?\d{1,3})(?:(?: ?[.:)=\-–—] ?| )([^\d\s][^\d]*))?")
 """A number, and words after it in which there is no other number."""
+_LAST = re.compile(r"([^\d]*[^\d\s+\-−–(=:])[ (=:\-−–]+(\d{1,3})\)?")
+"""Words before a number: "Extremely likely - 10"."""
 _ENOUGH = (
     (
         re.compile(

@@ -33,7 +33,8 @@ _MARK_ALL = re.compile(
     r"(?:varias|todas as|mais de uma) (?:opcoes|respostas?|que)|meerdere (?:antwoorden|keuzes)|alles aan "
     r"?(?:kruisen|"
     r"vinken)|(?:flere|flera) (?:svar|alternativ\w*|valg)|(?:wszystkie|kilka|wiele) (?:odpowiedzi|pasujace)|"
-    r"(?:несколько|все) (?:вариант\w*|ответ\w*|подходящ\w*)|複数(?:回答|選択)|あてはまるもの(?:すべて|をすべて)|"
+    r"(?:несколько|все) "
+    r"(?:вариант\w*|ответ\w*|подходящ\w*)|複数(?:回答|選択)|あてはまるもの(?:すべて|をすべて)|"
     r"多选|複選|"
     r"(?:모두|복수) ?(?:선택|응답|고르)|birden fazla"
 )

@@ -1,4 +1,4 @@
-"""Variables that no question with answers to choose from has made: own words, addresses, months, observations."""
+"""Variables that are no choice among answers: own words, addresses, months, what interviewers noted."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ _CHOICES = frozenset(
     ("yes", "no", "selected", "not selected", "mentioned", "not mentioned", "marked", "not marked")
 )
 _CONTACT = re.compile(
-    r"[^@\s]+@[^@\s]+\.[a-z]{2,}|https?://\S+|(?:\d{1,3}\.){3}\d{1,3}|\+?\d[\d ()/-]{7,}\d", re.IGNORECASE
+    r"[^@\s]+@[^@\s]+\.[a-z]{2,}|https?://\S+|(?:\d{1,3}\.){3}\d{1,3}|\+\d[\d ()/-]{7,}\d", re.IGNORECASE
 )
 """Addresses of mail and the web, and numbers of telephones."""
 _MONTH_NAMES = """
-january february march april may june july august september october november december januar februar marz maerz mai
-juni juli oktober dezember janvier fevrier mars avril juin juillet aout septembre octobre novembre decembre enero
-febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre gennaio febbraio aprile maggio
-giugno luglio settembre ottobre dicembre janeiro fevereiro maio junho julho setembro outubro novembro dezembro
-januari februari maart mei augustus marts maj desember styczen luty marzec kwiecien czerwiec lipiec sierpien
-wrzesien pazdziernik listopad grudzien jan feb mar apr jun jul aug sep sept oct nov dec
+january february march april may june july august september october november december januar februar marz
+maerz mai juni juli oktober dezember janvier fevrier mars avril juin juillet aout septembre octobre
+novembre decembre enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre
+diciembre gennaio febbraio aprile maggio giugno luglio settembre ottobre dicembre janeiro fevereiro maio
+junho julho setembro outubro novembro dezembro januari februari maart mei augustus marts maj desember
+styczen luty marzec kwiecien czerwiec lipiec sierpien wrzesien pazdziernik listopad grudzien jan feb mar
+apr jun jul aug sep sept oct nov dec
 """
 _MONTHS = frozenset(plain(month) for month in _MONTH_NAMES.split())
 _OBSERVED = re.compile(
@@ -60,5 +61,5 @@ def are_months(forms: Sequence[str]) -> bool:
 
 
 def is_observed(text: str) -> bool:
-    """Return whether a label in its plain form, in a script other than Latin, is of what the interviewer noted."""
+    """Return whether a label in its plain form, in a script other than Latin, is of interviewers' notes."""
     return _OBSERVED.search(text) is not None
