@@ -1,4 +1,4 @@
-"""Recognise demographics by a variable's name, its label and the labels of its values, in several languages.
+"""Recognise demographics by names, labels and labels of values, in several languages.
 
 A label of a demographic is made of few words ("Age of respondent, recoded"), all of which are in a
 vocabulary, or it asks for a fact about the respondent in a phrase that is known; a question that mentions age
@@ -348,10 +348,8 @@ def is_demographic(name: str, label: str, text: str, forms: Sequence[str], level
     bare = plain(_BRACKETS.sub(" ", label))
     if fact or (_is_of_words(text) and not is_about_others(text)) or (_is_of_words(bare) and not opinion):
         return True
-    if opinion:
-        return False
-    if _NAMES.fullmatch(name) is None:
-        return fits
+    if opinion or _NAMES.fullmatch(name) is None:
+        return fits and not opinion
     if not is_sentence(label, text):
         return _mostly_known(text)
     return fits or (speaks_of_respondent(text) and any(_is_noun(w) for w in text.split()))

@@ -19,6 +19,9 @@ from gpo_ray.preferences.readers.cells import Cells, Unreadable, as_text
 from gpo_ray.preferences.readers.respondents.table import DeclaredSet
 
 _IMPORT_ID = re.compile(r'\{\s*"ImportId"\s*:.*\}', re.DOTALL)
+_QUESTION_ID = re.compile(r'"ImportId"\s*:\s*"[^"]*QID\d')
+EMBEDDED = "embedded data"
+"""Label of what a survey noted of a respondent without asking."""
 _RESPONSE = re.compile(
     r"(?:open[ -]?ended |numeric |single |other )?(?:response|comment)s?|open-ended|"
     r"(?:offene )?antwort|(?:reponse|réponse)(?: ouverte| libre)?|respuesta(?: abierta)?|"
@@ -51,7 +54,7 @@ def without_header_rows(cells: Cells) -> Exported:
     rows = [_row(cells, i) for i in range(min(3, len(cells.rows)))]
     for i in (0, 1):  # the row of ids is the third, or the second where the texts were removed
         if i < len(rows) and _are_ids(rows[i]):
-            return _qualtrics(cells, rows[:i], i + 1)
+            return _qualtrics(cells, rows[:i], rows[i])
     if rows and _is_below(cells.header, rows[0]):
         return _two_rows(cells, rows[0])
     return Exported(cells, {})
@@ -71,17 +74,22 @@ def _are_ids(row: Sequence[str]) -> bool:
     return bool(said) and all(_IMPORT_ID.fullmatch(text) for text in said)
 
 
-def _qualtrics(cells: Cells, texts: Sequence[Sequence[str]], below: int) -> Exported:
-    """Return the table below the names, the texts of questions and the ids."""
+def _qualtrics(cells: Cells, texts: Sequence[Sequence[str]], ids: Sequence[str]) -> Exported:
+    """Return the table below the names, the texts of questions and the ids.
+
+    Columns whose ids are none of questions hold what the survey noted, such as the version someone was given.
+    """
     labels = {}
-    for name, label in zip(cells.header, texts[0] if texts else (), strict=False):
-        bare = re.sub(r"\s+-\s+Selected Choice$", "", label)
-        if bare and normal_label(name) and bare != normal_label(name):
-            labels[normal_label(name)] = bare
+    for i, name in enumerate(map(normal_label, cells.header)):
+        text = re.sub(r"\s+-\s+Selected Choice$", "", texts[0][i]) if texts else ""
+        if ids[i] and _QUESTION_ID.search(ids[i]) is None and text in ("", name):
+            labels[name] = f"{EMBEDDED}: {name}"
+        elif text and text != name:
+            labels[name] = text
     note = "an export of Qualtrics: texts of questions in the second row of its header, ids in the third"
     if not texts:
         note = "an export of Qualtrics: ids are in the second row of its header"
-    return Exported(_below(cells, cells.header, below, note), labels)
+    return Exported(_below(cells, cells.header, len(texts) + 1, note), labels)
 
 
 def _is_below(header: Sequence[str], row: Sequence[str]) -> bool:
