@@ -7,7 +7,7 @@ more or less strongly. Labels in the order of their codes that go one way make a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -335,11 +335,8 @@ def order_of(labels: Sequence[str], graded: bool = False) -> list[int] | None:
         graded: whether grades of any quality are looked at too, of which other words tell less.
     """
     forms = [spelled_out(plain(label)) for label in labels]
-    places = (
-        *(partial(_rung, rungs=rungs) for name, rungs in _RUNGS.items() if name != "degree"),
-        _attitude,
-        enough,
-    )
+    ladders = [partial(_rung, rungs=rungs) for name, rungs in _RUNGS.items() if name != "degree"]
+    places: list[Callable[[str], float | None]] = [*ladders, _attitude, enough]
     known: list[Sequence[float | None]] = [numbered(labels) or []]
     known += [[place(form) for form in forms] for place in places]
     known += gradings(forms) if graded else []

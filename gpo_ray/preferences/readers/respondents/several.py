@@ -66,8 +66,8 @@ def split_cells(
     found = dict(columns)
     sets = []
     for name, column in columns.items():
-        told = _MARK_ALL.search(plain(column.label or name)) is not None
-        parts = _parts(column, told)
+        asked = _MARK_ALL.search(plain(column.label or name)) is not None
+        parts = _parts(column, asked)
         if (
             parts is None
             or kind_of(name, column.label or name, [str(v) for v in column.values[:50]]) is not None
