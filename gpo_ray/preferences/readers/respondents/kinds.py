@@ -13,6 +13,8 @@ from gpo_ray.preferences.readers.respondents.scales import is_ordered
 from gpo_ray.preferences.readers.respondents.unasked import are_months, is_observed, is_own_words
 from gpo_ray.preferences.readers.respondents.words import LONG, plain
 
+MOST_POINTS = 30
+"""More levels make no scale, and would take long to compare."""
 Kind = Literal["demographic", "paradata", "weight", "id", "text"]
 
 _PARADATA_NAME = re.compile(
@@ -221,7 +223,8 @@ def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
         return "paradata"
     if is_demographic(bare, label or "", text, forms, levels):
         return "demographic"
-    if not thinks and not is_ordered(levels) and names_property(label or "", text):
+    scale = len(levels) <= MOST_POINTS and is_ordered(levels)
+    if not thinks and not scale and names_property(label or "", text):
         return "demographic"
     return "paradata" if are_months(forms) else None
 
