@@ -7,13 +7,14 @@ A response moves or is set aside only where all others are then in order by thei
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from gpo_ray.preferences.readers.respondents.aside import is_aside, is_undecided, said
 from gpo_ray.preferences.readers.respondents.grades import is_middle
 from gpo_ray.preferences.readers.respondents.scales import is_neither, is_ordered, on_ladder, order_of
-from gpo_ray.preferences.readers.respondents.words import LONG
+from gpo_ray.preferences.readers.respondents.words import LONG, plain
 
 MIN_POINTS = 3
 """Fewest points of a scale beside which responses are set aside: of two answers and "Depends" none is."""
@@ -81,11 +82,18 @@ def _ends(labels: Sequence[str], apart: Collection[str]) -> list[str]:
 def _whole(labels: Sequence[str], coded: bool) -> Arrangement | None:
     """Return the order in which all labels make a scale."""
     forms = [said(t) for t in labels]
-    if coded and is_ordered(forms):
-        return Arrangement(tuple(labels))
-    for order in _orders(forms, coded):
-        return Arrangement(tuple(labels[i] for i in order), (), order != sorted(order))
+    bare = [_REMARK.sub(" ", form) for form in forms]
+    differ = bare != forms and all(map(plain, bare)) and len({*bare}) == len(bare)
+    for each in (forms, bare) if differ else (forms,):
+        if coded and is_ordered(each):
+            return Arrangement(tuple(labels))
+        for order in _orders(each, coded):
+            return Arrangement(tuple(labels[i] for i in order), (), order != sorted(order))
     return None
+
+
+_REMARK = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
+"""What a label adds in brackets: "So so (neither good nor bad)"."""
 
 
 def _orders(forms: Sequence[str], coded: bool) -> list[list[int]]:
@@ -100,7 +108,7 @@ def _orders(forms: Sequence[str], coded: bool) -> list[list[int]]:
         moved += _ordered([[*others[:k], *middles, *others[k:]] for k in range(1, len(others))], forms)
     if coded and len(forms) > MIN_POINTS:
         moved += _ordered([[*places[1:], 0], [places[-1], *places[:-1]]], forms)
-    known = None if coded and any(is_aside(f, False) for f in forms) else order_of(forms)
+    known = None if coded and any(is_aside(f, False) for f in forms) else order_of(forms, not coded)
     ranked = [] if known is None else [known]
     if coded:
         return moved + ranked

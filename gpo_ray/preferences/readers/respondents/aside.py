@@ -28,7 +28,8 @@ _UNSURE = re.compile(
 """Labels of those who do not decide. Between two sides they are the middle of a scale."""
 
 _UNDECIDED = re.compile(
-    r"undecided|uncertain|neutral|unentschieden|unentschlossen|indecis[oae]|incert\w+|onbeslist|niezdecydowan\w+"
+    r"undecided|uncertain|neutral|unentschieden|unentschlossen|indecis[oae]|incert\w+|onbeslist|"
+    r"niezdecydowan\w+"
 )
 """Those that are more often the middle of a scale than beside it."""
 
@@ -37,6 +38,21 @@ _BESIDE = re.compile(
     r"answers|responses|choices|alternatives))(?: .*)?|none appl(?:y|ies)|"
     r"(?:(?:i )?(?:have )?(?:never|not) heard|havent heard|never heard)(?: .*)?|"
     r"(?:heard of )?(?:but )?(?:i )?(?:cant|cannot|unable to) (?:rate|judge|choose|decide|evaluate)(?: .*)?|"
+    r"(?:(?:i )?(?:have )?(?:never|not)|(?:i )?havent|(?:i )?(?:do not|dont|did not|didnt|never)) (?:yet "
+    r")?(?:used?|"
+    r"tried|try|visit(?:ed)?|seen|see|read|watch(?:ed)?|experienced|attended|been there|needed|dealt|had any|"
+    r"have any)(?: (?:it|this|that|them|any|one|yet|with (?:it|this|them)))*|no (?:experience|contact)"
+    r"(?: (?:of|with) .*)?|not applicable to me|(?:nicht|nie) (?:genutzt|benutzt|besucht|erlebt)|"
+    r"(?:jamais|pas) (?:utilise|visite|essaye)e?|no (?:lo |la )?(?:he )?(?:usado|utilizado|visitado)|"
+    r"(?:non (?:l )?ho (?:mai )?|mai )(?:usato|utilizzato|visitato)|(?:nunca|nao) (?:usei|utilizei|visitei)|"
+    r"(?:niet|nooit) (?:gebruikt|bezocht)|(?:aldri[gt]?|ikke|inte|ej) (?:brukt|brugt|anvant|besokt|besogt)|"
+    r"nie (?:korzystal\w*|uzywal\w*)|(?:some(?:thing|one)? |any )?(?:other|"
+    r"else)(?: (?:answer|response|option|"
+    r"please specify|specify|volunteered|opinion|view))*|something else|andere\w?(?: antwort| meinung)?|"
+    r"sonstiges?|"
+    r"autre(?: reponse)?|otr[oa](?: respuesta)?|altr[oa](?: risposta)?|outr[oa](?: resposta)?|anders|annat|"
+    r"annet|andet|"
+    r"inne|inna|другое|"
     r"no basis (?:to|for) judge?ment|no basis to judge|not familiar(?: .*)?|unfamiliar(?: .*)?|"
     r"not enough information(?: .*)?|(?:i )?(?:dont )?have (?:no|an) opinion(?: .*)?|"
     r"(?:kein\w*|nichts) (?:davon|von (?:beide[mn]|diesen|den)|der (?:genannten|beiden))(?: .*)?|"

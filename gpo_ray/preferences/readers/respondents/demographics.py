@@ -1,4 +1,4 @@
-"""Recognise demographics by a variable's name, its label and the labels of its values, in several languages.
+"""Recognise demographics by names, labels and labels of values, in several languages.
 
 A label of a demographic is made of few words ("Age of respondent, recoded"), all of which are in a
 vocabulary, or it asks for a fact about the respondent in a phrase that is known; a question that mentions age
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from gpo_ray.preferences.readers.respondents.opinions import (
     are_opinions,
     asks_opinion,
+    is_about_others,
     is_sentence,
     speaks_of_respondent,
 )
@@ -146,7 +147,8 @@ _FACTS = re.compile(
     r"(?:svensk|norsk|dansk) (?:medborgare|statsborger)|(?:parti|partei|partido|partito|"
     r"partij)\b.*\b(?:proches?|sentez|cerca\w*|vicin\w+|neig\w+|"
     r"nahe\w*|bast om|narmast|best (?:an|om))\b|"
-    r"party\b.*\b(?:likes? (?:the )?(?:best|most)|liked (?:the )?(?:best|most)|closest)|"
+    r"party\b.*\b(?:likes? (?:the )?(?:best|most)|liked (?:the )?(?:best|most)|closest(?! to (?:own|your|my|"
+    r"rs?) (?:s )?(?:own )?(?:views?|position|opinion)))|"
     r"(?:best liked|closest|nearest|preferred) (?:political )?party|"
     r"close(?:ness|r|st)? to (?:this|a|any|one|which|your|the|political)\b(?: \w+){0,2} ?part(?:y|ies)|"
     r"close to political party|supporter of (?:any |a |one )*(?:political )?party|"
@@ -213,7 +215,9 @@ _LEVELS: dict[str, tuple[re.Pattern[str], float, int]] = {
             r"varon|uomo|donna|maschio|femmina|homem|mulher|feminino|vrouw|kvinna|kvinne|kvinde|mand|"
             r"mezczyzna|kobieta|мужчина|женщина|мужской|женский|"
             r"男|女|男性|女性|erkek|kadin|ذكر|انثى|nonbinary|non binary|in some other way|some other way|"
-            r"transgender|other|another gender|third gender)"
+            r"transgender|other|another gender|third gender|altr[oa]|otr[oa]|autre|andere|annat|anders|outro|"
+            r"inna|"
+            r"prefer to self describe|non binary third gender|self describe|diverse)"
         ),
         1.0,
         2,
@@ -234,7 +238,8 @@ _LEVELS: dict[str, tuple[re.Pattern[str], float, int]] = {
     "religion": (
         re.compile(
             r".*\b(?:catholic|protestant|orthodox|jewish|jew|muslim|islam|hindu|buddhist|mormon|atheist|"
-            r"agnostic|evangelical|lutheran|baptist|methodist|anglican|katholisch|evangelisch|"
+            r"agnostic|christian|islam\w*|buddhism|hinduism|anglican|church|no religion|evangelical|lutheran|"
+            r"baptist|methodist|anglican|katholisch|evangelisch|"
             r"muslimisch|judisch|catholique|protestante?|musulmane?|juive?|catolic[oa]|evangelic[oa]|"
             r"judi[oa]|cattolic[oa]|rooms katholiek|protestants|katolik|katolickie)\b.*"
         ),
@@ -253,7 +258,8 @@ _LEVELS: dict[str, tuple[re.Pattern[str], float, int]] = {
     "education": (
         re.compile(
             r".*\b(?:high school|college|bachelors?|masters?|doctor\w*|phd|postgrad\w*|graduate|associate|"
-            r"elementary|primary|secondary|tertiary|isced|university|vocational|"
+            r"degree|diploma|qualifications?|certificate|elementary|primary|secondary|tertiary|isced|"
+            r"university|vocational|"
             r"no (?:formal )?(?:education|schooling)|"
             r"hauptschul\w*|realschul\w*|abitur|fachhochschul\w*|hochschul\w*|mittlere reife|bac|"
             r"baccalaureat|licence|primaire|secondaire|superieur|primari[ao]|secundari[ao]|"
@@ -266,7 +272,8 @@ _LEVELS: dict[str, tuple[re.Pattern[str], float, int]] = {
     ),
     "work": (
         re.compile(
-            r".*\b(?:employed|unemployed|retired|student|homemaker|housewife|keeping house|full time|"
+            r".*\b(?:employed|unemployed|retired|student|paid employment|job ?seeker|studying|pensioner|"
+            r"housekeeping|homemaker|housewife|keeping house|full time|"
             r"part time|disabled|self employed|paid work|looking for work|in school|laid off|"
             r"temp not working|"
             r"erwerbstatig|arbeitslos|rentner|rente|hausfrau|hausmann|studium|schuler|vollzeit|teilzeit|"
@@ -339,12 +346,10 @@ def is_demographic(name: str, label: str, text: str, forms: Sequence[str], level
         return False
     fact = (_PHRASES.search(text) or _FACTS.search(text)) and not (opinion or _OPINION.search(text))
     bare = plain(_BRACKETS.sub(" ", label))
-    if fact or _is_of_words(text) or (_is_of_words(bare) and not opinion):
+    if fact or (_is_of_words(text) and not is_about_others(text)) or (_is_of_words(bare) and not opinion):
         return True
-    if opinion:
-        return False
-    if _NAMES.fullmatch(name) is None:
-        return fits
+    if opinion or _NAMES.fullmatch(name) is None:
+        return fits and not opinion
     if not is_sentence(label, text):
         return _mostly_known(text)
     return fits or (speaks_of_respondent(text) and any(_is_noun(w) for w in text.split()))
@@ -353,9 +358,9 @@ def is_demographic(name: str, label: str, text: str, forms: Sequence[str], level
 def _is_of_words(text: str) -> bool:
     """Return whether a label is made of the words of demographics alone."""
     words = re.sub(r"\d+", " ", text).split()
-    known = [(_is_noun(w), w in FILLERS) for w in words]
+    nouns = [_is_noun(w) for w in words]
     return (
-        len(words) < 15 and any(noun for noun, _ in known) and all(noun or filler for noun, filler in known)
+        len(words) < 15 and any(nouns) and all(n or w in FILLERS for n, w in zip(nouns, words, strict=True))
     )
 
 
@@ -371,15 +376,15 @@ def _is_noun(word: str) -> bool:
     if word in NOUNS or spelled in NOUNS or (word[:1] in "dl" and word[1:] in NOUNS):
         return True
     part = _COMPOUND.fullmatch(spelled)
-    return part is not None and (part[1] in NOUNS or part[1] + part[2] in NOUNS)
+    return part is not None and (part[1] in NOUNS or part[1] + (part[2] or "") in NOUNS)
 
 
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
 _UMLAUT = re.compile(r"([aou])e")
 _COMPOUND = re.compile(
-    r"(\w{4,}?)(grosse)?(?:s|n|en)?(?:klassen?|gruppen?|grosse|kategorien?|status|form|typ)"
+    r"(\w{4,}?)(grosse)?(?:s|n|en)?(?:klassen?|gruppen?|grosse|kategorien?|status|form|typ|monat|art|stellung|ort)"
 )
-"""German compounds of a noun and what its levels are: "Gemeindegroessenklasse"."""
+"""German compounds of a noun and what its levels are."""
 
 
 def _has_demographic_levels(forms: Sequence[str], levels: Sequence[str]) -> bool:

@@ -23,7 +23,7 @@ _GRADES: tuple[tuple[str, float], ...] = (
         r"uberhaupt (?:nicht|kein\w*)|pas(?: \w+)* du tout|aucune?|nada(?: de)?|ningun[oa]?|en absoluto|"
         r"per (?:niente|nulla)|nessun[oa]?|helemaal (?:niet|geen)|inte(?: \w+)? alls|"
         r"ing[ea]n?t?(?: \w+)? alls|"
-        r"slet ikke|ikke i det hele tatt|overhodet ikke|wcale(?: nie)?|совсем не\w*|вообще не|hic|"
+        r"slet ikke|ikke(?: \w+)*? i det hele tatt|overhodet ikke|wcale(?: nie)?|совсем не\w*|вообще не|hic|"
         r"de modo nenhum|nenhuma?|nothing",
         -3.0,
     ),
@@ -40,7 +40,8 @@ _GRADES: tuple[tuple[str, float], ...] = (
     (r"(?:but )?with (?:only )?(?:a few )?minor (?:problems|difficulties|reservations)", 1.5),
     (
         r"(?:only |just )?(?:a (?:little|bit)(?: bit)?|slightly)|un (?:petit )?peu|ein (?:wenig|bisschen)|"
-        r"un poc[oa]|un po|um pouco|een beetje|(?:but )?with (?:some )?major (?:problems|difficulties|"
+        r"un poc[oa]|un po|um pouco|een beetje|litt|lidt|(?:but )?with (?:some )?major (?:problems|"
+        r"difficulties|"
         r"reservations)|"
         r"to a (?:small|limited|minor) extent|minor|(?:just )?once or twice|en liten bit",
         0.5,
@@ -52,7 +53,7 @@ _GRADES: tuple[tuple[str, float], ...] = (
         r"non (?:molto|tanto|particolarmente)|nao muito|niet (?:erg|zo|zeer|echt)|"
         r"inte (?:sarskilt|sa|speciellt)|ikke (?:saerlig|saerligt|sa|spesielt)|nie bardzo|raczej nie|"
         r"не очень|скорее не|hardly|barely|kaum|(?:very )?(?:little|few)|a few|weinig|wenig|"
-        r"(?:tres )?peu|poc[oa]s?|pouc[oa]|knappast|neppe|malo",
+        r"(?:tres )?peu|poc[oa]s?|pouc[oa]|knappast|neppe|malo|lite",
         -1.0,
     ),
     (
@@ -66,7 +67,8 @@ _GRADES: tuple[tuple[str, float], ...] = (
         2.5,
     ),
     (
-        r"^(?:absolutely )?essential$|extremely|completely|totally|absolutely|absolut|fully|full|"
+        r"^(?:absolutely )?essential$|extremely|complete|completely|totally|absolutely|absolut|absolutt|"
+        r"fully|full|"
         r"entirely|ausserst|voll(?: und ganz)?|vollig|"
         r"voellig|vollstandig|vollkommen|tout a fait|totalement|completement|entierement|"
         r"completamente|totalmente|absolutamente|plenamente|del tutto|assolutamente|helemaal|volledig|"
@@ -75,7 +77,8 @@ _GRADES: tuple[tuple[str, float], ...] = (
     ),
     (
         r"(?:far|much|way) (?=too\b)|viel (?=zu\b)|beaucoup (?=trop\b)|very(?: much)?|strongly|"
-        r"definitely|certainly|(?:a )?great(?: deal| extent)?|a lot|lots|much|many|"
+        r"definitely|certainly|greatly|substantially|considerably|significantly|drastically|(?:a "
+        r")?great(?: deal| extent)?|a lot|lots|much|many|"
         r"always|to a (?:large|great|high|considerable) extent|major|sehr(?: viel)?|viel|wesentlich|"
         r"deutlich|"
         r"bestimmt|immer|tres|fortement|beaucoup|certainement|toujours|enormement|"
@@ -112,6 +115,7 @@ _MIDDLE = re.compile(
     r"teils\b.*|gleich\w*|(?:un|nicht )verandert|zufriedenstellend|befriedigend|fair|ni\b.*|"
     r"(?:le|la) meme\b.*|sans changement|pareil\w*|n a pas change|igual|lo mismo\b.*|"
     r"(?:esta )?estancad[oa]|"
+    r"maintain\w*|continue\w*|beibehalten|maintenir|mantener\w*|mantenere|manter|behouden|behalla|beholde|"
     r"regular|ne\b.*ne\b.*|uguale|lo stesso|nem\b.*|o mesmo|noch\b.*|hetzelfde|gelijk|varken\b.*|"
     r"hverken\b.*|samma|oforandra\w*|ani\b.*|bez zmian|ни\b.*|так же|not too .* (?:or|nor) too .*|"
     r"(?:\w+ ){0,4}(?:unchanged|stable|unverandert|gleich|gleichgeblieben|(?:le|la|au) meme|pareil\w*|"
@@ -145,7 +149,10 @@ _OPPOSITES: tuple[tuple[str, str], ...] = (
     ),
     (r"legal", r"illegal"),
     (r"like|likes|mag|aime", r"dislike|dislikes|deteste"),
-    (r"support\w*|favou?r|pro|for|befurwort\w*|dafur", r"oppos\w*|against|anti|contra|ablehn\w*|dagegen"),
+    (
+        r"support\w*|favou?r|pro|for|befurwort\w*|dafur",
+        r"oppos\w*|against|anti|contra|mot|imod|emot|ablehn\w*|dagegen",
+    ),
     (r"approv\w*|accept\w*|agree\w*", r"disapprov\w*|reject\w*|disagree\w*"),
     (r"safe|secure|sicher", r"dangerous|unsafe|insecure|unsicher"),
     (
@@ -228,8 +235,16 @@ def make_a_scale(forms: Sequence[str]) -> bool:
     """
     if len(forms) < 3:
         return False
+    return any(_goes_one_way(places) for places in gradings(forms))
+
+
+def gradings(forms: Sequence[str]) -> list[list[float | None]]:
+    """Return the places of at least 3 labels in their plain form on each scale that they may make."""
+    if len(forms) < 3:
+        return []
     forms = [_spelled(form) for form in forms]
-    return _is_scale(forms) or _is_scale([_LESS_OF_IT.sub("hardly", form) for form in forms])
+    less = [_LESS_OF_IT.sub("hardly", form) for form in forms]
+    return [*_places(forms), *(_places(less) if less != forms else [])]
 
 
 def is_middle(label: str) -> bool:
@@ -237,13 +252,51 @@ def is_middle(label: str) -> bool:
     return _MIDDLE.fullmatch(plain(label)) is not None
 
 
-def _is_scale(forms: Sequence[str]) -> bool:
-    if _goes_one_way(_answers(forms)):
-        return True
+def _places(forms: Sequence[str]) -> list[list[float | None]]:
     graded = [None if _MIDDLE.fullmatch(form) else _divided(form) for form in forms]
-    if _goes_one_way(_of_one_quality(graded)):
-        return True
-    return any(_goes_one_way(_between(graded, pair)) for pair in (*_PAIRS, *_prefixed(graded)))
+    between = [_between(graded, pair) for pair in (*_PAIRS, *_prefixed(graded))]
+    return [_answers(forms), _of_one_quality(graded), *between, _between_poles(forms)]
+
+
+def _between_poles(forms: Sequence[str]) -> list[float | None]:
+    """Return the places of labels that grade one of two statements each: "A is much more important than B".
+
+    What a statement says is not known, but its words are the same in the labels of its side.
+    """
+    places: list[float | None] = []
+    poles: list[tuple[str, ...]] = []
+    for form in forms:
+        if _MIDDLE.fullmatch(form) or _EVEN.fullmatch(form):
+            places.append(0.0)
+            continue
+        grade, pole = _graded_pole(form)
+        if not pole:
+            return [None]
+        if pole not in poles:
+            poles.append(pole)
+        places.append(grade if pole == poles[0] else -grade)
+    known = [p for p in places if p is not None]
+    sides = [sum(p > 0 for p in known), sum(p < 0 for p in known)]
+    return places if len(poles) == 2 and min(sides) and max(sides) > 1 else [None]
+
+
+def _graded_pole(form: str) -> tuple[float, tuple[str, ...]]:
+    """Return how strongly a label says something, and the words of what it says, with what denies it."""
+    grades = []
+    for pattern, grade in _COMPILED:
+        if grade > 0 and pattern.search(form):
+            grades.append(grade)
+            form = pattern.sub(" ", form)
+    return max(grades, default=2.0) if 1.0 not in grades else 1.0, tuple(form.split())
+
+
+_EVEN = re.compile(
+    r"(?:\w+ ){0,2}(?:both|equally|depends|neither|balance|balanced|middle|unsure|undecided|beides|gleich|"
+    r"gleichermassen|"
+    r"kommt darauf an|les deux|autant|egalement|ambos|depende|igual\w*|entrambi|dipende|beide|evenveel|lika|"
+    r"like)\b.*"
+)
+"""Labels for neither of two statements, or both."""
 
 
 def _spelled(form: str) -> str:

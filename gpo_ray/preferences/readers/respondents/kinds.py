@@ -8,12 +8,18 @@ from typing import Literal
 
 from gpo_ray.preferences.readers.respondents.demographics import is_demographic
 from gpo_ray.preferences.readers.respondents.opinions import are_opinions, asks_opinion
+from gpo_ray.preferences.readers.respondents.properties import names_property
+from gpo_ray.preferences.readers.respondents.scales import is_ordered
+from gpo_ray.preferences.readers.respondents.unasked import are_months, is_observed, is_own_words
 from gpo_ray.preferences.readers.respondents.words import LONG, plain
 
-Kind = Literal["demographic", "paradata", "weight", "id"]
+MOST_POINTS = 30
+"""More levels make no scale, and would take long to compare."""
+Kind = Literal["demographic", "paradata", "weight", "id", "text"]
 
 _PARADATA_NAME = re.compile(
-    r"(?:year|wave|round|essround|edition|version|doi|ballot|form|form_w\d+|formwt|mode|mode_?\w{0,12}|"
+    r"(?:condition\w{0,3}|arm|randomi[sz]\w*|distribution_?channel|channel|year|wave|round|essround|edition|"
+    r"version|doi|ballot|form|form_w\d+|formwt|mode|mode_?\w{0,12}|"
     r"q_mode|device\w*|lang_w\d+|xtablet\w*|treatment(?:_w?\d+)?|split\w*|cntry|country(?:_?(?:code|name|"
     r"iso|num\w*|alpha|wave|year|c|id|split))?|"
     r"b_country\w*|c_cow\w*|s003\w*|isocntry|idenpa|idnpais|vstrat|vpsu|psu|stratum|strata|strat(?:um|"
@@ -76,7 +82,57 @@ _JUDGED = re.compile(
     r"(?:respondent|web) panel$|attention (?:check|filter|test)|trap question|manipulation check|"
     r"straight ?lin\w+|speeders?\b|^(?:please |to show (?:that )?you are )?.*(?:paying attention|"
     r"reading (?:this )?"
-    r"carefully)\b"
+    r"carefully)\b|"
+    r"^embedded data\b|^(?:was|were|how \w+ was) (?:the |this )?respondents? (?:very |quite )?(?:un\w+ly|"
+    r"friendly|hostile|(?:un)?cooperative|"
+    r"nervous|(?:un)?interested|(?:im)?patient|(?:dis)?honest|suspicious|bored|(?:un)?willing|at ease|"
+    r"alone)\b|^respondents? (?:was |were |is |seemed |"
+    r"appeared )?(?:very |not )?"
+    r"(?:interested|understood|willing|reluctant|nervous|friendly|cooperative)|"
+    r"\b(?:during|throughout) (?:the |this )?interview(?:er)?\b|randomi[sz]\w+|(?:tilfeldig|slumpmassig|"
+    r"zufallige?|aleatori[oa]) (?:\w*grupp\w*|grupo)|^stichprobe\w*|"
+    r"^interview(?:form|art|modus|typ)\w*|^status (?:pa|of|de|der|av) (?:the |la )?\w+$|^(?:enhet|enhed|"
+    r"device|gerat|"
+    r"appareil|dispositivo|apparaat)\b.*\b(?:brukt|brugt|used|utilise|usado|utilizado|gebruikt|verwendet|"
+    r"genutzt)\b|"
+    r"^(?:muestra|echantillon|campione|amostra|steekproef|urval|utvalg|stikprove)\w*(?: \w+){0,3}$|matrix "
+    r"(?:group|design|split)|(?:month|"
+    r"day|week|date|"
+    r"year|quarter|mode|language|method|country|place) of (?:the )?(?:data collection|fieldwork|interview\w*|"
+    r"survey|"
+    r"completion|enumeration)|(?:survey|interview|fieldwork|collection) (?:month|day|week|date|mode|method|"
+    r"language|"
+    r"period|quarter)|data collection|^(?:experimental )?(?:condition|treatment|arm|cell|group assignment|"
+    r"vignette|"
+    r"randomi[sz]ation)s?(?: \w{1,2}| group| assignment| number)?$|(?:treatment|experimental|control|"
+    r"randomi[sz]ed) (?:group|"
+    r"condition|arm)|distribution channel|(?:recruitment|contact|survey) (?:channel|source|method|link)|"
+    r"(?:consent|agree|einverstanden|accept|willing)\w* (?:to|with|for) (?:participat\w+|tak\w+ part|join\w*|"
+    r"be (?:contacted|"
+    r"recontacted|interviewed|recorded)|the (?:processing|use|storage|recording)|(?:this|the) (?:study|"
+    r"survey|research))|"
+    r"\b(?:informed )?consent\b.*\b(?:participate|take part|study|survey|research|data|form|given)|"
+    r"^(?:informed )?consent$|"
+    r"^i have read\b|(?:read|understood) (?:and understood )?the (?:information|consent|above|terms)|"
+    r"(?:prize|lucky) draw|raffle|gift card|voucher code|recontact|contacted? again|follow ?up (?:interview|"
+    r"survey|study)|"
+    r"(?:type|kind|tipo|art|typ|soort) (?:of |de |di |do |van )?(?:the )?(?:tele)?(?:phone|fono|telefono?|"
+    r"telephone|"
+    r"telefon)|(?:phone|telephone) (?:type|status|line)|landline (?:or|vs) (?:mobile|cell)|mobile (?:or|vs) "
+    r"landline|"
+    r"(?:cell|mobile) ?phone (?:sample|frame|interview)|^ea\b|enumeration area|"
+    r"e ?mail(?: address)?$|\b(?:your|the) (?:e ?mail|phone number|telephone number|full name|name and)|"
+    r"leave your\b|"
+    r"(?:first|last|full|sur) ?name$|"
+    r"(?:monat|datum|tag|art|sprache|modus|methode) (?:der|des) (?:befragung|erhebung|interviews?)|"
+    r"befragungs(?:monat|"
+    r"sprache|tag|modus|methode)|erhebungs(?:monat|sprache|tag|modus|methode)|(?:langue|mois|mode|date|"
+    r"methode) (?:de "
+    r"(?:l )?)?(?:enquete|entretien|questionnaire|passation|interview)|(?:mes|idioma|modo|fecha|lengua) de "
+    r"(?:la )?"
+    r"(?:entrevista|encuesta)|consentimiento|consentement|einwilligung|(?:lingua|mese|modo|data) (?:dell |"
+    r"della )?"
+    r"(?:intervista|indagine)|kontaktdaten|datenschutz"
 )
 """What is judged or noted of an interview, its questionnaire, and the quality of its answers."""
 _FLAG = re.compile(r"^(?:\w+ ){0,3}flag(?:ged)?\b(?: \w+){0,5}$")
@@ -150,8 +206,10 @@ def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
         levels: the labels of its values, without refusals.
     """
     label = None if label is None else label[:LONG]
-    bare, text = name[:LONG].casefold(), plain(bare_label(label or ""))
-    if _is_noted(bare, text):
+    bare, text = name[:LONG].casefold(), _without_name(plain(bare_label(label or "")), plain(name[:LONG]))
+    if is_own_words(text, levels):
+        return "text"
+    if _is_noted(bare, text) or is_observed(text):
         return "paradata"
     if _is_weight(bare, text):
         return "weight"
@@ -163,7 +221,20 @@ def kind_of(name: str, label: str | None, levels: Sequence[str]) -> Kind | None:
     named = _PARADATA_NAME.fullmatch(bare) and not asks and not thinks and _is_title(text, levels)
     if named or (len(text.split()) < 16 and _PARADATA.search(text)):
         return "paradata"
-    return "demographic" if is_demographic(bare, label or "", text, forms, levels) else None
+    if is_demographic(bare, label or "", text, forms, levels):
+        return "demographic"
+    scale = len(levels) <= MOST_POINTS and is_ordered(levels)
+    if not thinks and not scale and names_property(label or "", text):
+        return "demographic"
+    return "paradata" if are_months(forms) else None
+
+
+def _without_name(text: str, name: str) -> str:
+    """Return a label in its plain form without the variable's name, or its question's number, before it."""
+    for head in (f"{name} ", f"{name.lstrip('q')} "):
+        if len(head) > 1 and text.startswith(head) and any(map(str.isdigit, head)):
+            return text[len(head) :]
+    return re.sub(r"^(?:[a-z]{1,3}\d+[a-z]?(?: \d+[a-z]?)?) (?=[a-z])", "", text)
 
 
 def _is_title(text: str, levels: Sequence[str]) -> bool:

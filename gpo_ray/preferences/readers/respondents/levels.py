@@ -166,7 +166,7 @@ def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
     found.numbered = True
     found.aside = [v for v in points if not low <= v <= high]
     found.missing |= {v: found.answers[v] for v in found.aside}
-    scale = [float(v) for v in range(int(low), int(high) + 1)]
+    scale = [float(v) for v in range(int(low), int(high) + 1) if float(v) not in found.missing]
     found.answers = {v: _point(found.answers.get(v), v) for v in scale}
 
 

@@ -93,7 +93,7 @@ def _marks(values: Labelled) -> bool:
 def _stem(name: str, column: Column) -> str:
     """Return what the names and labels of a set's variables have in common, as those of Q5_1 and Q5_2."""
     cut = re.sub(r"(?:[_.\-]?\d+|[_.\-]?[A-Za-z])$", "", re.sub(r"_W\d+$", "", name))
-    label = column.label or ""
+    label = re.sub(r"^\s*\[[^\[\]]*\]|\[[^\[\]]*\]\s*$", "", column.label or "")
     text = re.split(r"[:;]| - |\? ", label)[0] if re.search(r"[:;]| - |\? ", label) else ""
     return f"{cut}|{plain(text)}"
 

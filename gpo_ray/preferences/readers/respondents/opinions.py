@@ -22,6 +22,7 @@ _ASKS = re.compile(
     r"threat\w*|"
     r"worr\w+|concern(?:s|ed)? (?:about|that)?|concerns?|influence|impact|effect|feelings? (?:about|"
     r"towards?)|"
+    r"part(?:y|ies) (?:closest|nearest|best) (?:to|for|on|at|able)|best (?:party|able) (?:to|for|on)|"
     r"(?:dis)?likes? (?:the|about)|like dislike|(?:is|are) (?:a|an|the)? ?(?:\w+ )?(?:necessary|harmful|"
     r"natural|duty|right|wrong|danger\w*)|people who|most people|state of|national identity|power of|"
     r"role (?:of|in)|(?:play|plays|playing) (?:a|an|the) (?:\w+ )?role|performance|handling|quality of|"
@@ -62,9 +63,14 @@ _SECOND_PERSON = re.compile(
 )
 
 
+def is_about_others(text: str) -> bool:
+    """Return whether a label in its plain form places parties or politicians on a scale."""
+    return _ABOUT_OTHERS.search(text) is not None
+
+
 def asks_opinion(text: str) -> bool:
     """Return whether a label in its plain form asks what the respondent thinks of something."""
-    if _ABOUT_OTHERS.search(text):
+    if is_about_others(text):
         return True
     return _ASKS.search(text) is not None and _ABOUT_SELF.search(text) is None
 

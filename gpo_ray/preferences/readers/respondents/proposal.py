@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from gpo_ray.errors import DataError
-from gpo_ray.preferences.readers.respondents.arrange import arrange
+from gpo_ray.preferences.readers.respondents.arrange import MIN_POINTS, arrange
 from gpo_ray.preferences.readers.respondents.codebook import Codebook, DemographicEntry, QuestionEntry
 from gpo_ray.preferences.readers.respondents.kinds import bare_label, is_possession, kind_of
 from gpo_ray.preferences.readers.respondents.levels import MAX_SUBSTANTIVE, Labelled, labelled
@@ -23,10 +23,13 @@ from gpo_ray.preferences.readers.respondents.marks import (
     mark_question,
     mark_sets,
 )
+from gpo_ray.preferences.readers.respondents.opinions import asks_opinion
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, shown_value
 from gpo_ray.preferences.readers.respondents.words import plain
 
 MAX_LEVELS = 12
+MAX_RATING = 10
+"""Highest point of a rating without labels."""
 MAX_BETWEEN = 0.1
 """Most of a question's answers that may be values without labels between labelled ones."""
 AGE_BINS = (18.0, 30.0, 50.0, 65.0)
@@ -120,7 +123,9 @@ class _Draft:
             why = f"a weight that could not be read: {unclear!r}; give --decimal" if unread else _OTHERS[kind]
             self.findings.append(Finding(name, "left out", why))
         elif name in self.mentions:
-            self.findings.append(Finding(name, "left out", f"a mention of {self.mentions[name]}, {_MENTION}"))
+            of = self.mentions[name]
+            why = _SEVERAL if of == name else f"a mention of {of}, {_MENTION}"
+            self.findings.append(Finding(name, "left out", why))
         else:
             self._add_question(name)
 
@@ -151,11 +156,13 @@ class _Draft:
         self.findings.append(Finding(name, "question", "; ".join(filter(None, (told, why)))))
 
 
+_SEVERAL = "it holds several answers in a cell, of which each is a question"
 _MENTION = "of which each thing is a question"
 _OTHERS = {
     "paradata": "about the interview or the sample",
     "weight": "another weight",
     "id": "an identifier",
+    "text": "a text in the respondents' own words, or their address",
     "unique": "its values are all different",
     "date": "a date or time",
 }
@@ -263,6 +270,16 @@ def _question(column: Column, values: Labelled, marks: Marks | None) -> tuple[Qu
     if is_possession(prompt):
         return None, "what the household owns, or a number"
     answers = dict(values.answers)
+    points = _rating(column, values, prompt)
+    if points is not None:
+        return points
+    loose = [
+        v
+        for v in column.values
+        if isinstance(v, float) and v not in column.labels and v not in column.missing
+    ]
+    if len(loose) > MAX_SUBSTANTIVE:
+        return None, f"numbers of more than {MAX_SUBSTANTIVE} values, as of a thermometer"
     distinct = len(set(answers.values()))
     if not column.labels and column.kind != "text":
         return None, "its values have no labels"
@@ -280,6 +297,22 @@ def _question(column: Column, values: Labelled, marks: Marks | None) -> tuple[Qu
     missing = values.missing | {v: t for v, t in values.answers.items() if v not in answers}
     why = "; ".join(filter(None, (why, _beside(values, answers))))
     return QuestionEntry(prompt=prompt, responses=answers, missing=missing, ordered=ordered), why
+
+
+def _rating(column: Column, values: Labelled, prompt: str) -> tuple[QuestionEntry, str] | None:
+    """Return the question of a rating whose points have no labels, as forms write it; None if it is none.
+
+    Its values are whole numbers from 0 or 1 to at most 10, and its text asks what one thinks.
+    """
+    numbers = [v for v in column.values if isinstance(v, float) and v not in values.missing]
+    if values.answers or len(numbers) < MIN_POINTS or not all(v.is_integer() for v in numbers):
+        return None
+    low, high = min(numbers), max(numbers)
+    if low not in (0.0, 1.0) or not 2 < high <= MAX_RATING or not asks_opinion(plain(prompt)):
+        return None
+    responses: dict[Value, str] = {float(v): str(v) for v in range(int(low), int(high) + 1)}
+    entry = QuestionEntry(prompt=prompt, responses=responses, missing=values.missing, ordered=True)
+    return entry, f"guessed to be a rating from {low:g} to {high:g}, since its text asks for one"
 
 
 def _share(column: Column, some: Sequence[Value], answers: Mapping[Value, str]) -> float:

@@ -7,11 +7,13 @@ more or less strongly. Labels in the order of their codes that go one way make a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 from gpo_ray.preferences.readers.respondents.frequencies import times_a_year
-from gpo_ray.preferences.readers.respondents.grades import make_a_scale
+from gpo_ray.preferences.readers.respondents.grades import gradings, make_a_scale
+from gpo_ray.preferences.readers.respondents.points import enough, numbered, spelled_out
 from gpo_ray.preferences.readers.respondents.words import plain
 
 _LADDERS: dict[str, tuple[str, ...]] = {
@@ -59,14 +61,15 @@ _LADDERS: dict[str, tuple[str, ...]] = {
     "quality": (
         r"very (?:bad|poor|badly)|sehr schlecht|tres mauvaise?|tres mal|muy mal[oa]?|pessim[oa]|"
         r"molto male|muito ma?u?|"
-        r"zeer slecht|mycket dalig|veldig darlig|bardzo (?:zle|zly|zla)|очень плох.*|非常差|terrible|"
+        r"zeer slecht|(?:mycket|veldig|svaert|meget) (?:dalig\w*|darlig\w*|dalligt)|bardzo (?:zle|zly|zla)|"
+        r"очень плох.*|非常差|terrible|"
         r"extremely bad|cok kotu",
         r"(?:fairly|rather|quite|somewhat)? ?(?:bad|poor|badly)|(?:eher )?schlecht|(?:plutot )?mauvaise?|"
         r"mal[oa]?|cattiv[oa]|ma|"
         r"slecht|dalig|darlig|(?:raczej )?(?:zle|zly|zla)|плох.*|差|kotu",
         r"(?:only )?fair|average|so so|neither good nor bad|acceptable|moderate|ok|passable|teils teils|"
         r"mittelmassig|"
-        r"moyenne?|regular|ni bien ni mal|cosi cosi|razoavel|redelijk|varken.*|hverken.*|(?:tak sobie|"
+        r"moyenne?|regular|ni bien ni mal|cosi cosi|razoavel|redelijk|v[ae]rken.*|hverken.*|(?:tak sobie|"
         r"srednio)|удовлетворительно|"
         r"普通|一般|weder gut noch schlecht|ni bonne? ni mauvaise?|ni bueno ni malo|mezza|so la la",
         r"(?:fairly|rather|quite|somewhat|pretty)? ?(?:good|well)|(?:eher |ziemlich )?gut|(?:plutot |"
@@ -75,7 +78,8 @@ _LADDERS: dict[str, tuple[str, ...]] = {
         r"хорош.*|好|良い|iyi",
         r"very (?:good|well)|sehr gut|tres (?:bonne?|bien)|muy (?:buen[oa]|bien)|molto (?:buon[oa]|bene)|"
         r"muito (?:bo[am]|bem)|"
-        r"zeer goed|mycket bra|veldig god|bardzo (?:dobrze|dobry|dobra)|очень хорош.*|非常好|cok iyi",
+        r"zeer goed|(?:mycket|veldig|svaert|meget) (?:bra|god\w*)|bardzo (?:dobrze|dobry|dobra)|очень "
+        r"хорош.*|非常好|cok iyi",
         r"excellent|ausgezeichnet|hervorragend|excelente|eccellente|ottim[oa]|uitstekend|utmarkt|"
         r"doskonal[aey]|отлично.*|outstanding",
     ),
@@ -88,7 +92,8 @@ _LADDERS: dict[str, tuple[str, ...]] = {
         r"全くない|hic",
         r"(?:very|only a)? ?little|not (?:very|too|so) much|a little(?: bit)?|slightly|hardly any|a few|"
         r"(?:sehr )?wenig|kaum|ein wenig|"
-        r"(?:un )?peu|pas beaucoup|(?:un )?poc[oa]|pouco|weinig|een beetje|niet veel|lite|litt|lidt|"
+        r"(?:un )?peu|pas beaucoup|(?:un )?poc[oa]s?|poch[ie]|pouc[oa]s?|weinig|een beetje|niet veel|lite|"
+        r"litt|lidt|"
         r"(?:bardzo )?malo|мало|不太多|az|"
         r"not very well|minor|a minor.*|small|un petit peu",
         r"(?:only )?some|somewhat|a fair amount|a moderate amount|moderate(?:ly)?|to some extent|medium|"
@@ -97,12 +102,13 @@ _LADDERS: dict[str, tuple[str, ...]] = {
         r"troche|немного|一些|biraz|some what|several",
         r"quite a (?:lot|bit)|a good (?:amount|deal)|a lot|much|mostly|ziemlich(?: viel)?|viel|stark|"
         r"assez|beaucoup|bastante|"
-        r"mucho?a?|molto|muito|veel|mycket|mye|meget|duzo|много|很多|cok|fairly|rather|considerabl[ey]|"
+        r"much[oa]s?|molt[oaie]|tant[oaie]|muit[oa]s?|veel|mycket|mye|meget|duzo|много|很多|cok|fairly|rather|"
+        r"considerabl[ey]|"
         r"large|a major.*|major|many",
         r"a great deal|very much|a very great deal|extremely|completely|entirely|totally|all|everything|"
         r"sehr (?:viel|stark)|"
         r"voll und ganz|vollig|enormement|tout|tout a fait|complete?ment|completamente|totalmente|"
-        r"muchisim[oa]|moltissimo|muitissimo|"
+        r"muchisim[oa]s?|moltissim[oaie]|muitissim[oa]s?|tantissim[oaie]|"
         r"heel veel|helemaal|valdigt mycket|svaert mye|bardzo duzo|очень много|非常多|pek cok",
     ),
     "size": (
@@ -111,6 +117,41 @@ _LADDERS: dict[str, tuple[str, ...]] = {
         r"(?:an? )?(?:moderate|medium|somewhat).*",
         r"(?:an? )?(?:big|major|large|serious|important) .*",
         r"(?:an? )?(?:very|extremely) (?:big|large|serious|major|important) .*|an? crisis.*",
+    ),
+    "proportion": (
+        r"none(?: .*)?|(?:almost|nearly|hardly) (?:none|any)(?: .*)?|kein\w*|aucune?|ningun[oa]s?|nessun[oa]|"
+        r"nenhuma?|geen|ingen|zad\w+|никто",
+        r"(?:a )?(?:very )?few(?: of .*)?|(?:a )?(?:small )?(?:minority|part)(?: of .*)?|less than half(?: "
+        r".*)?|"
+        r"some(?: of .*)?|wenige|peu|poc[oa]s|poch[ie]|alcun[ie]|poucos|weinige?|nagra|noen|nogle|"
+        r"weniger als die halfte.*|moins de la moitie.*|menos de la mitad.*|meno della meta.*|"
+        r"menos da metade.*",
+        r"(?:about |around |roughly )?(?:a )?half(?: .*)?|(?:etwa )?die halfte.*|(?:environ )?la moitie.*|"
+        r"(?:aproximadamente )?la mitad.*|(?:circa )?la meta.*|(?:cerca de )?a? ?metade.*|(?:ongeveer )?de "
+        r"helft.*|"
+        r"(?:ungefar |omtrent )?halv\w+.*|polowa.*|половина.*",
+        r"more than half(?: .*)?|most(?: of .*)?|(?:a |the )?(?:large )?majority(?: of .*)?|many(?: of .*)?|"
+        r"mehr als die halfte.*|die meisten.*|plus de la moitie.*|la plupart.*|mas de la mitad.*|"
+        r"la mayoria.*|piu della meta.*|la maggior parte.*|mais da metade.*|a maioria.*|meer dan de helft.*|"
+        r"de meesten?.*|de fleste.*|de flesta.*|wiekszosc.*|большинство.*",
+        r"(?:almost|nearly|just about|practically) (?:all|everyone)(?: .*)?",
+        r"all(?: of .*)?|everyone|everybody|alle|tous|todos|tutti|allemaal|alla|wszyscy|все",
+    ),
+    "degree": (
+        r"ingen .*|kein\w* .*|aucune? .*|ningun[oa] .*|nessun[oa] .*|nenhuma? .*|geen .*|zadn\w+ .*",
+        r"(?:svaert |veldig |meget |mycket |sehr |tres |muy |molto |muito |zeer |bardzo )?(?:liten?|lite|"
+        r"lille|lidt|"
+        r"klein\w*|gering\w*|wenige?|faibles?|petites?|peu de|poc[oa]|pequen[oa]|piccol[oa]|pouc[oa]|weinig|"
+        r"mal[aey]) .*",
+        r"(?:noe|en del|nagot|nogen|einige?|etwas|gewisse\w*|mittlere\w*|certaine?s?|moyenne?s?|cierta?|"
+        r"algun[oa]|"
+        r"algo de|qualche|una certa|algum[a]?|enige?|middels|middelmatig|viss) .*",
+        r"(?:stor\w*|hoy|hog\w*|mye|meget|mycket|gross\w*|hoh\w*|stark\w*|viel|grandes?|fortes?|beaucoup de|"
+        r"much[oa]|"
+        r"molt[oa]|muit[oa]|gran|grote?|veel|duz\w+) .*",
+        r"(?:svaert|veldig|meget|mycket|valdigt|sehr|tres|muy|molto|muito|zeer|heel|bardzo) (?:stor\w*|hoy|"
+        r"hog\w*|mye|"
+        r"gross\w*|hoh\w*|stark\w*|viel|grandes?|fortes?|gran|grote?|veel|duz\w+) .*",
     ),
     "wrong": (
         r"not wrong(?: at all)?",
@@ -156,6 +197,12 @@ _RUNGS = {name: tuple(re.compile(rung) for rung in rungs) for name, rungs in _LA
 _NEITHER = re.compile(
     r"neither\b.*|neutral.*|undecided|in the middle|it depends|depends|middle|indifferent|mixed.*|"
     r"uncertain|not sure|unsure|"
+    r"(?:they (?:are |re )?)?(?:both |about )*equally\b.*|agree with neither\b.*|verken\b.*|middle of the "
+    r"road|cent(?:er|re|rist)|mitte|centre|"
+    r"centro|midten|mitten|"
+    r"(?:niet|nicht|not|no|non|nao|ikke|inte|nie|не|ne|pas) (?:\w+ ){1,2}(?:(?:and|und|en|e|y|et|och|og|i|и|"
+    r"of|or|"
+    r"nor|noch|ni|ne) )?(?:niet|nicht|not|non|nao|ikke|inte|nie|не|pas) \w+|"
     r"no preference|weder.*|teils.*|unentschieden|neutral|ni\b.*|neutre|ne\b.*ne\b.*|ne d.*accordo ne.*|"
     r"indiferente|depende|nem\b.*nem\b.*|"
     r"noch\b.*|niet.*eens.*niet.*oneens.*|varken.*|hverken.*|ani\b.*|ни .*|отчасти.*|"
@@ -171,7 +218,7 @@ _STRONG = re.compile(
     r"completement|certainement|muy|totalmente|completamente|plenamente|mucha|mucho|fuertemente|"
     r"definitivamente|molto|del tutto|"
     r"fortemente|assolutamente|muito|concordo plenamente|zeer|helemaal|heel|sterk|volledig|mycket|helt|"
-    r"starkt|meget|veldig|svaert|"
+    r"starkt|absolutt|meget|veldig|svaert|"
     r"bardzo|zdecydowanie|calkowicie|полностью|очень|совершенно|определенно|kesinlikle|cok|tamamen)\b|非常|"
     r"完全|十分|とても|強く|매우"
 )
@@ -187,7 +234,8 @@ _WEAK = re.compile(
     r"raczej|dosc|скорее|отчасти|biraz|oldukca)\b|比较|比較|不太|やや|まあ|どちらかといえば|약간"
 )
 _NOT = re.compile(
-    r"\b(?:not|no|non|nicht|kein|keine|keinerlei|pas|aucune?|ningun[oa]?|nada|nessun[oa]?|niente|nulla|nao|nem|niet|"
+    r"\b(?:not|no|non|nicht|kein|keine|keinerlei|pas|aucune?|ningun[oa]?|nada|nessun[oa]?|niente|nulla|nao|"
+    r"nem|niet|"
     r"geen|inte|ikke|ingen|nie|не|нет|"
     r"un(?=happy)|degil|don t|dont|isnt|wont)\b|不(?!太)|ない"
 )
@@ -216,7 +264,9 @@ _FOR = (
     r"interessat[oa]|felice|preoccupat[oa]|"
     r"concordo|satisfeit[oa]|confianca|interessado|preocupado|mee eens|eens|tevreden|belangrijk|"
     r"vertrouwen|geinteresseerd|gelukkig|"
-    r"instammer|nojd|viktigt|fortroende|intresserad|enig|fornoyd|viktig|tillit|interessert|tilfreds|"
+    r"instammer|for$|liker|gillar|kan lide|houden? van|nojd|viktigt|fortroende|intresserad|enig|fornoyd|"
+    r"viktig|"
+    r"tillit|interessert|tilfreds|"
     r"vigtig|tillid|zgadzam|zadowolon\w*|"
     r"wazn\w*|ufam|zainteresowan\w*|popieram|соглас\w*|важн\w*|доверя\w*|доволен|удовлетворен\w*|"
     r"счастлив\w*|katiliyorum|memnunum|"
@@ -235,7 +285,9 @@ _AGAINST = (
     r"insatisfech[oa]|desconfianza|"
     r"infeliz|improbable|in disaccordo|disaccordo|contrari[oa]|insoddisfatt[oa]|sfiducia|infelice|"
     r"discordo|insatisfeit[oa]|oneens|ontevreden|"
-    r"onbelangrijk|ongelukkig|tar avstand|missnojd|oenig|uenig|misfornoyd|utilfreds|niezadowolon\w*|"
+    r"onbelangrijk|ongelukkig|tar avstand|mot$|imod$|emot$|misliker|ogillar|missnojd|oenig|uenig|misfornoyd|"
+    r"utilfreds|"
+    r"niezadowolon\w*|"
     r"sprzeciwiam|niewazn\w*|несоглас\w*|"
     r"недоволен|неудовлетворен\w*|katilmiyorum|memnun degilim|guvenmiyorum"
 )
@@ -249,18 +301,25 @@ _STEMS_AGAINST = re.compile(
 
 def is_ordered(labels: Sequence[str]) -> bool:
     """Return whether labels, in the order of their codes, go one way on a scale known by its words."""
-    forms = [plain(label) for label in labels]
+    forms = [spelled_out(plain(label)) for label in labels]
     if len(forms) < 2:
         return False
     if on_ladder(labels) or _one_way([_attitude(form) for form in forms]):
+        return True
+    if _one_way(numbered(labels) or [None]) or _one_way([enough(form) for form in forms]):
         return True
     return _one_way([times_a_year(form) for form in forms]) or make_a_scale(forms)
 
 
 def on_ladder(labels: Sequence[str]) -> bool:
     """Return whether labels, in the order of their codes, go one way on a ladder, as of amounts."""
-    forms = [plain(label) for label in labels]
-    return any(_one_way([_rung(form, rungs) for form in forms]) for rungs in _RUNGS.values())
+    forms = [spelled_out(plain(label)) for label in labels]
+    one_thing = len({form.split()[-1] for form in forms if form}) == 1
+    return any(
+        _one_way([_rung(form, rungs) for form in forms])
+        for name, rungs in _RUNGS.items()
+        if one_thing or name != "degree"
+    )
 
 
 def is_neither(label: str) -> bool:
@@ -268,11 +327,20 @@ def is_neither(label: str) -> bool:
     return _NEITHER.fullmatch(plain(label)) is not None
 
 
-def order_of(labels: Sequence[str]) -> list[int] | None:
-    """Return the order in which labels go up on a scale known by its words; None if they make none."""
-    forms = [plain(label) for label in labels]
-    for place in (*(lambda f, r=rungs: _rung(f, r) for rungs in _RUNGS.values()), _attitude):
-        found = [place(form) for form in forms]
+def order_of(labels: Sequence[str], graded: bool = False) -> list[int] | None:
+    """Return the order in which labels go up on a scale known by its words; None if they make none.
+
+    Args:
+        labels: the labels, in any order.
+        graded: whether grades of any quality are looked at too, of which other words tell less.
+    """
+    forms = [spelled_out(plain(label)) for label in labels]
+    ladders = [partial(_rung, rungs=rungs) for name, rungs in _RUNGS.items() if name != "degree"]
+    places: list[Callable[[str], float | None]] = [*ladders, _attitude, enough]
+    known: list[Sequence[float | None]] = [numbered(labels) or []]
+    known += [[place(form) for form in forms] for place in places]
+    known += gradings(forms) if graded else []
+    for found in known:
         ranks = [r for r in found if r is not None]
         if len(ranks) == len(forms) == len(set(ranks)) > 1:
             return sorted(range(len(forms)), key=lambda i: ranks[i])

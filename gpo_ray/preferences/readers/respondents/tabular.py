@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from gpo_ray.preferences.readers.delimited import read_delimited
 from gpo_ray.preferences.readers.numerals import Signs, read_numbers
 from gpo_ray.preferences.readers.options import ReadOptions
 from gpo_ray.preferences.readers.respondents.case import one_case
+from gpo_ray.preferences.readers.respondents.exports import without_header_rows
+from gpo_ray.preferences.readers.respondents.several import split_cells
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, coded
 from gpo_ray.preferences.readers.respondents.trial import check_width
 from gpo_ray.preferences.readers.workbook import OLD_WORKBOOKS, WORKBOOKS, read_workbook
@@ -38,6 +41,9 @@ _LOOKS_NUMERIC = re.compile(r"[+-]?[\d.,' \u00a0\u202f]*\d[\d.,' \u00a0\u202f]*%
 def read_tabular(path: Path, options: ReadOptions) -> RespondentTable:
     """Read a file of respondents with a header: delimited text, an Excel workbook, or Parquet.
 
+    Further rows of the header, as of Qualtrics and SurveyMonkey, give the texts of questions. Cells of
+    several answers, as forms write them for "mark all that apply", are divided.
+
     A column whose values are all numbers is one of numbers. Cells are empty if they hold nothing, or what
     programs write for it (:data:`NOTHING`). Texts are trimmed; texts that differ in case alone are one if
     ``merge_case`` is set, otherwise they are the problem of a column that cannot be used.
@@ -53,6 +59,8 @@ def read_tabular(path: Path, options: ReadOptions) -> RespondentTable:
     if suffix in PARQUET:
         return _parquet(path, options)
     cells = read_workbook(path) if suffix in WORKBOOKS else read_delimited(path, options.encoding)
+    exported = without_header_rows(cells)
+    cells = exported.cells
     names = [normal_label(name) for name in cells.header]
     require_header(cells)
     used = [i for i, name in enumerate(names) if name]
@@ -66,8 +74,10 @@ def read_tabular(path: Path, options: ReadOptions) -> RespondentTable:
         if found is None:
             drops.append((f"{path.name}: {names[i]}", NOT_READ))
         else:
-            columns[names[i]] = found
-    return RespondentTable(path, len(cells.rows), columns, cells.rows, notes=tuple(notes), drops=tuple(drops))
+            columns[names[i]] = replace(found, label=exported.labels.get(names[i]))
+    columns, several = split_cells(columns, path.name, notes)
+    sets = (*exported.sets(), *several)
+    return RespondentTable(path, len(cells.rows), columns, cells.rows, sets, tuple(notes), tuple(drops))
 
 
 def _column(

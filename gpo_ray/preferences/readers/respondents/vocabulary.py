@@ -8,6 +8,7 @@ from __future__ import annotations
 from gpo_ray.preferences.readers.respondents.words import plain
 
 _NOUNS = """
+faith minority qualification qualifications origin faculty escolarizacion escuela
 sex gender gndr age ages agecat agegroup birthyear cohort generation race ethnicity ethnic ethnie hispanic
 latino raceethnicity education educational educ schooling degree diploma qualification school income incomes
 earnings wage salary marital married partner divorced cohabitation religion religious denomination
@@ -58,6 +59,7 @@ egitim gelir
 """
 
 _FILLERS = """
+actual since leaving position within primary autonoma persona entrevistada
 r rs respondent respondents respondent s of the a an in is you your yours what was were did do and or to at
 by for from with on s re recode recoded recodes category categories cat group groups grouped grp level
 levels highest completed current currently present total annual monthly last year years exact summary

@@ -113,6 +113,88 @@ blank|skip|filter|filtered|error|invalid|refuse|refuses|split|refus|rifiuto|odmo
 na|nr|ns|nc|np|nv|nt|sr|ka|ref|rf|nap|spoiled|inconnu
 """
 """Short forms and words that name answers too, such as parties and a blank ballot."""
+_PERSON = re.compile(
+    r"^(?:i|im|ive|we|r|respondent|the respondent|ich|wir|je|j|nous|yo|io|eu|ik|jag|jeg|я)\s+"
+)
+"""Who says it, as in "I don't know"."""
+_NT = r"(?:do|does|did|can|could) ?not|(?:do|does|did|ca|could)nt"
+_SAYS_NOTHING = re.compile(
+    rf"(?:{_NT}) (?:really |quite |just |yet |fully )?(?:know|remember|recall|understand|say|answer|respond|"
+    r"reply|(?:want|wish|like|care) to (?:say|answer|tell|respond)|have an? (?:opinion|answer|view)|"
+    r"place (?:my|him|her|them|one)?sel(?:f|ves))"
+    r"(?: (?:it|this|that|yet|so far|the (?:question|item|statement|issue|answer)s?|any of (?:it|them)|"
+    r"what (?:it|this) means|on (?:this|the|a) (?:\w+ )?(?:scale|question)|on (?:it|this)|"
+    r"about (?:it|this)))?|(?:cannot|can ?not|cant|could ?not|couldnt) (?:choose|decide|tell|judge|pick|"
+    r"rate)|"
+    r"(?:rather|prefer|would prefer|would rather|id rather|id prefer|choose) not(?: to)?(?: (?:say|answer|"
+    r"disclose|tell|state|share|respond|identify|specify|comment|give (?:a |an )?(?:answer|response)))?|"
+    r"(?:refused?|refuses|declined?|declines) (?:to (?:say|answer|respond|state|tell|give an answer|choose))|"
+    r"(?:unable|not able|not willing|unwilling) to (?:say|answer|choose|decide|judge|tell|rate|respond)|"
+    r"(?:item|question|page|screen|answer|response|respondent|(?:self|form) ?administered) "
+    r"(?:was )?(?:skipped|missing|left blank|not answered|not seen|omitted|blank|refused)|"
+    r"(?:skipped|left|omitted|did not answer|no answer to|missed) (?:the |this )?(?:item|question|page|blank|"
+    r"answer)|no (?:reply|comment|valid answer|usable answer)|no (?:information|info|data) "
+    r"(?:available|given|provided)|(?!(?:very|largely|mostly|totally|completely|rather|fairly|quite|almost|"
+    r"relatively) )\w+ (?:unknown|not known|not recorded|not specified|unspecified|not determined)|"
+    r"not (?:yet )?coded|not recorded|not disclosed|not specified|unspecified|illegible|unreadable|"
+    r"uninterpretable|undeterminable|multiple (?:answers|responses|marks)(?: given)?|"
+    r"dont care to answer|no clue|no comment|(?:havent|have not|never) (?:really )?(?:thought|thinks?)(?: "
+    r"much)?"
+    r"(?: about (?:it|this|that))?|"
+    r"(?:die )?frage (?:nicht )?(?:verstanden|ubersprungen|ausgelassen|unbeantwortet)|verstehe? (?:die frage "
+    r")?"
+    r"nicht(?: die frage)?|weiss (?:es |ich |ich es |das )?(?:leider )?nicht|(?:dazu )?(?:habe )?(?:ich )?"
+    r"(?:dazu )?keine (?:meinung|ahnung|einschatzung)(?: dazu)?|kann (?:ich )?(?:das |es )?nicht (?:sagen|"
+    r"beantworten|angeben)|mochte (?:ich )?(?:das |dazu )?(?:nicht|lieber nicht|keine angaben?) (?:sagen|"
+    r"antworten|beantworten|angeben|machen)|will (?:ich )?nicht (?:sagen|antworten)|ubersprungen|"
+    r"unbeantwortet|"
+    r"(?:ne |n )?(?:sais?|sait|comprends?|comprend|souhaite|veux|veut|peux|peut|souviens?|souvient|prefere) "
+    r"(?:pas|ne pas)(?: (?:la question|repondre|dire|choisir|se prononcer|me prononcer|en parler))?|"
+    r"prefere ne pas (?:repondre|le dire|dire|se prononcer)|question (?:non comprise|sautee|passee)|"
+    r"(?:non|pas) (?:renseigne|repondu|precise|communique|reponse)e?|aucune (?:reponse|idee|opinion)|"
+    r"no (?:lo |la |le )?(?:se|sabe|sabria|recuerdo|recuerda|entiendo|entiende|entendio|comprende|quiere|"
+    r"quiero|"
+    r"desea|puede|puedo|contesta|contesto|respondio|tiene opinion|opina|declara|especifica\w*|informa\w*|"
+    r"se ubica|se situa|se posiciona|se identifica)(?: (?:la pregunta|decir|decirlo|contestar|responder|"
+    r"elegir|"
+    r"opinar|que responder|que decir))?|prefier[eo] no (?:decir|decirlo|contestar|responder|opinar)|"
+    r"(?:ns|nr|nc|np|nsp)(?: (?:ns|nr|nc|np))+|"
+    r"non (?:lo |la )?(?:so|sa|saprei|ricordo|ricorda|capisco|capisce|ho capito|risponde|rispondo|desidera|"
+    r"voglio|"
+    r"vuole|posso|ho (?:un )?opinioni?|dichiara|indica|specifica\w*|(?:mi|si) (?:colloco|colloca|riconosco|"
+    r"riconosce|identifico))(?: (?:la domanda|rispondere|dirlo|dire|scegliere|cosa rispondere))?|"
+    r"preferi(?:sco|sce) non (?:rispondere|dirlo|dire|indicarlo)|n d|nd|"
+    r"nao (?:o |a )?(?:sei|sabe|saberia|lembro|lembra|entendo|entendeu|entende|quero|quer|deseja|respondeu|"
+    r"tem opiniao|tenho opiniao|opina|declar\w+|inform\w+|se (?:situa|posiciona|identifica)|me posiciono)"
+    r"(?: (?:a pergunta|dizer|responder|opinar|o que dizer))?|prefir?o nao (?:dizer|responder|opinar)|"
+    r"(?:weet|snap|begrijp|begrijpt|herinner) (?:ik |hij |zij )?(?:het |de vraag |dit )?(?:echt )?niet|"
+    r"(?:wil|zeg|zegt) (?:ik )?(?:het |dit )?(?:liever )?niet(?: zeggen)?|(?:zeg|antwoord) (?:ik )?liever "
+    r"niet|"
+    r"(?:vraag )?(?:niet ingevuld|overgeslagen|niet beantwoord)|geen (?:idee|reactie|oordeel)|"
+    r"(?:vet|ved|husker|minns|forstar|forstod) (?:inte|ej|ikke|det ikke|inte riktigt)(?: (?:fragan|"
+    r"sporgsmalet|"
+    r"sporsmalet))?|(?:vill|vil|onskar|onsker) (?:inte|ej|ikke|helst inte|helst ikke|heller ikke)(?: (?:a|"
+    r"att|at))?"
+    r"(?: (?:svara|svare|saga|si|sige|uppge|oppgi))|(?:fragan|sporsmal|sporgsmal) (?:ikke |inte "
+    r")?(?:hoppades over|"
+    r"overhoppad|hoppet over)|ingen (?:asikt|uppfattning|formening|holdning|aning|anelse)|"
+    r"(?:ei|en) (?:osaa|halua|tieda|muista|vastannut)(?: (?:sanoa|vastata))?|"
+    r"(?:nie|ne) (?:wiem|wie|pamietam|pamieta|rozumiem|vim|vi|chce|chcem|znam|zna|zeli)(?: (?:pytania|"
+    r"odpowiadac|"
+    r"odpovedet|odpowiedziec|mowic|odgovoriti))?|nem (?:tudja|tudom|valaszol\w*|emlekszik|erti)|"
+    r"nu (?:stiu|stie|raspund\w*|doreste|imi amintesc)|"
+    r"не (?:знаю|знает|помню|помнит|понимаю|понял|хочу|уверен)(?: (?:отвечать|вопрос|что ответить))?|"
+    r"(?:soruyu )?(?:anlamadi|bilmiyor|hatirlamiyor|cevap vermek istemiyor)\w*|"
+    r"(?:tidak|tdk) (?:tahu|menjawab|jawab|paham|mengerti|ingat)|khong (?:biet|tra loi|hieu)(?: cau hoi)?|"
+    r"(?:لا|لم) (?:اعرف|يعرف|ادري|يجب|افهم|يفهم|اتذكر|يتذكر)(?: .{1,20})?|ارفض الاجابة|"
+    r"(?:回答|答え)?(?:したくない|できない)|(?:質問(?:が|の意味が)?)?(?:わか|分か)らない|覚えていない|答えない|"
+    r"不(?:明白|理解|記得|记得|想回答|愿回答|願回答)(?:题目|問題|问题)?|(?:看|听|聽)不懂(?:题目|問題)?|"
+    r"(?:잘 )?모르(?:겠다|겠음|겠습니다|겠어요)|(?:응답|답변)(?: )?(?:거부|하지 않음)|"
+    r"이해(?: )?(?:못함|하지 못함)"
+)
+"""Texts that say nothing but that there is no answer, whatever their code is."""
+_REMEMBERED = re.compile(r"underst|remember|recall")
+"""What other answers name too where a question asks for it."""
 _QUALIFIERS = re.compile(
     r"\s*(?:volunteered|vol|spontaneous|spontan|do not read|dnr|not read out)\s*[:.\-–—]\s*", re.IGNORECASE
 )
@@ -154,8 +236,23 @@ def plain(text: str) -> str:
 @lru_cache(2**14)
 def _plain(text: str) -> str:
     folded = unicodedata.normalize("NFKD", text.casefold().translate(_APOSTROPHES).translate(_LETTERS))
-    kept = "".join(c if c.isalnum() else "" if unicodedata.combining(c) else " " for c in folded)
+    kept = "".join(c if c.isalnum() or _is_letter_part(c) else _between(c) for c in folded)
     return unicodedata.normalize("NFC", " ".join(kept.split()))
+
+
+def _is_letter_part(character: str) -> bool:
+    """Return whether a mark makes another letter, as the signs of kana (ka, ga) and of vowels in Indic do."""
+    kind, order = unicodedata.category(character), unicodedata.combining(character)
+    return order in _LETTER_MARKS or kind == "Mc" or (kind == "Mn" and order == 0)
+
+
+def _between(character: str) -> str:
+    """Return what stands for a sign: nothing for a mark of a letter, such as an accent, else a space."""
+    return "" if unicodedata.category(character) in ("Mn", "Me", "Cf") else " "
+
+
+_LETTER_MARKS = frozenset({7, 8, 9})
+"""Classes of the marks for nukta, the voicing of kana, and virama."""
 
 
 def without_code(label: str, value: Value) -> str:
@@ -200,10 +297,12 @@ def _silence(label: str, apart: bool) -> tuple[Silence | None, str | None]:
     """Return why a label is no answer, and the stem that others do not hold then."""
     bare = _BRACKETS.sub(" ", label)
     text = _QUALIFIERS.sub("", bare if plain(bare) else label)
-    for form in (plain(text), re.sub(r"^\d+ ", "", plain(text))):
-        found = _known(form, apart)
+    whole = plain(text)
+    for form in dict.fromkeys((whole, re.sub(r"^\d+ ", "", whole), _PERSON.sub("", whole))):
+        found = _known(form, apart) or ("refused" if _SAYS_NOTHING.fullmatch(form) else None)
         if found is not None:
-            return found, _DOUBTFUL.get(form)
+            stem = _REMEMBERED.search(form)
+            return found, _DOUBTFUL.get(form, stem and stem[0])
     parts = [plain(part) for part in _PARTS.split(text.casefold()) if plain(part)]
     # Short forms beside each other are no party: "NS/NC".
     each = {_known(part, apart or len(parts) > 1) for part in parts}
