@@ -183,9 +183,9 @@ def _factor(
     if plain is None or plain.kind != "text":
         return plain
     given = set(plain.values)
-    order: list[Value] = [v for v in dict.fromkeys(_normal(levels.to_pylist())) if v in given]
-    order += [v for v in plain.values if v not in order]
-    place_of = np.array([*(order.index(v) for v in plain.values), -1], np.int32)
+    order = list(dict.fromkeys([*(v for v in _normal(levels.to_pylist()) if v in given), *plain.values]))
+    places = {v: i for i, v in enumerate(order)}
+    place_of = np.array([*(places[v] for v in plain.values), -1], np.int32)
     return Column(
         name,
         tuple(order),

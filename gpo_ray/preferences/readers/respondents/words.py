@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Literal
 
 from gpo_ray.preferences.readers.respondents.table import Value, shown_value
@@ -190,7 +191,8 @@ def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Sile
     if len(label) > LONG:
         return None
     found, stem = _silence(label, apart)
-    if stem is not None and sum(stem in plain(each) for each in among) > 1:
+    holding = (each for each in among if stem is not None and stem in plain(each))
+    if len([*islice(holding, 2)]) > 1:  # no more are looked at: there may be many labels
         return None
     return found
 
