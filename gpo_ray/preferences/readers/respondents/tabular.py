@@ -134,7 +134,10 @@ def _parquet(path: Path, options: ReadOptions) -> RespondentTable:
     notes: list[tuple[str, str]] = []
     drops: list[tuple[str, str]] = []
     rows = 0
-    for field in schema:
+    for i, field in enumerate(schema, 1):
+        if not normal_label(field.name):
+            drops.append((f"{path.name}: column {i}", "column has no name"))
+            continue
         cells = file.read([field.name])[field.name]
         rows = len(cells)
         found = _arrow_column(field.name, cells, options, f"{path.name}: {field.name}", notes)
