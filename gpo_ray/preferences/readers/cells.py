@@ -156,9 +156,19 @@ def with_yes_and_no(cells: Cells, used: Callable[[str], bool]) -> Cells:
     return replace(cells, columns=columns, notes=tuple(notes))
 
 
-def blank_note(rows: Sequence[int]) -> str:
-    """Return what to say of empty rows between others."""
-    shown = ", ".join(map(str, rows[:10])) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
+BLANK_SHOWN = 10
+"""Most empty rows that a note names."""
+
+
+def blank_note(rows: Sequence[int], number: int) -> str:
+    """Return what to say of empty rows between others.
+
+    Args:
+        rows: their numbers, of which the first are enough.
+        number: how many they are.
+    """
+    more = f" and {number - BLANK_SHOWN:,} more" if number > BLANK_SHOWN else ""
+    shown = ", ".join(map(str, rows[:BLANK_SHOWN])) + more
     return f"empty rows that are not read: {shown}"
 
 

@@ -92,7 +92,7 @@ class _Rows:
         said = []
         between = [number for number in self.blank if number < self.numbers[-1]]
         if between:
-            said.append(blank_note(between))
+            said.append(blank_note(between, len(between)))
         if self.fitted:
             said.append(f"{self.fitted} rows have more or fewer empty cells at the end than the header")
         return said

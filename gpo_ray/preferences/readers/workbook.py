@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
 from gpo_ray.errors import ConfigError, DataError
-from gpo_ray.preferences.readers.cells import Cells, Unreadable, as_text, blank_note
+from gpo_ray.preferences.readers.cells import BLANK_SHOWN, Cells, Unreadable, as_text, blank_note
 from gpo_ray.preferences.readers.files import require_file
+from gpo_ray.runtime.tables import EXPANSION, SMALL
 
 WORKBOOKS = (".xlsx", ".xlsm")
 OLD_WORKBOOKS = (".xls", ".xlsb", ".ods")
@@ -28,9 +30,9 @@ _UNREADABLE = (
 )
 """What openpyxl raises for files that are no workbook, or a damaged one."""
 MAX_CELLS = 50_000_000
-"""Most cells of a sheet, blank ones among them: 100,000 respondents with 500 variables."""
-MAX_UNPACKED_BYTES, MAX_RATIO = 2**30, 100
-"""Most bytes that a workbook may unpack to, or so many times its own length if that is more."""
+"""Most cells of the sheets that are looked at, blank ones among them: 100,000 respondents with 500 variables."""
+MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384
+"""Most rows and columns of a sheet, as in Excel itself."""
 
 
 def read_workbook(path: Path) -> Cells:
@@ -55,17 +57,16 @@ def read_workbook(path: Path) -> Cells:
             warnings.simplefilter("ignore")  # of styles and extensions that a table of values does not need
             book = openpyxl.load_workbook(path, read_only=True)
             try:
-                sheets = {sheet.title: _filled_rows(path, sheet) for sheet in book.worksheets}
+                filled, rows = _filled_sheets(path, book.worksheets)
             finally:
                 book.close()
     except _UNREADABLE as e:
         raise DataError(
             f"{path}: not a readable .xlsx workbook ({e}); save it anew, without a password"
         ) from e
-    filled = [title for title, rows in sheets.items() if rows]
     if not filled:
         raise DataError(f"{path}: no sheet of the workbook holds anything")
-    return _cells(path, filled, sheets[filled[0]])
+    return _cells(path, filled, rows)
 
 
 def _require_size(path: Path) -> None:
@@ -74,7 +75,7 @@ def _require_size(path: Path) -> None:
     Raises:
         DataError: if it does; what is no workbook is left to the reader.
     """
-    most = max(MAX_UNPACKED_BYTES, MAX_RATIO * path.stat().st_size)
+    most = _most_bytes(path)
     try:
         with zipfile.ZipFile(path) as packed:
             unpacked = sum(part.file_size for part in packed.infolist())
@@ -87,47 +88,84 @@ def _require_size(path: Path) -> None:
         )
 
 
+def _most_bytes(path: Path) -> int:
+    return max(SMALL, EXPANSION * path.stat().st_size)
+
+
 def _cells(path: Path, filled: list[str], sheet: dict[int, list[Any]]) -> Cells:
     (_, header), *body = sheet.items()
     if not body:
         raise DataError(f"{path}: sheet {filled[0]!r} has a header and no rows")
-    width = max(map(len, sheet.values()))
-    wide = [[*row, *[None] * (width - len(row))] for row in (header, *(row for _, row in body))]
-    used = [i for i in range(width) if any(row[i] is not None for row in wide)]
-    names = [wide[0][i] for i in used]
+    used = sorted({i for row in sheet.values() for i, value in enumerate(row) if value is not None})
+    names = [header[i] if i < len(header) else None for i in used]
     bad = next((name for name in names if isinstance(name, Unreadable)), None)
     if bad is not None:
         raise DataError(f"{path}: {bad.problem}")
     notes = [f"sheet {filled[0]!r} is read"]
     if len(filled) > 1:
         notes.append(f"sheets that are not read: {', '.join(map(repr, filled[1:]))}")
-    blank = sorted({*range(min(sheet), max(sheet))} - sheet.keys())
-    if blank:
-        notes.append(blank_note(blank))
-    columns = [[row[i] for row in wide[1:]] for i in used]
+    between = range(min(sheet), max(sheet) + 1)
+    if len(between) > len(sheet):
+        blank = [*islice((n for n in between if n not in sheet), BLANK_SHOWN)]
+        notes.append(blank_note(blank, len(between) - len(sheet)))
+    columns = [[row[i] if i < len(row) else None for _, row in body] for i in used]
     return Cells(path, [as_text(name) for name in names], columns, [n for n, _ in body], notes=tuple(notes))
 
 
-def _filled_rows(path: Path, sheet: Any) -> dict[int, list[Any]]:
-    """Return the rows of a sheet that hold anything, by their number.
+def _filled_sheets(path: Path, sheets: Iterable[Any]) -> tuple[list[str], dict[int, list[Any]]]:
+    """Return the titles of the sheets that hold anything, and the filled rows of the first of them.
 
     Raises:
-        DataError: if the sheet has too many cells.
+        DataError: if the sheets have too many cells, or the first one holds too long texts.
+    """
+    filled: list[str] = []
+    first: dict[int, list[Any]] = {}
+    cells = 0
+    for sheet in sheets:
+        rows, cells = _filled_rows(path, sheet, cells, whole=not filled)
+        if rows:
+            filled.append(sheet.title)
+            first = first or rows
+    return filled, first
+
+
+def _filled_rows(path: Path, sheet: Any, others: int, whole: bool) -> tuple[dict[int, list[Any]], int]:
+    """Return the rows of a sheet that hold anything, by their number, and the number of cells so far.
+
+    Args:
+        path: the workbook.
+        sheet: its sheet.
+        others: the number of cells of the sheets before it.
+        whole: whether all rows are wanted, or only the first that holds anything.
+
+    Raises:
+        DataError: if the sheet has too many cells, or too long texts: the same one may be in all cells.
     """
     sheet.reset_dimensions()  # what a file says of its size may be wrong
     rows: dict[int, list[Any]] = {}
-    width = 1
+    number = width = letters = 0
+    most = _most_bytes(path)
     for number, cells in enumerate(sheet.iter_rows(), 1):
-        values = _values(cells)
-        width = max(width, len(values))
-        if number * width > MAX_CELLS:
+        width = max(width, len(cells), 1)
+        if number > MAX_ROWS or width > MAX_COLUMNS or others + number * width > MAX_CELLS:
             raise DataError(
-                f"{path}: sheet {sheet.title!r} has {number:,} rows and {width:,} columns, more than "
-                f"{MAX_CELLS:,} cells together; delete what stands far from the table"
+                f"{path}: sheet {sheet.title!r} has {number:,} rows and {width:,} columns or more; at most "
+                f"{MAX_ROWS:,} rows, {MAX_COLUMNS:,} columns, and {MAX_CELLS:,} cells of all sheets are "
+                "read; delete what stands far from the table"
             )
-        if any(value is not None for value in values):
-            rows[number] = values
-    return rows
+        values = _values(cells)
+        if all(value is None for value in values):
+            continue
+        rows[number] = values
+        if not whole:
+            break
+        letters += sum(len(value) for value in values if isinstance(value, str))
+        if letters > most:
+            raise DataError(
+                f"{path}: the texts of sheet {sheet.title!r} would take more than {most / 1e9:.1f} GB in "
+                "memory; leave out what is no answer"
+            )
+    return rows, others + number * width
 
 
 def _values(cells: Iterable[Any]) -> list[Any]:

@@ -84,5 +84,6 @@ def in_one_case(column: Column, merge_case: bool, place: str, notes: list[tuple[
     if column.labels:
         return replace(column, labels={**column.labels, **{v: spelt[t] for v, t in labelled.items()}})
     distinct = list(dict.fromkeys(spelt[str(v)] for v in column.values))
-    recode = np.array([*(distinct.index(spelt[str(v)]) for v in column.values), -1], np.int32)
+    place_of = {text: i for i, text in enumerate(distinct)}
+    recode = np.array([*(place_of[spelt[str(v)]] for v in column.values), -1], np.int32)
     return replace(column, values=tuple(distinct), code=recode[column.code])

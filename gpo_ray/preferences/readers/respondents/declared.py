@@ -40,18 +40,23 @@ def declared_sets(meta: Any, columns: Mapping[str, Column]) -> tuple[list[Column
             found.append(DeclaredSet(name, names, label, None if counted is None else float(counted)))
             continue
         things = _things(name, label or name, [columns[n] for n in names])
-        if 2 <= len(things) <= MOST_THINGS and not any(t.name in columns for t in things):
+        if things and not any(t.name in columns for t in things):
             added += things
             found.append(DeclaredSet(name, tuple(t.name for t in things), label, MARKED, names))
     return added, tuple(found)
 
 
 def _things(name: str, label: str, columns: Sequence[Column]) -> list[Column]:
-    """Return a variable for each thing of a set of categories: whether any of V variables holds it."""
+    """Return a variable for each thing of a set of categories: whether any of V variables holds it.
+
+    There are none if the things are too few or too many.
+    """
     values = [labelled(c) for c in columns]
     things: dict[Value, str] = {}
     for each in values:
         things |= {v: t for v, t in each.answers.items() if v not in things}
+    if not 2 <= len(things) <= MOST_THINGS:
+        return []
     asked = np.zeros(len(columns[0].code), bool)
     for column, each in zip(columns, values, strict=True):
         asked |= _holds(column, {*each.answers, *each.unlabelled, *each.between})

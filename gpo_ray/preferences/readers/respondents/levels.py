@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -48,13 +49,15 @@ def labelled(column: Column) -> Labelled:
     loose = [v for v in column.values if v not in labels and v not in column.missing]
     silent = _silent(column, texts, labels)
     answers = [v for v in labels if v not in silent and v not in column.missing]
-    restored = [v for v in silent if v not in column.missing and not _is_apart(v, answers)]
+    codes = _codes(answers)
+    restored = [v for v in silent if v not in column.missing and not _is_apart(v, codes)]
     if len(answers) == 1 and not loose:  # "Agreed" and "Refused"
         silent -= {v for v in restored if isinstance(v, float) or silence(labels[v], (), apart=False) is None}
     found.guessed = _negative(labels, [v for v in labels if v not in silent and v not in column.missing])
+    guessed = {*found.guessed}
     for value in sorted({*labels, *column.missing}, key=column.order):
         label = labels.get(value, shown_value(value))
-        if value in column.missing or value in silent or value in found.guessed:
+        if value in column.missing or value in silent or value in guessed:
             found.missing[value] = label
         else:
             found.answers[value] = label
@@ -80,14 +83,15 @@ def _silent(column: Column, texts: Mapping[Value, str], labels: Mapping[Value, s
     among = tuple(labels.values())
     answers = [v for v, t in labels.items() if silence(t, among) is None and v not in column.missing]
     sure = [v for v, t in labels.items() if isinstance(v, float) and silence(t, among, apart=False)]
-    most = max((v for v in answers if isinstance(v, float)), default=0.0)
+    codes, first_sure = _codes(answers), min(sure, default=None)
+    most = max(codes, default=0.0)
     # Texts have no codes; short ones in capitals are no answers among others.
     long = all(len(labels[v]) > SHORT or not labels[v].isupper() for v in answers)
     found = set()
     for value, label in labels.items():
-        apart = _is_apart(value, answers)
-        if isinstance(value, float):  # "NR" after "DK", both after all answers
-            apart |= value > max(most, min(sure, default=value))
+        apart = _is_apart(value, codes)
+        if isinstance(value, float) and first_sure is not None:  # "NR" after "DK", both after all answers
+            apart |= value > max(most, first_sure)
         if column.kind == "text":
             apart = long and len(label) <= SHORT and label.isupper()
         if silence(texts[value], among, apart) or silence(label, among, apart):
@@ -99,15 +103,25 @@ SHORT = 4
 """Most letters of short forms such as "NR"."""
 
 
-def _is_apart(value: Value, answers: Sequence[Value]) -> bool:
-    """Return whether a code is apart from those of answers: negative, special, or such as 8, 99 and 997."""
+def _codes(answers: Sequence[Value]) -> list[float]:
+    """Return the numbers among the codes of answers, ascending."""
+    return sorted(v for v in answers if isinstance(v, float))
+
+
+def _is_apart(value: Value, codes: Sequence[float]) -> bool:
+    """Return whether a code is apart from those of answers: negative, special, or such as 8, 99 and 997.
+
+    Args:
+        value: the code.
+        codes: the numbers among the codes of answers, ascending; there may be many of both.
+    """
     if isinstance(value, str):
         return value.startswith(".")
-    numbers = [v for v in answers if isinstance(v, float)]
-    if value < 0 or (value == 0 and min(numbers, default=1.0) > 0):
+    if value < 0 or (value == 0 and (not codes or codes[0] > 0)):
         return True
-    beyond = value > max(numbers, default=0.0)
-    alone = bool(numbers) and not any(abs(v - value) <= GAP for v in numbers)
+    beyond = value > (codes[-1] if codes else 0.0)
+    near = bisect_left(codes, value - GAP)
+    alone = bool(codes) and (near == len(codes) or codes[near] > value + GAP)
     return (beyond or alone) and _APART.fullmatch(shown_value(value)) is not None
 
 
@@ -145,7 +159,7 @@ def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
     if not points or len(points) < len(found.answers):
         found.unlabelled += loose
         return
-    beside = [v for v in points if is_aside(found.answers[v], apart=True)]
+    beside = {v for v in points if is_aside(found.answers[v], apart=True)}
     ends = [v for v in points if v not in beside] if inner else points
     if not ends:
         found.unlabelled += loose
@@ -154,7 +168,8 @@ def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
     if len(ends) == 1:  # a scale of which one end is labelled
         low, high = min([low, *inner]), max([high, *inner])
     between = [v for v in inner if low <= v <= high]
-    found.unlabelled += [v for v in loose if v not in between]
+    placed = {*between}
+    found.unlabelled += [v for v in loose if v not in placed]
     whole = all(v.is_integer() for v in points)
     found.between = [v for v in loose if isinstance(v, float) and low <= v <= high]
     if not between and not bare:
@@ -162,7 +177,7 @@ def _place_loose(found: Labelled, loose: Sequence[Value]) -> None:
     if not whole or high - low + 1 > MAX_SUBSTANTIVE:
         found.unlabelled += between
         return
-    found.between = [v for v in found.between if v not in between]
+    found.between = [v for v in found.between if v not in placed]
     found.numbered = True
     found.aside = [v for v in points if not low <= v <= high]
     found.missing |= {v: found.answers[v] for v in found.aside}

@@ -188,10 +188,12 @@ def _labels(value: Any, column: Column | None, at: str) -> dict[Value, str]:
 
 
 def _listed(labels: list[str], at: str) -> dict[str, str]:
-    twice = [label for i, label in enumerate(labels) if label in labels[:i]]
-    if twice:
-        raise ConfigError(f"{at}: a response is listed twice, {twice[0]!r}; remove one")
-    return {label: label for label in labels}
+    known: dict[str, str] = {}
+    for label in labels:
+        if label in known:
+            raise ConfigError(f"{at}: a response is listed twice, {label!r}; remove one")
+        known[label] = label
+    return known
 
 
 def _hint_of_nothing(given: str) -> str:
@@ -214,8 +216,10 @@ def _code(given: str, known: set[Value], numeric: bool) -> Value:
     trimmed = normal_label(given)
     if trimmed in known:
         return trimmed
+    if trimmed.casefold() not in _YES | _NO:
+        return trimmed
     alike = [v for v in known if isinstance(v, str) and v.casefold() == trimmed.casefold()]
-    return alike[0] if len(alike) == 1 and trimmed.casefold() in _YES | _NO else trimmed
+    return alike[0] if len(alike) == 1 else trimmed
 
 
 def _text(value: Any, at: str) -> str:

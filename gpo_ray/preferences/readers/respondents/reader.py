@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -177,9 +178,10 @@ class _Survey:
             column = self.table.columns[name]
             counts = dict(zip(column.values, column.counts().tolist(), strict=True))
             where = f"{self.where}: {name}"
-            merged = [r for r in entry.slate() if sum(v == r for v in entry.responses.values()) > 1]
-            for response in merged:
-                codes = [shown_value(c) for c, label in entry.responses.items() if label == response]
+            merged = defaultdict(list)
+            for code, response in entry.responses.items():
+                merged[response].append(shown_value(code))
+            for response, codes in merged.items():
                 if entry.blank is None and len(codes) > 1:
                     self.into.note(where, f"codes {', '.join(codes)} are one response, {response!r}")
             for value, number in counts.items():

@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 
 from gpo_ray.errors import ConfigError, DataError
 from gpo_ray.preferences.labels import normal_label
-from gpo_ray.preferences.readers.common import require_file
+from gpo_ray.preferences.readers.common import require_columns, require_file
 from gpo_ray.preferences.readers.respondents.case import in_one_case
 from gpo_ray.preferences.readers.respondents.declared import declared_sets
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, coded
-from gpo_ray.preferences.readers.respondents.trial import CELLS, DAMAGED, check_width, try_reading
+from gpo_ray.preferences.readers.respondents.trial import (
+    CELL_BYTES,
+    CELLS,
+    DAMAGED,
+    TEXT_BYTES,
+    check_size,
+    check_width,
+    try_reading,
+)
 
 READERS = {
     ".sav": "read_sav",
@@ -132,15 +140,24 @@ class _File:
 
     def _whole(self) -> tuple[Any, dict[str, pa.ChunkedArray]]:
         meta = self._part(metadataonly=True)[1]
-        if not all(meta.column_names):
+        if not all(name and normal_label(name) for name in meta.column_names):
             raise DataError(f"{self._path}: a variable has no name, the file is damaged; {DAMAGED}")
+        require_columns(self._path, meta.column_names, [])
         if not meta.column_names:
             raise DataError(f"{self._path}: the file holds no variables; export it with its data")
-        check_width(self._path, len(meta.column_names))
+        width = len(meta.column_names)
+        check_width(self._path, width)
+        known = meta.number_rows or 0
+        stated = f"the {known:,} respondents and {width:,} variables that the file states"
+        check_size(self._path, known * width * CELL_BYTES, stated)
         chunks: dict[str, list[pa.Array]] = {name: [] for name in meta.column_names}
-        for part in self._parts(len(meta.column_names), meta.number_rows):
+        size = 0
+        for part in self._parts(meta):
             for name, cells in part.items():
-                chunks[name].append(_array(cells))
+                array = _array(cells)
+                chunks[name].append(array)
+                size += max(CELL_BYTES * len(array), array.nbytes)
+            check_size(self._path, size, f"its respondents and {width:,} variables")
         arrays = {name: _joined(chunks.pop(name)) for name in meta.column_names}
         found = len(next(iter(arrays.values())))
         if meta.number_rows is not None and meta.number_rows > found:
@@ -150,16 +167,18 @@ class _File:
             )
         return meta, arrays
 
-    def _parts(self, width: int, known: int | None) -> Iterator[Mapping[str, list[Any]]]:
+    def _parts(self, meta: Any) -> Iterator[Mapping[str, list[Any]]]:
         """Yield some rows after the other."""
-        rows, at = max(1, CELLS // width), 0
+        kinds, widths = meta.readstat_variable_types, meta.variable_storage_width
+        broad = sum(widths.get(n) or 0 for n, kind in kinds.items() if kind == "string")
+        rows, at = max(1, min(CELLS // len(meta.column_names), TEXT_BYTES // max(1, broad))), 0
         while True:
             cells = self._part(row_offset=at, row_limit=rows)[0]
             read = len(next(iter(cells.values())))
             if read or not at:
                 yield cells
             at += read
-            if read < rows or at == known:
+            if read < rows or at == meta.number_rows:
                 return
 
     def _options(self) -> dict[str, Any]:

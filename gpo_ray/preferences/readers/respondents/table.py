@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -57,9 +58,13 @@ class Column:
     def order(self, value: Value) -> tuple[int, float, str]:
         """Return by what values are sorted: levels, or numbers, then texts in the order of their labels."""
         if self.levels or self.kind == "text":
-            places = {v: i for i, v in enumerate((*self.labels, *self.values))}
-            return (0, places.get(value, len(places)), str(value))
+            return (0, self._places.get(value, len(self._places)), str(value))
         return (0, value, "") if isinstance(value, float) else (1, 0.0, value)
+
+    @cached_property
+    def _places(self) -> dict[Value, int]:
+        """The places of labelled and occurring values in their order, made once: there may be many."""
+        return {v: i for i, v in enumerate((*self.labels, *self.values))}
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,10 @@ def _parquet(path: Path, options: ReadOptions) -> RespondentTable:
     notes: list[tuple[str, str]] = []
     drops: list[tuple[str, str]] = []
     rows = 0
-    for field in schema:
+    for i, field in enumerate(schema, 1):
+        if not normal_label(field.name):
+            drops.append((f"{path.name}: column {i}", "column has no name"))
+            continue
         cells = file.read([field.name])[field.name]
         rows = len(cells)
         found = _arrow_column(field.name, cells, options, f"{path.name}: {field.name}", notes)
@@ -193,9 +196,9 @@ def _factor(
     if plain is None or plain.kind != "text":
         return plain
     given = set(plain.values)
-    order: list[Value] = [v for v in dict.fromkeys(_normal(levels.to_pylist())) if v in given]
-    order += [v for v in plain.values if v not in order]
-    place_of = np.array([*(order.index(v) for v in plain.values), -1], np.int32)
+    order = list(dict.fromkeys([*(v for v in _normal(levels.to_pylist()) if v in given), *plain.values]))
+    places = {v: i for i, v in enumerate(order)}
+    place_of = np.array([*(places[v] for v in plain.values), -1], np.int32)
     return Column(
         name,
         tuple(order),

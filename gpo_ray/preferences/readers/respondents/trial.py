@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from gpo_ray.errors import DataError
+from gpo_ray.runtime.tables import EXPANSION, SMALL
 
 CELLS = 2_000_000
 """Most cells that are read at a time: pyreadstat makes a Python object of each."""
+TEXT_BYTES = 2**30
+"""Most bytes that the texts which are read at a time may have, by the widths of their variables."""
+CELL_BYTES = 32
+"""Bytes that a cell is counted with: those of a Python float and of its place in a list."""
 MOST_VARIABLES = 20_000
 """Most variables of a file; more are a damaged file, or no survey."""
 DAMAGED = "get a complete copy, or export it anew"
@@ -30,8 +35,11 @@ import pyreadstat
 function, path, settings = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 try:
     import resource
-    with open("/proc/self/statm") as f:
-        now = int(f.read().split()[0]) * resource.getpagesize()
+    try:
+        with open("/proc/self/statm") as f:
+            now = int(f.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        now = 2**31
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     most = now + settings["memory"]
     resource.setrlimit(resource.RLIMIT_AS, (most if hard < 0 else min(most, hard), hard))
@@ -42,10 +50,18 @@ def part(**rows):
         path, output_format="dict", disable_datetime_conversion=True, **settings["options"], **rows
     )
 try:
-    width = len(part(metadataonly=True)[1].column_names)
-    rows, at, read = max(1, settings["cells"] // max(1, width)), 0, 1
-    while width <= settings["variables"] and read and (at == 0 or settings["whole"]):
-        read = len(next(iter(part(row_offset=at, row_limit=rows)[0].values()), ()))
+    meta = part(metadataonly=True)[1]
+    width = len(meta.column_names)
+    texts = [n for n, kind in meta.readstat_variable_types.items() if kind == "string"]
+    broad = sum(meta.variable_storage_width.get(n) or 0 for n in texts)
+    rows = max(1, min(settings["cells"] // max(1, width), settings["texts"] // max(1, broad)))
+    size = (meta.number_rows or 0) * width * settings["cell"]
+    at, size, read = 0, size if size > settings["most"] else 0, width <= settings["variables"]
+    while read and size <= settings["most"] and (at == 0 or settings["whole"]):
+        cells = part(row_offset=at, row_limit=rows)[0]
+        read = len(next(iter(cells.values()), ()))
+        size += read * width * settings["cell"]
+        size += sum(len(text) for n in texts for text in cells.get(n, ()) if isinstance(text, str))
         at += rows
         read *= read == rows
 except MemoryError:
@@ -58,7 +74,8 @@ except Exception as e:
 def try_reading(path: Path, function: str, options: Mapping[str, Any]) -> None:
     """Read a file, or the first rows of a large one, in another process.
 
-    Errors that pyreadstat raises are none here: the reader has them again.
+    Errors that pyreadstat raises are none here: the reader has them again. So has it the bound of
+    :func:`check_size`, at which the trial ends.
 
     Args:
         path: the file.
@@ -71,7 +88,10 @@ def try_reading(path: Path, function: str, options: Mapping[str, Any]) -> None:
     settings = {
         "options": dict(options),
         "memory": TRIAL_MEMORY,
+        "most": most_bytes(path),
+        "cell": CELL_BYTES,
         "cells": CELLS,
+        "texts": TEXT_BYTES,
         "variables": MOST_VARIABLES,
         "whole": path.stat().st_size <= TRIAL_BYTES,
     }
@@ -89,6 +109,33 @@ def try_reading(path: Path, function: str, options: Mapping[str, Any]) -> None:
         raise DataError(
             f"{path}: reading it takes too much memory, as it does for damaged files, and for those with "
             f"hundreds of thousands of labels; {DAMAGED}"
+        )
+
+
+def most_bytes(path: Path) -> int:
+    """Return how many bytes the cells of a file may be counted with, as for Parquet files.
+
+    A repeated row takes next to nothing in a compressed file, so that some kilobytes may hold any number.
+    """
+    return max(SMALL, EXPANSION * path.stat().st_size)
+
+
+def check_size(path: Path, size: int, what: str) -> None:
+    """Check that the cells of a file do not take far more memory than its length.
+
+    Args:
+        path: the file.
+        size: bytes that its cells are counted with.
+        what: what of the file takes them.
+
+    Raises:
+        DataError: if they do.
+    """
+    if size > most_bytes(path):
+        raise DataError(
+            f"{path}: {what} would take {size / 1e9:,.1f} GB in memory, more than {EXPANSION} times its "
+            f"length and than {SMALL / 1e9:.1f} GB; keep fewer of them, or get a complete copy of a damaged "
+            "file"
         )
 
 

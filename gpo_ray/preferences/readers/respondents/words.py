@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Literal
 
 from gpo_ray.preferences.readers.respondents.table import Value, shown_value
@@ -19,10 +20,11 @@ Silence = Literal["refused", "not asked"]
 _APOSTROPHES = str.maketrans("", "", "'’‘`´")
 _LETTERS = str.maketrans({"ß": "ss", "ø": "o", "ł": "l", "đ": "d", "æ": "ae", "œ": "oe", "ı": "i"})
 """Letters that are written without their marks, and are no letter with a mark in Unicode."""
-_CODE = r"\s*[\[(]?\s*0*{}\s*(?:[\])]\s*[.:\-–—=]?|[.:=]-?|\s[-–—])(?:(?<=[.:)\]])\s+(?=\d)|\s*(?=[^\s\d]))"
-"""A code and what parts it from its label. Before a number the sign must be one that no number has: in
-"0 - 1 times", "1.000 Euro" and "2.5 times" the beginning is no code."""
-_BARE = r"[\[(]?0*{}[\])]?[.:=]?"
+_BEFORE_CODE = re.compile(r"\s*[\[(]?\s*0*")
+_AFTER_CODE = re.compile(r"\s*(?:[\])]\s*[.:\-–—=]?|[.:=]-?|\s[-–—])(?:(?<=[.:)\]])\s+(?=\d)|\s*(?=[^\s\d]))")
+"""What stands before a code, and what parts it from its label. Before a number the sign must be one that no
+number has: in "0 - 1 times", "1.000 Euro" and "2.5 times" the beginning is no code."""
+_BEFORE_BARE, _AFTER_BARE = re.compile(r"[\[(]?0*"), re.compile(r"[\])]?[.:=]?\Z")
 """A label that is its code alone, as the inner points of scales have."""
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
 _PARTS = re.compile(
@@ -257,7 +259,20 @@ _LETTER_MARKS = frozenset({7, 8, 9})
 
 def without_code(label: str, value: Value) -> str:
     """Return the label of a value without the value, which some files write before it: "-9. Refused"."""
-    return re.sub("^" + _CODE.format(re.escape(shown_value(value))), "", label)
+    return label[_code_end(label, value, _BEFORE_CODE, _AFTER_CODE) or 0 :]
+
+
+def _code_end(label: str, value: Value, before: re.Pattern[str], after: re.Pattern[str]) -> int | None:
+    """Return where a code ends that a label begins with, with what stands around it; None if there is none.
+
+    A pattern with the code in it would have to be compiled for each of many values.
+    """
+    code, head = shown_value(value), before.match(label)
+    for at in range(head.end() if head else 0, -1, -1):
+        end = after.match(label, at + len(code)) if label.startswith(code, at) else None
+        if end is not None:
+            return end.end()
+    return None
 
 
 def without_codes(labels: Mapping[Value, str]) -> dict[Value, str]:
@@ -266,7 +281,7 @@ def without_codes(labels: Mapping[Value, str]) -> dict[Value, str]:
     A beginning that looks like a code is one only if nine in ten labels begin with their own, not counting
     those of what is no answer and those that are their code alone; and if the labels differ without it too.
     """
-    bare = {v for v, t in labels.items() if re.fullmatch(_BARE.format(re.escape(shown_value(v))), t)}
+    bare = {v for v, t in labels.items() if _code_end(t, v, _BEFORE_BARE, _AFTER_BARE) is not None}
     cut = {v: shown_value(v) if v in bare else without_code(t, v) for v, t in labels.items()}
     counted = [v for v in labels if v not in bare and silence(cut[v]) is None]
     coded = sum(cut[v] != labels[v] for v in counted)
@@ -287,7 +302,8 @@ def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Sile
     if len(label) > LONG:
         return None
     found, stem = _silence(label, apart)
-    if stem is not None and sum(stem in plain(each) for each in among) > 1:
+    holding = (each for each in among if stem is not None and stem in plain(each))
+    if len([*islice(holding, 2)]) > 1:  # no more are looked at: there may be many labels
         return None
     return found
 
