@@ -25,9 +25,9 @@ pytest.importorskip("pyreadstat", reason="the surveys extra is not installed")
 
 VARIABLES = {
     "id": ids("Respondent number"),
-    "q1": scale('Is it "yes": or #no?', "Yes", "No", missing={98: "Don't know", 99: "Refused"}),
+    "q1": scale('Should it be "yes": or #no?', "Yes", "No", missing={98: "Don't know", 99: "Refused"}),
     "q2": scale("Trust: the press", "A great deal", "Some", "None at all", missing={9: "DK"}),
-    "q3": scale("Which colour – \u2028 \x85 is best?", "Red, or: pink", "Blue", "null", "2"),
+    "q3": scale("Which colour – \u2028 \x85 do you prefer?", "Red, or: pink", "Blue", "null", "2"),
     "q4": V("Scale", {0: "Low", 10: "High", 88: "Don't know"}, [], lambda r, n: r.integers(0, 11, n) * 1.0),
     **{
         f"m_{i}": V(f"Media used: {t}", {1: "Selected"}, [], None)

@@ -339,13 +339,13 @@ def is_demographic(name: str, label: str, text: str, forms: Sequence[str], level
         levels: the labels of its values.
     """
     fits = _has_demographic_levels(forms, levels)
-    opinion = asks_opinion(text)
+    bare = plain(_BRACKETS.sub(" ", label))
+    opinion = asks_opinion(bare or text)  # brackets may list codes: "9 = prefer not to say"
     if not text or (_PREFIXES.match(name) and not opinion):
         return _PREFIXES.match(name) is not None or _NAMES.fullmatch(name) is not None or fits
     if are_opinions(forms):
         return False
     fact = (_PHRASES.search(text) or _FACTS.search(text)) and not (opinion or _OPINION.search(text))
-    bare = plain(_BRACKETS.sub(" ", label))
     if fact or (_is_of_words(text) and not is_about_others(text)) or (_is_of_words(bare) and not opinion):
         return True
     if opinion or _NAMES.fullmatch(name) is None:

@@ -99,7 +99,7 @@ def _is_below(header: Sequence[str], row: Sequence[str]) -> bool:
     differ; and where one says "Response", or there are several such columns.
     """
     names = [normal_label(name) for name in header]
-    if not names or not names[0]:
+    if not names or not names[0] or sum(map(bool, names)) < 2:  # a single name is a title above the table
         return False
     nameless = [i for i, name in enumerate(names) if not name]
     told = [i for i in nameless if row[i]]

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
-import numpy as np
-
 from gpo_ray.errors import DataError
 from gpo_ray.preferences.readers.respondents.arrange import MIN_POINTS, arrange
 from gpo_ray.preferences.readers.respondents.codebook import Codebook, DemographicEntry, QuestionEntry
+from gpo_ray.preferences.readers.respondents.evidence import suggests_opinion
 from gpo_ray.preferences.readers.respondents.kinds import bare_label, is_possession, kind_of
 from gpo_ray.preferences.readers.respondents.levels import MAX_SUBSTANTIVE, Labelled, labelled
 from gpo_ray.preferences.readers.respondents.marks import (
@@ -25,6 +24,7 @@ from gpo_ray.preferences.readers.respondents.marks import (
 )
 from gpo_ray.preferences.readers.respondents.opinions import asks_opinion
 from gpo_ray.preferences.readers.respondents.table import Column, RespondentTable, Value, shown_value
+from gpo_ray.preferences.readers.respondents.weights import candidate_weights, require_readable_weights
 from gpo_ray.preferences.readers.respondents.words import plain
 
 MAX_LEVELS = 12
@@ -67,14 +67,16 @@ def propose(table: RespondentTable) -> Proposal:
     """
     values = {name: labelled(column) for name, column in table.columns.items()}
     kinds = {name: _kind(column, values[name], table) for name, column in table.columns.items()}
-    weights = _weights(table, [n for n, k in kinds.items() if k == "weight"])
-    _require_readable(table, [n for n, k in kinds.items() if k == "weight"], weights)
+    weights = candidate_weights(table, [n for n, k in kinds.items() if k == "weight"])
+    require_readable_weights(table, [n for n, k in kinds.items() if k == "weight"], weights)
     ids = [n for n, k in kinds.items() if k == "id" and _identifies(table.columns[n], table)]
     sets = mark_sets(table, values, [n for n, k in kinds.items() if k is None])
     draft = _Draft(table, values, kinds, sets, chosen={})
     draft.chosen = dict([*((n, "weight") for n in weights[:1]), *((n, "id") for n in ids[:1])])
     for name in table.columns:
         draft.add(name)
+    if not draft.questions:
+        draft.take_unsure()
     if not draft.questions:
         raise DataError(
             f"{table.path}: no variable looks like a question: labelled, with 2 to {MAX_SUBSTANTIVE} "
@@ -104,6 +106,7 @@ class _Draft:
     questions: dict[str, QuestionEntry] = field(default_factory=dict)
     demographics: dict[str, DemographicEntry] = field(default_factory=dict)
     guesses: dict[str, str] = field(default_factory=dict)
+    unsure: dict[str, tuple[QuestionEntry, str]] = field(default_factory=dict)
 
     @cached_property
     def mentions(self) -> dict[str, str]:
@@ -148,6 +151,19 @@ class _Draft:
             return
         if column.problem is not None:
             raise DataError(f"{self.table.path}: column {name}: {column.problem}")
+        if not (entry.ordered or name in self.sets or _suggests_opinion(entry)):
+            self.unsure[name] = entry, why
+            self.findings.append(Finding(name, "left out", _NO_OPINION))
+            return
+        self._accept(name, entry, why)
+
+    def take_unsure(self) -> None:
+        """Take the variables of which nothing says that they ask for an opinion, if there are no others."""
+        self.findings = [f for f in self.findings if f.name not in self.unsure]
+        for name, (entry, why) in self.unsure.items():
+            self._accept(name, entry, "; ".join(filter(None, (why, "guessed to be a question"))))
+
+    def _accept(self, name: str, entry: QuestionEntry, why: str) -> None:
         self.questions[name] = entry
         why = "; ".join(filter(None, (why, _merged(entry), _negative(self.values[name]))))
         self.guesses |= {name: why} if why else {}
@@ -156,6 +172,11 @@ class _Draft:
         self.findings.append(Finding(name, "question", "; ".join(filter(None, (told, why)))))
 
 
+def _suggests_opinion(entry: QuestionEntry) -> bool:
+    return suggests_opinion(plain(entry.prompt), [plain(t) for t in entry.responses.values()])
+
+
+_NO_OPINION = "nothing in its words says that it asks for an opinion; add it to a codebook if it does"
 _SEVERAL = "it holds several answers in a cell, of which each is a question"
 _MENTION = "of which each thing is a question"
 _OTHERS = {
@@ -188,43 +209,6 @@ def _header(column: Column) -> str | None:
 
 def _identifies(column: Column, table: RespondentTable) -> bool:
     return len(column.values) == table.respondents and not column.missing
-
-
-def _weights(table: RespondentTable, names: Sequence[str]) -> list[str]:
-    """Return the candidates that hold weights, the best first.
-
-    Weights are numbers of at least 0, not all the same, none of them missing for most. A post-stratified or
-    total weight is better than a design weight, and a weight of all respondents better than one of some.
-    """
-    found = []
-    for i, name in enumerate(names):
-        numbers = table.columns[name].numbers()
-        known = numbers[np.isfinite(numbers)]
-        if not len(known) or known.min() < 0 or known.min() == known.max():
-            continue
-        text = plain(f"{name} {table.columns[name].label or ''}")
-        poor = len(_POOR_WEIGHT.findall(text)) - len(_GOOD_WEIGHT.findall(text))
-        found.append(((int(len(known) < 0.9 * table.respondents), poor, i), name))
-    return [name for _, name in sorted(found)]
-
-
-def _require_readable(table: RespondentTable, names: Sequence[str], weights: Sequence[str]) -> None:
-    """Check that no weight is passed over since its numbers can be read in two ways, as 1,234 can."""
-    for name in names:
-        unclear = table.columns[name].unclear
-        if unclear is not None and not weights:
-            raise DataError(
-                f"{table.path}: column {name}: it seems to be the weight, and {unclear!r} can be read in two "
-                "ways; give --decimal . or --decimal ,"
-            )
-
-
-_POOR_WEIGHT = re.compile(
-    r"\b(?:design|dweight|population|pweight|base|raw|household|unadjusted|s018|1000|replicate|pre)\b"
-)
-_GOOD_WEIGHT = re.compile(
-    r"\b(?:post ?strat\w*|pspwght|anweight|analysis|final|wtssps\w*|wtssall|full sample|total|combined)\b"
-)
 
 
 def _demographic(column: Column, values: Labelled) -> tuple[DemographicEntry | None, str]:
