@@ -11,7 +11,7 @@ from gpo_ray.preferences.labels import normal_label
 from gpo_ray.preferences.readers.respondents.aside import is_aside
 from gpo_ray.preferences.readers.respondents.scales import is_ordered
 from gpo_ray.preferences.readers.respondents.table import Column, Value, shown_value
-from gpo_ray.preferences.readers.respondents.words import plain, silence, without_codes
+from gpo_ray.preferences.readers.respondents.words import plain, silence, telling, without_codes
 
 MAX_SUBSTANTIVE = 12
 MOST_LABELS = 1000
@@ -80,7 +80,7 @@ _PLACEHOLDER = re.compile(r"[.…·_\-–—\s]+")
 
 def _silent(column: Column, texts: Mapping[Value, str], labels: Mapping[Value, str]) -> set[Value]:
     """Return the values whose labels say that there is no answer."""
-    among = tuple(labels.values())
+    among = telling([*labels.values()])
     answers = [v for v, t in labels.items() if silence(t, among) is None and v not in column.missing]
     sure = [v for v, t in labels.items() if isinstance(v, float) and silence(t, among, apart=False)]
     codes, first_sure = _codes(answers), min(sure, default=None)

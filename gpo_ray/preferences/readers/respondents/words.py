@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Literal
@@ -294,7 +294,7 @@ def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Sile
 
     Args:
         label: the label of a value, without the value.
-        among: the labels of the variable. "Trifft nicht zu" (does not apply) is an answer on a scale of
+        among: the labels of the variable, or :func:`telling` of them. "Trifft nicht zu" (does not apply) is an answer on a scale of
             which other labels say what applies.
         apart: whether its code is apart from those of answers, as -9, 8 and 99 are. Short forms and
             beginnings of longer ones, such as "NP" and "Don't know anyone", are answers where it is not.
@@ -302,10 +302,21 @@ def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Sile
     if len(label) > LONG:
         return None
     found, stem = _silence(label, apart)
-    holding = (each for each in among if stem is not None and stem in plain(each))
-    if len([*islice(holding, 2)]) > 1:  # no more are looked at: there may be many labels
+    if stem is not None and sum(stem in plain(each) for each in among) > 1:
         return None
     return found
+
+
+def telling(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of a variable that tell whether "does not apply" is an answer of it: two for each stem.
+
+    All labels tell the same, and would have to be looked at for each of them.
+    """
+    forms = [plain(label) for label in labels]
+    found: set[int] = set()
+    for stem in {*_DOUBTFUL.values()}:
+        found.update(islice((i for i, form in enumerate(forms) if stem in form), 2))
+    return tuple(labels[i] for i in sorted(found))
 
 
 @lru_cache(2**14)
