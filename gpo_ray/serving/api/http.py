@@ -77,8 +77,8 @@ IfNoneMatch = Annotated[
 ]
 Limit = Annotated[
     int,
-    BeforeValidator(plain_integer),
     Query(ge=1, le=MAX_PAGE_GROUPS, description="The most groups that the page may have."),
+    BeforeValidator(plain_integer),
 ]
 After = Annotated[
     str | None,
