@@ -124,6 +124,71 @@ def test_a_call_ends_in_its_time_although_something_arrives_again_and_again(kind
         assert ready(kind, server.url).ready
 
 
+ENDLESS = {
+    "hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n",
+    "processing": b"HTTP/1.1 102 Processing\r\n\r\n" * 1000,
+    "nothing": b"",
+    "half a status line": b"HTTP/1",
+}
+
+
+def is_soon(holds):
+    end = time.monotonic() + 2
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.01)
+    return holds()
+
+
+def gone(before):
+    """Whether all threads that were not there before have ended."""
+    return not set(threading.enumerate()) - before
+
+
+@BOTH
+@pytest.mark.parametrize("piece", ENDLESS.values(), ids=ENDLESS)
+def test_nothing_goes_on_after_a_call_that_took_too_long(kind, piece):
+    with Server(pieces := itertools.repeat(piece)) as server:
+        server.pieces = pieces
+        server.pause = 0 if len(piece) > 10 else 0.05
+        before = set(threading.enumerate())
+        with pytest.raises(ServiceError, match="not all of the answer arrived"):
+            ready(kind, server.url, timeout=0.3)
+        assert is_soon(lambda: gone(before))
+        if piece:
+            assert is_soon(lambda: server.ended)
+
+
+def test_a_call_that_took_too_long_ends_its_own_connection_only():
+    """Another call of the same client goes on, and so does the client."""
+    with Server(itertools.repeat(ENDLESS["hints"])) as endless, Server(head(), READY, pause=0.4) as slow:
+        before = set(threading.enumerate())
+        with Client(endless.url, timeout=1.2) as client:
+            assert_slow = threading.Thread(target=lambda: pytest.raises(ServiceError, client.ready))
+            assert_slow.start()
+            assert is_soon(lambda: endless.asked)
+            client._timeout = 5  # noqa: SLF001 -- only for the call that follows
+            for line in client._lines._idle:  # noqa: SLF001
+                line.http.base_url = slow.url
+            endless.url = slow.url
+            assert_slow.join(5)
+        assert is_soon(lambda: gone(before))
+
+
+def test_a_connection_that_was_used_before_is_ended_too():
+    """The second call takes the connection of the first."""
+    answer = head() + READY
+    with Server(answer, *[b""] * 20, ENDLESS["hints"], pause=0.01) as server:
+        server.pieces = itertools.chain([answer], itertools.repeat(ENDLESS["hints"]))
+        server.waits_for_second = True
+        before = set(threading.enumerate())
+        with Client(server.url, timeout=0.5) as client:
+            assert client.ready().ready
+            with pytest.raises(ServiceError, match="not all of the answer arrived"):
+                client.ready()
+            assert is_soon(lambda: gone(before))
+        assert len(server.asked) == 1
+
+
 @BOTH
 def test_the_second_attempt_counts_too(kind):
     again = b"HTTP/1.1 429 Wait\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
