@@ -21,7 +21,7 @@ def read_regular(path: str, most: int | None) -> tuple[int, bytes]:
     Raises:
         OSError: if the file cannot be read or is not a regular one; a pipe is not waited for.
     """
-    with open(path, "rb", buffering=0, opener=_at_once) as f:  # noqa: PTH123 -- a Path takes no opener
+    with open(path, "rb", buffering=0, opener=_at_once) as f:
         found = os.fstat(f.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError("it is no regular file")

@@ -89,7 +89,8 @@ def test_pages(call):
 
 
 @pytest.mark.parametrize(
-    "limit", ["1_0", "5.0", "+5", "-5", " 5", "5 ", "05", "5e0", "0x5", "\u0665", "\uff15", "5\n", "", "9" * 5_000]
+    "limit",
+    ["1_0", "5.0", "+5", "-5", " 5", "5 ", "05", "5e0", "0x5", "\u0665", "\uff15", "5\n", "", "9" * 5_000],
 )
 def test_an_integer_in_a_query_has_one_spelling(call, limit):
     found = check_problem(call("GET", "/v1/groups", params={"limit": limit}), 422)
