@@ -86,7 +86,7 @@ def _check_applications(theirs: dict[str, Any], name: str) -> None:
         if f"/{prefix.strip('/').partition('/')[0]}" in OWN_PATHS:
             raise ConfigError(
                 f"application {other!r} of this cluster is served at {prefix}, where it would answer "
-                f"instead of this service and receive its callers' keys: end it first (serve.delete({other!r})), "
+                f"instead of this service and receive its callers' keys: end it (serve.delete({other!r})), "
                 "deploy it with another route prefix, or use another cluster"
             )
 

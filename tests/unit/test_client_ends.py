@@ -19,7 +19,7 @@ class Server:
 
     def __init__(self, piece, first=b"", pause=0.0, answered=0):
         self.piece, self.first, self.pause, self.answered = piece, first, pause, answered
-        self.asked, self.ended, self.over = [], 0, threading.Event()
+        self.asked, self.connections, self.over = [], [], threading.Event()
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
         self.threads = [threading.Thread(target=self.accept)]
@@ -29,30 +29,32 @@ class Server:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self.listening.accept()
+                self.connections.append(connection)
                 self.threads.append(threading.Thread(target=self.serve, args=(connection,)))
                 self.threads[-1].start()
 
     def serve(self, connection):
-        with connection:
-            with contextlib.suppress(OSError):
-                for _ in range(self.answered):
-                    self.asked.append(connection.recv(65_536))
-                    connection.sendall(READY)
+        with contextlib.suppress(OSError):
+            for _ in range(self.answered):
                 self.asked.append(connection.recv(65_536))
-                connection.sendall(self.first)
-                while not self.over.wait(self.pause):
-                    connection.sendall(self.piece)
-            self.ended += not self.over.is_set()
+                connection.sendall(READY)
+            self.asked.append(connection.recv(65_536))
+            connection.sendall(self.first)
+            while not self.over.wait(self.pause):
+                connection.sendall(self.piece)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
         self.over.set()
-        self.listening.shutdown(socket.SHUT_RDWR)
-        self.listening.close()
+        for each in (self.listening, *self.connections):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
         for thread in self.threads:
             thread.join(20)
+        for each in (self.listening, *self.connections):
+            each.close()
 
 
 def is_soon(holds):
@@ -67,18 +69,6 @@ def others(server):
     return set(threading.enumerate()) - {*server.threads, threading.main_thread()}
 
 
-def ask(kind, url, timeout):
-    if kind is Client:
-        with Client(url, timeout=timeout) as client:
-            return client.ready()
-
-    async def send():
-        async with AsyncClient(url, timeout=timeout) as client:
-            return await client.ready()
-
-    return asyncio.run(send())
-
-
 ENDLESS = {
     "hints": (b"", HINTS),
     "many hints": (b"", HINTS * 1_000),
@@ -88,17 +78,28 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("kind", [Client, AsyncClient])
 @pytest.mark.parametrize("pause", [0, 0.02])
 @pytest.mark.parametrize(("first", "piece"), ENDLESS.values(), ids=ENDLESS)
-def test_no_thread_and_no_connection_is_left(kind, first, piece, pause):
-    with Server(piece, first=first, pause=pause or 0.02 * (not piece)) as server:
+def test_no_thread_is_left(first, piece, pause):
+    with (
+        Server(piece, first, pause or 0.02 * (not piece)) as server,
+        Client(server.url, timeout=0.4) as client,
+    ):
         before = others(server)
-        with pytest.raises(ServiceError, match="not all of the answer arrived within"):
-            ask(kind, server.url, 0.4)
-        assert is_soon(lambda: others(server) <= before)
-        assert server.asked
-        assert not piece or is_soon(lambda: server.ended == len(server.asked))
+        for calls in (1, 2):
+            with pytest.raises(ServiceError, match="not all of the answer arrived within"):
+                client.ready()
+            assert is_soon(lambda: others(server) <= before)
+            assert len(server.asked) == calls
+
+
+def test_the_asynchronous_client_ends_in_its_time():
+    async def ask(url):
+        async with AsyncClient(url, timeout=0.4) as client:
+            return await client.ready()
+
+    with Server(HINTS) as server, pytest.raises(ServiceError, match="not all of the answer arrived within"):
+        asyncio.run(ask(server.url))
 
 
 def test_a_connection_that_was_used_before_is_ended_too():
@@ -107,7 +108,7 @@ def test_a_connection_that_was_used_before_is_ended_too():
         assert [client.ready().ready for _ in range(2)] == [True, True]
         with pytest.raises(ServiceError, match="not all of the answer arrived within"):
             client.ready()
-        assert is_soon(lambda: others(server) <= before and server.ended)
+        assert is_soon(lambda: others(server) <= before)
         assert (len(server.asked), len(server.threads)) == (3, 2)  # one connection for all of them
         assert client.ready().ready  # on a new one
 
