@@ -103,7 +103,11 @@ def is_unbounded(host: str, port: int) -> bool:
     """
     hosts = [host]
     if host in _EVERY_INTERFACE and (found := running()) is not None:
-        hosts = [p["node_ip"] for p in found.get_serve_details().get("proxies", {}).values()]
+        hosts = [
+            p["node_ip"]
+            for p in (found.get_serve_details().get("proxies") or {}).values()
+            if p.get("node_ip")
+        ]
     return any(_shows_routes(h, port) for h in hosts)
 
 
