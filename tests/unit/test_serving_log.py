@@ -21,9 +21,11 @@ DOCKERFILE = Path(gpo_ray.__file__).parents[1] / "cluster" / "docker" / "Dockerf
 @pytest.fixture
 def lines(monkeypatch):
     found = LogLines()
-    monkeypatch.setattr(log.LOG, "level", logging.INFO)
     monkeypatch.setattr(log.LOG, "handlers", [found])
-    return found
+    before = log.LOG.level
+    log.LOG.setLevel(logging.INFO)
+    yield found
+    log.LOG.setLevel(before)
 
 
 @pytest.fixture
