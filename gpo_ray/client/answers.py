@@ -55,14 +55,11 @@ class Body:
         return httpx.Response(old.status_code, headers=old.headers, content=b"".join(self._parts))
 
 
-def within(seconds: float, work: Callable[[], R]) -> R:
-    """Return the result of a function that runs in a thread; after ``seconds`` it is left to itself.
+def begun(work: Callable[[], R]) -> Future[R]:
+    """Call a function in a thread that does not keep the process from ending, and return its result to be.
 
     The timeouts of sockets are for each read, so that a server that sends a byte at a time could hold the
-    caller for ever.
-
-    Raises:
-        TimeoutError: if it takes longer.
+    caller for ever; whoever waits for the result says how long.
     """
     found: Future[R] = Future()
 
@@ -73,7 +70,7 @@ def within(seconds: float, work: Callable[[], R]) -> R:
             found.set_exception(e)
 
     threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True).start()
-    return found.result(max(seconds, 0))
+    return found
 
 
 def too_slow(seconds: float) -> httpx.RequestError:

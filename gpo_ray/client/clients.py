@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from gpo_ray.client import calls
-from gpo_ray.client.answers import Body, too_slow, within
+from gpo_ray.client.answers import Body, begun, too_slow
 from gpo_ray.client.calls import READY, AnyAnswer, AnyQuestion, Call, parse
+from gpo_ray.client.lines import Line, Lines
 from gpo_ray.errors import ConfigError
 from gpo_ray.serving.api.schemas import Group, GroupPage, GroupSummary, Predictions, Ranking, Readiness
 
@@ -77,7 +78,9 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         options = _options(url, key, timeout)  # says so if there is no httpx
-        self._http, self._timeout = httpx.Client(**options, transport=transport), timeout
+        verify = httpx.create_ssl_context()  # once, since it takes long
+        self._lines = Lines(lambda: httpx.Client(**options, transport=transport, verify=verify))
+        self._timeout = timeout
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +92,7 @@ class Client:
 
     def close(self) -> None:
         """Close all connections."""
-        self._http.close()
+        self._lines.close()
 
     def put_group(
         self,
@@ -154,15 +157,21 @@ class Client:
         return call.checked(outcome, again)
 
     def _try(self, call: Call, end: float) -> httpx.Response | httpx.RequestError:
+        line = self._lines.take()
+        fetching = begun(lambda: self._fetch(line, call, end))
         try:
-            return within(end - time.monotonic(), lambda: self._fetch(call, end))
+            return fetching.result(max(end - time.monotonic(), 0))
         except TimeoutError:
             return too_slow(self._timeout)
         except httpx.RequestError as e:
             return e
+        finally:
+            self._lines.give_back(line, fetching)
 
-    def _fetch(self, call: Call, end: float) -> httpx.Response:
-        response = self._http.send(call.request(self._http), stream=True)
+    def _fetch(self, line: Line, call: Call, end: float) -> httpx.Response:
+        request = call.request(line.http)
+        request.extensions["trace"] = line.note
+        response = line.http.send(request, stream=True)
         try:
             body = Body(response)
             for part in response.iter_bytes():

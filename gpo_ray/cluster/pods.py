@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpo_ray.cluster.profile import RAY_VERSION, ClusterProfile, Pods
+from gpo_ray.serving.bounds import ROTATION
 
 GPU = "nvidia.com/gpu"
 USER, GROUP = 1000, 100
@@ -107,11 +108,12 @@ def _environment(profile: ClusterProfile, component: str) -> list[dict[str, Any]
     if component != "serve":
         return []
     serve = profile.serve
-    proxy = {"name": "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "value": "2"}
+    of_ray = {"RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2"} | ROTATION
+    given = [{"name": name, "value": value} for name, value in of_ray.items()]
     if serve.database is not None:
-        return [proxy, {"name": "GPO_DATABASE", "value": serve.database}]
+        return [*given, {"name": "GPO_DATABASE", "value": serve.database}]
     reference = {"secretKeyRef": {"name": serve.database_secret, "key": "GPO_DATABASE"}}
-    return [proxy, {"name": "GPO_DATABASE", "valueFrom": reference}]
+    return [*given, {"name": "GPO_DATABASE", "valueFrom": reference}]
 
 
 def _same(cpu: str, memory: str, gpus: int = 0) -> dict[str, Any]:

@@ -21,13 +21,17 @@ def read_regular(path: str, most: int | None) -> tuple[int, bytes]:
     Raises:
         OSError: if the file cannot be read or is not a regular one; a pipe is not waited for.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as f:  # noqa: PTH123
+    with open(path, "rb", buffering=0, opener=_at_once) as f:
         found = os.fstat(f.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError("it is no regular file")
         if most is not None and found.st_size > most:
             return found.st_size, b""
         return found.st_size, f.readall()
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 @contextlib.contextmanager

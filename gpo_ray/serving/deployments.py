@@ -354,7 +354,7 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Make the HTTP application; this happens in the replica, since the application holds connections."""
         from gpo_ray.serving.api.http import create_api
-        from gpo_ray.serving.api.middleware import log_requests
+        from gpo_ray.serving.log import log_requests
         from gpo_ray.serving.registry.database import open_database
         from gpo_ray.serving.registry.groups import Registry
         from gpo_ray.serving.registry.keys import KeyRing

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import ray
@@ -21,6 +23,10 @@ STOP_SECONDS = 5
 LOGGING = {"encoding": "JSON", "enable_access_log": False}
 """Logging options of Serve. Its access log is off: the application itself writes a line for each request,
 without what the caller sent."""
+OWN_PATHS = ("/v1", "/healthz", "/readyz", "/openapi.json", "/favicon.ico", "/_nicegui", "/_nicegui_ws")
+"""First parts of all paths that the ingress serves, besides ``/``."""
+_ANSWER_SECONDS = 5
+_EVERY_INTERFACE = ("0.0.0.0", "::")  # noqa: S104 -- to recognise them
 _ITS_OWN = ("location", "middlewares", "num_cpus", "root_url")
 """Options that are deprecated, or that Serve fills in itself."""
 
@@ -45,7 +51,7 @@ def is_free(host: str, port: int, name: str) -> bool:
 
     Raises:
         ConfigError: if Serve runs with another address or other HTTP options, or has an application of that
-            name or at ``/``.
+            name, or one that is served at ``/`` or would take requests for one of :data:`OWN_PATHS`.
     """
     found = running()
     if found is None:
@@ -75,6 +81,45 @@ def _check_applications(theirs: dict[str, Any], name: str) -> None:
     at_root = [n for n, details in theirs.items() if details.get("route_prefix") == "/"]
     if at_root:
         raise ConfigError(f"application {at_root[0]!r} of this cluster is served at / already")
+    for other, details in theirs.items():  # Serve sends a request to the application of the longest prefix
+        prefix = details.get("route_prefix") or ""
+        if f"/{prefix.strip('/').partition('/')[0]}" in OWN_PATHS:
+            raise ConfigError(
+                f"application {other!r} of this cluster is served at {prefix}, where it would answer "
+                f"instead of this service and receive its callers' keys: end it (serve.delete({other!r})), "
+                "deploy it with another route prefix, or use another cluster"
+            )
+
+
+def is_unbounded(host: str, port: int) -> bool:
+    """Return whether a proxy of Serve shows its routes, as none does that bounds what strangers send.
+
+    Args:
+        host: address that the proxies listen on; where it is every interface, all nodes are asked.
+        port: port that the proxies listen on.
+
+    Returns:
+        False also where no proxy can be reached from here.
+    """
+    hosts = [host]
+    if host in _EVERY_INTERFACE and (found := running()) is not None:
+        hosts = [
+            p["node_ip"]
+            for p in (found.get_serve_details().get("proxies") or {}).values()
+            if p.get("node_ip")
+        ]
+    return any(_shows_routes(h, port) for h in hosts)
+
+
+def _shows_routes(host: str, port: int) -> bool:
+    connection = http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/-/routes")
+        return connection.getresponse().status != HTTPStatus.NOT_FOUND
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def leave(name: str, end_serve: bool) -> None:

@@ -17,7 +17,8 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.runtime import signals
 from gpo_ray.runtime.ray_session import ray_session, require
 from gpo_ray.serving.app import assemble, check
-from gpo_ray.serving.instance import LOGGING, STOP_SECONDS, is_free, leave
+from gpo_ray.serving.instance import LOGGING, STOP_SECONDS, is_free, is_unbounded, leave
+from gpo_ray.serving.log import rotate
 from gpo_ray.serving.proxy import AT_ONCE, BOUNDED, CALLBACK
 from gpo_ray.serving.reach import MAKE_A_KEY, check_reach, is_loopback
 from gpo_ray.serving.registry.database import open_database
@@ -60,6 +61,7 @@ def run(
         check(settings)
         # A lost proxy is replaced after three missed checks, which by default are ten seconds apart.
         os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2")
+        rotate(os.environ)
         os.environ.setdefault(CALLBACK, BOUNDED)
         os.environ.setdefault(AT_ONCE, str(settings.limits.requests_at_once))
         with ray_session(address):
@@ -115,6 +117,11 @@ def _serve(
         announce(f"serving {settings.bundle} at {where} (page: {where}/, API: {where}/v1)")
         if not settings.require_keys:
             announce("no API keys: only this machine may ask, and everybody on it may do everything")
+        if not alone and is_unbounded(host, port):
+            announce(
+                "Serve's proxies on this cluster do not bound what strangers send: "
+                f"set {CALLBACK}={BOUNDED} in the nodes' environment, and start Serve anew"
+            )
         stop.wait()
     finally:
         if stop.told():

@@ -13,7 +13,7 @@ from nicegui.dependencies import esm_modules
 from serving_backend import LogLines, make_service
 from starlette.responses import PlainTextResponse
 
-from gpo_ray.serving.api.middleware import LOG
+from gpo_ray.serving.log import LOG
 from gpo_ray.serving.page import files, mount
 from gpo_ray.serving.page import log as page_log
 from gpo_ray.serving.page.files import KeptFiles

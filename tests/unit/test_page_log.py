@@ -11,7 +11,7 @@ from nicegui import Client, core
 from serving_backend import LogLines, make_service
 
 from gpo_ray.serving import pace
-from gpo_ray.serving.api.middleware import LOG
+from gpo_ray.serving.log import LOG, MAX_LINES, BoundedLog
 from gpo_ray.serving.page import log as page_log
 from gpo_ray.serving.page.mount import mount_page
 from gpo_ray.serving.settings import ServeSettings
@@ -25,7 +25,7 @@ def lines(monkeypatch):
     found = LogLines()
     monkeypatch.setattr(LOG, "level", logging.DEBUG)
     monkeypatch.setattr(LOG, "propagate", True)
-    monkeypatch.setattr(page_log, "_BOUNDED_LOG", page_log.BoundedLog())
+    monkeypatch.setattr(page_log, "_BOUNDED_LOG", BoundedLog())
     logging.getLogger().addHandler(found)
     yield found.text
     logging.getLogger().removeHandler(found)
@@ -141,9 +141,9 @@ def test_a_closed_connection_reaches_the_page_and_is_no_error(service, lines, mo
 
 
 def test_a_visitor_does_not_choose_how_much_is_logged(service, lines, monkeypatch):
-    for _ in range(page_log.MAX_LINES + 40):
+    for _ in range(MAX_LINES + 40):
         send("ack", None)
-    assert len(lines) == page_log.MAX_LINES
+    assert len(lines) == MAX_LINES
     monkeypatch.setattr(pace.time, "monotonic", lambda: 1e9)
     send("ack", None)
     assert [json.loads(line).get("dropped") for line in lines[-2:]] == [None, 40]

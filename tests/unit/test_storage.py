@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from synthetic import flip_byte, truncate
 
 from gpo_ray.errors import BundleError, ConfigError, DataError
+from gpo_ray.runtime.local_files import read_regular
 from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
 
 
@@ -193,3 +194,14 @@ def test_a_password_in_what_is_no_uri_is_not_shown():
     with pytest.raises(ConfigError) as e:
         Folder("s3://user:secret@a[b/x")
     assert "secret" not in str(e.value)
+
+
+def test_a_folder_in_place_of_a_file_is_named_and_leaves_nothing_open(tmp_path):
+    (tmp_path / "a").mkdir()
+    path = str(tmp_path / "a")
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 -- a Path would be open meanwhile
+    for _ in range(3):
+        with pytest.raises(IsADirectoryError) as refused:
+            read_regular(path, None)
+        assert refused.value.filename == path
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208

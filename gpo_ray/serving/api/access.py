@@ -81,6 +81,7 @@ class Guard:
                 raise _unauthorized()
         trace.tenant, trace.key_id = (key.tenant, key.key_id) if key else (PUBLIC, None)
         self._count(caller_of(request))
+        trace.counted = True
         scope: Scope = "write" if request.method in _WRITING else "read"
         if key is not None and not key.may(scope):
             challenge = f'Bearer realm="gpo", error="insufficient_scope", scope="{scope}"'

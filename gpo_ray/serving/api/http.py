@@ -13,7 +13,7 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Header, Path, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from gpo_ray import __version__
 from gpo_ray.model.texts import Slate
@@ -23,7 +23,7 @@ from gpo_ray.serving.api.budget import Bounded
 from gpo_ray.serving.api.documentation import BEARER, DescribedAPI, problem_reply, problems
 from gpo_ray.serving.api.middleware import API_POLICY, Gate
 from gpo_ray.serving.api.problems import Reason, answer_with_problems, problem_response, trace_of
-from gpo_ray.serving.api.requests import GuardedRoute, most_values
+from gpo_ray.serving.api.requests import GuardedRoute, most_values, plain_integer
 from gpo_ray.serving.api.schemas import (
     GROUP_ID_PATTERN,
     Group,
@@ -75,7 +75,11 @@ IfNoneMatch = Annotated[
         "is 409."
     ),
 ]
-Limit = Annotated[int, Query(ge=1, le=MAX_PAGE_GROUPS, description="The most groups that the page may have.")]
+Limit = Annotated[
+    int,
+    Query(ge=1, le=MAX_PAGE_GROUPS, description="The most groups that the page may have."),
+    BeforeValidator(plain_integer),
+]
 After = Annotated[
     str | None,
     Query(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import traceback
-from collections.abc import Mapping
 from http import HTTPStatus
-from logging import ERROR, INFO, StreamHandler, getLogger
+from logging import ERROR, INFO
 from time import perf_counter
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -19,10 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gpo_ray.serving.api.headers import drop_unused, refuse_long
 from gpo_ray.serving.api.problems import Refused, Trace, problem, route_path, start_trace
 from gpo_ray.serving.bearer import ACCEPTED
+from gpo_ray.serving.log import BoundedLog
 from gpo_ray.serving.reach import is_loopback
 from gpo_ray.serving.refusal import POLICY_VIOLATION, refuse_websocket
 
-LOG = getLogger("gpo_ray.serving")
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _SAFE = {
@@ -31,14 +29,6 @@ _SAFE = {
     "Referrer-Policy": "no-referrer",
 }
 _FRAMES = 12
-
-
-def log_requests(level: str) -> None:
-    """Write the log lines, one JSON object each, to standard error, if the process has no log of its own."""
-    LOG.setLevel(level)
-    if not LOG.handlers:
-        LOG.addHandler(StreamHandler())
-        LOG.propagate = False  # otherwise handlers of the root logger would repeat the lines
 
 
 class Gate:
@@ -66,6 +56,7 @@ class Gate:
         self._local = local
         self._body_bytes = body_bytes
         self._page_policy = page_policy
+        self._log = BoundedLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -96,14 +87,14 @@ class Gate:
         try:
             await self._bounded(scope, receive, send_safely)
         except Exception as e:
-            _log_fault(e, trace)
+            self._log_fault(e, trace)
             if status:  # a started answer cannot be taken back: the server closes the connection
                 raise
             await problem(scope, 500, "the service failed; its log has the request id")(
                 scope, receive, send_safely
             )
         finally:
-            _log_access(scope, trace, status, perf_counter() - began)
+            self._log_access(scope, trace, status, perf_counter() - began)
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application so that it can neither read more than the longest body nor wait long for it."""
@@ -176,6 +167,32 @@ class Gate:
         else:
             headers.setdefault("Content-Security-Policy", self._page_policy)
 
+    def _log_fault(self, error: Exception, trace: Trace) -> None:
+        """Log where the service failed, without the exception's message, which may hold what was sent."""
+        trace.error = type(error).__name__
+        fields = {
+            "event": "fault",
+            "request_id": trace.request_id,
+            "error": trace.error,
+            "where": raised_at(error),
+        }
+        self._log.write(ERROR, fields, None if trace.counted else f"fault {trace.error}")
+
+    def _log_access(self, scope: Scope, trace: Trace, status: int, seconds: float) -> None:
+        fields = {
+            "event": "request",
+            "request_id": trace.request_id,
+            "method": scope["method"][:20],
+            "route": getattr(scope.get("route"), "path", None),  # the raw path may hold anything
+            "status": status or None,
+            "milliseconds": round(1000 * seconds, 2),
+            "key": trace.key_id,
+            "tenant": trace.tenant,
+        }
+        more = {"error": trace.error} if trace.error else {}
+        kind = None if trace.counted else f"{fields['route']} {status}"
+        self._log.write(INFO, fields | more, kind)
+
 
 _PASSED_ON = re.compile(
     r"(x-)?forwarded(-.*)?|via|cf-(ray|visitor)|x-(envoy|amzn|amz-cf|azure|arr|appengine|cloud)-.*"
@@ -199,34 +216,7 @@ def _hostname(host: str) -> str | None:
         return None
 
 
-def _log_access(scope: Scope, trace: Trace, status: int, seconds: float) -> None:
-    fields = {
-        "event": "request",
-        "request_id": trace.request_id,
-        "method": scope["method"][:20],
-        "route": getattr(scope.get("route"), "path", None),  # the raw path may hold anything
-        "status": status or None,
-        "milliseconds": round(1000 * seconds, 2),
-        "key": trace.key_id,
-        "tenant": trace.tenant,
-    }
-    _log_json(fields | ({"error": trace.error} if trace.error else {}))
-
-
 def raised_at(error: BaseException) -> list[str]:
     """Return the innermost places through which an exception went, without its message."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     return [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
-
-
-def _log_fault(error: Exception, trace: Trace) -> None:
-    """Log where the service failed, without the exception's message, which may hold what was sent."""
-    trace.error = type(error).__name__
-    _log_json(
-        {"event": "fault", "request_id": trace.request_id, "error": trace.error, "where": raised_at(error)},
-        ERROR,
-    )
-
-
-def _log_json(fields: Mapping[str, object], level: int = INFO) -> None:
-    LOG.log(level, "%s", json.dumps(fields))

@@ -46,6 +46,8 @@ class Trace:
     tenant: str | None = None
     error: str | None = None
     """Type of the exception, if the service itself failed."""
+    counted: bool = False
+    """Whether the request is within what its caller may ask in a minute, which bounds the number of lines."""
 
 
 def start_trace(scope: Scope, request_id: str) -> Trace:

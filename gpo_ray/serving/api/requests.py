@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Coroutine, Set
 from typing import Any
 
@@ -17,6 +19,7 @@ from gpo_ray.serving.settings import Limits
 
 MAX_KEYS = 16
 """Most keys of an object in a body; objects of the API have at most four."""
+_INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def most_values(limits: Limits) -> int:
@@ -26,6 +29,19 @@ def most_values(limits: Limits) -> int:
     """
     shares_and_responses = 2 * limits.context_responses + limits.question_responses
     return 2 * (shares_and_responses + 4 * MAX_ANSWERS + 3 * MAX_QUESTIONS)
+
+
+def plain_integer(given: Any) -> Any:
+    """Return what a query gives for an integer, if that is how JSON would write it.
+
+    Pydantic would also take signs, spaces, underscores, fractions of zero and digits of other scripts.
+
+    Raises:
+        ValueError: if it is anything but ASCII digits without leading zeros, or as long as no number in use.
+    """
+    if isinstance(given, str) and not _INTEGER.fullmatch(given):
+        raise ValueError("Input should be an integer in plain digits")
+    return given
 
 
 class StrictRequest(Request):
@@ -68,10 +84,11 @@ class GuardedRoute(APIRoute):
 
 
 def _check_query(request: Request, known: Set[str]) -> None:
-    unknown = [name for name in request.query_params if name not in known]
-    if unknown:
-        message = "Extra inputs are not permitted"
-        raise RequestValidationError([{"loc": ("query", name), "msg": message} for name in unknown])
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    messages = {n: "Given more than once" for n, count in given.items() if count > 1}
+    messages |= {n: "Extra inputs are not permitted" for n in given if n not in known}
+    if messages:
+        raise RequestValidationError([{"loc": ("query", n), "msg": m} for n, m in messages.items()])
 
 
 def _check_content_type(request: Request) -> None:

@@ -2,29 +2,24 @@
 
 NiceGUI by itself logs whatever a browser asks it to log (by the socket's event ``log``), requested addresses,
 and messages of errors, which repeat what was sent; engine.io logs unknown session ids. Nor can a visitor
-decide how much is logged: there are at most :data:`MAX_LINES` lines in any minute, and the next line says how
-many were dropped.
+decide how much is logged (:class:`~gpo_ray.serving.log.BoundedLog`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import wraps
-from threading import Lock
 from typing import Any
 
 from nicegui import core
 from socketio.exceptions import SocketIOError  # type: ignore[import-untyped]
 
-from gpo_ray.serving.api.middleware import LOG, raised_at
-from gpo_ray.serving.pace import RateLimit
+from gpo_ray.serving.api.middleware import raised_at
+from gpo_ray.serving.log import BoundedLog
 
-MAX_LINES = 60
-"""Most lines in a minute."""
 _LIBRARIES = ("nicegui", "engineio", "engineio.server", "socketio", "socketio.server")
 
 
@@ -58,29 +53,11 @@ class _Places(logging.Handler):
             _write(record.levelno, where=[f"{record.pathname}:{record.lineno} {record.funcName}"])
 
 
-class BoundedLog:
-    """The service's log for lines of the page; at most :data:`MAX_LINES` are written in any minute."""
-
-    def __init__(self) -> None:
-        self._limit, self._dropped = RateLimit(MAX_LINES), 0
-        self._counting = Lock()  # libraries may log in any thread
-
-    def write(self, level: int, fields: Mapping[str, object]) -> None:
-        """Write one line and how many were dropped before it, or drop it if there were too many."""
-        with self._counting:
-            if self._limit.wait("page"):
-                self._dropped += 1
-                return
-            dropped, self._dropped = self._dropped, 0
-        more = {"dropped": dropped} if dropped else {}
-        LOG.log(level, "%s", json.dumps({"event": "page", **fields, **more}))
-
-
 _BOUNDED_LOG = BoundedLog()
 
 
 def _write(level: int, **fields: object) -> None:
-    _BOUNDED_LOG.write(level, fields)
+    _BOUNDED_LOG.write(level, {"event": "page", **fields}, "page")
 
 
 def _connecting(handler: Callable[..., Any]) -> Callable[..., Any]:

@@ -159,7 +159,7 @@ def test_under_a_prefix(service, log):
 
 
 def test_log_lines_reach_standard_error(tmp_path):
-    module = "gpo_ray.serving.api.middleware"
+    module = "gpo_ray.serving.log"
     code = f"import sys; from {module} import *; log_requests(sys.argv[1]); LOG.info('line')"
     for level, lines in (("INFO", "line\n"), ("WARNING", "")):
         done = subprocess.run([sys.executable, "-c", code, level], capture_output=True, text=True, check=True)

@@ -88,6 +88,23 @@ def test_pages(call):
         check_problem(call("GET", "/v1/groups", params=params), 422)
 
 
+@pytest.mark.parametrize(
+    "limit",
+    ["1_0", "5.0", "+5", "-5", " 5", "5 ", "05", "5e0", "0x5", "\u0665", "\uff15", "5\n", "", "9" * 5_000],
+)
+def test_an_integer_in_a_query_has_one_spelling(call, limit):
+    found = check_problem(call("GET", "/v1/groups", params={"limit": limit}), 422)
+    assert [e["field"] for e in found["errors"]] == ["query.limit"]
+    assert limit.strip() == "" or limit not in found["errors"][0]["message"]
+
+
+def test_a_parameter_is_given_once(call):
+    for limits in ("limit=5&limit=6", "limit=5&limit=5", "limit=x&limit=5", "limit&limit=5"):
+        found = check_problem(call("GET", f"/v1/groups?{limits}"), 422)
+        assert found["errors"] == [{"field": "query.limit", "message": "Given more than once"}]
+    assert call("GET", "/v1/groups?limit=5&after=a").status_code == 200
+
+
 def test_pages_go_on_after_an_id_that_an_earlier_version_took(service, call):
     for group_id in ("a", "my group / é", "z"):
         service.registry.put("north", group_id, "d" * 5_000, (AnsweredSlate(**answer()),))
