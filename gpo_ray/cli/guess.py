@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gpo_ray.cli.guess_ask import guess, guess_describe
 from gpo_ray.cli.options import Json, Out, Survey, parse_options
 from gpo_ray.cli.output import print_json
 from gpo_ray.runtime.terminal_text import shown
@@ -22,7 +23,9 @@ TABLE = (
     "optional are model, as (how the group was told: persona, few-shot, ...), group and attribute."
 )
 
-app = typer.Typer(no_args_is_help=True, help="What a language model guesses of a survey's shares.")
+app = typer.Typer(no_args_is_help=True, invoke_without_command=True)
+app.callback()(guess)
+app.command("describe")(guess_describe)
 
 
 @app.command("import", epilog=TABLE)

@@ -29,6 +29,8 @@ from gpo_ray.preferences.tables import NOTES, as_schema, log_table, read_stored
 from gpo_ray.runtime.storage import MANIFEST, Folder, parquet_bytes, read_parquet_bytes
 
 KIND, SHARD = "guesses", "guesses-"
+IMPORTED = f"{SHARD}imported-"
+"""Beginning of the names of shards that were not asked for here, and so cannot be made again."""
 HINT = "make it with: gpo guess"
 
 GUESSES = pa.schema(
@@ -158,9 +160,7 @@ class GuessTable:
         parts = [read_stored(folder, manifest, name, GUESSES) for name in shards]
         found = cls(
             pa.concat_tables([GUESSES.empty_table(), *parts]),
-            read_stored(folder, manifest, "not_used.parquet", NOT_USED),
-            read_stored(folder, manifest, "notes.parquet", NOTES),
-            manifest["models"],
+            *read_beside(folder, manifest),
         )
         found.check(str(folder))
         return found
@@ -170,16 +170,18 @@ class GuessTable:
 
         Raises:
             ConfigError: if the folder cannot be written, or another process writes in it.
-            DataError: if the folder holds something else.
+            DataError: if the folder holds something else, or guesses that a model was asked for there.
         """
         folder = Folder(uri, DataError)
         with folder.writing():
+            shards = [name for name in folder.names() if name.startswith(SHARD)]
+            if not all(name.startswith(IMPORTED) for name in shards):
+                raise DataError(f"{folder}: holds guesses that a model was asked for; choose another folder")
             folder.begin(KIND)
-            for name in folder.names():
-                if name.startswith(SHARD):
-                    folder.remove(name)
+            for name in shards:
+                folder.remove(name)
             data = parquet_bytes(self.guesses)
-            name = f"{SHARD}{hashlib.sha256(data).hexdigest()[:20]}.parquet"
+            name = f"{IMPORTED}{hashlib.sha256(data).hexdigest()[:20]}.parquet"
             commit(folder, {name: folder.write(name, data)}, self)
 
     def check(self, where: str) -> None:
@@ -278,6 +280,16 @@ def commit(folder: Folder, shards: Mapping[str, dict[str, Any]], table: GuessTab
     for name in ("not_used", "notes"):
         files[f"{name}.parquet"] = folder.write(f"{name}.parquet", parquet_bytes(getattr(table, name)))
     folder.write_manifest(KIND, files, **(table.counts() | {"models": dict(table.models)} | meta))
+
+
+def read_beside(folder: Folder, manifest: dict[str, Any]) -> tuple[pa.Table, pa.Table, dict[str, str | None]]:
+    """Read what belongs to a table besides its guesses: what is not used, the notes and the models.
+
+    Raises:
+        DataError: if a file does not match the manifest.
+    """
+    not_used = read_stored(folder, manifest, "not_used.parquet", NOT_USED)
+    return not_used, read_stored(folder, manifest, "notes.parquet", NOTES), dict(manifest["models"])
 
 
 def read_shards(folder: Folder) -> tuple[pa.Table, dict[str, dict[str, Any]], dict[str, str]]:
