@@ -15,6 +15,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.runtime.terminal_text import shown
 
 if TYPE_CHECKING:
+    from gpo_ray.guesses.asking import Asked, AskSettings
     from gpo_ray.guesses.roles import Role
     from gpo_ray.preferences.dataset import PreferenceDataset
 
@@ -24,8 +25,15 @@ def guess(
     survey: Annotated[str | None, typer.Option(help="Survey folder made by `gpo survey import`.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder or URI of guesses; what is there stays.")] = None,
     model: Annotated[
-        str, typer.Option(help="smollm2, a Hub id, a local folder, or a .gguf file.")
-    ] = "smollm2",
+        str | None,
+        typer.Option(
+            help="smollm2 (the default), a Hub id, a local folder, a .gguf file; a name at --endpoint."
+        ),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="URL of an OpenAI-compatible API; its key is read from GPO_ENDPOINT_KEY."),
+    ] = None,
     ask: Annotated[str, typer.Option(help="logprobs, distribution or sequence.")] = "logprobs",
     told: Annotated[str, typer.Option("--as", help="none, qa, bio, portray, or several: none,bio.")] = "none",
     groups: Annotated[
@@ -45,6 +53,11 @@ def guess(
     cpus_per_actor: Annotated[float, typer.Option(max=10_000, help="Logical CPUs for each copy.")] = 1,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     address: Address = None,
+    parallel: Annotated[int, typer.Option(help="Requests to --endpoint at the same time.")] = 4,
+    retries: Annotated[int, typer.Option(help="Further tries of a request that failed.")] = 6,
+    timeout: Annotated[float, typer.Option(help="Seconds in which --endpoint must reply.")] = 120.0,
+    max_requests: Annotated[int | None, typer.Option(help="Budget of requests to --endpoint.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Budget of tokens at --endpoint.")] = None,
     as_json: Json = False,
 ) -> None:
     """Ask a language model for its own distributions, as nobody or in the role of each group (Ray Data).
@@ -53,25 +66,52 @@ def guess(
     """
     if context.invoked_subcommand is not None:
         return
-    from gpo_ray.guesses.asking import AskSettings, plan
-    from gpo_ray.guesses.job import GuessConfig, ask_model, model_identity
-    from gpo_ray.preferences.dataset import PreferenceDataset
-    from gpo_ray.runtime.ray_session import joined
-
     if survey is None or out is None:
         raise ConfigError(f"guess: give {'--survey' if survey is None else '--out'}, see gpo guess --help")
     given = locals()
-    settings = parse_options(AskSettings, given, "guess")
-    config = parse_options(GuessConfig, given, "guess")
-    dataset = PreferenceDataset.load(survey, answers=False)
-    styles = chosen_styles(told)
-    known = told_roles(dataset, styles, roles, groups)
-    name, identity = model_identity(config.model, config.dtype)
-    asked = list(plan(dataset.iter_questions(), name, identity, styles, known, settings))
-    with joined(address) as capacity:
-        capacity.check(config.resource_request(capacity))
-        result = ask_model(asked, absolute(out), settings, config, address, progress(as_json))
+    result = _asked_endpoint(given) if endpoint is not None else _asked_here(given)
     show_asked(result | {"out": out}, as_json)
+
+
+def _asked_here(given: dict[str, Any]) -> dict[str, Any]:
+    """Ask a model on the cluster, with the command's options."""
+    from gpo_ray.guesses.job import GuessConfig, ask_model, model_identity
+    from gpo_ray.runtime.ray_session import joined
+
+    for name in ("max_requests", "max_tokens"):
+        if given[name] is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} is a budget of --endpoint, which is not given")
+    config = parse_options(GuessConfig, given | {"model": given["model"] or "smollm2"}, "guess")
+    settings, asked = _to_ask(given, *model_identity(config.model, config.dtype))
+    with joined(given["address"]) as capacity:
+        capacity.check(config.resource_request(capacity))
+        shown_here = progress(given["as_json"])
+        return ask_model(asked, absolute(given["out"]), settings, config, given["address"], shown_here)
+
+
+def _asked_endpoint(given: dict[str, Any]) -> dict[str, Any]:
+    """Ask a model at an endpoint, with the command's options."""
+    from gpo_ray.guesses.chat import EndpointConfig
+    from gpo_ray.guesses.endpoint import ask_endpoint
+
+    if given["model"] is None:
+        raise ConfigError("guess: --endpoint needs --model, the model's name there")
+    defaults = {name: f.default for name, f in EndpointConfig.model_fields.items()}
+    config = parse_options(EndpointConfig, defaults | given, "guess")
+    settings, asked = _to_ask(given, config.model, config.identity)
+    return ask_endpoint(asked, absolute(given["out"]), settings, config, progress(given["as_json"]))
+
+
+def _to_ask(given: dict[str, Any], model: str, identity: str) -> tuple[AskSettings, list[Asked]]:
+    """Return the settings and everything to ask, from the command's options."""
+    from gpo_ray.guesses.asking import AskSettings, plan
+    from gpo_ray.preferences.dataset import PreferenceDataset
+
+    settings = parse_options(AskSettings, given, "guess")
+    dataset = PreferenceDataset.load(given["survey"], answers=False)
+    styles = chosen_styles(given["told"])
+    known = told_roles(dataset, styles, given["roles"], given["groups"])
+    return settings, list(plan(dataset.iter_questions(), model, identity, styles, known, settings))
 
 
 def guess_describe(
@@ -151,4 +191,9 @@ def show_asked(result: dict[str, Any], as_json: bool) -> None:
     if not as_json:
         for reason, count in result["without"].items():
             print(shown(f"{count} without a guess: {reason}"))
+        for reason, count in result.get("failed", {}).items():
+            print(shown(f"{count} not answered: {reason}"))
+        if result.get("left"):
+            why = result["stopped"] or "requests failed"
+            print(shown(f"{result['left']} are left: {why}; the same command goes on from here"))
     report(result, as_json, "{asked} asked, {reused} were there already; {guesses} guesses: {out}")
