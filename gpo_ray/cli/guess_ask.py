@@ -20,37 +20,39 @@ if TYPE_CHECKING:
     from gpo_ray.preferences.dataset import PreferenceDataset
 
 
+Model = Annotated[
+    str | None,
+    typer.Option(help="smollm2 (the default), a Hub id, a folder, a .gguf file; a name at --endpoint."),
+]
+Endpoint = Annotated[
+    str | None, typer.Option(help="URL of an OpenAI-compatible API; its key is read from GPO_ENDPOINT_KEY.")
+]
+Groups = Annotated[
+    list[str] | None, typer.Option(help="A group (SEX=Female) or attribute (SEX) to tell; repeatable.")
+]
+Actors = Annotated[int | None, typer.Option(help="Copies of the model; by default one for each GPU or core.")]
+GpusPerActor = Annotated[float | None, typer.Option(help="More than 1 spreads the model's layers.")]
+CpusPerActor = Annotated[float, typer.Option(max=10_000, help="Logical CPUs for each copy.")]
+Orders = Annotated[int, typer.Option(help="Cyclic orders of the options to take the mean of.")]
+
+
 def guess(
     context: typer.Context,
     survey: Annotated[str | None, typer.Option(help="Survey folder made by `gpo survey import`.")] = None,
     out: Annotated[str | None, typer.Option(help="Folder or URI of guesses; what is there stays.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="smollm2 (the default), a Hub id, a local folder, a .gguf file; a name at --endpoint."
-        ),
-    ] = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(help="URL of an OpenAI-compatible API; its key is read from GPO_ENDPOINT_KEY."),
-    ] = None,
+    model: Model = None,
+    endpoint: Endpoint = None,
     ask: Annotated[str, typer.Option(help="logprobs, distribution or sequence.")] = "logprobs",
     told: Annotated[str, typer.Option("--as", help="none, qa, bio, portray, or several: none,bio.")] = "none",
-    groups: Annotated[
-        list[str] | None, typer.Option(help="A group (SEX=Female) or attribute (SEX) to ask as; repeatable.")
-    ] = None,
+    groups: Groups = None,
     roles: Annotated[str | None, typer.Option(help="File of `gpo guess describe`, edited or not.")] = None,
-    orders: Annotated[int, typer.Option(help="Cyclic orders of the options to take the mean of.")] = 1,
+    orders: Orders = 1,
     temperature: Annotated[float, typer.Option(help="Of replies; 0 takes the likeliest token.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of replies at another temperature.")] = 0,
     people: Annotated[int, typer.Option(help="People whose answers a reply of sequence lists.")] = 30,
-    actors: Annotated[
-        int | None, typer.Option(help="Copies of the model; by default one for each GPU or core.")
-    ] = None,
-    gpus_per_actor: Annotated[
-        float | None, typer.Option(help="More than 1 spreads the model's layers.")
-    ] = None,
-    cpus_per_actor: Annotated[float, typer.Option(max=10_000, help="Logical CPUs for each copy.")] = 1,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
+    cpus_per_actor: CpusPerActor = 1,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     address: Address = None,
     parallel: Annotated[int, typer.Option(help="Requests to --endpoint at the same time.")] = 4,
@@ -117,9 +119,7 @@ def _to_ask(given: dict[str, Any], model: str, identity: str) -> tuple[AskSettin
 def guess_describe(
     survey: Survey,
     out: Annotated[str, typer.Option(help="YAML file to write.")] = "roles.yaml",
-    groups: Annotated[
-        list[str] | None, typer.Option(help="A group (SEX=Female) or attribute (SEX); repeatable.")
-    ] = None,
+    groups: Groups = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -152,7 +152,6 @@ def ask_model(
         ResourceError: if the cluster is too small, or nothing moves.
     """
     started = time.monotonic()
-    source = find_model(config.model)
     name, model_id = model_identity(config.model, config.dtype)
     store = GuessStore(out)
     with store.folder.writing():
@@ -160,13 +159,7 @@ def ask_model(
         steps = Steps("guess", 2, progress)
         if missing:
             with told_session(steps, address):
-                capacity = cluster_capacity()
-                capacity.check(config.resource_request(capacity))
-                with steps.step(f"ask {source.name}", len(missing), "questions") as step:
-                    for row in _run(missing, source, store, settings, config):
-                        store.add(row["shard"], json.loads(row["entry"]))
-                        step.advance(row["count"])
-                    step.outcome = f"{len(missing)} questions asked, {len(asked) - len(missing)} before"
+                _ask_missing(missing, store, settings, config, steps)
         table = store.finish(name, model_id)
     counts = table.counts()
     return {
@@ -177,6 +170,19 @@ def ask_model(
         "seconds": round(time.monotonic() - started, 3),
         "out": out,
     }
+
+
+def _ask_missing(
+    missing: Sequence[Asked], store: GuessStore, settings: AskSettings, config: GuessConfig, steps: Steps
+) -> None:
+    """Ask on the cluster of this session what the store does not hold."""
+    source, capacity = find_model(config.model), cluster_capacity()
+    capacity.check(config.resource_request(capacity))
+    with steps.step(f"ask {source.name}", len(missing), "questions") as step:
+        for row in _run(missing, source, store, settings, config):
+            store.add(row["shard"], json.loads(row["entry"]))
+            step.advance(row["count"])
+        step.outcome = f"{len(missing)} questions asked"
 
 
 def _run(
