@@ -288,3 +288,43 @@ def test_describe_and_the_options_of_asking(tmp_path, gpo, fails):
     fails(*asking, "--ask", "poem", words=["guess: ask"])
     fails(*asking, "--groups", "SEX", words=["--groups and --roles need a style"])
     fails(*asking, "--as", "bio", "--groups", "HAIR", words=["'HAIR' is neither a group nor an attribute"])
+
+
+def test_the_command_asks_what_its_options_say(tmp_path, gpo, monkeypatch, tiny_language_model):
+    from gpo_ray.guesses import job
+
+    found = {}
+
+    def ask_model(asked, out, settings, config, address, progress):
+        found.update(asked=asked, out=out, settings=settings, config=config, progress=progress)
+        return {"asked": 2, "reused": 1, "guesses": 2, "without": {"reply: empty": 1}}
+
+    monkeypatch.setattr(job, "ask_model", ask_model)
+    monkeypatch.chdir(tmp_path)
+    city().save("survey")
+    gpo("guess", "describe", "--survey", "survey", "--groups", "SEX", "--out", "roles.yaml")
+    options = (
+        "--as",
+        "none,bio",
+        "--roles",
+        "roles.yaml",
+        "--orders",
+        2,
+        "--ask",
+        "distribution",
+        "--actors",
+        3,
+    )
+    code, out, err = gpo(
+        "guess", "--survey", "survey", "--model", tiny_language_model, "--out", "g", *options
+    )
+    assert code == 0, err
+    assert out == "1 without a guess: reply: empty\n2 asked, 1 were there already; 2 guesses: g\n"
+    assert found["out"] == str(tmp_path / "g")
+    assert (found["settings"].ask, found["settings"].orders, found["config"].actors) == ("distribution", 2, 3)
+    assert {(a.way.style, a.group_id) for a in found["asked"]} == {
+        ("none", None),
+        ("bio", "SEX=Female"),
+        ("bio", "SEX=Male"),
+    }
+    assert all(a.way.model == "tiny-chat" and len(a.texts) == 2 for a in found["asked"])
