@@ -20,6 +20,7 @@ from gpo_ray.cli import (
     cluster,
     embed,
     evaluate,
+    guess,
     plan,
     predict,
     preflight,
@@ -51,6 +52,7 @@ app.command()(preflight.preflight)
 app.add_typer(cluster.app, name="cluster")
 app.command()(plan.plan)
 app.command()(embed.embed)
+app.add_typer(guess.app, name="guess")
 app.command()(train.train)
 app.command()(evaluate.evaluate)
 app.command()(tune.tune)

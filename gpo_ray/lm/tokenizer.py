@@ -8,6 +8,9 @@ from typing import Any
 from gpo_ray.lm.find import ModelSource
 from gpo_ray.lm.load import load_tokenizer
 
+SPACE_MARKS = ("\u0120", "\u2581")
+"""The signs by which byte-level tokenizers and SentencePiece write a space before a word."""
+
 
 class Tokenizer:
     """A tokenizer, with the length of the texts that its model can read.
@@ -49,6 +52,32 @@ class Tokenizer:
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Return token ids of texts that follow other texts, without special tokens."""
         return self._tokenized(texts, special=False)
+
+    def spellings(self, word: str) -> list[list[int]]:
+        """Return the distinct token sequences that spell a word at the beginning of an answer.
+
+        They are the word itself, the word after a space, and the tokens of the vocabulary that are the word
+        with or without the mark by which tokenizers write a space.
+        """
+        found = self.tokens([word, f" {word}"])
+        whole = [word, *(f"{mark}{word}" for mark in SPACE_MARKS)]
+        known = zip(whole, self._tokenizer.convert_tokens_to_ids(whole), strict=True)
+        found += [
+            [i] for token, i in known if i is not None and self._tokenizer.convert_ids_to_tokens(i) == token
+        ]
+        return [list(ids) for ids in dict.fromkeys(tuple(ids) for ids in found if ids)]
+
+    def end_tokens(self) -> set[int]:
+        """Return the tokens that end a text or a turn of a chat, by the tokenizer alone."""
+        names = ["<|im_end|>", "<end_of_turn>", "<|eot_id|>", "<|end|>"]
+        known = zip(names, self._tokenizer.convert_tokens_to_ids(names), strict=True)
+        found = {i for name, i in known if i is not None and self._tokenizer.convert_ids_to_tokens(i) == name}
+        end = self._tokenizer.eos_token_id
+        return found | ({int(end)} if end is not None else set())
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, without special tokens."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def _tokenized(self, texts: Sequence[str], special: bool) -> list[list[int]]:
         if not texts:

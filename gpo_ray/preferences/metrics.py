@@ -40,6 +40,14 @@ def alignment(predicted: Array, human: Array, offsets: NDArray[np.int64], ordina
     return result
 
 
+def total_variation(predicted: Array, human: Array, offsets: NDArray[np.int64]) -> Array:
+    """Return (Q,) half of the sum of the absolute differences of the shares, from 0 to 1.
+
+    The arguments are those of :func:`alignment`.
+    """
+    return np.asarray(np.add.reduceat(np.abs(predicted - human), offsets[:-1]) / 2)
+
+
 def accuracy(predicted: Array, human: Array, offsets: NDArray[np.int64]) -> Array:
     """Return (Q,) 1 where the response predicted as most probable is the one given most often, else 0."""
     sections = offsets[1:-1]

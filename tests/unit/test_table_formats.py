@@ -1,10 +1,15 @@
 """The same table through the formats: CSV, Excel and Parquet."""
 
+import gzip
+
 import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from synthetic import GOOD
 from table_files import notes, read, shares, table
+
+from gpo_ray.preferences.readers import read_survey
 
 LONG = [("A", "Tea?", True, 1), ("A", "Tea?", False, 3), ("B", "Tea?", False, 2)]
 HEADER = ("group", "prompt", "response", "count")
@@ -50,3 +55,10 @@ def test_words_and_truth_values_in_one_column(tmp_path):
     rows = [("A", "Tea?", "Yes", 1), ("A", "Tea?", False, 3)]
     found = shares(read(workbook(tmp_path, HEADER, rows)))
     assert found == {("A", "Tea?", "Yes"): 0.25, ("A", "Tea?", "No"): 0.75}
+
+
+def test_a_compressed_table_is_read_as_the_table_itself(tmp_path):
+    (tmp_path / "t.csv").write_text(GOOD)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(GOOD.encode()))
+    plain, packed = (read_survey("table", tmp_path / name) for name in ("t.csv", "t.csv.gz"))
+    assert plain.fingerprint() == packed.fingerprint()

@@ -1,10 +1,13 @@
-"""Checks of a file before it is read."""
+"""Checks of a file before it is read, and the bytes of one that may be compressed."""
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 
 from gpo_ray.errors import DataError
+from gpo_ray.runtime.tables import EXPANSION, SMALL
 
 
 def require_file(path: Path) -> None:
@@ -34,3 +37,22 @@ def require_text(path: Path) -> None:
                 raise DataError(
                     f"{path}: line {i} holds a NUL byte, so it is no text; save the file as UTF-8"
                 )
+
+
+def file_bytes(path: Path) -> bytes:
+    """Return the bytes of a file, decompressed if its name ends with ``.gz``.
+
+    Raises:
+        DataError: if it is no gzip file, is cut off, or holds far more than its length explains.
+    """
+    if path.suffix.lower() != ".gz":
+        return path.read_bytes()
+    most = max(SMALL, EXPANSION * path.stat().st_size)
+    try:
+        with gzip.open(path) as stream:
+            data = stream.read(most + 1)
+    except (OSError, EOFError, zlib.error) as e:
+        raise DataError(f"{path}: not a complete gzip file ({e}); get it again, or decompress it") from e
+    if len(data) > most:
+        raise DataError(f"{path}: holds more than {most / 1e9:.1f} GB; decompress it and divide it")
+    return data

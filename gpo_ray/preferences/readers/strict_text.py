@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gpo_ray.errors import DataError
+from gpo_ray.preferences.readers.files import file_bytes
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -159,7 +160,7 @@ def read_lines(path: Path, encoding: str | None) -> Text:
     Raises:
         DataError: if it is empty, holds NUL bytes, or is not text of that encoding.
     """
-    data = path.read_bytes()
+    data = file_bytes(path)
     mark, marked = next(((m, e) for m, e in _BYTE_ORDER_MARKS if data.startswith(m)), (b"", None))
     chosen = _checked_encoding(path, encoding, marked)
     try:
