@@ -30,7 +30,8 @@ _UNREADABLE = (
 )
 """What openpyxl raises for files that are no workbook, or a damaged one."""
 MAX_CELLS = 50_000_000
-"""Most cells of the sheets that are looked at, blank ones among them: 100,000 respondents with 500 variables."""
+"""Most cells of all sheets, as far as they are looked at, blank ones among them: 100,000 respondents with 500
+variables."""
 MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384
 """Most rows and columns of a sheet, as in Excel itself."""
 

@@ -197,8 +197,8 @@ def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Sile
 
     Args:
         label: the label of a value, without the value.
-        among: the labels of the variable, or :func:`telling` of them. "Trifft nicht zu" (does not apply) is an answer on a scale of
-            which other labels say what applies.
+        among: the labels of the variable, or :func:`telling` of them. "Trifft nicht zu" (does not apply) is
+            an answer on a scale of which other labels say what applies.
         apart: whether its code is apart from those of answers, as -9, 8 and 99 are. Short forms and
             beginnings of longer ones, such as "NP" and "Don't know anyone", are answers where it is not.
     """
@@ -211,9 +211,9 @@ def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Sile
 
 
 def telling(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the labels of a variable that tell whether "does not apply" is an answer of it: two for each stem.
+    """Return the labels of a variable that tell whether "does not apply" is an answer of it.
 
-    All labels tell the same, and would have to be looked at for each of them.
+    They are two for each stem. All labels tell the same, and would be looked at again for each of them.
     """
     forms = [plain(label) for label in labels]
     found: set[int] = set()
