@@ -88,22 +88,16 @@ def test_a_column_beside_those_of_excel_is_refused(tmp_path):
 
 def test_many_blank_rows_are_counted(tmp_path):
     path = book(tmp_path / "gap.xlsx", TABLE + row(300_000, "b", "Tea?", "Yes", "1"))
-    with pytest.raises(DataError, match=r"row 300000"):  # the group has one of the responses alone
-        read_survey("table", path)
     cells = workbook.read_workbook(path)
     assert cells.rows == [2, 3, 300_000]
     assert "empty rows that are not read: 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 and 299,986 more" in cells.notes
 
 
-def test_of_other_sheets_it_is_only_found_whether_they_hold_anything(tmp_path, monkeypatch):
-    looked = []
-    values = workbook._values
-    monkeypatch.setattr(workbook, "_values", lambda cells: looked.append(1) or values(cells))
-    other = "".join(row(n, *"xy") for n in range(5, 1000))
+def test_of_other_sheets_it_is_only_found_whether_they_hold_anything(tmp_path):
+    other = row(5, "x") + row(6, "y", at=("ZZZZZ",))  # which cannot be read
     cells = workbook.read_workbook(book(tmp_path / "more.xlsx", "", TABLE, "", other, other))
     assert [len(column) for column in cells.columns] == [2] * 4
     assert any("'Sheet3', 'Sheet4'" in note for note in cells.notes)
-    assert len(looked) == 3 + 2 * 5
 
 
 def test_the_cells_of_all_sheets_are_counted_together(tmp_path, monkeypatch):
@@ -116,6 +110,7 @@ def test_the_cells_of_all_sheets_are_counted_together(tmp_path, monkeypatch):
 
 def test_a_text_in_many_cells_is_counted_as_often(tmp_path, monkeypatch):
     monkeypatch.setattr(workbook, "SMALL", 2**20)
+    monkeypatch.setattr(workbook, "_require_size", lambda path: None)
     table = TABLE + "".join(row(n, "a", "Tea? " + "x" * 2**15, "No", "1") for n in range(4, 100))
     with pytest.raises(DataError, match=r"the texts of sheet 'Sheet' would take more than 0.0 GB"):
         workbook.read_workbook(book(tmp_path / "long.xlsx", table))
