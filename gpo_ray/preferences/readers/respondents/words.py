@@ -294,7 +294,7 @@ def silence(label: str, among: tuple[str, ...] = (), apart: bool = True) -> Sile
 
     Args:
         label: the label of a value, without the value.
-        among: the labels of the variable, or :func:`telling` of them. "Trifft nicht zu" (does not apply) is an
+        among: the labels of the variable, or :func:`telling` of them. "Trifft nicht zu" (not apply) is an
             answer on a scale of which other labels say what applies.
         apart: whether its code is apart from those of answers, as -9, 8 and 99 are. Short forms and
             beginnings of longer ones, such as "NP" and "Don't know anyone", are answers where it is not.
