@@ -177,7 +177,7 @@ MISTAKES = {
         SERVICE,
         "name: gpo-database",
         "name: database",
-        "spec.rayClusterConfig.headGroupSpec.template.spec.containers.0.env.1.valueFrom.secretKeyRef.name",
+        "spec.rayClusterConfig.headGroupSpec.template.spec.containers.0.env.3.valueFrom.secretKeyRef.name",
     ),
     "Secret with a changing name": (
         GPU + "/kustomization.yaml",

@@ -169,6 +169,7 @@ def test_the_commands_say_what_was_read(tmp_path, gpo, fails):
     fails("guess", "import", "--from", tmp_path / "no.csv", *arguments[2:], words=["no.csv: no such file"])
 
 
+@pytest.mark.minutes
 @pytest.mark.skipif(not REAL.is_file(), reason="the leaderboard's guesses are not on this machine")
 def test_the_leaderboard_is_read_and_scores_as_it_was_measured(tmp_path):
     from gpo_ray.guesses.summary import summarize

@@ -92,6 +92,7 @@ def test_a_job_is_identified(folder):
         folder.identify("job.json", {}, "start anew")
 
 
+@pytest.mark.minutes
 def test_a_long_list_has_all_pages(s3, bucket):
     for i in range(1003):  # a page has 1000
         s3.put(bucket, f"many/{i:04d}", b"")

@@ -91,7 +91,7 @@ def test_proposal_of_labels_without_codes(tmp_path, people):
     data.to_csv(tmp_path / "p.csv", index=False)
     dataset = read_survey("respondents", tmp_path / "p.csv", ReadOptions(min_respondents=1))
     slates = {q.question_id: q for q in dataset.iter_questions()}
-    assert set(slates) == {"How is the economy?", "color", "More parks?"}
+    assert set(slates) == {"How is the economy?", "More parks?"}  # "color" may be of anything
     assert slates["How is the economy?"].responses in (
         ("Excellent", "Good", "Only fair", "Poor"),
         ("Poor", "Only fair", "Good", "Excellent"),

@@ -40,7 +40,10 @@ def ended(process, within=10):
     return process.returncode, err.strip().splitlines()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.minutes)],
+)
 def test_training_is_interrupted_and_goes_on(start, tmp_path, number, code):
     dataset = survey(groups=8, count=12)
     dataset.save(tmp_path / "survey")

@@ -36,7 +36,7 @@ _LABEL = re.compile(
     r"believ\w*|beliefs?|croy\w*|glaub\w*|creer?|credere|positions? on|governments?|gobierno|gouvernement|"
     r"governo|regierung|regering\w*|rzadu?|gay\w*|lesbian\w*|homosexu\w*|auslander\w*|auslandisch\w*|"
     r"einwander\w*|zuwander\w*|zuzug|migration|"
-    r"satisf\w*|happ\w*|zufried\w*|matters?|improv\w*|measures?|maatregel\w*|massnahmen?|medidas?)\b|"
+    r"more|less|fewer|mehr|weniger|satisf\w*|happ\w*|zufried\w*|matters?|improv\w*|measures?|maatregel\w*|massnahmen?|medidas?)\b|"
     r"思う|思い|考え|意見|賛成|反対|信用|信頼|今後|생각|의견|신뢰|认为|意见|信任|支持|反对"
 )
 _ANSWER = re.compile(
