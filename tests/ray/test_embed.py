@@ -94,9 +94,10 @@ def test_interrupted_run_is_continued_with_only_what_is_missing(store, dataset, 
 
 @pytest.mark.parametrize(
     "damage",
-    [pytest.param(truncate, marks=pytest.mark.minutes), flip_byte],
+    [truncate, flip_byte],
     ids=["truncated", "one byte changed"],
 )
+@pytest.mark.minutes
 def test_damaged_shard_is_named_and_made_again(store, dataset, config, damage):
     victim = sorted(store.glob("shard-*.parquet"))[1]
     damage(victim)

@@ -95,6 +95,7 @@ def interrupted(folders):
     shutil.rmtree(folders / "interrupted")
 
 
+@pytest.mark.minutes
 def test_interrupted_evaluation_goes_on_from_the_splits_that_are_scored(folders, interrupted):
     kept = sorted(interrupted.glob("0*.json"))
     assert 1 <= len(kept) < 8

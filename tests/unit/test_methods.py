@@ -185,6 +185,7 @@ def test_the_prior_is_conditioned_once_on_each_context(monkeypatch):
     assert len(ours) == len(set(ours)) == len(rows) == 3 * len(tested)
 
 
+@pytest.mark.minutes
 def test_each_distinct_prior_is_fitted_once_for_a_split(monkeypatch):
     dataset = survey(8, 20)
     split = draw_split(dataset, 0.6, 0, PROTOCOLS["paper"])

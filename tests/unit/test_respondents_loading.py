@@ -180,7 +180,7 @@ def wide(variables, label="Is statement {i} right, as far as you can say?"):
 @pytest.mark.parametrize(
     ("variables", "label"),
     [
-        (6000, "Is statement {i} right, as far as you can say?"),
+        pytest.param(6000, "Is statement {i} right, as far as you can say?", marks=pytest.mark.minutes),
         (3, "Is statement {i} right? " + "word " * 500_000),
     ],
 )
