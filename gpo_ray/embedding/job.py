@@ -11,55 +11,37 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
-import pyarrow as pa
 import ray
-import ray.data
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gpo_ray.embedding.encoder import Encoder
 from gpo_ray.embedding.lengths import refuse_too_long, too_long
 from gpo_ray.embedding.store import KIND, EmbeddingStore
-from gpo_ray.errors import EmbeddingError, GPOError, ResourceError
+from gpo_ray.errors import GPOError, ResourceError
 from gpo_ray.lm.find import ModelSource, find_model
 from gpo_ray.lm.load import fingerprint
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
+from gpo_ray.runtime.model_pool import UNITS_PER_ACTOR, ModelActor, ModelPoolConfig, run_units
 from gpo_ray.runtime.ray_session import (
     cluster_capacity,
-    quiet_ray_data,
     stalled,
     told_session,
     worker_threads,
 )
-from gpo_ray.runtime.resources import Capacity, PlacementBundle, ResourceRequest, device_of, embed_request
+from gpo_ray.runtime.resources import Capacity, ResourceRequest, device_of, embed_request
 from gpo_ray.runtime.terminal import Steps
-from gpo_ray.runtime.threads import physical_cores, use_threads
+from gpo_ray.runtime.threads import use_threads
 
 logger = logging.getLogger(__name__)
 
-UNITS_PER_ACTOR = 8
-"""Number of units of work for each actor; small units let all actors finish at about the same time."""
 QUESTIONS_PER_ACTOR = 64
 """Number of questions for which another actor is started; for fewer, loading another copy of the model costs
 more time than it saves."""
 
 
-class EmbedConfig(BaseModel):
+class EmbedConfig(ModelPoolConfig):
     """The settings of an embedding job."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str = "smollm2"
-    """Language model: ``smollm2``, a Hub id, a local folder or a ``.gguf`` file."""
-    actors: int | None = Field(default=None, ge=1)
-    """Number of copies of the model; by default one for each GPU, or one for each CPU core if there is no
-    GPU."""
-    gpus_per_actor: float | None = Field(default=None, ge=0)
-    """Number of GPUs for each copy, over which its layers are spread if it is more than one. By default 1 if
-    the cluster has a GPU."""
-    cpus_per_actor: float = Field(default=1, gt=0)
-    """Number of logical CPUs for each copy."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Data type in which the model computes: float32, bfloat16 or float16."""
     store_dtype: Literal["float32", "float16"] = "float32"
     """Data type in which vectors are stored: float32 or float16."""
     batch_tokens: int = Field(default=4096, ge=64)
@@ -69,16 +51,12 @@ class EmbedConfig(BaseModel):
     too_long: Literal["refuse", "drop"] = "refuse"
     """Whether questions that are longer than the model can read are refused, or left out and listed."""
 
-    def gpus_each(self, capacity: Capacity) -> float:
-        """Return the number of GPUs for each copy on a cluster of the given capacity."""
-        return self.gpus_per_actor if self.gpus_per_actor is not None else float(capacity.gpus >= 1)
-
     def resource_request(self, capacity: Capacity) -> ResourceRequest:
         """Return the resources that the job needs at the same time on a cluster of the given capacity."""
         return embed_request(self.actors, self.cpus_per_actor, self.gpus_each(capacity))
 
 
-class _EmbeddingActor:
+class _EmbeddingActor(ModelActor):
     """An actor with one copy of the model, which embeds units of work and writes each as one shard."""
 
     def __init__(
@@ -86,44 +64,30 @@ class _EmbeddingActor:
     ) -> None:
         use_threads(threads)
         device = device_of(gpus)
-        self._problem: GPOError | None = None
         try:
             self._encoder = Encoder(source, config.dtype, device, gpus, config.batch_tokens, config.readings)
         except GPOError as e:
-            self._problem = e
+            self.problem = e
         self._store = EmbeddingStore(out)
         self._dtype = config.store_dtype
         self._fingerprint = model_id
         self._worker = ray.get_runtime_context().get_actor_id()
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        # errors for the user are returned as a row, because Ray would keep only the text of an exception
-        try:
-            if self._problem is not None:
-                raise self._problem
-            return self._embed(batch)
-        except GPOError as e:
-            return pa.Table.from_pylist([{"error": str(e)}])
-
-    def _embed(self, batch: pa.Table) -> pa.Table:
-        rows = []
-        for unit in batch["unit"].to_pylist():
-            began = time.time()
-            questions = [Question(**q) for q in json.loads(unit)]
-            encoded = self._encoder.encode([(q.prompt, q.responses) for q in questions])
-            name, entry = self._store.write_shard(questions, encoded, self._fingerprint, self._dtype)
-            rows.append(
-                {
-                    "shard": name,
-                    "entry": json.dumps(entry),
-                    "worker": self._worker,
-                    "ids": [q.question_id for q in questions],
-                    "tokens": sum(e.tokens for e in encoded),
-                    "began": began,
-                    "ended": time.time(),
-                }
-            )
-        return pa.Table.from_pylist(rows)
+    def work(self, unit: str) -> dict[str, Any]:
+        """Embed the questions of a unit, and write them as a shard."""
+        began = time.time()
+        questions = [Question(**q) for q in json.loads(unit)]
+        encoded = self._encoder.encode([(q.prompt, q.responses) for q in questions])
+        name, entry = self._store.write_shard(questions, encoded, self._fingerprint, self._dtype)
+        return {
+            "shard": name,
+            "entry": json.dumps(entry),
+            "worker": self._worker,
+            "ids": [q.question_id for q in questions],
+            "tokens": sum(e.tokens for e in encoded),
+            "began": began,
+            "ended": time.time(),
+        }
 
 
 def embed(
@@ -269,39 +233,15 @@ def _run(
     questions: list[Question],
     config: EmbedConfig,
 ) -> Iterable[dict[str, Any]]:
-    """Yield one row for each unit of work as it is finished."""
+    """Return one row for each unit of work as it is finished."""
     capacity = cluster_capacity()
     gpus = config.gpus_each(capacity)
-    actors = config.actors or _most_actors(len(questions), config, capacity)
+    actors = config.copies(len(questions) // QUESTIONS_PER_ACTOR, capacity)
     threads = worker_threads(actors, config.cpus_per_actor)
     units = plan_units(questions, actors, config.batch_tokens)
-    quiet_ray_data()
-    items = [{"unit": json.dumps([dataclasses.asdict(q) for q in unit])} for unit in units]
-    # each unit is a block of its own; with fewer blocks, some actors would get no work
-    rows = (
-        ray.data.from_items(items, override_num_blocks=len(items))
-        .map_batches(
-            _EmbeddingActor,
-            fn_constructor_args=(
-                source,
-                config,
-                gpus,
-                threads,
-                out,
-                model_id,
-            ),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=config.cpus_per_actor,
-            num_gpus=gpus,
-            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
-        )
-        .iter_rows()
-    )
-    for row in rows:
-        if row.get("error"):
-            raise EmbeddingError(row["error"])
-        yield row
+    packed = [json.dumps([dataclasses.asdict(q) for q in unit]) for unit in units]
+    arguments = (source, config, gpus, threads, out, model_id)
+    return run_units(_EmbeddingActor, arguments, packed, config, actors, gpus)
 
 
 def rate(units: Sequence[Mapping[str, Any]]) -> float:
@@ -340,15 +280,6 @@ def steady_rate(units: Sequence[Mapping[str, Any]]) -> float | None:
         until = mine[last + 1]["began"] if last + 1 < len(mine) else mine[last]["ended"]
         total += sum(mine[i]["tokens"] for i in steady) / (until - mine[first]["began"])
     return round(total, 1) or None
-
-
-def _most_actors(questions: int, config: EmbedConfig, capacity: Capacity) -> int:
-    """Return the number of actors that the questions justify and for which the cluster has room."""
-    worth = max(1, questions // QUESTIONS_PER_ACTOR)
-    gpus = config.gpus_each(capacity)
-    if not gpus and len(capacity.alive) == 1:  # a local cluster may have more logical CPUs than cores
-        worth = min(worth, max(1, int(physical_cores() // config.cpus_per_actor)))
-    return capacity.room(PlacementBundle("actor", worth, config.cpus_per_actor, gpus), worth)
 
 
 def plan_units(questions: list[Question], actors: int, batch_tokens: int) -> list[list[Question]]:

@@ -6,15 +6,9 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
-import pyarrow as pa
-import ray
-import ray.data
-from pydantic import Field
-
-from gpo_ray.config import StrictConfig
-from gpo_ray.errors import EmbeddingError, GPOError, ResourceError
+from gpo_ray.errors import GPOError, ResourceError
 from gpo_ray.guesses.asking import Asked, AskSettings
 from gpo_ray.guesses.local import LocalBackend
 from gpo_ray.guesses.store import GuessStore
@@ -23,56 +17,30 @@ from gpo_ray.lm.find import ModelSource, find_model
 from gpo_ray.lm.load import fingerprint
 from gpo_ray.lm.model import LanguageModel
 from gpo_ray.preferences.dataset import Question
+from gpo_ray.runtime.model_pool import UNITS_PER_ACTOR, ModelActor, ModelPoolConfig, run_units
 from gpo_ray.runtime.ray_session import (
     cluster_capacity,
-    quiet_ray_data,
     stalled,
     told_session,
     worker_threads,
 )
 from gpo_ray.runtime.resources import Capacity, PlacementBundle, ResourceRequest, device_of
 from gpo_ray.runtime.terminal import Steps
-from gpo_ray.runtime.threads import physical_cores, use_threads
+from gpo_ray.runtime.threads import use_threads
 
-UNITS_PER_ACTOR = 8
-"""Number of units of work for each actor; small units let all actors finish at about the same time."""
 MOST_PROMPTS = 256
 """Most prompts of a unit of work: what a killed process loses."""
 PROMPTS_PER_ACTOR = 128
 """Number of prompts for which another copy of the model is loaded."""
 
 
-class GuessConfig(StrictConfig):
+class GuessConfig(ModelPoolConfig):
     """The settings of a job that asks a language model on this cluster."""
-
-    model: str = "smollm2"
-    """Language model: ``smollm2``, a Hub id, a local folder or a ``.gguf`` file."""
-    actors: int | None = Field(default=None, ge=1)
-    """Number of copies of the model; by default one for each GPU, or one for each CPU core."""
-    gpus_per_actor: float | None = Field(default=None, ge=0)
-    """Number of GPUs for each copy; by default 1 if the cluster has a GPU."""
-    cpus_per_actor: float = Field(default=1, gt=0)
-    """Number of logical CPUs for each copy."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Data type in which the model computes."""
-
-    def gpus_each(self, capacity: Capacity) -> float:
-        """Return the number of GPUs for each copy on a cluster of the given capacity."""
-        return self.gpus_per_actor if self.gpus_per_actor is not None else float(capacity.gpus >= 1)
 
     def resource_request(self, capacity: Capacity) -> ResourceRequest:
         """Return the resources that the job needs at the same time on a cluster of the given capacity."""
         bundle = PlacementBundle("actor", self.actors or 1, self.cpus_per_actor, self.gpus_each(capacity))
         return ResourceRequest("guess", (bundle,), "--actors, --cpus-per-actor or --gpus-per-actor")
-
-    def copies(self, prompts: int, capacity: Capacity) -> int:
-        """Return the number of copies that so many prompts justify and for which the cluster has room."""
-        if self.actors is not None:
-            return self.actors
-        worth, gpus = max(1, prompts // PROMPTS_PER_ACTOR), self.gpus_each(capacity)
-        if not gpus and len(capacity.alive) == 1:  # a local cluster may have more logical CPUs than cores
-            worth = min(worth, max(1, int(physical_cores() // self.cpus_per_actor)))
-        return capacity.room(PlacementBundle("actor", worth, self.cpus_per_actor, gpus), worth)
 
 
 def model_identity(name: str, dtype: str) -> tuple[str, str]:
@@ -85,7 +53,7 @@ def model_identity(name: str, dtype: str) -> tuple[str, str]:
     return found.partition("@")[0], found
 
 
-class _AskingActor:
+class _AskingActor(ModelActor):
     """An actor with one copy of the model, which answers units of work and writes each as one shard."""
 
     def __init__(
@@ -99,22 +67,13 @@ class _AskingActor:
     ) -> None:
         use_threads(threads)
         self._settings, self._store = settings, GuessStore(out)
-        self._problem: GPOError | None = None
         try:
             self._backend = LocalBackend(LanguageModel(source, config.dtype, device_of(gpus), gpus))
         except GPOError as e:
-            self._problem = e
+            self.problem = e
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
-        # errors for the user are returned as a row, because Ray would keep only the text of an exception
-        try:
-            if self._problem is not None:
-                raise self._problem
-            return pa.Table.from_pylist([self._answer(unit) for unit in batch["unit"].to_pylist()])
-        except GPOError as e:
-            return pa.Table.from_pylist([{"error": str(e)}])
-
-    def _answer(self, unit: str) -> dict[str, Any]:
+    def work(self, unit: str) -> dict[str, Any]:
+        """Ask what a unit holds, and write the answers as a shard."""
         guesses = self._backend.answer(unpacked(unit), self._settings)
         name, entry = self._store.write(guesses)
         return {"shard": name, "entry": json.dumps(entry), "count": len(guesses)}
@@ -191,31 +150,13 @@ def _run(
     """Yield one row for each unit of work as it is finished."""
     capacity = cluster_capacity()
     gpus = config.gpus_each(capacity)
-    actors = config.copies(sum(len(a.texts) for a in asked), capacity)
+    actors = config.copies(sum(len(a.texts) for a in asked) // PROMPTS_PER_ACTOR, capacity)
     units = plan_units(asked, actors)
     actors = min(actors, len(units))
     threads = worker_threads(actors, config.cpus_per_actor)
-    quiet_ray_data()
-    items = [{"unit": packed(unit)} for unit in units]
-    # each unit is a block of its own; with fewer blocks, some actors would get no work
-    rows = (
-        ray.data.from_items(items, override_num_blocks=len(items))
-        .map_batches(
-            _AskingActor,
-            fn_constructor_args=(source, config, settings, gpus, threads, store.folder.absolute),
-            batch_size=1,
-            batch_format="pyarrow",
-            num_cpus=config.cpus_per_actor,
-            num_gpus=gpus,
-            compute=ray.data.ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=2),
-        )
-        .iter_rows()
-    )
+    arguments = (source, config, settings, gpus, threads, store.folder.absolute)
     try:
-        for row in rows:
-            if row.get("error"):
-                raise EmbeddingError(row["error"])
-            yield row
+        yield from run_units(_AskingActor, arguments, [packed(unit) for unit in units], config, actors, gpus)
     except stalled() as e:
         raise ResourceError("guess: nothing moved for long; the same command goes on from here") from e
 
