@@ -214,6 +214,11 @@ class GuessTable:
         return tuple(sorted({Way(*each) for each in zip(*columns, strict=True)}))
 
     @cached_property
+    def roles(self) -> tuple[str, ...]:
+        """The ids of the groups as which models were asked with a distribution as result, sorted."""
+        return tuple(sorted({group for _, group, _ in self._rows if group is not None}))
+
+    @cached_property
     def _rows(self) -> dict[tuple[Way, str | None, str], tuple[list[str], list[float]]]:
         names = ("model", "asked", "as", "group_id", "question_key", "responses", "share")
         columns = (self.guesses[c].to_pylist() for c in names)
@@ -240,6 +245,8 @@ class GuessTable:
         found = self._rows.get((way, group_id, question.key))
         if found is None:
             return None
+        if found[0] == list(question.responses):
+            return np.array(found[1])
         order = response_order(response_labels(question.responses), response_labels(found[0]))
         return None if order is None else np.array(found[1])[list(order)]
 
@@ -251,11 +258,10 @@ class GuessTable:
     def counts(self) -> dict[str, Any]:
         """Return how much is here: numbers of guesses, questions, roles, and questions without a guess."""
         held = self.guesses.filter(pc.is_valid(self.guesses["share"]))
-        roles = set(held["group_id"].to_pylist()) - {None}
         return {
             "guesses": held.num_rows,
             "questions": len(set(held["question_key"].to_pylist())),
-            "roles": len(roles),
+            "roles": len(self.roles),
             "ways": len(self.ways),
             "models": sorted(set(self.guesses["model"].to_pylist())),
             "without": self.without(),

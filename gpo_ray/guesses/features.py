@@ -1,0 +1,95 @@
+"""Guesses as the prior reads them: log-shares of every voice in every way, without gaps.
+
+Shapes: V voices, N responses of the questions end to end, K ways of asking, R responses of one question.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpo_ray.errors import DataError
+from gpo_ray.guesses.table import GuessTable, Way
+from gpo_ray.preferences.dataset import Question
+from gpo_ray.preferences.guess_features import GuessFeatures
+from gpo_ray.preferences.slates import Array
+
+EPSILON = 0.02
+"""Added to a guessed share before its logarithm is taken, since models often guess exactly 0."""
+
+
+def way_name(way: Way) -> str:
+    """Return the name by which a bundle knows a way of asking."""
+    return " ".join(way)
+
+
+def guess_features(
+    table: GuessTable,
+    questions: Sequence[Question],
+    ways: Sequence[str] | None = None,
+    voices: Sequence[str] | None = None,
+) -> GuessFeatures:
+    """Return the guesses of a table for some questions.
+
+    Where a voice was not asked in a way, the mean of the other voices stands in its place, then the mean of
+    the voice's other ways, so that a question has either all guesses or none.
+
+    Args:
+        table: the guesses.
+        questions: the questions, in order.
+        ways: names of the K ways; by default all of the table, sorted.
+        voices: ids of the groups as which the model was asked; by default all of the table, sorted.
+
+    Raises:
+        DataError: if the table has guesses in none of the ways for any of the questions.
+    """
+    by_name = {way_name(w): w for w in table.ways}
+    names = tuple(by_name) if ways is None else tuple(ways)
+    asked_as = tuple(table.roles if voices is None else voices)
+    told = [by_name.get(name) for name in names]
+    parts = [_completed(_of_question(table, q, told, asked_as)) for q in questions]
+    guessed = np.array([bool(np.isfinite(p).all()) for p in parts])
+    if not guessed.any():
+        raise DataError(
+            f"the guesses have none of the survey's questions in any of the ways {', '.join(names)!r}; "
+            "compare `gpo guess show` with `gpo survey show`"
+        )
+    sizes = [len(q.responses) for q in questions]
+    log_share = np.nan_to_num(np.concatenate(parts, 1)).astype(np.float32)
+    return GuessFeatures(log_share, np.repeat(guessed, sizes), names, asked_as)
+
+
+def _of_question(
+    table: GuessTable, question: Question, ways: Sequence[Way | None], voices: Sequence[str]
+) -> Array:
+    """Return the centred log-shares (max(V, 1), R, K) of a question, NaN where there is no guess."""
+    found = np.full((max(len(voices), 1), len(question.responses), len(ways)), np.nan)
+    for k, way in enumerate(ways):
+        if way is None:
+            continue
+        nobody = table.share(way, None, question)
+        if nobody is not None:
+            found[:, :, k] = _centred_log(nobody)
+        for v, voice in enumerate(voices):
+            share = table.share(way, voice, question)
+            if share is not None:
+                found[v, :, k] = _centred_log(share)
+    return found
+
+
+def _centred_log(share: NDArray[np.floating]) -> Array:
+    logs = np.log(share + EPSILON)
+    return np.asarray(logs - logs.mean())
+
+
+def _completed(found: Array) -> Array:
+    """Fill the gaps of one question's log-shares (V, R, K); all stay NaN if there is no guess at all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing are NaN, as they should be
+        by_way = np.nanmean(found, 0, keepdims=True)
+        found = np.where(np.isnan(found), by_way, found)
+        by_voice = np.nanmean(found, 2, keepdims=True)
+        return np.where(np.isnan(found), by_voice, found)
