@@ -125,8 +125,8 @@ class KeyedGroupPrior:
 
         ``questions`` is the prior at each of these questions, from :meth:`inputs`. If all are unseen
         and there is a ``cross_survey`` prior, that one is conditioned instead. ``sampling`` (C,) are the
-        sampling variances of ``y``, and ``role`` is the number of the simulated group that simulates this one,
-        as in :meth:`ConditionedPrior.of`.
+        sampling variances of ``y``, and ``role`` is the number of the simulated group that simulates this
+        one, as in :meth:`ConditionedPrior.of`.
         """
         cross_survey = self.prior.cross_survey
         if cross_survey is None or not all((q.question_index < 0).all() for q in questions):
