@@ -43,6 +43,13 @@ Steps = Annotated[int | None, typer.Option(min=1, help="Meta-training steps, if 
 GpusPerTask = Annotated[
     float | None, typer.Option(min=0, help="GPUs of each copy of the model; by default 1 if there is one.")
 ]
+Guesses = Annotated[
+    list[str] | None,
+    typer.Option(help="Folder of `gpo guess`, for methods that read guesses; several: repeat it, or commas."),
+]
+GuessesModel = Annotated[
+    str | None, typer.Option(help="The model whose guesses are read, if --guesses holds several models'.")
+]
 
 
 def evaluate(
@@ -64,6 +71,8 @@ def evaluate(
     model: Annotated[str, typer.Option(help="Language model, for methods that ask one.")] = "smollm2",
     dtype: Annotated[str, typer.Option(help="The model's: float32, bfloat16 or float16.")] = "float32",
     gpus_per_task: GpusPerTask = None,
+    guesses: Guesses = None,
+    guesses_model: GuessesModel = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
@@ -79,7 +88,10 @@ def evaluate(
     named = tuple(dict.fromkeys(m.strip() for m in methods.split(",")))
     shares = _numbers(fractions, "--fractions", float)
     asked = LanguageModelSettings(model, dtype, gpus_per_task)
-    plan = EvaluationPlan(named, context, steps, sizes, objective, asked)
+    folders = tuple(part.strip() for each in guesses or () for part in each.split(",") if part.strip())
+    if guesses_model is not None and not folders:
+        raise ConfigError("--guesses-model picks one of the models of --guesses, which is not given")
+    plan = EvaluationPlan(named, context, steps, sizes, objective, asked, folders, guesses_model)
     splits = SplitPlan(protocol, shares, seeds, max_test_groups)
     with joined(address) as capacity:
         capacity.check(evaluate_request())

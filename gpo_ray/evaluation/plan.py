@@ -28,6 +28,10 @@ class EvaluationPlan:
     """``average`` or ``robust``, for the methods that do not fix it themselves; None keeps the preset's."""
     language_model: LanguageModelSettings = field(default_factory=LanguageModelSettings)
     """The language model that methods ask."""
+    guesses: tuple[str, ...] = ()
+    """Folders of guesses, which methods read."""
+    guesses_model: str | None = None
+    """The model whose guesses are read, if the folders hold those of several."""
 
     def __post_init__(self) -> None:
         unknown = [m for m in self.methods if m not in METHODS]
@@ -48,7 +52,7 @@ class EvaluationPlan:
         each = [METHODS[m].needs(self.settings) for m in self.methods]
         return Needs(
             poolings=frozenset({PUBLISHED_POOLING}).union(*(n.poolings for n in each)),
-            texts=any(n.texts or n.language_model for n in each),
+            texts=bool(self.guesses) or any(n.texts or n.language_model for n in each),
             language_model=any(n.language_model for n in each),
             gpus=max(self._gpus(n.gpus, n.language_model) for n in each),
         )

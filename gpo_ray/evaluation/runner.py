@@ -25,6 +25,8 @@ from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
 from gpo_ray.evaluation.protocols import PROTOCOLS, Protocol, protocol_named
 from gpo_ray.evaluation.statistics import statistics
 from gpo_ray.evaluation.summary import cells
+from gpo_ray.guesses.one_model import guesses_fingerprint, load_one_model
+from gpo_ray.guesses.table import GuessTable
 from gpo_ray.lm.find import find_model
 from gpo_ray.lm.load import fingerprint as model_fingerprint
 from gpo_ray.preferences.attributes import OVERLAP, overlap
@@ -115,7 +117,23 @@ def _load(
     if needs.language_model:
         asked = plan.language_model
         fingerprints["language_model"] = model_fingerprint(find_model(asked.model), asked.dtype)
-    return EvaluationData(arrays, texts, splits, fingerprints)
+    guesses = _guesses(plan, texts)
+    if guesses is not None:
+        fingerprints["guesses"] = guesses_fingerprint(guesses)
+    return EvaluationData(arrays, texts, splits, fingerprints, guesses)
+
+
+def _guesses(plan: EvaluationPlan, texts: SurveyTexts) -> GuessTable | None:
+    """Read the guesses that the plan names, None if it names none."""
+    if not plan.guesses:
+        return None
+    found = load_one_model(plan.guesses, plan.guesses_model)
+    if not {q.key for q in texts.questions} & set(found.guesses["question_key"].to_pylist()):
+        raise ConfigError(
+            f"--guesses {', '.join(plan.guesses)}: no guess is for a question of the survey; give guesses "
+            "that were made for this survey"
+        )
+    return found
 
 
 def _surveys(
@@ -162,7 +180,10 @@ def _begin(folder: Folder, plan: EvaluationPlan, data: EvaluationData) -> Folder
     folder.write("splits.json", json.dumps(drawn, indent=1).encode())
     configured = {m: METHODS[m].configuration(plan.settings) for m in plan.methods}
     methods = {m: values for m, values in configured.items() if values}
-    parts = {"version": __version__, "plan": dataclasses.asdict(plan), "methods": methods, "splits": drawn}
+    planned = dataclasses.asdict(
+        dataclasses.replace(plan, guesses=())
+    )  # their fingerprint counts, not places
+    parts = {"version": __version__, "plan": planned, "methods": methods, "splits": drawn}
     identity = json.loads(json.dumps(parts | data.fingerprints))
     scored = folder.child("scored")
     if scored.identify(IDENTITY, identity, f"delete {scored}", present_keys):

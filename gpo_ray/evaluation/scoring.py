@@ -19,6 +19,7 @@ from gpo_ray.evaluation.plan import EvaluationPlan
 from gpo_ray.evaluation.protocols import protocol_of
 from gpo_ray.evaluation.summary import TableRow
 from gpo_ray.evaluation.tasks import split_tasks
+from gpo_ray.guesses.table import GuessTable
 from gpo_ray.model.episodes import Task
 from gpo_ray.model.predict import score
 from gpo_ray.preferences.metrics import accuracy
@@ -35,6 +36,7 @@ def evaluate_split(
     split: Split,
     tell: SplitProgress = lambda *_: None,
     texts: SurveyTexts = SurveyTexts(),  # noqa: B008 -- it is frozen
+    guesses: GuessTable | None = None,
 ) -> list[TableRow]:
     """Score every method on one split.
 
@@ -44,6 +46,7 @@ def evaluate_split(
         split: the division shared by all methods.
         tell: called with the progress.
         texts: the survey's texts, if a method needs them.
+        guesses: the guesses of a language model, if there are any.
 
     Returns:
         A row for each method, test group and context size: ``method, protocol, fraction, seed,
@@ -56,7 +59,7 @@ def evaluate_split(
         ConfigError: if no test group answered any target question, or training diverges.
     """
     another_survey = protocol_of(split).another_survey
-    data = SplitData(arrays, split, another_survey, plan.settings, texts)
+    data = SplitData(arrays, split, another_survey, plan.settings, texts, guesses)
     main, curve = split_tasks(arrays[PUBLISHED_POOLING], split, plan.context, plan.context_sizes)
     rows: list[TableRow] = []
     for name in plan.methods:

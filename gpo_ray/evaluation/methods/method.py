@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
+from gpo_ray.guesses.table import GuessTable
 from gpo_ray.model.episodes import Task
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
 from gpo_ray.preferences.slates import Array
@@ -100,6 +101,9 @@ class SplitData:
     """Whether test groups answer another survey's questions, all of which are unseen."""
     settings: FitSettings = FitSettings()
     texts: SurveyTexts = SurveyTexts()
+    guesses: GuessTable | None = None
+    """Guesses of one language model, for any method; None if the evaluation was given none. With them, the
+    texts are never empty."""
 
     @cached_property
     def meta_train_answers(self) -> MetaTrainAnswers:
