@@ -32,6 +32,8 @@ class EvaluationPlan:
     """Folders of guesses, which methods read."""
     guesses_model: str | None = None
     """The model whose guesses are read, if the folders hold those of several."""
+    max_questions: int | None = None
+    """Most target questions of each test group, the same for all methods; None sets no limit."""
 
     def __post_init__(self) -> None:
         unknown = [m for m in self.methods if m not in METHODS]
@@ -41,11 +43,21 @@ class EvaluationPlan:
             raise ConfigError(f"context must be at least 1, not {self.context}")
         if self.context_sizes and min(self.context_sizes) < 1:
             raise ConfigError(f"context sizes must be at least 1, not {min(self.context_sizes)}")
+        if self.max_questions is not None and self.max_questions < 1:
+            raise ConfigError(f"the most target questions must be at least 1, not {self.max_questions}")
 
     @property
     def settings(self) -> FitSettings:
         """The settings that the plan changes in the methods' own configurations."""
         return FitSettings(self.steps, self.objective, self.language_model)
+
+    def has_curve(self, method: str) -> bool:
+        """Return whether a method is scored along the context-size curve.
+
+        Methods that ask a language model are so only if the sizes are named: each size costs as much as the
+        evaluation itself.
+        """
+        return self.context_sizes is not None or not METHODS[method].needs(self.settings).language_model
 
     def needs(self) -> Needs:
         """Combine the needs of all methods; the published embeddings are always among them."""
