@@ -79,14 +79,16 @@ class EvaluationPlan:
         """Return plans with some of the methods each, and the number of GPUs that these need.
 
         Methods whose needs are alike are in the same part, on any cluster, so that an interrupted evaluation
-        finds the parts that it has scored.
+        finds the parts that it has scored. Each method that asks a language model is a part of its own: it
+        takes long, and what it has scored should not wait for the others.
         """
-        by_resources: dict[tuple[float, bool], list[str]] = {}
+        parts: dict[tuple[float, str | None], list[str]] = {}
         for method in self.methods:
             needs = METHODS[method].needs(self.settings)
-            by_resources.setdefault((needs.gpus, needs.language_model), []).append(method)
+            parts.setdefault((needs.gpus, method if needs.language_model else None), []).append(method)
         return [
-            (self._gpus(*needed), replace(self, methods=tuple(some))) for needed, some in by_resources.items()
+            (self._gpus(gpus, asking is not None), replace(self, methods=tuple(some)))
+            for (gpus, asking), some in parts.items()
         ]
 
     def _gpus(self, own: float, asks_language_model: bool) -> float:
