@@ -21,6 +21,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.methods import SurveyTexts
 from gpo_ray.evaluation.plan import EvaluationPlan
 from gpo_ray.evaluation.scoring import evaluate_split
+from gpo_ray.guesses.table import GuessTable
 from gpo_ray.preferences.splits import Split
 from gpo_ray.runtime.documents import parse_json
 from gpo_ray.runtime.ray_session import require, user_error, worker_threads
@@ -58,7 +59,9 @@ class EvaluationData:
     texts: SurveyTexts
     splits: list[Split]
     fingerprints: dict[str, str]
-    """Hashes of the survey, of the embeddings and, if a method asks one, of the language model."""
+    """Hashes of the survey, of the embeddings and, where there are such, of the language model that methods
+    ask and of the guesses."""
+    guesses: GuessTable | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ def score_splits(
 ) -> list[dict[str, Any]]:
     """Score the splits that are not scored yet, and return the rows of all splits in the splits' order.
 
-    The methods of a split whose needs are alike are scored in one task.
+    The methods of a split whose needs are alike are scored in one task, see
+    :meth:`~gpo_ray.evaluation.plan.EvaluationPlan.parts`.
     """
     cpus, parts = _cpus_per_task(), plan.parts()
     for gpus, _ in parts:
@@ -110,7 +114,7 @@ def _scored(
     parts: list[_Part], data: EvaluationData, cpus: float, step: Step
 ) -> Iterator[tuple[_Part, list[dict[str, Any]]]]:
     """Yield the rows of each part as soon as its task has ended."""
-    shared = ray.put(data.arrays), ray.put(data.texts)
+    shared = ray.put(data.arrays), ray.put(data.texts), ray.put(data.guesses)
     threads = worker_threads(min(len(parts), physical_cores()))
 
     def start(part: _Part) -> Any:
@@ -155,6 +159,7 @@ def _split_task(
     plan: EvaluationPlan,
     arrays: dict[str, PreferenceArrays],
     texts: SurveyTexts,
+    guesses: GuessTable | None,
     split: Split,
     threads: int,
 ) -> Iterator[list[dict[str, Any]] | tuple[float, str]]:
@@ -167,7 +172,7 @@ def _split_task(
 
     def score() -> list[dict[str, Any]]:
         use_threads(threads)  # set here as well, since some libraries keep the number for each thread
-        return evaluate_split(plan, arrays, split, lambda *values: told.put(values), texts)
+        return evaluate_split(plan, arrays, split, lambda *values: told.put(values), texts, guesses)
 
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(score)

@@ -25,6 +25,8 @@ from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
 from gpo_ray.evaluation.protocols import PROTOCOLS, Protocol, protocol_named
 from gpo_ray.evaluation.statistics import statistics
 from gpo_ray.evaluation.summary import cells
+from gpo_ray.guesses.one_model import guesses_fingerprint, load_one_model
+from gpo_ray.guesses.table import GuessTable
 from gpo_ray.lm.find import find_model
 from gpo_ray.lm.load import fingerprint as model_fingerprint
 from gpo_ray.preferences.attributes import OVERLAP, overlap
@@ -70,8 +72,10 @@ def evaluate(
         ``cells``: a list of ``{method, protocol, fraction, seed, alignment, worst_group, ...}``;
         ``best_baseline``, ``skills``, ``comparisons``: see :mod:`gpo_ray.evaluation.statistics`;
         ``cannot_answer``: methods that cannot predict under this protocol; ``context_sizes``: the sizes of
-        the curve that the test groups' answers allowed; ``note``: advice if too little was scored, else
-        None; ``overlap``: advice if groups overlap; ``out``; ``report``; ``seconds``.
+        the curve that the test groups' answers allowed; ``max_questions``: the most target questions of a
+        group, None if all were scored; ``language_models``: the model by each method that asks one; ``note``:
+        advice if too little was scored, else None; ``overlap``: advice if groups overlap; ``out``;
+        ``report``; ``seconds``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.
@@ -84,6 +88,7 @@ def evaluate(
         with told_session(steps, address):
             rows = score_splits(plan.on_cluster(cluster_capacity().gpus), data, scored, steps)
         result = _results(plan, rows) | {"out": out, "report": folder.where("report.html")}
+        result["language_models"] = _language_models(plan, data)
         result["seconds"] = round(time.monotonic() - started, 3)
         surveys = " tested on ".join(filter(None, (survey, test_survey)))
         title = {"survey": surveys, "embeddings": embeddings, "protocol": split_plan.protocol}
@@ -115,7 +120,23 @@ def _load(
     if needs.language_model:
         asked = plan.language_model
         fingerprints["language_model"] = model_fingerprint(find_model(asked.model), asked.dtype)
-    return EvaluationData(arrays, texts, splits, fingerprints)
+    guesses = _guesses(plan, texts)
+    if guesses is not None:
+        fingerprints["guesses"] = guesses_fingerprint(guesses)
+    return EvaluationData(arrays, texts, splits, fingerprints, guesses)
+
+
+def _guesses(plan: EvaluationPlan, texts: SurveyTexts) -> GuessTable | None:
+    """Read the guesses that the plan names, None if it names none."""
+    if not plan.guesses:
+        return None
+    found = load_one_model(plan.guesses, plan.guesses_model)
+    if not {q.key for q in texts.questions} & set(found.guesses["question_key"].to_pylist()):
+        raise ConfigError(
+            f"--guesses {', '.join(plan.guesses)}: no guess is for a question of the survey; give guesses "
+            "that were made for this survey"
+        )
+    return found
 
 
 def _surveys(
@@ -162,7 +183,10 @@ def _begin(folder: Folder, plan: EvaluationPlan, data: EvaluationData) -> Folder
     folder.write("splits.json", json.dumps(drawn, indent=1).encode())
     configured = {m: METHODS[m].configuration(plan.settings) for m in plan.methods}
     methods = {m: values for m, values in configured.items() if values}
-    parts = {"version": __version__, "plan": dataclasses.asdict(plan), "methods": methods, "splits": drawn}
+    planned = dataclasses.asdict(
+        dataclasses.replace(plan, guesses=())
+    )  # their fingerprint counts, not places
+    parts = {"version": __version__, "plan": planned, "methods": methods, "splits": drawn}
     identity = json.loads(json.dumps(parts | data.fingerprints))
     scored = folder.child("scored")
     if scored.identify(IDENTITY, identity, f"delete {scored}", present_keys):
@@ -178,9 +202,20 @@ def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]
         **statistics(rows),
         "cannot_answer": [m for m in plan.methods if m not in {c["method"] for c in scored}],
         "context_sizes": sorted({r["context"] for r in rows if r["curve"]}),
-        "note": _note(plan.context, rows),
+        "max_questions": plan.max_questions,
+        "note": _note(plan.context, rows) if (plan.max_questions or plan.context) >= plan.context else None,
         "overlap": _overlap(rows),
     }
+
+
+def _language_models(plan: EvaluationPlan, data: EvaluationData) -> dict[str, str]:
+    """Return which language model each method asks, or whose guesses it reads."""
+    asking = [m for m in plan.methods if METHODS[m].needs(plan.settings).language_model]
+    found = dict.fromkeys(asking, data.fingerprints.get("language_model", ""))
+    if data.guesses is not None:
+        ((name, known),) = data.guesses.models.items()
+        found |= {m: known or name for m in asking if METHODS[m].reads_guesses}
+    return found
 
 
 def _overlap(rows: list[dict[str, Any]]) -> str | None:

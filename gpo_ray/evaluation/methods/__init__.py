@@ -2,12 +2,14 @@
 
 A method (:class:`~gpo_ray.evaluation.methods.method.Method`) says what it needs, is fitted on a split and
 predicts test groups' tasks. Plain baselines are short functions of one task. ``gpo``, ``gpo-robust`` and
-``paper`` are meta-trained (meta_trained_transformer.py).
+``paper`` are meta-trained (meta_trained_transformer.py). ``lm-debiased`` to ``few-shot`` ask a language model
+(prompted.py, few_shot.py).
 """
 
 from __future__ import annotations
 
 from gpo_ray.evaluation.methods.baseline import Baseline, BaselineTask
+from gpo_ray.evaluation.methods.few_shot import FewShot
 from gpo_ray.evaluation.methods.gaussian import gaussian_process
 from gpo_ray.evaluation.methods.individuals import item_item, item_response
 from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
@@ -31,16 +33,24 @@ from gpo_ray.evaluation.methods.plain import (
     train_mean,
     uniform,
 )
+from gpo_ray.evaluation.methods.prompted import ALL_ORDERS, Prompted
 from gpo_ray.evaluation.methods.regression import kernel, low_rank, ridge, ridge_mix
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         MetaTrainedTransformer("gpo", preset="gpo"),
+        MetaTrainedTransformer("gpo-guesses", preset="gpo", reads_guesses=True),
         MetaTrainedTransformer("gpo-robust", preset="gpo", objective="robust"),
         MetaTrainedTransformer("paper", preset="paper"),
         Baseline("uniform", uniform),
         Baseline("lm-base", lm_base),
+        Prompted("lm-debiased", "none", "logprobs", ALL_ORDERS, exact=True),
+        Prompted("lm-verbalized", "none", "distribution", orders=1),
+        Prompted("lm-steered-qa", "qa"),
+        Prompted("lm-steered-bio", "bio"),
+        Prompted("lm-steered-portray", "portray"),
+        FewShot(),
         Baseline("train-mean", train_mean),
         Baseline("context-mean", context_mean),
         Baseline("nearest-group", nearest_group),
