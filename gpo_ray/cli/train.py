@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpo_ray.cli.options import Address, Embeddings, Json, Objective, Out, Seed, Survey
+from gpo_ray.cli.options import (
+    Address,
+    Embeddings,
+    Guesses,
+    GuessesModel,
+    Json,
+    Objective,
+    Out,
+    Seed,
+    Survey,
+    guess_folders,
+)
 from gpo_ray.cli.output import progress, report
 from gpo_ray.cli.places import absolute, runs_beside
 
@@ -46,6 +58,8 @@ def train(
     name: Annotated[str | None, typer.Option(help="The run: the same storage and name resumes.")] = None,
     restart: Annotated[bool, typer.Option(help="Forget an earlier run of this name.")] = False,
     on_disk: OnDisk = None,
+    guesses: Guesses = None,
+    guesses_model: GuessesModel = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
@@ -63,6 +77,7 @@ def train(
         places = (absolute(survey), absolute(embeddings), absolute(out))
         run_at = (absolute(storage or runs_beside(out)), name or last_name(out))
         job = _train_job((*places, *run_at), settings, fraction, on_disk)
+        job = replace(job, guesses=guess_folders(guesses, guesses_model), guesses_model=guesses_model)
         if workers == 0:
             from gpo_ray.meta_training.local import train_local
             from gpo_ray.runtime.resources import device_of

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gpo_ray.errors import DataError
 from gpo_ray.guesses.table import GuessTable, Way
 from gpo_ray.preferences.dataset import Question
 from gpo_ray.preferences.guess_features import GuessFeatures
@@ -43,8 +42,8 @@ def guess_features(
         ways: names of the K ways; by default all of the table, sorted.
         voices: ids of the groups as which the model was asked; by default all of the table, sorted.
 
-    Raises:
-        DataError: if the table has guesses in none of the ways for any of the questions.
+    Returns:
+        The features; ``guessed`` is False for questions that have a guess in none of the ways.
     """
     by_name = {way_name(w): w for w in table.ways}
     names = tuple(by_name) if ways is None else tuple(ways)
@@ -52,11 +51,6 @@ def guess_features(
     told = [by_name.get(name) for name in names]
     parts = [_completed(_of_question(table, q, told, asked_as)) for q in questions]
     guessed = np.array([bool(np.isfinite(p).all()) for p in parts])
-    if not guessed.any():
-        raise DataError(
-            f"the guesses have none of the survey's questions in any of the ways {', '.join(names)!r}; "
-            "compare `gpo guess show` with `gpo survey show`"
-        )
     sizes = [len(q.responses) for q in questions]
     log_share = np.nan_to_num(np.concatenate(parts, 1)).astype(np.float32)
     return GuessFeatures(log_share, np.repeat(guessed, sizes), names, asked_as)

@@ -74,6 +74,11 @@ class KeyedGroupPrior:
         hashes = {keys[i]: QuestionHashes.of(questions[i].prompt, questions[i].responses) for i in kept}
         return cls(prior, {keys[i]: number for number, i in enumerate(kept)}, hashes)
 
+    @property
+    def needs_guesses(self) -> bool:
+        """Whether a language model's guesses join the prior, so that unseen questions should have some."""
+        return self.prior.guesses is not None
+
     @cached_property
     def recognizer(self) -> Recognizer:
         """The recogniser of the questions that the meta-train groups were asked."""

@@ -64,7 +64,6 @@ class MetaTrainedTransformer(Method):
 
         Raises:
             ConfigError: if training diverges, or there are no guesses for a method that reads them.
-            DataError: if none of the guesses is for a question of the survey.
         """
         config = self.config(data.settings, data.split.seed)
         arrays = data.arrays[config.model.pooling]

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.errors import DataError, GPOError
-from gpo_ray.model.estimator import AdaptedGroup, PreparedQuestion
+from gpo_ray.model.estimator import AdaptedGroup
+from gpo_ray.model.prepared import PreparedQuestion
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.encoding import EncodedSlate
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from gpo_ray.errors import BundleError, DataError, GPOError
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
-from gpo_ray.model.estimator import AdaptedGroup, GroupPrediction, GroupPreferenceModel, PreparedQuestion
+from gpo_ray.model.estimator import AdaptedGroup, GroupPreferenceModel
+from gpo_ray.model.prepared import GroupPrediction, PreparedQuestion
 from gpo_ray.prior.recognition import Recognition
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.caching import CACHED_BYTES, Cache, bounded, keep
