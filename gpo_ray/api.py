@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -361,21 +361,8 @@ def predict_file(
     pairs = [*zip(answers, answered, strict=True), *zip(slates, asked, strict=True)]
     loaded.vectors([s for s, r in pairs if r.key is None], progress)  # common beginnings are read once
     group = loaded.adapt_checked(answers, answered, given.role)
-    return {
-        "predictions": [
-            {
-                "prompt": p.prompt,
-                "responses": list(p.responses),
-                "share": list(p.share),
-                "interval": None if p.interval is None else [list(ends) for ends in p.interval],
-                "seen": p.seen,
-                "recognised": p.recognised,
-                "note": p.note,
-            }
-            for p in group.predict_checked(slates, asked)
-        ],
-        "notes": [*notes, *group.notes],
-    }
+    predictions = [asdict(p) for p in group.predict_checked(slates, asked)]
+    return {"predictions": predictions, "notes": [*notes, *group.notes]}
 
 
 def _key(slate: Slate) -> str:

@@ -16,9 +16,14 @@ from torch import Tensor
 from gpo_ray.errors import DataError
 from gpo_ray.likelihoods.shares import slate_log_softmax
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
-from gpo_ray.model.prepared import GroupPrediction, PreparedQuestion, prior_inputs_of, projected_of
+from gpo_ray.model.prepared import (
+    GroupPrediction,
+    PreparedQuestion,
+    checked_shares,
+    prior_inputs_of,
+    projected_of,
+)
 from gpo_ray.model.transformer import ContextCache, Points
-from gpo_ray.preferences.dataset import SHARE_TOLERANCE
 from gpo_ray.preferences.guess_features import GuessFeatures
 from gpo_ray.preferences.slates import Floats
 from gpo_ray.prior.covariance import PriorInputs
@@ -120,15 +125,7 @@ class GroupPreferenceModel:
                 and roles.
         """
         self._check_guesses(guesses)
-        arrays = [np.asarray(q, np.float32) for q in questions]
-        width = self.config.embedding_width
-        for i, a in enumerate(arrays):
-            if a.ndim != 2 or a.shape[1] != width or a.shape[0] < 1:
-                raise DataError(
-                    f"{what}: question {i}: expected embeddings of shape (R, {width}), got {a.shape}"
-                )
-            if not np.isfinite(a).all():
-                raise DataError(f"{what}: question {i}: an embedding is not finite")
+        arrays = self._checked(questions, what)
         if keys is not None and len(keys) != len(arrays):
             raise DataError(f"{what}: {len(keys)} keys for {len(arrays)} questions")
         if not arrays:
@@ -149,6 +146,18 @@ class GroupPreferenceModel:
         if self._prior is not None:
             prior_inputs = [*self._prior.inputs(x, sizes, keys or [None] * len(arrays), guesses)]
         return [PreparedQuestion(*values) for values in zip(sizes, projected, prior_inputs, strict=True)]
+
+    def _checked(self, questions: Sequence[Floats], what: str) -> list[NDArray[np.float32]]:
+        """Return the embeddings (R, E) of each question's responses, if they are of this model's width."""
+        arrays, width = [np.asarray(q, np.float32) for q in questions], self.config.embedding_width
+        for i, a in enumerate(arrays):
+            if a.ndim != 2 or a.shape[1] != width or a.shape[0] < 1:
+                raise DataError(
+                    f"{what}: question {i}: expected embeddings of shape (R, {width}), got {a.shape}"
+                )
+            if not np.isfinite(a).all():
+                raise DataError(f"{what}: question {i}: an embedding is not finite")
+        return arrays
 
     def _check_guesses(self, guesses: GuessFeatures | None) -> None:
         given = None if guesses is None else (guesses.ways, guesses.voices)
@@ -224,14 +233,7 @@ class GroupPreferenceModel:
             )
         if not questions:
             raise DataError("the context is empty: give at least one answered question")
-        ys = [np.asarray(share, np.float64) for share in shares]
-        for i, (question, y) in enumerate(zip(questions, ys, strict=True)):
-            if y.shape != (question.size,):
-                raise DataError(f"context question {i}: {y.size} shares for {question.size} responses")
-            if not np.isfinite(y).all() or (y < 0).any() or abs(y.sum() - 1) > SHARE_TOLERANCE:
-                raise DataError(
-                    f"context question {i}: shares must be at least 0 and sum to 1, not {y.tolist()}"
-                )
+        ys = checked_shares(questions, shares)
         y = np.concatenate(ys)
         cache = None
         if not self._prior_alone:

@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gpo_ray.errors import DataError
+from gpo_ray.preferences.dataset import SHARE_TOLERANCE
+from gpo_ray.preferences.slates import Floats
 from gpo_ray.prior.covariance import PriorInputs
 from gpo_ray.prior.posterior import Posterior
 
@@ -73,3 +76,20 @@ class GroupPrediction:
     def _each(self, values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         ends = itertools.accumulate(self.sizes)
         return [values[end - n : end] for n, end in zip(self.sizes, ends, strict=True)]
+
+
+def checked_shares(
+    questions: Sequence[PreparedQuestion], shares: Sequence[Sequence[float] | Floats]
+) -> list[NDArray[np.float64]]:
+    """Return the shares (R,) of each question's responses.
+
+    Raises:
+        DataError: if some are no distribution over the responses.
+    """
+    ys = [np.asarray(share, np.float64) for share in shares]
+    for i, (question, y) in enumerate(zip(questions, ys, strict=True)):
+        if y.shape != (question.size,):
+            raise DataError(f"context question {i}: {y.size} shares for {question.size} responses")
+        if not np.isfinite(y).all() or (y < 0).any() or abs(y.sum() - 1) > SHARE_TOLERANCE:
+            raise DataError(f"context question {i}: shares must be at least 0 and sum to 1, not {y.tolist()}")
+    return ys

@@ -160,7 +160,10 @@ def calibrated(
     prior = at_questions.prior
     mixed = bool(prior.single.any() and not prior.single.all())
     same_kind = [g for g, single in zip(prior.groups, prior.single, strict=True) if single or not mixed]
-    trials = list(_trials(arrays, same_kind, questions, context, seed))
+    guessed = None
+    if at_questions.guesses is not None:
+        guessed = np.flatnonzero(at_questions.guesses.guessed[arrays.offsets[:-1]])
+    trials = list(_trials(arrays, same_kind, questions, context, seed, guessed))
     if not trials:
         return at_questions
     weights: Sequence[float] = RESPONSE_MODEL_WEIGHTS
@@ -179,9 +182,18 @@ def calibrated(
 
 
 def _trials(
-    arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int, seed: int
+    arrays: PreferenceArrays,
+    groups: Sequence[int],
+    questions: Ints,
+    context: int,
+    seed: int,
+    guessed: Ints | None,
 ) -> list[_Trial]:
-    """Draw trials from some meta-train groups; every second target question is masked."""
+    """Draw trials from some meta-train groups; every second target question is masked.
+
+    Where only few questions are ``guessed``, that is, have a guess as unseen ones should, these are the masked
+    targets.
+    """
     rng = np.random.default_rng([seed, 1])
     result = []
     most = TRIALS if len(groups) < MORE_TRIALS_GROUPS else MORE_TRIALS
@@ -191,13 +203,17 @@ def _trials(
         cut = min(context, len(mine) // 2)
         if cut < 1:
             continue
-        target = mine[cut : cut + TARGETS]
+        target = mine[cut:]
+        if guessed is not None:
+            target = target[np.argsort(~np.isin(target, guessed), kind="stable")]
+        target = target[:TARGETS]
+        few = target[:0] if guessed is None else target[np.isin(target, guessed)]
         result.append(
             _Trial(
                 group=int(g),
                 context=mine[:cut],
                 target=target,
-                masked=target[::2],
+                masked=few if 0 < len(few) <= len(target) // 2 else target[::2],
                 y=arrays.shares_of(g, mine[:cut]),
                 sampling=arrays.sampling_of(g, mine[:cut]),
                 truth=arrays.shares_of(g, target),
