@@ -191,8 +191,8 @@ def _trials(
 ) -> list[_Trial]:
     """Draw trials from some meta-train groups; every second target question is masked.
 
-    Where only few questions are ``guessed``, that is, have a guess as unseen ones should, these are the masked
-    targets.
+    Where only few questions are ``guessed``, that is, have a guess as unseen ones should, these are the
+    masked targets.
     """
     rng = np.random.default_rng([seed, 1])
     result = []
