@@ -7,7 +7,7 @@ Everything here is also importable from :mod:`gpo_ray`. If you have embeddings o
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,29 +16,23 @@ from pydantic import ValidationError
 
 from gpo_ray.answer_files import check_distinct, read_answers_file, read_questions_file
 from gpo_ray.errors import BundleError, DataError
-from gpo_ray.guesses.features import guess_features, way_name
+from gpo_ray.guesses.features import NO_GUESS, guess_features, reads_letters, way_name
 from gpo_ray.guesses.one_model import load_one_model
 from gpo_ray.guesses.table import GuessTable
 from gpo_ray.model import AdaptedGroup, GroupPreferenceModel
 from gpo_ray.model.texts import (
     AnsweredSlate,
+    EncodedByKey,
     Slate,
-    VectorsByKey,
     bundle_language_model,
-    encoded_vectors,
+    encoded_texts,
     first_problem,
-    stored_vectors,
+    stored_texts,
 )
 from gpo_ray.preferences.dataset import Question as PreferenceQuestion
 from gpo_ray.preferences.guess_features import GuessFeatures
 from gpo_ray.preferences.labels import question_key, slate_key
 from gpo_ray.prior.recognition import EARLIER_BUNDLE, OTHER_RESPONSES, Recognition, answer_notes
-
-NO_GUESS = (
-    "the bundle reads a language model's guesses, and there is none of this question; it is predicted as "
-    "without them"
-)
-"""Note on the prediction of an unseen question."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,7 @@ class TextModel:
         """The model that takes arrays of embeddings."""
         self._guesses = guesses
         self._bundle, self._model, self._embeddings = bundle, model, embeddings
-        self._vectors: VectorsByKey = {}
+        self._read: EncodedByKey = {}
 
     def adapt(self, answers: Iterable[Answer], role: str | None = None) -> TextGroup:
         """Adapt the model to a group, without a gradient step.
@@ -151,9 +145,9 @@ class TextModel:
 
     def embeddings_of(self, slates: Sequence[Slate], found: Sequence[Recognition]) -> list[Any]:
         """Return the embeddings (R, E) of questions; the model itself keeps those of the seen ones."""
-        read = self.vectors([s for s, r in zip(slates, found, strict=True) if r.key is None])
+        read = self.read([s for s, r in zip(slates, found, strict=True) if r.key is None])
         return [
-            read[_key(s)] if r.key is None else self.estimator.vectors(r.key)
+            read[_key(s)][0] if r.key is None else self.estimator.vectors(r.key)
             for s, r in zip(slates, found, strict=True)
         ]
 
@@ -163,34 +157,37 @@ class TextModel:
         Those of the seen questions are in the bundle, in its order of their responses, and left out here.
         """
         ways, roles = self.estimator.guess_ways, self.estimator.roles
-        if self._guesses is None or not ways:
+        if self._guesses is None and not reads_letters(ways):
             return None
+        read = self.read([s for s, r in zip(slates, found, strict=True) if r.key is None])
         asked = [
-            PreferenceQuestion("", "", s.prompt if r.key is None else "", s.responses, None, None)
+            PreferenceQuestion("", "", s.prompt if r.key is None else "", s.responses)
             for s, r in zip(slates, found, strict=True)
         ]
-        return guess_features(self._guesses, asked, ways, roles)
+        letters = [read[_key(s)][1] if r.key is None else None for s, r in zip(slates, found, strict=True)]
+        return guess_features(self._guesses, asked, ways, roles, letters)
 
-    def vectors(self, slates: Sequence[Slate], progress: bool = False) -> Mapping[str, Any]:
-        """Return the embeddings (R, E) of questions as they are written; each is read only once.
+    def read(self, slates: Sequence[Slate], progress: bool = False) -> EncodedByKey:
+        """Return what the language model makes of questions as they are written; each is read only once.
 
         Args:
             slates: the questions.
             progress: whether to show progress on standard error.
 
         Returns:
-            The embeddings by :func:`~gpo_ray.preferences.labels.slate_key`.
+            The embeddings (R, E) and the log-probabilities (R,) of option letters, by
+            :func:`~gpo_ray.preferences.labels.slate_key`.
         """
         wanted = {_key(s): s for s in slates}
         config = self.estimator.config
-        missing = {k: s for k, s in wanted.items() if k not in self._vectors}
+        missing = {k: s for k, s in wanted.items() if k not in self._read}
         if missing and self._embeddings is not None:
-            self._vectors |= stored_vectors(self._embeddings, config, list(missing))
-            missing = {k: s for k, s in missing.items() if k not in self._vectors}
+            self._read |= stored_texts(self._embeddings, config, list(missing))
+            missing = {k: s for k, s in missing.items() if k not in self._read}
         if missing:
             source = bundle_language_model(config, self._model, self._bundle)
-            self._vectors |= encoded_vectors(missing, source, config, progress)
-        return {k: self._vectors[k] for k in wanted}
+            self._read |= encoded_texts(missing, source, config, progress)
+        return {k: self._read[k] for k in wanted}
 
 
 class TextGroup:
@@ -306,7 +303,7 @@ def load(
         given = [os.fspath(guesses)] if isinstance(guesses, str | os.PathLike) else list(guesses)
         table = load_one_model(given, guesses_model)
         wanted = set(estimator.guess_ways)
-        if not wanted & {way_name(w) for w in table.ways}:
+        if not wanted & {way_name(w) for w in table.ways}:  # nothing of them would be read
             mine, theirs = ", ".join(sorted(wanted)), ", ".join(way_name(w) for w in table.ways)
             raise BundleError(f"{where}: reads guesses of {mine or 'no model'}, and those given are {theirs}")
     return TextModel(estimator, where, other, store, table)
@@ -359,7 +356,7 @@ def predict_file(
     loaded = load(bundle, model=model, embeddings=embeddings, guesses=folders, guesses_model=given.model)
     answered, asked = loaded.recognise(answers), loaded.recognise(slates)
     pairs = [*zip(answers, answered, strict=True), *zip(slates, asked, strict=True)]
-    loaded.vectors([s for s, r in pairs if r.key is None], progress)  # common beginnings are read once
+    loaded.read([s for s, r in pairs if r.key is None], progress)  # common beginnings are read once
     group = loaded.adapt_checked(answers, answered, given.role)
     predictions = [asdict(p) for p in group.predict_checked(slates, asked)]
     return {"predictions": predictions, "notes": [*notes, *group.notes]}

@@ -21,8 +21,9 @@ from gpo_ray.config import TrainConfig, present_keys
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import BundleError, ConfigError, DataError
-from gpo_ray.guesses.features import guess_features
+from gpo_ray.guesses.features import guess_features, reads_letters, way_name
 from gpo_ray.guesses.one_model import guesses_fingerprint, load_one_model
+from gpo_ray.guesses.table import GuessTable
 from gpo_ray.meta_training.data import MetaTrainingData
 from gpo_ray.meta_training.progress import Progress
 from gpo_ray.model.bundle import KIND as BUNDLE
@@ -221,10 +222,22 @@ def _guesses(dataset: PreferenceDataset, job: TrainJob) -> tuple[GuessFeatures, 
     table = load_one_model(job.guesses, job.guesses_model)
     ((model, fingerprint),) = table.models.items()
     known = {"paths": list(job.guesses), "model": model, "model_fingerprint": fingerprint}
+    _check_letters(table, job)
     features = guess_features(table, [*dataset.iter_questions()])
     if not features.guessed.any():
         raise DataError(f"{', '.join(job.guesses)}: holds no guess of a question of the survey {job.survey}")
     return features, known | {"fingerprint": guesses_fingerprint(table)}
+
+
+def _check_letters(table: GuessTable, job: TrainJob) -> None:
+    """Refuse guesses of option letters from other embeddings, since they are read from the job's later on."""
+    ((_, fingerprint),) = table.models.items()
+    mine = EmbeddingStore(job.embeddings).manifest().get("fingerprint")
+    if reads_letters([way_name(w) for w in table.ways]) and fingerprint != mine:
+        raise DataError(
+            f"{', '.join(job.guesses)}: holds option letters of embeddings of {fingerprint}, and "
+            f"{job.embeddings} are of {mine}; make them with: gpo guess letters --embeddings {job.embeddings}"
+        )
 
 
 def _bundle_prior(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob) -> KeyedGroupPrior:
