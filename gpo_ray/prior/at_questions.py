@@ -9,7 +9,7 @@ of unseen ones, L groups that are left out in turn, C context rows, T target row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -20,15 +20,12 @@ from numpy.typing import NDArray
 from gpo_ray.preferences.guess_features import GuessFeatures
 from gpo_ray.preferences.slates import Array, Floats, Ints, spans
 from gpo_ray.prior.covariance import EmbeddedResponses, GroupDeviations, Numbering, PriorInputs
-from gpo_ray.prior.extrapolation import Extrapolation, KernelRidgeExtrapolator
+from gpo_ray.prior.cross_fitting import extrapolate
+from gpo_ray.prior.extrapolation import Extrapolation
 from gpo_ray.prior.group_prior import GroupPrior
-from gpo_ray.prior.guessed import MeanGuess
 from gpo_ray.prior.kernel import RBFKernel, columns
 from gpo_ray.prior.posterior import Posterior
 
-FOLDS = 5
-"""Number of parts into which cross-fitting divides the seen questions; each part is extrapolated from the
-others."""
 TABLE_BYTES = 1 << 28
 """Size in bytes of the largest table of similarities between all pairs of responses, enough for 5,792
 responses. With more responses, similarities are computed when they are needed."""
@@ -122,7 +119,7 @@ class PriorAtQuestions:
             question_index=question_index,
             offsets=offsets,
             response_index=response_index,
-            extrapolated=_extrapolate(prior, x, offsets, response_index, question_index, cross_fit, known),
+            extrapolated=extrapolate(prior, x, offsets, response_index, question_index, cross_fit, known),
             pairs=Pairs(x, prior.kernel),
             cross_survey=cross_survey,
             guesses=known,
@@ -154,6 +151,28 @@ class PriorAtQuestions:
         given, asked = self.joint_inputs(context, target, leave_out, masked)
         role = None if leave_out is None else self.roles.get(leave_out)
         return self.prior.condition_on(given, y, sampling, role).posterior(asked)
+
+    def with_guesses(
+        self, prior: GroupPrior, guesses: GuessFeatures, roles: Mapping[int, int]
+    ) -> PriorAtQuestions:
+        """Return the same, cross-fitted, with guesses; questions without one are not extrapolated again.
+
+        Args:
+            prior: this prior with its guesses.
+            guesses: the guesses of all N responses.
+            roles: as in :meth:`of`.
+        """
+        extrapolated = extrapolate(
+            prior,
+            self.x,
+            self.offsets,
+            self.response_index,
+            self.question_index,
+            True,
+            guesses,
+            self.extrapolated,
+        )
+        return replace(self, prior=prior, extrapolated=extrapolated, guesses=guesses, roles=roles)
 
     def with_expected(self) -> PriorAtQuestions:
         """Return the same, whose prior keeps the extrapolated means of its seen questions."""
@@ -308,75 +327,3 @@ class PriorAtQuestions:
         """Column (N,) of each response in the whitened cross-covariance, -1 for seen questions."""
         unseen = self.response_index < 0
         return np.where(unseen, np.cumsum(unseen) - 1, -1)
-
-
-def folds(questions: int) -> Ints:
-    """Return the fold of each of the seen questions in cross-fitting, at random and of nearly equal sizes."""
-    return np.random.default_rng(0).permutation(np.arange(questions) % FOLDS)
-
-
-def _extrapolate(
-    prior: GroupPrior,
-    x: NDArray[np.float32],
-    offsets: Ints,
-    response_index: Ints,
-    question_index: Ints,
-    cross_fit: bool,
-    guesses: GuessFeatures | None,
-) -> Extrapolation:
-    """Predict the responses from their embeddings, and from guesses where there are some.
-
-    Seen questions are extrapolated only in cross-fitting; otherwise their means are the prior's ``expected``.
-    """
-    n, groups, sizes = len(x), len(prior.shares), np.diff(offsets)
-    mean, conditional_variance = np.full(n, np.nan), np.zeros(n)
-    deviation = np.zeros((groups, n), prior.shares.dtype, order="F")
-    leave_one_out_mean = np.full((len(prior.groups) if cross_fit and prior.leaves_out else 0, n), np.nan)
-    whitened = np.zeros((0, 0), np.float32)
-    seen = response_index >= 0
-    if prior.expected is not None:
-        mean[seen] = prior.expected[response_index[seen]]
-    guessed = np.zeros(len(sizes), bool) if guesses is None else guesses.guessed[offsets[:-1]]
-    unseen_index = np.cumsum(~seen) - 1
-    for questions, extrapolator, weights in _extrapolators(prior, question_index, cross_fit, guessed):
-        rows, unseen = spans(offsets, questions), bool(question_index[questions[0]] < 0)
-        guess: MeanGuess | None = None
-        if weights is not None and guesses is not None and prior.guesses is not None:
-            guess = prior.guesses.of_mean(guesses.at(rows), weights)
-        found = extrapolator.at(x[rows], sizes[questions], unseen, len(leave_one_out_mean) > 0, guess)
-        mean[rows], conditional_variance[rows] = found.mean, found.conditional_variance
-        deviation.T[rows] = found.deviation.T
-        if len(leave_one_out_mean):
-            leave_one_out_mean[:, rows] = found.leave_one_out_mean
-        if unseen and len(rows) == np.count_nonzero(~seen):
-            whitened = found.whitened
-        elif unseen:
-            if not whitened.size:
-                whitened = np.zeros((len(found.whitened), np.count_nonzero(~seen)), np.float32)
-            whitened[:, unseen_index[rows]] = found.whitened
-    return Extrapolation(mean, leave_one_out_mean, deviation, conditional_variance, whitened)
-
-
-def _extrapolators(
-    prior: GroupPrior, question_index: Ints, cross_fit: bool, guessed: NDArray[np.bool_]
-) -> Iterator[tuple[Ints, KernelRidgeExtrapolator, Array | None]]:
-    """Yield the unseen questions and, in cross-fitting, each fold of seen ones, with their extrapolators.
-
-    Questions with a guess come apart from those without; the third value is the weights (K,) of the guesses,
-    None for questions without. In cross-fitting, weights are fitted to the other folds.
-    """
-    unseen, known = question_index < 0, prior.guesses
-    if (unseen & ~guessed).any():
-        yield np.flatnonzero(unseen & ~guessed), prior.extrapolator, None
-    if known is not None and (unseen & guessed).any():
-        yield np.flatnonzero(unseen & guessed), prior.guess_extrapolator, known.weights
-    if not cross_fit or len(prior.sizes) < 2:
-        return
-    fold = folds(len(prior.sizes))
-    for k in np.unique(fold):
-        asked, others = ~unseen & (fold[question_index] == k), np.flatnonzero(fold != k)
-        if (asked & ~guessed).any():
-            yield np.flatnonzero(asked & ~guessed), prior.extrapolator_from(others), None
-        if known is not None and (asked & guessed).any():
-            weights = known.fitted_weights(prior.shares, prior.sizes, others)
-            yield np.flatnonzero(asked & guessed), prior.extrapolator_from(others, weights), weights

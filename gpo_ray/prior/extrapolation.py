@@ -52,6 +52,16 @@ class Extrapolation:
     conditional_variance: Array
     whitened: NDArray[np.float32]
 
+    def arrays(self) -> tuple[Array, Array, Floats, Array, NDArray[np.float32]]:
+        """Return copies of the arrays, in the order of the fields."""
+        return (
+            self.mean.copy(),
+            self.leave_one_out_mean.copy(),
+            self.deviation.copy("K"),
+            self.conditional_variance.copy(),
+            self.whitened.copy("K"),
+        )
+
     @classmethod
     def joined(cls, parts: Iterable[Extrapolation], n: int) -> Extrapolation:
         """Join the predictions for adjacent responses, at least one part with N = ``n`` responses in all.

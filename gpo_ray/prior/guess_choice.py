@@ -12,8 +12,9 @@ from scipy.linalg import solve
 
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.preferences.slates import Array, centred, softmax, spans
-from gpo_ray.prior.at_questions import PriorAtQuestions, folds
+from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.covariance import NUGGET
+from gpo_ray.prior.cross_fitting import folds
 from gpo_ray.prior.extrapolation import TRANSFER
 from gpo_ray.prior.group_prior import MAX_KERNEL_RESPONSES, GroupPrior, within
 from gpo_ray.prior.guessed import CalibratedGuesses, nugget
@@ -53,15 +54,8 @@ def with_guesses(plain: PriorAtQuestions, arrays: PreferenceArrays) -> PriorAtQu
     rivals = [blank] if prior.expected is None else [prior.expected, blank]
     if not all(_better(_errors(rival, prior, known) - errors[best]) for rival in rivals):
         return plain
-    return PriorAtQuestions.of(
-        replace(prior, guesses=replace(known, variance=best)),
-        plain.x,
-        plain.sizes,
-        plain.question_index,
-        cross_fit=True,
-        guesses=features,
-        roles=roles,
-    ).with_expected()
+    joined = replace(prior, guesses=replace(known, variance=best))
+    return plain.with_guesses(joined, features, roles).with_expected()
 
 
 def _better(gain: Array) -> bool:

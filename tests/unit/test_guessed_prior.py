@@ -193,3 +193,16 @@ def test_what_is_stored_makes_the_same_prior():
     y = DATA.shares_of(7, context)
     same(first.posterior(context, y, target, leave_out=7), again.posterior(context, y, target, leave_out=7))
     assert {n: a.shape for n, a in stored.items() if "guess" in n} == state.guesses.shapes(len(back.x))
+
+
+def test_guesses_that_are_added_to_a_prior_give_what_they_give_at_once():
+    guessed = np.repeat(np.arange(16) % 3 > 0, SIZES)
+    known = features(DATA, DATA.group_ids[:2], noise=0.3, guessed=guessed)
+    whole = view(known, roles={0: 0}, cross_fit=True)
+    prior, index = GroupPrior.from_groups(DATA, GROUPS, SEEN)
+    plain = PriorAtQuestions.of(prior, DATA.x.numpy(), SIZES, index, True)
+    added = plain.with_guesses(whole.prior, known, {0: 0})
+    for name in ("mean", "leave_one_out_mean", "deviation", "conditional_variance", "whitened"):
+        np.testing.assert_allclose(
+            getattr(added.extrapolated, name), getattr(whole.extrapolated, name), atol=1e-6
+        )
