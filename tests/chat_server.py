@@ -18,7 +18,8 @@ def chat(content, finish="stop", top=None, tokens=50, **message):
 
 
 class ChatServer:
-    """Answers with ``reply(body, request's number)``: a dictionary, (status, headers, text), or "cut"."""
+    """Answers with ``reply(body, request's number)``: a dictionary, (status, headers, text), "cut", or a
+    function of the handler that writes an answer."""
 
     def __init__(self, reply):
         self.seen, self.headers = [], []
@@ -35,6 +36,10 @@ class ChatServer:
                     outer.headers.append(dict(self.headers))
                     number = len(outer.seen)
                 found = reply(body, number)
+                if callable(found):
+                    found(self)
+                    self.close_connection = True
+                    return
                 if found == "cut":
                     self.send_response(200)
                     self.send_header("Content-Length", "1000")

@@ -3,9 +3,8 @@
 Neither needs Ray; both need httpx (``pip install 'gpo-ray[client]'``).
 """
 
-from gpo_ray.client.answers import MAX_ANSWER_BYTES
 from gpo_ray.client.calls import AnyAnswer, AnyQuestion, ServiceError
-from gpo_ray.client.clients import TIMEOUT, AsyncClient, Client
+from gpo_ray.client.clients import MAX_ANSWER_BYTES, TIMEOUT, AsyncClient, Client
 
 __all__ = [
     "MAX_ANSWER_BYTES",

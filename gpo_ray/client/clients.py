@@ -12,15 +12,19 @@ from types import TracebackType
 from typing import Any, Self
 
 from gpo_ray.client import calls
-from gpo_ray.client.answers import Body, begun, too_slow
 from gpo_ray.client.calls import READY, AnyAnswer, AnyQuestion, Call, parse
-from gpo_ray.client.lines import Line, Lines
 from gpo_ray.errors import ConfigError
+from gpo_ray.runtime.http_answers import Body, begun, too_slow
+from gpo_ray.runtime.http_lines import Line, Lines
 from gpo_ray.serving.api.schemas import Group, GroupPage, GroupSummary, Predictions, Ranking, Readiness
+from gpo_ray.serving.bounds import MAX_BODY_BYTES
 
 with contextlib.suppress(ModuleNotFoundError):  # without httpx, making a client raises an error that says so
     import httpx
 
+MAX_ANSWER_BYTES = 2 * MAX_BODY_BYTES
+"""Most bytes of an answer that a client takes; no answer of the service is as long, since answers repeat what
+was sent, with some hundred bytes for each response."""
 TIMEOUT = 30.0
 """Seconds that a call may take by default."""
 
@@ -173,7 +177,7 @@ class Client:
         request.extensions["trace"] = line.note
         response = line.http.send(request, stream=True)
         try:
-            body = Body(response)
+            body = Body(response, MAX_ANSWER_BYTES)
             for part in response.iter_bytes():
                 body.add(part)
                 if time.monotonic() > end:  # nobody waits any more
@@ -279,7 +283,7 @@ class AsyncClient:
     async def _fetch(self, call: Call) -> httpx.Response:
         response = await self._http.send(call.request(self._http), stream=True)
         try:
-            body = Body(response)
+            body = Body(response, MAX_ANSWER_BYTES)
             async for part in response.aiter_bytes():
                 body.add(part)
         finally:

@@ -23,6 +23,8 @@ from gpo_ray.config import StrictConfig
 from gpo_ray.errors import ConfigError, EmbeddingError
 from gpo_ray.guesses.parsing import REFUSAL
 from gpo_ray.lm.cache import cache_bytes, cache_folder
+from gpo_ray.runtime.http_answers import Body, begun, too_slow
+from gpo_ray.runtime.http_lines import Line, Lines
 from gpo_ray.runtime.local_files import replacing
 
 if TYPE_CHECKING:
@@ -125,9 +127,11 @@ class Chat:
         import httpx
 
         self._config, self._key = config, _key()
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        limits = httpx.Limits(max_connections=config.parallel)
-        self._client = httpx.Client(headers=headers, timeout=config.timeout, limits=limits)
+        headers = {"Accept-Encoding": "identity"}  # a compressed reply of a few bytes may fill the memory
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        verify = httpx.create_ssl_context()  # once, since it takes long
+        self._lines = Lines(lambda: httpx.Client(headers=headers, timeout=config.timeout, verify=verify))
         self._lock, self._random = threading.Lock(), random.Random()
         self._reserved = 0
         self._limit_name = "max_tokens"
@@ -139,7 +143,7 @@ class Chat:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.close()
+        self._lines.close()
 
     def complete(self, text: str, options: Mapping[str, Any]) -> Completion:
         """Return the reply to a user's turn, from the cache if the same was asked before.
@@ -192,7 +196,7 @@ class Chat:
         spent = 0
         try:
             sent = {self._limit_name if k == "max_tokens" else k: v for k, v in body.items()}
-            response = self._client.post(f"{self._config.endpoint}/chat/completions", json=sent)
+            response = self._post(sent)
             if response.status_code == 200:
                 spent = estimate
                 found = self._completion(response, estimate)
@@ -205,6 +209,27 @@ class Chat:
             with self._lock:
                 self._reserved -= estimate
                 self.tokens += spent
+
+    def _post(self, sent: Mapping[str, Any]) -> httpx.Response:
+        """Send a request, and return its answer if all of it arrives in time and within bounds."""
+        line, end = self._lines.take(), time.monotonic() + self._config.timeout
+        fetching = begun(lambda: self._fetch(line, sent, end))
+        try:
+            return fetching.result(self._config.timeout)
+        except TimeoutError:
+            raise too_slow(self._config.timeout) from None
+        finally:
+            self._lines.give_back(line, fetching)
+
+    def _fetch(self, line: Line, sent: Mapping[str, Any], end: float) -> httpx.Response:
+        url, watched = f"{self._config.endpoint}/chat/completions", {"trace": line.note}
+        with line.http.stream("POST", url, json=sent, extensions=watched) as response:
+            body = Body(response, MAX_BODY)
+            for part in response.iter_bytes():
+                body.add(part)
+                if time.monotonic() > end:  # nobody waits any more
+                    raise too_slow(self._config.timeout)
+        return body.whole()
 
     def _reserve(self, tokens: int) -> None:
         """Count a request, if the budget allows it with all that are on their way."""
@@ -222,8 +247,6 @@ class Chat:
 
     def _completion(self, response: httpx.Response, estimate: int) -> Completion:
         """Read a reply."""
-        if len(response.content) > MAX_BODY:
-            raise _Again("a reply of more than 16 MiB")
         try:
             found = json.loads(self._shown(response.text))
             choice = found["choices"][0]

@@ -28,17 +28,13 @@ _REFUSED = re.compile(
     r"|as\s+an?\s+(?:ai|language\s+model)|not\s+appropriate|cannot\s+(?:provide|assist|help))",
     re.IGNORECASE,
 )
-_LINE = re.compile(
-    r"""\s*(?:[-*•]\s+)?          # a mark of a list
-        (?:\*\*)?\(?
-        (?P<label>[^:=\n]+?)      # a letter, a letter and the option, or the option
-        \)?(?:\*\*)?\s*[:=]\s*(?:\*\*)?
-        (?P<number>[-+]?\d+(?:\.\d+)?)\s*%?(?:\*\*)?[\s,;.]*""",
-    re.VERBOSE,
-)
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
-_NUMBER = re.compile(r"\d\s*%")
-_SEQUENCE = re.compile(r"[\s,;.\[\]]*((?:\(?[A-Z]{1,3}\)?[.:]?[\s,;|]*)+)[\s.\]]*")
+_MARK = re.compile(r"[-*•]\s+")
+_AMOUNT = re.compile(r"(?:\*\*)? ?([-+]?\d+(?:\.\d+)?) ?%?(?:\*\*)?[ ,;.]*")
+_PERCENT = re.compile(r"\d ?%")
+_BETWEEN = re.compile(r"[\s,;|.:]+")
+_ANSWER = re.compile(r"\(?([A-Z]{1,3})\)?")
+MAX_CHARACTERS = 100_000
+"""Longest reply that is read; the limits of tokens allow much less."""
 Parsed = tuple[list[float] | None, str | None]
 """Shares (R,) and None; or None and the reason why there are none."""
 
@@ -59,11 +55,11 @@ def parse_distribution(reply: str, responses: tuple[str, ...], whole: bool = Tru
         return None, EMPTY
     pairs = _json_pairs(text)
     if pairs is None:
-        lines = text.splitlines()
-        read = [_LINE.fullmatch(line) for line in lines]
-        if any(_NUMBER.search(line) for line, found in zip(lines, read, strict=True) if found is None):
+        lines = [" ".join(line.split()) for line in text.splitlines()]
+        read = [_labelled(line) for line in lines]
+        if any(_PERCENT.search(line) for line, found in zip(lines, read, strict=True) if found is None):
             return None, _without(text, whole, PROSE)
-        pairs = [(found["label"], float(found["number"])) for found in read if found is not None]
+        pairs = [found for found in read if found is not None]
     if not pairs:
         return None, _without(text, whole, PROSE)
     shares, problem = _percentages(pairs, responses)
@@ -82,8 +78,9 @@ def parse_sequence(reply: str, size: int, people: int, whole: bool = True) -> Pa
     text = _plain(reply)
     if not text:
         return None, EMPTY
-    found = _SEQUENCE.fullmatch(text)
-    letters = re.findall("[A-Z]+", found[1]) if found else []
+    answers = [part for part in _BETWEEN.split(text.strip("[] \n\t,;.")) if part]
+    read = [_ANSWER.fullmatch(part) for part in answers]
+    letters = [found[1] for found in read if found is not None] if all(read) else []
     counts = Counter(letters)
     known = [letter(i) for i in range(size)]
     if not letters or counts.keys() - set(known):
@@ -94,15 +91,35 @@ def parse_sequence(reply: str, size: int, people: int, whole: bool = True) -> Pa
 
 
 def _plain(reply: str) -> str:
-    """Return a reply without a fence around it and without what a model thought before it."""
-    text = reply.rpartition("</think>")[2].strip()
-    fenced = _FENCE.fullmatch(text)
-    return (fenced[1] if fenced else text).strip()
+    """Return a reply without a fence around it and without what a model thought before it.
+
+    All that reads replies takes a time that grows in proportion to their length, since a server may send any.
+    """
+    text = reply[-MAX_CHARACTERS:].rpartition("</think>")[2].strip()
+    head, _, inner = text.partition("\n")
+    if head.strip() in ("```", "```json") and inner.endswith("```"):
+        text = inner.removesuffix("```")
+    return text.strip()
+
+
+def _labelled(line: str) -> tuple[str, float] | None:
+    """Read a line of a label (a letter, a letter and the option, or the option) and a percentage.
+
+    Args:
+        line: the line, with single spaces alone.
+    """
+    end = min((i for i in (line.find(":"), line.find("=")) if i >= 0), default=-1)
+    amount = _AMOUNT.fullmatch(line[end + 1 :].strip()) if end > 0 else None
+    if amount is None:
+        return None
+    label = _MARK.sub("", line[:end], count=1) if _MARK.match(line) else line[:end]
+    label = label.strip().removeprefix("**").removesuffix("**").strip()
+    return (label, float(amount[1])) if label else None
 
 
 def _without(text: str, whole: bool, otherwise: str) -> str:
     """Return the reason why a reply is no distribution."""
-    if _REFUSED.search(text):
+    if _REFUSED.search(" ".join(text.split())):
         return REFUSAL
     return otherwise if whole else CUT
 

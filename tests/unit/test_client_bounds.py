@@ -9,7 +9,7 @@ import threading
 import httpx
 import pytest
 
-from gpo_ray.client import AsyncClient, Client, ServiceError, answers
+from gpo_ray.client import AsyncClient, Client, ServiceError, clients
 from gpo_ray.errors import ConfigError
 
 READY = b'{"ready":true}'
@@ -97,7 +97,7 @@ def test_compressed_answers_are_not_asked_for_and_not_taken(kind):
 
 @BOTH
 def test_an_answer_has_a_longest_length(kind, monkeypatch):
-    monkeypatch.setattr(answers, "MAX_ANSWER_BYTES", 20)
+    monkeypatch.setattr(clients, "MAX_ANSWER_BYTES", 20)
     unending = [b"HTTP/1.1 200 OK\r\n\r\n", *[b" "] * 21]
     for pieces in ([head(length=21), READY, b" " * 7], unending):
         with Server(*pieces) as server, pytest.raises(ServiceError, match="longer than 20 bytes"):

@@ -9,16 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from gpo_ray.serving.bounds import MAX_BODY_BYTES
-
 with contextlib.suppress(ModuleNotFoundError):  # without httpx, making a client raises an error that says so
     import httpx
 
 R = TypeVar("R")
-
-MAX_ANSWER_BYTES = 2 * MAX_BODY_BYTES
-"""Most bytes of an answer that a client takes; no answer of the service is as long, since answers repeat what
-was sent, with some hundred bytes for each response."""
 
 
 class Body:
@@ -26,27 +20,28 @@ class Body:
 
     Args:
         response: the response, of which nothing but the head has been read.
+        most: most bytes of it that are taken.
 
     Raises:
         DecodingError: if it is compressed.
     """
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, most: int) -> None:
         encoding = response.headers.get("content-encoding", "identity").lower()
         if encoding != "identity":  # a few bytes may stand for gigabytes
             raise httpx.DecodingError("the answer is compressed, although that was not asked for")
-        self._response, self._left = response, MAX_ANSWER_BYTES
+        self._response, self._most, self._left = response, most, most
         self._parts: list[bytes] = []
 
     def add(self, part: bytes) -> None:
         """Add a part.
 
         Raises:
-            DecodingError: if there are more than :data:`MAX_ANSWER_BYTES` now.
+            DecodingError: if there are more bytes than are taken now.
         """
         self._left -= len(part)
         if self._left < 0:
-            raise httpx.DecodingError(f"the answer is longer than {MAX_ANSWER_BYTES:,} bytes")
+            raise httpx.DecodingError(f"the answer is longer than {self._most:,} bytes")
         self._parts.append(part)
 
     def whole(self) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""Connections of the synchronous client that can be cut while a thread reads from them."""
+"""Connections of synchronous HTTP clients that can be cut while a thread reads from them."""
 
 from __future__ import annotations
 
