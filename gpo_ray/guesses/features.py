@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from gpo_ray.errors import DataError
 from gpo_ray.guesses.table import GUESSES, GuessTable, Way
 from gpo_ray.preferences.dataset import Question
 from gpo_ray.preferences.guess_features import GuessFeatures
+from gpo_ray.preferences.labels import response_labels, response_order
 from gpo_ray.preferences.slates import Array
 
 LETTERS = "letters"
 """What the embeddings' language model was asked for while it embedded: the probabilities of the option
 letters, in the given order of the options. These guesses cost nothing, and are known wherever a question is
 embedded."""
+MAX_NUMBERS = 50_000_000
+"""Most numbers V N K of the features."""
 NO_GUESS = (
     "the bundle reads a language model's guesses, and there is none of this question; it is predicted as "
     "without them"
@@ -56,24 +63,59 @@ def guess_features(
 
     Returns:
         The features; ``guessed`` is False for questions that have a guess in none of the ways.
+
+    Raises:
+        DataError: if there are so many ways, roles and questions that the features would not fit in memory.
     """
-    table = GuessTable(GUESSES.empty_table()) if table is None else table
-    by_name = {way_name(w): w for w in table.ways}
-    names = tuple(by_name) if ways is None else tuple(ways)
-    asked_as = tuple(table.roles if voices is None else voices)
-    told = [by_name.get(name) for name in names]
+    known = GuessTable(GUESSES.empty_table()) if table is None else table
+    names = tuple(way_name(w) for w in known.ways) if ways is None else tuple(ways)
+    asked_as = tuple(known.roles if voices is None else voices)
+    size = max(len(asked_as), 1) * len(names) * sum(len(q.responses) for q in questions)
+    if size > MAX_NUMBERS:
+        raise DataError(
+            f"guesses: {len(names)} ways of asking, {len(asked_as)} roles and {len(questions)} questions are "
+            f"{size:,} numbers, at most {MAX_NUMBERS:,} are held; leave ways or roles out"
+        )
     from_letters = [_is_letters(name) for name in names]
+    rows = _rows(known, {q.key for q in questions}, names, asked_as)
     parts = []
     for i, q in enumerate(questions):
-        found = _of_question(table, q, told, asked_as)
-        known = None if letters is None else letters[i]
-        if known is not None:
-            found[:, :, from_letters] = _centred_log(letter_shares(known))[:, None]
+        found = _of_question(q, rows.get(q.key, ()), max(len(asked_as), 1), len(names))
+        logprobs = None if letters is None else letters[i]
+        if logprobs is not None:
+            found[:, :, from_letters] = _centred_log(letter_shares(logprobs))[:, None]
         parts.append(_completed(found))
     guessed = np.array([bool(np.isfinite(p).all()) for p in parts])
     sizes = [len(q.responses) for q in questions]
     log_share = np.nan_to_num(np.concatenate(parts, 1)).astype(np.float32)
     return GuessFeatures(log_share, np.repeat(guessed, sizes), names, asked_as)
+
+
+class _Row(NamedTuple):
+    """A guess by the numbers of its way and its voice, which is None for nobody."""
+
+    way: int
+    voice: int | None
+    responses: list[str]
+    share: list[float]
+
+
+def _rows(
+    table: GuessTable, keys: set[str], ways: Sequence[str], voices: Sequence[str]
+) -> dict[str, list[_Row]]:
+    """Return the guesses of some questions by key, those of nobody first."""
+    way, voice = ({name: i for i, name in enumerate(names)} for names in (ways, voices))
+    columns = ("model", "asked", "as", "group_id", "question_key", "responses", "share")
+    found: dict[str, list[_Row]] = {}
+    asked = pc.is_in(table.guesses["question_key"], pa.array(sorted(keys), pa.string()))
+    held = table.guesses.filter(pc.and_(pc.is_valid(table.guesses["share"]), asked))
+    for model, asked, style, group, key, responses, share in zip(
+        *(held[c].to_pylist() for c in columns), strict=True
+    ):
+        k = way.get(way_name(Way(model, asked, style)))
+        if k is not None and (group is None or group in voice):
+            found.setdefault(key, []).append(_Row(k, voice.get(group), responses, share))
+    return {key: sorted(rows, key=lambda row: row.voice is not None) for key, rows in found.items()}
 
 
 def letter_shares(logprobs: NDArray[np.floating]) -> Array:
@@ -91,21 +133,15 @@ def _is_letters(name: str) -> bool:
     return name.endswith(f" {LETTERS} none")
 
 
-def _of_question(
-    table: GuessTable, question: Question, ways: Sequence[Way | None], voices: Sequence[str]
-) -> Array:
-    """Return the centred log-shares (max(V, 1), R, K) of a question, NaN where there is no guess."""
-    found = np.full((max(len(voices), 1), len(question.responses), len(ways)), np.nan)
-    for k, way in enumerate(ways):
-        if way is None:
-            continue
-        nobody = table.share(way, None, question)
-        if nobody is not None:
-            found[:, :, k] = _centred_log(nobody)
-        for v, voice in enumerate(voices):
-            share = table.share(way, voice, question)
-            if share is not None:
-                found[v, :, k] = _centred_log(share)
+def _of_question(question: Question, rows: Sequence[_Row], voices: int, ways: int) -> Array:
+    """Return the centred log-shares (V, R, K) of a question, NaN where there is no guess."""
+    found = np.full((voices, len(question.responses), ways), np.nan)
+    mine = response_labels(question.responses)
+    for row in rows:
+        order = response_order(mine, response_labels(row.responses))
+        if order is not None:
+            where = slice(None) if row.voice is None else row.voice
+            found[where, :, row.way] = _centred_log(np.array(row.share)[list(order)])
     return found
 
 

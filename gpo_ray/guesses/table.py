@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gpo_ray.errors import DataError
+from gpo_ray.errors import DataError, shortened
 from gpo_ray.preferences.dataset import SHARE_TOLERANCE, Question
 from gpo_ray.preferences.labels import response_labels, response_order
 from gpo_ray.preferences.slates import Array
@@ -61,6 +61,12 @@ NOT_USED = pa.schema(
 )
 """What a table has and the survey does not: ``what`` it is (question, group or response), its label, and the
 number of the table's rows that were left out."""
+KEYS = ["model", "asked", "as", "group_id", "question_key"]
+"""What identifies a row."""
+MAX_GUESSES = 1_000_000
+"""Most guesses of a table; a hundred groups, a thousand questions and ten ways of asking."""
+BATCH = 10_000
+"""Rows that are checked together."""
 MAX_REPLY = 400
 """Most characters of a reply that are kept."""
 
@@ -194,18 +200,26 @@ class GuessTable:
             DataError: if a row has both a share and a reason or neither, a share is no distribution over the
                 row's responses, or a question was asked twice in the same way.
         """
-        seen: set[tuple[Any, ...]] = set()
-        for i, row in enumerate(self.guesses.to_pylist()):
-            problem = _problem(row)
-            key = (row["model"], row["asked"], row["as"], row["group_id"], row["question_key"])
-            if key in seen:
-                problem = "occurs twice: the same question, asked in the same way as the same group"
-            seen.add(key)
-            if problem is not None:
-                raise DataError(
-                    f"{where}: guesses row {i} (model {row['model']!r}, question {row['question_id']!r}): "
-                    f"{problem}; make the guesses again"
-                )
+        if self.guesses.num_rows > MAX_GUESSES:
+            raise DataError(f"{where}: {self.guesses.num_rows:,} guesses, at most {MAX_GUESSES:,} are read")
+        self._check_distinct(where)
+        first = 0
+        for batch in self.guesses.to_batches(max_chunksize=BATCH):  # as Python's values they are large
+            for i, row in enumerate(batch.to_pylist(), first):
+                problem = _problem(row)
+                if problem is not None:
+                    raise _wrong(where, i, row, problem)
+            first += len(batch)
+
+    def _check_distinct(self, where: str) -> None:
+        """Check that no question was asked twice in the same way as the same group."""
+        numbered = self.guesses.select(KEYS).append_column("row", pa.array(range(self.guesses.num_rows)))
+        found = numbered.group_by(KEYS, use_threads=False).aggregate([("row", "max"), ("row", "count")])
+        twice = found.filter(pc.greater(found["row_count"], 1))
+        if twice.num_rows:
+            i = pc.min(twice["row_max"]).as_py()
+            problem = "occurs twice: the same question, asked in the same way as the same group"
+            raise _wrong(where, i, self.guesses.slice(i, 1).to_pylist()[0], problem)
 
     @cached_property
     def ways(self) -> tuple[Way, ...]:
@@ -339,6 +353,11 @@ def read_shards(folder: Folder) -> tuple[pa.Table, dict[str, dict[str, Any]], di
         except DataError as e:
             damaged[name] = str(e)
     return pa.concat_tables(parts), entries, damaged
+
+
+def _wrong(where: str, i: int, row: Mapping[str, Any], problem: str) -> DataError:
+    named = f"model {shortened(row['model'])!r}, question {shortened(row['question_id'])!r}"
+    return DataError(f"{where}: guesses row {i} ({named}): {problem}; make the guesses again")
 
 
 def _problem(row: Mapping[str, Any]) -> str | None:

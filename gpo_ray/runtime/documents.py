@@ -28,6 +28,9 @@ DEPTH = MAX_DEPTH
 """Most levels of lists and objects nested in each other."""
 DIGITS = 1000
 """Most digits of a number."""
+KEY_DIGITS = 18
+"""Most digits of a number that is a key in YAML: Python's hashes of larger ones can be made equal, and a
+table of many equal hashes takes a time that grows with the square of their number."""
 
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNIQUE = partial(make_object, None)
@@ -163,17 +166,21 @@ def _integer(text: str) -> int:
 
 
 def _check_events(events: Iterator[yaml.Event]) -> None:
-    depth = 0
+    key_next: list[bool | None] = []  # for each open collection: whether a key comes next; None in a list
     for event in events:
         if isinstance(event, yaml.AliasEvent):
             raise ValueError(f"{_at(event)}: *{event.anchor} is an alias; write out what it stands for")
+        if isinstance(event, yaml.CollectionEndEvent):
+            key_next.pop()
+            continue
+        is_key = bool(key_next and key_next[-1])
+        if key_next and key_next[-1] is not None and isinstance(event, yaml.NodeEvent):
+            key_next[-1] = not is_key
         if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > DEPTH:
+            key_next.append(True if isinstance(event, yaml.MappingStartEvent) else None)
+            if len(key_next) > DEPTH:
                 raise ValueError(f"{_at(event)}: nested more than {DEPTH} levels deep")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        elif isinstance(event, yaml.ScalarEvent) and len(event.value) > DIGITS:
+        elif isinstance(event, yaml.ScalarEvent) and len(event.value) > (KEY_DIGITS if is_key else DIGITS):
             typed = event.tag is not None and event.tag.endswith((":int", ":float"))
             if typed or (event.implicit[0] and _NUMBER.fullmatch(event.value)):
                 raise ValueError(f"{_at(event)}: a number of {len(event.value):,} digits")

@@ -15,16 +15,17 @@ from gpo_ray.model.texts import bundle_language_model
 from gpo_ray.preferences.dataset import PreferenceDataset
 from gpo_ray.runtime.documents import parse_yaml
 from gpo_ray.serving.deployments import EncoderDeployment, Ingress, Predictor
-from gpo_ray.serving.deployments import options as deployment_options
 from gpo_ray.serving.inference.encoding import EmbeddingCache
 from gpo_ray.serving.inference.predictor import BatchPredictor
 from gpo_ray.serving.instance import running
 from gpo_ray.serving.reach import check_reach
 from gpo_ray.serving.registry.database import open_database
-from gpo_ray.serving.settings import ServeSettings
+from gpo_ray.serving.settings import Replicas, ServeSettings
 
 KEYS_AT_ONCE = 4
 """Number of keys whose limits of requests at once all keys together have."""
+TARGET_ONGOING = 32
+"""Ongoing requests for each replica above which more replicas are started."""
 ENVIRONMENT = "GPO_SERVE_"
 """Prefix of the environment variables from which ``app`` takes its settings."""
 
@@ -57,7 +58,7 @@ def assemble(settings: ServeSettings, patience: float = 20) -> Application:
         settings: settings of the service.
         patience: seconds that requests in flight have when replicas have to stop.
     """
-    options = partial(deployment_options, patience=patience)
+    options = partial(_deployment_options, patience=patience)
     # Several keys may ask at once: a request that waits here takes only memory.
     places = KEYS_AT_ONCE * settings.limits.requests_at_once
     encoder = serve.deployment(EncoderDeployment, name="Encoder").options(**options(settings.encoder, places))
@@ -113,3 +114,33 @@ def _value(name: str, text: str) -> Any:
     if not text.startswith("{"):
         return text
     return parse_yaml(text, f"environment: {name}", ConfigError)[0]
+
+
+def _deployment_options(
+    replicas: Replicas, ongoing: int, user_config: dict[str, Any] | None = None, patience: float = 20
+) -> dict[str, Any]:
+    """Return deployment options with which ``ongoing`` requests run on each replica at the same time.
+
+    A replica that has to stop gives them ``patience`` seconds.
+    """
+    found: dict[str, Any] = {
+        "ray_actor_options": {"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
+        "max_ongoing_requests": ongoing,
+        "max_queued_requests": replicas.queue,
+        "backpressure_config": {"status_code": 429, "retry_after_s": 1},
+        "health_check_period_s": 5,
+        "health_check_timeout_s": 30,
+        "graceful_shutdown_timeout_s": patience,
+        "graceful_shutdown_wait_loop_s": 0.2,
+    }
+    if replicas.max > replicas.min:
+        found["autoscaling_config"] = {
+            "min_replicas": replicas.min,
+            "max_replicas": replicas.max,
+            "target_ongoing_requests": min(TARGET_ONGOING, max(1, ongoing // 2)),
+        }
+    else:
+        found["num_replicas"] = replicas.min
+    if user_config is not None:
+        found["user_config"] = user_config
+    return found

@@ -28,6 +28,7 @@ from gpo_ray.runtime.resources import device_of
 from gpo_ray.runtime.terminal_text import one_line
 from gpo_ray.runtime.threads import use_threads
 from gpo_ray.serving.api.metrics import IngressMetrics, Metrics
+from gpo_ray.serving.api.threads import Checkers
 from gpo_ray.serving.inference.asked import Asked, Recognised
 from gpo_ray.serving.inference.backend import (
     BackendReadiness,
@@ -47,9 +48,9 @@ from gpo_ray.serving.inference.encoding import (
 )
 from gpo_ray.serving.inference.handles import ServeBackend
 from gpo_ray.serving.inference.prediction_job import EncodedRequest, PredictionJob
-from gpo_ray.serving.inference.predictor import TURN_COST, BatchPredictor
+from gpo_ray.serving.inference.predictor import TURN_COST, BatchPredictor, Serving
 from gpo_ray.serving.inference.turns import Turns
-from gpo_ray.serving.settings import Replicas, ServeSettings
+from gpo_ray.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -63,8 +64,6 @@ TURN_TOKENS = 512
 """Most tokens that the language model reads in one turn, unless one question has more."""
 QUICK_COST = 50.0
 """Highest cost of a request that is predicted while the other requests of its call wait."""
-TARGET_ONGOING = 32
-"""Ongoing requests for each replica above which more replicas are started."""
 
 
 class EncoderDeployment:
@@ -145,7 +144,7 @@ class Predictor:
         use_threads(worker_threads(settings.processes, settings.predictor.cpus))
         caches = (settings.cached_contexts, settings.cached_questions)
         self._predictor = BatchPredictor(settings.bundle, *caches, device=device_of(settings.predictor.gpus))
-        self._recognised = Recognised()
+        self._recognised, self._looking = Recognised(), Checkers()
         self._cache = EmbeddingCache(settings.embeddings, self._predictor.config, settings.cached_questions)
         self._serving = settings.bundle
         self._problem: str | None = None
@@ -208,7 +207,11 @@ class Predictor:
         serving = self._predictor.serving  # another bundle may be swapped in while this request waits
         group, recognise = serving.group(call.context.id), serving.recognise
         answers = [] if group else call.context.answers
-        asked = [*self._recognised.context(answers, recognise), *self._recognised.questions(call, recognise)]
+        look = partial(self._look_through, answers, call, serving)
+        if self._recognised.takes_long(call, serving.id, group is None):
+            asked = await self._looking.run(call.caller, look)
+        else:
+            asked = look()
         known = self._in_memory(asked)
         if any(a.encoded(known) is None for a in asked):
             known |= await self._embedded(asked, known, call)
@@ -224,8 +227,16 @@ class Predictor:
         made = await self._finish(job, call, begun, embedded)
         return self._recognised.restored(made, asked[n:], call, recognise)
 
+    def _look_through(self, answers: Sequence[AnsweredSlate], call: Call, serving: Serving) -> list[Asked]:
+        """Return the questions of some answers and of a call as the bundle knows them; note the answers."""
+        self._recognised.notes(call, serving.id, serving.recognise)
+        context = self._recognised.context(answers, serving.recognise)
+        return [*context, *self._recognised.questions(call, serving.recognise)]
+
     async def _predict_quickly(self, call: Call) -> SlatePredictions | Failure | None:
         begun, serving = time.time(), self._predictor.serving
+        if self._recognised.takes_long(call, serving.id):
+            return None
         asked = self._recognised.questions(call, serving.recognise)
         made = serving.predicted(call.context.id, [a.spelled for a in asked])
         if made is not None:
@@ -368,33 +379,3 @@ class Ingress:
 
             mount_page(api, *parts)
         return api
-
-
-def options(
-    replicas: Replicas, ongoing: int, user_config: dict[str, Any] | None = None, patience: float = 20
-) -> dict[str, Any]:
-    """Return deployment options with which ``ongoing`` requests run on each replica at the same time.
-
-    A replica that has to stop gives them ``patience`` seconds.
-    """
-    found: dict[str, Any] = {
-        "ray_actor_options": {"num_cpus": replicas.cpus, "num_gpus": replicas.gpus},
-        "max_ongoing_requests": ongoing,
-        "max_queued_requests": replicas.queue,
-        "backpressure_config": {"status_code": 429, "retry_after_s": 1},
-        "health_check_period_s": 5,
-        "health_check_timeout_s": 30,
-        "graceful_shutdown_timeout_s": patience,
-        "graceful_shutdown_wait_loop_s": 0.2,
-    }
-    if replicas.max > replicas.min:
-        found["autoscaling_config"] = {
-            "min_replicas": replicas.min,
-            "max_replicas": replicas.max,
-            "target_ongoing_requests": min(TARGET_ONGOING, max(1, ongoing // 2)),
-        }
-    else:
-        found["num_replicas"] = replicas.min
-    if user_config is not None:
-        found["user_config"] = user_config
-    return found

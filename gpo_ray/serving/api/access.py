@@ -14,6 +14,7 @@ from cachetools import TTLCache
 from fastapi import Request
 
 from gpo_ray.serving.api.problems import Refused, trace_of
+from gpo_ray.serving.api.threads import READ_SECONDS, within
 from gpo_ray.serving.bearer import bearer_secret
 from gpo_ray.serving.pace import RateLimit
 from gpo_ray.serving.settings import PUBLIC
@@ -94,7 +95,8 @@ class Guard:
         try:
             return self._known[digest]
         except KeyError:
-            key = await to_thread.run_sync(self._keys.find, secret)
+            with within(READ_SECONDS):
+                key = await to_thread.run_sync(self._keys.find, secret, abandon_on_cancel=True)
             self._known[digest] = key
             return key
 

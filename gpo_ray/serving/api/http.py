@@ -44,6 +44,7 @@ from gpo_ray.serving.api.schemas import (
     group_from,
 )
 from gpo_ray.serving.api.service import Service, quoted
+from gpo_ray.serving.api.threads import Checkers
 from gpo_ray.serving.inference.backend import Backend, SlatePrediction, SlatePredictions
 from gpo_ray.serving.settings import ServeSettings
 
@@ -121,6 +122,7 @@ def create_api(
     service = Service(Bounded(backend, settings.limits), registry, settings.limits)
     api.state.guard = Guard(settings, keys)
     api.state.most_values = most_values(settings.limits)
+    api.state.checkers = Checkers()
     answer_with_problems(api, on_refusal)
     api.add_middleware(
         Gate,

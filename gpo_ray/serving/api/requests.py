@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Set
+from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi._compat import ModelField
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from gpo_ray.runtime.strict_json import TooMuchError, parse_strict_json
+from gpo_ray.serving.api.access import caller_of
 from gpo_ray.serving.api.headers import is_json
 from gpo_ray.serving.api.problems import Refused
 from gpo_ray.serving.api.schemas import MAX_ANSWERS, MAX_QUESTIONS
 from gpo_ray.serving.settings import Limits
 
+INLINE_BYTES = 2048
+"""Longest body that is checked at once; a hop to another thread would take longer."""
 MAX_KEYS = 16
 """Most keys of an object in a body; objects of the API have at most four."""
 _INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -47,19 +52,41 @@ def plain_integer(given: Any) -> Any:
 class StrictRequest(Request):
     """A request whose body is read by :func:`parse_strict_json`."""
 
-    async def json(self) -> Any:
-        """Return the value of the body.
+    _checked: Any = None
+
+    async def check(self, field: ModelField) -> None:
+        """Read and check the body; a long one in another thread, since its labels take long to compare.
 
         Raises:
             Refused: if the body is not strict JSON, or holds far more than any request may.
+            RequestValidationError: if the value is not what the route takes.
         """
-        body, most = await self.body(), self.app.state.most_values
-        try:
-            return parse_strict_json(body, most, MAX_KEYS)
-        except TooMuchError as e:
-            raise Refused(422, f"the body holds {e}") from e
-        except ValueError as e:  # its message may hold a part of the body
-            raise Refused(400, "the body is not strict JSON in UTF-8") from e
+        body = await self.body()
+        if not body:
+            return
+        work = partial(_checked, body, self.app.state.most_values, field)
+        if len(body) <= INLINE_BYTES:
+            self._checked = work()
+        else:
+            self._checked = await self.app.state.checkers.run(caller_of(self), work)
+
+    async def json(self) -> Any:
+        """Return the checked value of the body, which FastAPI then takes as it is."""
+        return self._checked
+
+
+def _checked(body: bytes, most: int, field: ModelField) -> Any:
+    """Return the value of a body as a route takes it; see :meth:`StrictRequest.check` for the errors."""
+    try:
+        given = parse_strict_json(body, most, MAX_KEYS)
+    except TooMuchError as e:
+        raise Refused(422, f"the body holds {e}") from e
+    except ValueError as e:  # its message may hold a part of the body
+        raise Refused(400, "the body is not strict JSON in UTF-8") from e
+    value, errors = field.validate(given, {}, loc=("body",))
+    if errors:
+        raise RequestValidationError(errors, body=given)
+    return value
 
 
 class GuardedRoute(APIRoute):
@@ -68,17 +95,20 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the function that serves a request."""
         serve = super().get_route_handler()
-        takes_body = self.body_field is not None
+        field = self.body_field
         known = {parameter.alias for parameter in self.dependant.query_params}
 
         async def guarded(request: Request) -> Response:
             guard = request.app.state.guard
             await guard.admit(request)
             _check_query(request, known)
-            if takes_body:
+            if field is not None:
                 _check_content_type(request)
             with guard.place(request):
-                return await serve(StrictRequest(request.scope, request.receive))
+                strict = StrictRequest(request.scope, request.receive)
+                if field is not None:
+                    await strict.check(field)
+                return await serve(strict)
 
         return guarded
 

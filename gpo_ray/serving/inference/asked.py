@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +18,8 @@ from gpo_ray.serving.inference.encoding import EncodedSlate
 
 KEPT_CONTEXTS, KEPT_BYTES = 10_000, 1 << 26
 """Most contexts whose questions are kept, and their memory in bytes."""
+INLINE_QUESTIONS = 16
+"""Most questions that are looked through on the event loop, at some tenths of a millisecond each."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ class Recognised:
     def __init__(self) -> None:
         self._answered: Cache[Answered] = bounded(KEPT_CONTEXTS, KEPT_BYTES)
         self._notes: Cache[_Notes] = bounded(KEPT_CONTEXTS, KEPT_BYTES)
+        self._lock = threading.Lock()  # guards the caches
 
     @staticmethod
     def context(answers: Sequence[AnsweredSlate], recognise: Recognise) -> list[Asked]:
@@ -112,20 +116,38 @@ class Recognised:
     def notes(self, call: Call, bundle: str, recognise: Recognise) -> tuple[str, ...]:
         """Return the notes on a call's context, see :func:`~gpo_ray.prior.recognition.answer_notes`."""
         key = f"{bundle}:{call.context.id}"  # another bundle may know other questions
-        kept = self._notes.get(key)
+        with self._lock:
+            kept = self._notes.get(key)
         if kept is None:
             answered = ((q[0], recognise(*q)) for q in slate_texts(call.context.answers))
             said = tuple(answer_notes(answered))
             kept = _Notes(said, sum(map(len, said)) + 1000)
-            keep(self._notes, key, kept)
+            with self._lock:
+                keep(self._notes, key, kept)
         return kept.notes
 
+    def takes_long(self, call: Call, bundle: str, with_context: bool = False) -> bool:
+        """Return whether so many texts have to be looked through that the event loop should not do it.
+
+        Args:
+            call: the call.
+            bundle: id of the bundle.
+            with_context: whether the answers are looked through in any case.
+        """
+        if len(call.questions) > INLINE_QUESTIONS:
+            return True
+        with self._lock:
+            known = f"{bundle}:{call.context.id}" in self._notes and call.context.id in self._answered
+        return call.context.size > INLINE_QUESTIONS and (with_context or not known)
+
     def _answers(self, call: Call) -> Answered:
-        kept = self._answered.get(call.context.id)
+        with self._lock:
+            kept = self._answered.get(call.context.id)
         if kept is None:
             texts = {question_key(*texts): texts for texts in slate_texts(call.context.answers)}
             kept = Answered(texts, 2 * len(call.context.packed) + 1000)
-            keep(self._answered, call.context.id, kept)
+            with self._lock:
+                keep(self._answered, call.context.id, kept)
         return kept
 
 

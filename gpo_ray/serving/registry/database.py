@@ -47,6 +47,8 @@ POSTGRES_DEFAULTS: dict[str, Any] = {
     # milliseconds until a statement fails after a server vanished silently
     "tcp_user_timeout": 10_000,
 }
+LOCK_SECONDS, STATEMENT_SECONDS = 5, 10
+"""Seconds that PostgreSQL waits for another client's lock, and that a statement may take in all."""
 
 
 class RegistryUnavailable(GPOError):  # noqa: N818
@@ -219,7 +221,7 @@ def _rewrite(engine: Engine) -> None:
 
 
 def _postgres(url: URL) -> Engine:
-    return create_engine(
+    engine = create_engine(
         url,
         connect_args=_unless_given(POSTGRES_DEFAULTS, url),
         hide_parameters=True,
@@ -229,6 +231,16 @@ def _postgres(url: URL) -> Engine:
         max_overflow=5,
         pool_timeout=5,
     )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: Any) -> None:
+        # not as options of the connection, which poolers between here and the server refuse
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+            cursor.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
+        connection.commit()
+
+    return engine
 
 
 def _unless_given(defaults: dict[str, Any], url: URL) -> dict[str, Any]:
@@ -260,6 +272,8 @@ def _write_ahead(connection: Connection) -> Any:
 def _migrate(connection: Connection, place: str) -> None:
     """Make all migration steps in the transaction of ``connection``; only one process at a time does so."""
     if connection.dialect.name == "postgresql":
+        for name in ("lock_timeout", "statement_timeout"):  # another process may be migrating a large table
+            connection.exec_driver_sql(f"SET LOCAL {name} = 0")
         connection.execute(select(func.pg_advisory_xact_lock(MIGRATION_LOCK)))
     else:
         _check_layout(connection, place)
