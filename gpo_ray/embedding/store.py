@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from gpo_ray.embedding.encoder import POOLINGS, EncodedQuestion, needs_prompt_eol
 from gpo_ray.embedding.features import PUBLISHED, FeatureBlock
+from gpo_ray.embedding.stored_rows import VectorsAndLogprobs, by_question
 from gpo_ray.embedding.template import PROMPT_EOL, TEMPLATE
 from gpo_ray.errors import EmbeddingError
 from gpo_ray.preferences.dataset import PreferenceDataset, Question
@@ -33,8 +34,6 @@ KIND, SHARD = "embeddings", "shard-"
 STORE_DTYPES = ("float32", "float16")
 IdAndKey = tuple[str, str]
 """The id of a question and its key."""
-VectorsAndLogprobs = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""The embeddings (R, E) of a question's responses, and the log-probabilities (R,) of their letters."""
 """The vectors (R, E) and the letter log-probabilities (R,) of one question's responses."""
 
 
@@ -252,7 +251,7 @@ class EmbeddingStore:
             raise EmbeddingError(f"{self.folder.where(name)}: no column {absent[0]!r}; run gpo embed again")
         if keys is not None:
             table = table.filter(pc.is_in(table["question_key"], keys))
-        return _by_question(table, pooling)
+        return by_question(table, pooling, self.folder.where(name))
 
     def dropped(self) -> dict[str, int]:
         """Return the tokens of each question that is not here since it was too long, by question key."""
@@ -377,24 +376,3 @@ def _shard_table(questions: Sequence[Question], encoded: Sequence[EncodedQuestio
     columns["letter_logprob"] = pa.array(np.concatenate([e.letter_logprob for e in encoded]), pa.float32())
     columns["tokens"] = pa.array([e.tokens for e, s in zip(encoded, sizes, strict=True) for _ in range(s)])
     return pa.table(columns)
-
-
-def _by_question(table: pa.Table, pooling: str) -> dict[str, VectorsAndLogprobs]:
-    """Return the vectors (R, E) and letter log-probabilities (R,) of a shard's questions, by content hash."""
-    if table.num_rows == 0:
-        return {}
-    table = table.combine_chunks()
-    columns = [table[part].chunk(0) for part in pooling.split("+")]
-    vectors = np.concatenate(
-        [c.flatten().to_numpy().reshape(len(c), -1).astype(np.float32) for c in columns], axis=1
-    )
-    letters = table["letter_logprob"].to_numpy()
-    keys = np.asarray(table["question_key"].to_pylist())
-    ids = np.asarray(table["question_id"].to_pylist())
-    first = (table["response_index"].to_numpy() == 0).nonzero()[0]
-    ends = np.append(first[1:], len(keys))
-    result = {}
-    for start, end in zip(first, ends, strict=True):
-        if len(set(ids[start:end])) == 1:
-            result[str(keys[start])] = (vectors[start:end], letters[start:end])
-    return result

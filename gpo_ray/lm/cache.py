@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from gpo_ray.errors import ConfigError, reason_of
+from gpo_ray.runtime.local_files import read_regular
 from gpo_ray.runtime.locks import TEMPORARY, locked
 
 CACHE, BOUND = "GPO_CACHE", "GPO_CACHE_GIB"
 """Environment variables with the cache's folder and its maximum size in GiB."""
 DEFAULT_GIB = 20.0
 RECORD = "converted.json"
+RECORD_BYTES = 1 << 20
 """File with the sizes of a converted model's files, by name; it is written last."""
 _RECIPE = 1
 """Version of the conversion, which is part of the folders' names."""
@@ -209,8 +211,10 @@ def _finish(folder: Path, name: str) -> None:
 def _record(folder: Path) -> dict[str, Any] | None:
     """Return the record of a folder; None if there is none or its files do not have the recorded sizes."""
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        found = json.loads((folder / RECORD).read_text())
-        if all((folder / name).stat().st_size == size for name, size in found["files"].items()):
+        _, data = read_regular(str(folder / RECORD), RECORD_BYTES)
+        found = json.loads(data)
+        fit = all((folder / name).stat().st_size == size for name, size in found["files"].items())
+        if fit and isinstance(found["name"], str):
             return dict(found)
     return None
 

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gpo_ray.embedding.encoder import Encoder, needs_prompt_eol
 from gpo_ray.embedding.question_cache import QuestionCache
-from gpo_ray.embedding.store import EmbeddingStore, VectorsAndLogprobs
+from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.embedding.stored_rows import VectorsAndLogprobs
 from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.errors import BundleError, EmbeddingError
 from gpo_ray.lm.find import ModelSource, find_model
