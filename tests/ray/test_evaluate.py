@@ -40,7 +40,7 @@ def run(folders, out, protocol="paper", methods=METHODS, **changes):
 
 
 def test_every_method_is_scored_on_every_split(folders):
-    result = run(folders, "all")
+    result = run(folders, "all", max_questions=6)
     seen = {(c["method"], c["fraction"], c["seed"]) for c in result["cells"]}
     assert seen == {(m, f, s) for m in METHODS for f in (0.5, 0.75) for s in (0, 1)}
     for cell in result["cells"]:
@@ -143,7 +143,7 @@ def test_prior_does_not_follow_chance_resemblance(folders):
 
 
 def test_new_questions_are_scored_alone_and_only_by_who_can_answer(folders):
-    result = run(folders, "new", protocol="new-questions")
+    result = run(folders, "new", protocol="new-questions", max_questions=4)
     methods = {c["method"] for c in result["cells"]}
     from_embeddings = {"ridge", "kernel", "gaussian-process", "nearest-question"}
     prompted = {"lm-debiased", "lm-verbalized", "few-shot", *(m for m in METHODS if "steered" in m)}
