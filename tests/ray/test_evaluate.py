@@ -120,6 +120,7 @@ def test_another_evaluation_does_not_go_on_from_it(folders, interrupted):
     assert len(result["cells"]) == 8
 
 
+@pytest.mark.minutes
 def test_damaged_split_is_named(folders, interrupted):
     file = min(interrupted.glob("0*.json"))
     file.write_bytes(file.read_bytes()[:-7])
@@ -134,6 +135,7 @@ def test_fraction_given_twice_is_scored_once(folders):
     assert [(c["seed"], c["groups"]) for c in result["cells"]] == [(0, 4), (1, 4)]
 
 
+@pytest.mark.minutes
 def test_prior_does_not_follow_chance_resemblance(folders):
     """In a random survey no group tells about another; the prior's fitted noise says so, the mix cannot."""
     cells = run(folders, "prior", methods=("gpo", "ridge-mix"))["cells"]
