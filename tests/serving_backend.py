@@ -120,9 +120,9 @@ KEYS = {
 def make_service(folder, backend, **settings):
     """A service on an SQLite file in ``folder``."""
     engine = open_database(f"sqlite:///{folder}/groups.sqlite")
-    registry, keys = Registry(engine), KeyRing(engine)
-    secrets = {name: keys.create(name, tenant, scopes)[1] for name, (tenant, scopes) in KEYS.items()}
     made = ServeSettings(bundle="tiny", **settings)
+    registry, keys = Registry(engine, made.limits.stored_bytes), KeyRing(engine)
+    secrets = {name: keys.create(name, tenant, scopes)[1] for name, (tenant, scopes) in KEYS.items()}
     return Service(create_api(made, backend, registry, keys), backend, registry, keys, secrets)
 
 

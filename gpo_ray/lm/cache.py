@@ -30,8 +30,9 @@ CACHE, BOUND = "GPO_CACHE", "GPO_CACHE_GIB"
 """Environment variables with the cache's folder and its maximum size in GiB."""
 DEFAULT_GIB = 20.0
 RECORD = "converted.json"
-RECORD_BYTES = 1 << 20
 """File with the sizes of a converted model's files, by name; it is written last."""
+RECORD_BYTES = 1 << 20
+"""Most bytes of it."""
 _RECIPE = 1
 """Version of the conversion, which is part of the folders' names."""
 

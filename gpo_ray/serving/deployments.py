@@ -372,7 +372,12 @@ class Ingress:
 
         log_requests(self._settings.log_level)
         engine = open_database(self._settings.database)
-        parts = (self._settings, self._backend, Registry(engine), KeyRing(engine))
+        parts = (
+            self._settings,
+            self._backend,
+            Registry(engine, self._settings.limits.stored_bytes),
+            KeyRing(engine),
+        )
         api = create_api(*parts, on_refusal=IngressMetrics().refused)
         if self._settings.page:
             from gpo_ray.serving.page.mount import mount_page

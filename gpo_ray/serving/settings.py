@@ -55,6 +55,9 @@ class Limits(StrictConfig):
     request_tokens: int = Field(default=40_000, ge=1)
     """Most tokens that the language model reads for all new questions of one request, answered ones included;
     more get 422."""
+    stored_bytes: int = Field(default=2**31, ge=1_000)
+    """Most bytes of the answers of one tenant's groups; a put beyond gets 507. They are counted about once a
+    minute, and each put in between counts in full."""
     page_sockets: int = Field(default=32, ge=1)
     """Most pages that are open at once; each of them holds a connection."""
     page_sockets_each: int = Field(default=8, ge=1)

@@ -200,7 +200,7 @@ def _add_groups(api: FastAPI, service: Service) -> None:
         201: {"description": "The group, which was not registered before.", "headers": _ETAG, "model": Group}
     }
     path = "/v1/groups/{group_id}"
-    changed = problems(400, 408, 409, 415) | tagged | created
+    changed = problems(400, 408, 409, 415, 507) | tagged | created
     _route(api, "PUT", path, put_group, changed, response_model=Group)
     _route(api, "GET", path, get_group, problems(404) | tagged, response_model=Group)
     _route(api, "DELETE", path, delete_group, problems(400, 404, 409), status_code=204)

@@ -20,6 +20,7 @@ from gpo_ray.serving.api.schemas import FieldProblem, Problem
 from gpo_ray.serving.inference.backend import Overloaded, TooSlow, Unavailable
 from gpo_ray.serving.registry.database import RegistryUnavailable
 from gpo_ray.serving.registry.groups import VersionConflict
+from gpo_ray.serving.registry.room import NoRoom
 
 MEDIA_TYPE = "application/problem+json"
 Reason = Literal["unknown_group", "overloaded", "unavailable", "registry", "too_slow"]
@@ -109,6 +110,7 @@ def answer_with_problems(api: FastAPI, on_refusal: Callable[[Reason], None] | No
     api.add_exception_handler(GPOError, _unpredictable)
     api.add_exception_handler(UnknownGroupError, _unknown_group)
     api.add_exception_handler(VersionConflict, _conflict)
+    api.add_exception_handler(NoRoom, _no_room)
     api.add_exception_handler(Overloaded, _overloaded)
     api.add_exception_handler(TooSlow, _too_slow)
     api.add_exception_handler(Unavailable, _unavailable)
@@ -169,6 +171,10 @@ def _unknown_group(request: Request, _: Exception) -> Response:
 
 def _conflict(request: Request, _: Exception) -> Response:
     return problem(request.scope, HTTPStatus.CONFLICT, "the group is not in the state that the request names")
+
+
+def _no_room(request: Request, error: Exception) -> Response:
+    return problem(request.scope, HTTPStatus.INSUFFICIENT_STORAGE, str(error))
 
 
 def _come_back(request: Request, reason: Reason, status: HTTPStatus, detail: str) -> Response:

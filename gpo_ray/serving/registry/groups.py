@@ -16,6 +16,7 @@ from gpo_ray.errors import DataError, GPOError, UnknownGroupError
 from gpo_ray.model.texts import AnsweredSlate
 from gpo_ray.preferences.labels import HALF_CHARACTER
 from gpo_ray.serving.registry.database import forget_deleted, single_statements, transaction
+from gpo_ray.serving.registry.room import Room
 from gpo_ray.serving.registry.tables import groups
 
 MAX_NAME_CHARACTERS = 200
@@ -61,14 +62,19 @@ class StoredGroupSummary:
 class Registry:
     """The groups in a database; each is visible to its tenant only, and any number of processes may share it.
 
+    Args:
+        engine: the database.
+        stored_bytes: most bytes of the answers of one tenant's groups.
+
     Every method is one transaction, and every change is durable when it returns. All of them raise
     :class:`RegistryUnavailable` while the database does not answer, and :class:`DataError` for a text
     that not every database can store.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, stored_bytes: int = 2**31) -> None:
         self._engine = engine
         self._reader = single_statements(engine)
+        self._room = Room(engine, stored_bytes)
 
     def put(
         self,
@@ -95,9 +101,11 @@ class Registry:
         Raises:
             VersionConflict: if the group is not in the expected version, or exists although it must be new.
             DataError: if the id is too long or empty, or a text holds NUL or half a surrogate pair.
+            NoRoom: if the tenant stores too much, or the disk is nearly full.
         """
         key = _key(tenant, group_id)
         content = _serialise(description, context)
+        self._room.check(tenant, len(content))
         now = datetime.now(UTC)
         with transaction(self._engine) as connection:
             _reserve(connection, tenant, group_id, now)
@@ -117,6 +125,7 @@ class Registry:
             connection.execute(
                 update(groups).where(key).values(**values, context=content, answers=len(context))
             )
+        self._room.take(tenant, len(content))
         if exists:
             forget_deleted(self._engine)
         return StoredGroup(group_id=group_id, context=context, **values), not exists
@@ -176,6 +185,7 @@ class Registry:
             connection.execute(
                 update(groups).where(key).values(description="", context=None, etag="", answers=0)
             )
+        self._room.forget(tenant)
         forget_deleted(self._engine)
 
     def tenants(self) -> dict[str, int]:
