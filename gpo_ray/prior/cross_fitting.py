@@ -6,12 +6,13 @@ Shapes: G meta-train groups, M responses of seen questions, N responses of all q
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.preferences.guess_features import GuessFeatures
-from gpo_ray.preferences.slates import Array, Floats, Ints, spans
+from gpo_ray.preferences.slates import Array, Ints, spans
 from gpo_ray.prior.extrapolation import Extrapolation, KernelRidgeExtrapolator
 from gpo_ray.prior.group_prior import GroupPrior
 from gpo_ray.prior.guessed import MeanGuess
@@ -51,11 +52,9 @@ def extrapolate(
         plain: the same without guesses, if it is known; questions without a guess are taken from it.
     """
     sizes, seen = np.diff(offsets), response_index >= 0
-    mean, leave_one_out_mean, deviation, conditional_variance, whitened = (
-        _blank(prior, len(x), cross_fit) if plain is None else plain.arrays()
-    )
+    whole = _blank(prior, len(x), cross_fit) if plain is None else plain.copied()
     if prior.expected is not None and plain is None:
-        mean[seen] = prior.expected[response_index[seen]]
+        whole.mean[seen] = prior.expected[response_index[seen]]
     guessed = np.zeros(len(sizes), bool) if guesses is None else guesses.guessed[offsets[:-1]]
     unseen_index = np.cumsum(~seen) - 1
     for questions, extrapolator, weights in _extrapolators(prior, question_index, cross_fit, guessed):
@@ -65,28 +64,28 @@ def extrapolate(
         guess: MeanGuess | None = None
         if weights is not None and guesses is not None and prior.guesses is not None:
             guess = prior.guesses.of_mean(guesses.at(rows), weights)
-        found = extrapolator.at(x[rows], sizes[questions], unseen, len(leave_one_out_mean) > 0, guess)
-        mean[rows], conditional_variance[rows] = found.mean, found.conditional_variance
-        deviation.T[rows] = found.deviation.T
-        if len(leave_one_out_mean):
-            leave_one_out_mean[:, rows] = found.leave_one_out_mean
+        found = extrapolator.at(x[rows], sizes[questions], unseen, len(whole.leave_one_out_mean) > 0, guess)
+        whole.put(rows, found)
         if unseen and len(rows) == np.count_nonzero(~seen):
-            whitened = found.whitened
+            whole = replace(whole, whitened=found.whitened)
         elif unseen:
-            if not whitened.size:
-                whitened = np.zeros((len(found.whitened), np.count_nonzero(~seen)), np.float32)
-            whitened[:, unseen_index[rows]] = found.whitened
-    return Extrapolation(mean, leave_one_out_mean, deviation, conditional_variance, whitened)
+            if not whole.whitened.size:
+                blank = np.zeros((len(found.whitened), np.count_nonzero(~seen)), np.float32)
+                whole = replace(whole, whitened=blank)
+            whole.whitened[:, unseen_index[rows]] = found.whitened
+    return whole
 
 
-def _blank(
-    prior: GroupPrior, n: int, cross_fit: bool
-) -> tuple[Array, Array, Floats, Array, NDArray[np.float32]]:
-    """Return the arrays of an :class:`Extrapolation` for ``n`` responses, before any is extrapolated to."""
+def _blank(prior: GroupPrior, n: int, cross_fit: bool) -> Extrapolation:
+    """Return the predictions for ``n`` responses before any is extrapolated to."""
     left_out = len(prior.groups) if cross_fit and prior.leaves_out else 0
-    deviation = np.zeros((len(prior.shares), n), prior.shares.dtype, order="F")
-    whitened = np.zeros((0, 0), np.float32)
-    return np.full(n, np.nan), np.full((left_out, n), np.nan), deviation, np.zeros(n), whitened
+    return Extrapolation(
+        mean=np.full(n, np.nan),
+        leave_one_out_mean=np.full((left_out, n), np.nan),
+        deviation=np.zeros((len(prior.shares), n), prior.shares.dtype, order="F"),
+        conditional_variance=np.zeros(n),
+        whitened=np.zeros((0, 0), np.float32),
+    )
 
 
 def _extrapolators(

@@ -10,7 +10,7 @@ L groups that are left out in turn, E embedding width.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -52,15 +52,16 @@ class Extrapolation:
     conditional_variance: Array
     whitened: NDArray[np.float32]
 
-    def arrays(self) -> tuple[Array, Array, Floats, Array, NDArray[np.float32]]:
-        """Return copies of the arrays, in the order of the fields."""
-        return (
-            self.mean.copy(),
-            self.leave_one_out_mean.copy(),
-            self.deviation.copy("K"),
-            self.conditional_variance.copy(),
-            self.whitened.copy("K"),
-        )
+    def copied(self) -> Extrapolation:
+        """Return the same in arrays of its own, each in its memory order."""
+        return Extrapolation(**{f.name: getattr(self, f.name).copy("K") for f in fields(self)})
+
+    def put(self, rows: Ints, found: Extrapolation) -> None:
+        """Put predictions in the place of some of these, except for the whitened cross-covariance."""
+        self.mean[rows], self.conditional_variance[rows] = found.mean, found.conditional_variance
+        self.deviation.T[rows] = found.deviation.T
+        if len(self.leave_one_out_mean):
+            self.leave_one_out_mean[:, rows] = found.leave_one_out_mean
 
     @classmethod
     def joined(cls, parts: Iterable[Extrapolation], n: int) -> Extrapolation:

@@ -1,12 +1,14 @@
 """What only a server can do: be away, come back, refuse."""
 
 import logging
+import time
 
 import pytest
 from sqlalchemy import make_url, text
 
 from gpo_ray.errors import ConfigError
 from gpo_ray.model.texts import AnsweredSlate
+from gpo_ray.serving.registry import database
 from gpo_ray.serving.registry.database import RegistryUnavailable, open_database
 from gpo_ray.serving.registry.groups import Registry
 from gpo_ray.serving.registry.keys import KeyRing
@@ -108,3 +110,31 @@ def test_more_callers_than_connections(opened):
         for connection in held:
             connection.close()
     assert registry.version("t", "g") is None
+
+
+def test_another_clients_lock_is_not_waited_for_without_end(opened, monkeypatch):
+    monkeypatch.setattr(database, "LOCK_SECONDS", 1)
+    engine, other = opened(), opened()
+    registry, ring = Registry(engine), KeyRing(engine)
+    stored, _ = registry.put("t", "g", "d", (TEA,))
+    _, secret = ring.create("k", "t", ["read"])
+    with other.begin() as holding:
+        holding.execute(text("LOCK TABLE gpo_groups, gpo_keys IN ACCESS EXCLUSIVE MODE"))
+        for call in (
+            lambda: registry.get("t", "g"),
+            lambda: registry.put("t", "g", "e", (TEA,)),
+            lambda: ring.find(secret),
+        ):
+            started = time.monotonic()
+            with pytest.raises(RegistryUnavailable):
+                call()
+            assert time.monotonic() - started < 10
+    assert registry.get("t", "g") == stored
+
+
+def test_a_statement_that_takes_too_long_is_given_up(opened, monkeypatch):
+    monkeypatch.setattr(database, "STATEMENT_SECONDS", 1)
+    engine = opened()
+    with pytest.raises(RegistryUnavailable), database.transaction(engine) as connection:
+        connection.execute(text("SELECT pg_sleep(30)"))
+    assert Registry(engine).list("t") == ()

@@ -19,15 +19,15 @@ LARGE = {
 
 
 def test_a_tenant_stores_so_much_and_then_has_to_delete(tmp_path, backend):
-    service = make_service(tmp_path, backend, limits={"stored_bytes": 700})
+    service = make_service(tmp_path, backend, limits={"stored_bytes": 1000})
     call = Caller(service)
-    for i in range(3):
+    for i in range(5):
         assert call("PUT", f"/v1/groups/g{i}", {"context": [answer(i), answer(9)]}).status_code == 201
-    told = check_problem(call("PUT", "/v1/groups/g3", GROUP), 507)["detail"]
+    told = check_problem(call("PUT", "/v1/groups/g5", GROUP), 507)["detail"]
     assert "limits.stored_bytes" in told
     assert Caller(service, "stranger")("PUT", "/v1/groups/theirs", GROUP).status_code == 201
     assert call("DELETE", "/v1/groups/g0").status_code == 204
-    assert call("PUT", "/v1/groups/g3", {"context": [answer(3)]}).status_code == 201
+    assert call("PUT", "/v1/groups/g5", {"context": [answer(3)]}).status_code == 201
 
 
 def test_replacing_a_group_again_and_again_is_no_growth(tmp_path, backend, monkeypatch):
