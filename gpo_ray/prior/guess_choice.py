@@ -22,7 +22,7 @@ from gpo_ray.prior.kernel import filled
 
 VARIANCES = (1.0, 0.3, 0.1)
 """Variances of what guesses leave to extrapolate that are tried, relative to questions without a guess."""
-STANDARD_ERRORS = 2.0
+STANDARD_ERRORS = 1.645
 """Number of standard errors by which guesses must improve the extrapolated means to join a prior."""
 MIN_QUESTIONS = 10
 """With fewer questions that have a guess and were answered, guesses do not join a prior."""
@@ -32,8 +32,8 @@ def with_guesses(plain: PriorAtQuestions, arrays: PreferenceArrays) -> PriorAtQu
     """Return the prior with the guesses of ``arrays`` if they improve it, else the prior as it is.
 
     Each seen question that has a guess is extrapolated from the other folds of questions (cross-fitting),
-    with the guesses and without. They join where the squared error of the groups' mean shares falls by more
-    than chance, over questions: a model that knows nothing is left out.
+    with the guesses and without. They join where the total variation from the groups' mean shares falls by
+    more than chance, over questions: a model that knows nothing is left out.
 
     Args:
         plain: the prior without guesses at all questions of ``arrays``, cross-fitted.
@@ -94,7 +94,10 @@ def _extrapolated(plain: PriorAtQuestions, known: CalibratedGuesses, variance: f
 
 
 def _errors(expected: Array, prior: GroupPrior, known: CalibratedGuesses) -> Array:
-    """Return the squared errors (Q,) of expected means (M,) at the seen questions that have a guess."""
-    squared = (expected - filled(prior.shares).mean) ** 2
+    """Return how far expected means (M,) are from the groups' at the seen questions that have a guess.
+
+    It is the total variation (Q,), whose gains have lighter tails than those of the squared error.
+    """
+    off = np.abs(expected - filled(prior.shares).mean) / 2
     starts = prior.offsets[:-1]
-    return np.asarray(np.add.reduceat(squared, starts)[known.features.guessed[starts]])
+    return np.asarray(np.add.reduceat(off, starts)[known.features.guessed[starts]])
