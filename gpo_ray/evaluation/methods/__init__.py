@@ -2,12 +2,19 @@
 
 A method (:class:`~gpo_ray.evaluation.methods.method.Method`) says what it needs, is fitted on a split and
 predicts test groups' tasks. Plain baselines are short functions of one task. ``gpo``, ``gpo-robust`` and
-``paper`` are meta-trained (meta_trained_transformer.py).
+``paper`` are meta-trained (meta_trained_transformer.py). ``sft``, ``reward-model`` and
+``in-context-finetune`` train adapters of a language model (finetuned.py).
 """
 
 from __future__ import annotations
 
 from gpo_ray.evaluation.methods.baseline import Baseline, BaselineTask
+from gpo_ray.evaluation.methods.finetuned import (
+    FineTuned,
+    FittedInContext,
+    fitted_reward_model,
+    fitted_sft,
+)
 from gpo_ray.evaluation.methods.gaussian import gaussian_process
 from gpo_ray.evaluation.methods.individuals import item_item, item_response
 from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
@@ -32,6 +39,7 @@ from gpo_ray.evaluation.methods.plain import (
     uniform,
 )
 from gpo_ray.evaluation.methods.regression import kernel, low_rank, ridge, ridge_mix
+from gpo_ray.finetuning.config import InContextConfig, RewardModelConfig, SftConfig
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -41,6 +49,9 @@ METHODS: dict[str, Method] = {
         MetaTrainedTransformer("paper", preset="paper"),
         Baseline("uniform", uniform),
         Baseline("lm-base", lm_base),
+        FineTuned("sft", SftConfig(), fitted_sft),
+        FineTuned("reward-model", RewardModelConfig(), fitted_reward_model),
+        FineTuned("in-context-finetune", InContextConfig(), FittedInContext),
         Baseline("train-mean", train_mean),
         Baseline("context-mean", context_mean),
         Baseline("nearest-group", nearest_group),
