@@ -59,8 +59,8 @@ def adapter_of(model: Tuned, trained: Training, sharpness: float = 1.0) -> Adapt
         steps=trained.steps,
         best_step=trained.best_step,
         parameters=trained.parameters,
-        base_loss=trained.base_loss,
-        best_loss=trained.best_loss,
+        base_loss=trained.losses[0],
+        best_loss=min(trained.losses),
         sharpness=sharpness,
     )
     return Adapter(record, trained.weights, model.peft_config() if trained.weights else {})

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gpo_ray.errors import ConfigError
 from gpo_ray.finetuning.adapters import Adapter
 from gpo_ray.finetuning.base import BaseModel, adapter_of
 from gpo_ray.finetuning.config import InContextConfig
 from gpo_ray.finetuning.examples import Asked, Example, example, rotation, texts_of
 from gpo_ray.finetuning.sft import mean_over_orders
-from gpo_ray.finetuning.tuned import tuned
+from gpo_ray.finetuning.tuned import TrainingSet, tuned
 from gpo_ray.guesses.asking import cyclic_orders
 from gpo_ray.guesses.few_shot import Shown, few_shot_prompt
 from gpo_ray.lm.model import LanguageModel
@@ -121,17 +122,43 @@ def fit_in_context(
         EmbeddingError: if a question is too long for the model, or the model cannot be trained here.
         ConfigError: if training diverged, or no group has two answers.
     """
-    batch = config.per_device_train_batch_size
-    stems = draw_stems(groups, config.max_steps * batch, config, [2])
-    held_back = draw_stems(validation, config.validation_stems, config, [3])
+    data = in_context_examples(base.model, groups, validation, config)
     with tuned(base.model, base.source, config.lora, config.seed) as model:
-        trained = model.train(
-            config,
-            [stem_example(base.model, s) for s in stems],
-            [stem_example(base.model, s) for s in held_back],
-            eval_steps=config.eval_steps,
+        return adapter_of(model, model.train(config, data))
+
+
+def in_context_examples(
+    model: LanguageModel,
+    groups: Mapping[str, Sequence[Shown]],
+    validation: Mapping[str, Sequence[Shown]],
+    config: InContextConfig,
+    workers: int = 1,
+) -> TrainingSet:
+    """Return the prompts that are trained on, and those by which training is stopped.
+
+    Args:
+        model: the language model.
+        groups: the training groups' answered questions with their shares (R,).
+        validation: those of the validation groups.
+        config: how to train.
+        workers: number of processes that share the steps.
+
+    Raises:
+        EmbeddingError: if a question is too long for the model, or the model cannot be trained here.
+        ConfigError: if no group has two answers.
+    """
+    count = config.max_steps * config.per_device_train_batch_size * workers
+    stems = draw_stems(groups, count, config, [2])
+    held_back = draw_stems(validation, config.validation_stems, config, [3])
+    if not stems or not held_back:
+        raise ConfigError(
+            "in-context-finetune needs training and validation groups with two answers at least"
         )
-        return adapter_of(model, trained)
+    return TrainingSet(
+        [stem_example(model, s) for s in stems],
+        [stem_example(model, s) for s in held_back],
+        config.eval_steps,
+    )
 
 
 def predict_in_context(

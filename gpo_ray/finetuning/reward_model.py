@@ -15,7 +15,7 @@ from gpo_ray.finetuning.base import BaseModel, adapter_of, divide
 from gpo_ray.finetuning.config import RewardModelConfig
 from gpo_ray.finetuning.examples import Asked, passes, question_examples, texts_of
 from gpo_ray.finetuning.sft import READ_TOGETHER
-from gpo_ray.finetuning.tuned import Tuned, tuned
+from gpo_ray.finetuning.tuned import TrainingSet, Tuned, tuned
 from gpo_ray.guesses.asking import cyclic_orders
 from gpo_ray.guesses.few_shot import Shown
 from gpo_ray.lm.model import ReadRow
@@ -47,12 +47,12 @@ def fit_reward_model(base: BaseModel, answered: Sequence[Shown], config: RewardM
         return Adapter(AdapterRecord(seconds=0, steps=0, best_step=0, parameters=0, sharpness=0))
     beside = [answered[i] for i in held_back]
     with tuned(base.model, base.source, config.lora, config.seed, head=True) as model:
-        trained = model.train(
-            config,
+        data = TrainingSet(
             passes(base.model, [answered[i] for i in training], config.num_train_epochs, letters=False),
             question_examples(base.model, beside, range(len(beside)), letters=False),
             eval_steps=-(-len(training) // config.per_device_train_batch_size),
         )
+        trained = model.train(config, data)
         sharpness = 0.0
         if trained.best_step:
             rewards = predict_rewards(model, [q for q, _ in beside], config.prediction_orders)

@@ -13,7 +13,7 @@ from gpo_ray.finetuning.adapters import Adapter, AdapterRecord
 from gpo_ray.finetuning.base import BaseModel, adapter_of, divide
 from gpo_ray.finetuning.config import SftConfig
 from gpo_ray.finetuning.examples import Asked, passes, question_examples, texts_of
-from gpo_ray.finetuning.tuned import tuned
+from gpo_ray.finetuning.tuned import TrainingSet, tuned
 from gpo_ray.guesses.asking import cyclic_orders
 from gpo_ray.guesses.few_shot import Shown
 from gpo_ray.lm.model import LanguageModel
@@ -50,14 +50,13 @@ def fit_sft(base: BaseModel, answered: Sequence[Shown], config: SftConfig) -> Ad
     # one order each, another one from question to question, so that no letter is favoured
     beside = [answered[i] for i in held_back]
     with tuned(base.model, base.source, config.lora, config.seed) as model:
-        trained = model.train(
-            config,
+        data = TrainingSet(
             passes(base.model, shown, config.num_train_epochs, letters=True),
             question_examples(base.model, beside, range(len(beside)), letters=True),
             eval_steps=-(-len(training) // config.per_device_train_batch_size),
             whole_vocabulary=config.loss_type == "nll",
         )
-        return adapter_of(model, trained)
+        return adapter_of(model, model.train(config, data))
 
 
 def draw_answers(answered: Sequence[Shown], seed: int) -> list[Shown]:

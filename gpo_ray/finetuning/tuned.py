@@ -6,7 +6,7 @@ import contextlib
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,24 @@ if TYPE_CHECKING:
 
     from gpo_ray.finetuning.trainers import RewardModel
 
+MAX_EVAL_BATCH = 8
+"""Most held-back examples that are read together."""
 HEAD = "score.weight"
 """Name of the reward head's weights among those of an adapter."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The examples of a training, and how often it is validated."""
+
+    training: Sequence[Example]
+    """The examples to train on, of all passes."""
+    held_back: Sequence[Example]
+    """Those by which the best step is chosen."""
+    eval_steps: int
+    """Number of steps between validations."""
+    whole_vocabulary: bool = False
+    """See :class:`gpo_ray.finetuning.trainers.LetterTrainer`."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +53,8 @@ class Training:
     """Number of optimiser steps."""
     best_step: int
     """Number of steps after which the loss on the held-back examples was lowest; 0 is the base model."""
-    base_loss: float
-    """The base model's loss on the held-back examples."""
-    best_loss: float
-    """The lowest loss on them."""
+    losses: tuple[float, ...]
+    """The loss on the held-back examples at each validation; the first one is the base model's."""
     parameters: int
     """Number of trained parameters."""
     seconds: float
@@ -95,19 +109,17 @@ class Tuned:
     def train(
         self,
         config: FinetuneConfig,
-        examples: Sequence[Example],
-        held_back: Sequence[Example],
-        eval_steps: int,
-        whole_vocabulary: bool = False,
+        data: TrainingSet,
+        more: Mapping[str, Any] | None = None,
+        prepare: Callable[[Any], Any] = lambda trainer: trainer,
     ) -> Training:
         """Train the adapter with TRL, and put the best weights into it.
 
         Args:
-            config: how to train; ``examples`` already hold the passes of ``num_train_epochs``.
-            examples: the examples to train on.
-            held_back: those by which the best step is chosen.
-            eval_steps: number of steps between validations.
-            whole_vocabulary: see :class:`gpo_ray.finetuning.trainers.LetterTrainer`.
+            config: how to train.
+            data: the examples.
+            more: further arguments of TRL's configuration, such as ``deepspeed``.
+            prepare: function that is given TRL's trainer, and returns the one to train with.
 
         Raises:
             ConfigError: if the loss on the held-back examples is no number, that is if training diverged.
@@ -117,7 +129,7 @@ class Tuned:
         started = time.monotonic()
         best = BestState(self.weights)
         with quiet(), tempfile.TemporaryDirectory() as folder:
-            trainer = self._trainer(config, examples, held_back, folder, eval_steps, whole_vocabulary)
+            trainer = prepare(self._trainer(config, data, folder, more or {}))
             trainer.add_callback(best)
             trainer.train()
             steps = int(trainer.state.global_step)
@@ -129,62 +141,46 @@ class Tuned:
             weights=best.best if best.step else {},
             steps=steps,
             best_step=best.step,
-            base_loss=best.losses[0],
-            best_loss=min(best.losses),
+            losses=tuple(best.losses),
             parameters=sum(w.numel() for w in best.best.values()),
             seconds=time.monotonic() - started,
         )
 
     def _trainer(
-        self,
-        config: FinetuneConfig,
-        examples: Sequence[Example],
-        held_back: Sequence[Example],
-        folder: str,
-        eval_steps: int,
-        whole_vocabulary: bool,
+        self, config: FinetuneConfig, data: TrainingSet, folder: str, more: Mapping[str, Any]
     ) -> Any:
         """Return TRL's trainer, which prints nothing and writes nothing that is kept."""
         from datasets import Dataset
         from transformers import EarlyStoppingCallback, PrinterCallback
+        from trl import RewardConfig, SFTConfig
 
         from gpo_ray.finetuning.trainers import LetterTrainer, SlateTrainer
 
-        on_cpu = self.model.model.device.type == "cpu"
-        arguments = trainer_arguments(config, folder, on_cpu, eval_steps, len(held_back))
+        arguments = trainer_arguments(config, data, folder, self.model.model.device.type == "cpu")
         shared = {
             "data_collator": TreeCollator(self.model.model.dtype, letters=self._reward is None),
-            "train_dataset": Dataset.from_list(list(examples)),
-            "eval_dataset": Dataset.from_list(list(held_back)),
+            "train_dataset": Dataset.from_list(list(data.training)),
+            "eval_dataset": Dataset.from_list(list(data.held_back)),
             "processing_class": load_tokenizer(self._source)[0],
             "callbacks": [EarlyStoppingCallback(config.early_stopping_patience)],
         }
         if self._reward is not None:
-            from trl import RewardConfig
-
-            trainer: Any = SlateTrainer(self._reward, RewardConfig(**arguments), **shared)
+            trainer: Any = SlateTrainer(self._reward, RewardConfig(**arguments, **more), **shared)
         else:
-            from trl import SFTConfig
-
-            own = {"dataset_kwargs": {"skip_prepare_dataset": True}}
-            trainer = LetterTrainer(
-                self._adapted, SFTConfig(**arguments | own), whole_vocabulary=whole_vocabulary, **shared
-            )
+            own = SFTConfig(**arguments, **more, dataset_kwargs={"skip_prepare_dataset": True})
+            trainer = LetterTrainer(self._adapted, own, whole_vocabulary=data.whole_vocabulary, **shared)
         trainer.remove_callback(PrinterCallback)
         return trainer
 
 
-def trainer_arguments(
-    config: FinetuneConfig, folder: str, on_cpu: bool, eval_steps: int, held_back: int
-) -> dict[str, Any]:
+def trainer_arguments(config: FinetuneConfig, data: TrainingSet, folder: str, on_cpu: bool) -> dict[str, Any]:
     """Return the arguments that TRL's configurations have in common.
 
     Args:
         config: how to train.
+        data: the examples.
         folder: folder for TRL's own files, of which there are none.
         on_cpu: whether the model is on the CPU.
-        eval_steps: number of steps between validations.
-        held_back: number of held-back examples, which are validated in batches of at most eight.
     """
     return {
         "output_dir": folder,
@@ -192,11 +188,11 @@ def trainer_arguments(
         "num_train_epochs": 1,  # the examples hold all passes, each with the options in another order
         "max_steps": config.max_steps,
         "per_device_train_batch_size": config.per_device_train_batch_size,
-        "per_device_eval_batch_size": min(held_back, 8),
+        "per_device_eval_batch_size": min(len(data.held_back), MAX_EVAL_BATCH),
         "lr_scheduler_type": "linear",
         "seed": config.seed,
         "eval_strategy": "steps",
-        "eval_steps": eval_steps,
+        "eval_steps": data.eval_steps,
         "eval_on_start": True,  # step 0 is the base model
         "prediction_loss_only": True,
         "metric_for_best_model": "eval_loss",
