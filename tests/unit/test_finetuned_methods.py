@@ -1,4 +1,4 @@
-"""``sft``, ``reward-model`` and ``in-context-finetune`` as methods of an evaluation, and their kept adapters."""
+"""The fine-tuned methods of an evaluation, and the adapters that they keep."""
 
 import dataclasses
 from importlib import metadata

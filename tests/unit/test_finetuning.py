@@ -221,9 +221,9 @@ def test_what_does_not_fit_is_one_error(base, tiny_language_model):
     long = Question("long", "made", "a" * 600, ("Yes", "No"))
     with pytest.raises(QuestionTooLongError, match="reads 512"):
         texts_of(base.model, [Asked(long, (0, 1))], letters=True)
-    with pytest.raises(ConfigError, match=r"target_modules: .*nowhere"):
-        with tuned(base.model, base.source, LoraSettings(target_modules=("nowhere",)), seed=0):
-            pass
+    nowhere = tuned(base.model, base.source, LoraSettings(target_modules=("nowhere",)), seed=0)
+    with pytest.raises(ConfigError, match=r"target_modules: .*nowhere"), nowhere:
+        pass
     other = fit_sft(base, answers(8), SftConfig(lora={"r": 2}, learning_rate=1e-2))
     assert other.weights
     with pytest.raises(ConfigError, match="another model or configuration"), with_weights(base, other, LORA):
