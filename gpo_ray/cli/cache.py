@@ -21,29 +21,34 @@ def cache_list(as_json: Json = False) -> None:
     GPO_CACHE is the folder, GPO_CACHE_GIB its bound.
     """
     from gpo_ray.embedding.question_cache import question_cache_bytes
+    from gpo_ray.guesses.kept import kept_bytes
     from gpo_ray.lm.cache import cache_folder, cached_models
 
     models = cached_models()
     if as_json:
         rows = [{"name": m.name, "bytes": m.nbytes, "used": m.used, "out": str(m.folder)} for m in models]
-        print_json({"models": rows, "question_bytes": question_cache_bytes(), "out": str(cache_folder())})
+        sizes = {"question_bytes": question_cache_bytes(), "guess_bytes": kept_bytes()}
+        print_json({"models": rows, **sizes, "out": str(cache_folder())})
         return
     print(f"{len(models)} converted models in {cache_folder()}")
     for m in models:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(m.used))
         print(f"  {m.nbytes / 2**20:8.1f} MiB  used {used}  {shown(m.name)}")
     print(f"  {question_cache_bytes() / 2**20:8.1f} MiB  of questions that were read")
+    print(f"  {kept_bytes() / 2**20:8.1f} MiB  of guesses that an evaluation asked for")
 
 
 @app.command("clear")
 def cache_clear(as_json: Json = False) -> None:
-    """Delete all converted language models, and what they read; both are made again when next needed."""
+    """Delete all converted language models, what they read and guessed; all is made again when needed."""
     from gpo_ray.embedding.question_cache import clear_question_cache, question_cache_bytes
+    from gpo_ray.guesses.kept import clear_kept, kept_bytes
     from gpo_ray.lm.cache import cache_folder, clear_cache
 
-    nbytes = question_cache_bytes()
+    nbytes = question_cache_bytes() + kept_bytes()
     gone = clear_cache()
     clear_question_cache()
+    clear_kept()
     nbytes += sum(m.nbytes for m in gone)
     result = {"deleted": len(gone), "bytes": nbytes, "out": str(cache_folder())}
     report(result, as_json, "{deleted} converted models deleted ({bytes:,} bytes): {out}")

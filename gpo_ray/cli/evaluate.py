@@ -14,6 +14,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.runtime.terminal_text import shown
 
 if TYPE_CHECKING:
+    from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
     from gpo_ray.evaluation.protocols import Protocol
 
 N = TypeVar("N", int, float)
@@ -47,6 +48,17 @@ Guesses = Annotated[
     list[str] | None,
     typer.Option(help="Folder of `gpo guess`, for methods that read guesses; several: repeat it, or commas."),
 ]
+MaxQuestions = Annotated[
+    int | None,
+    typer.Option(min=1, help="Most target questions of each test group, drawn at random; by default all."),
+]
+Ask = Annotated[str, typer.Option(help="What lm-steered-* ask for: logprobs or distribution.")]
+Orders = Annotated[
+    int, typer.Option(help="Cyclic orders of the options that lm-steered-* and few-shot take the mean of.")
+]
+Window = Annotated[
+    int | None, typer.Option(min=1, help="Most tokens of few-shot prompts; by default the model's.")
+]
 GuessesModel = Annotated[
     str | None, typer.Option(help="The model whose guesses are read, if --guesses holds several models'.")
 ]
@@ -66,33 +78,27 @@ def evaluate(
     context: Annotated[int, typer.Option(min=1, help="Context questions of each test group.")] = 20,
     context_sizes: ContextSizes = None,
     max_test_groups: MaxTestGroups = None,
+    max_questions: MaxQuestions = None,
     steps: Steps = None,
     objective: Objective = None,
     model: Annotated[str, typer.Option(help="Language model, for methods that ask one.")] = "smollm2",
     dtype: Annotated[str, typer.Option(help="The model's: float32, bfloat16 or float16.")] = "float32",
     gpus_per_task: GpusPerTask = None,
+    ask: Ask = "logprobs",
+    orders: Orders = 1,
+    window: Window = None,
     guesses: Guesses = None,
     guesses_model: GuessesModel = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Meta-train and score methods on many splits in parallel, and write tables and a report."""
-    from gpo_ray.evaluation.methods import LanguageModelSettings
-    from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
+    given = locals()
     from gpo_ray.evaluation.protocols import protocol_named
     from gpo_ray.runtime.ray_session import joined
     from gpo_ray.runtime.resources import evaluate_request
 
-    chosen = protocol_named(protocol)
-    sizes = None if context_sizes is None else tuple(_numbers(context_sizes, "--context-sizes", int))
-    named = tuple(dict.fromkeys(m.strip() for m in methods.split(",")))
-    shares = _numbers(fractions, "--fractions", float)
-    asked = LanguageModelSettings(model, dtype, gpus_per_task)
-    folders = tuple(part.strip() for each in guesses or () for part in each.split(",") if part.strip())
-    if guesses_model is not None and not folders:
-        raise ConfigError("--guesses-model picks one of the models of --guesses, which is not given")
-    plan = EvaluationPlan(named, context, steps, sizes, objective, asked, folders, guesses_model)
-    splits = SplitPlan(protocol, shares, seeds, max_test_groups)
+    chosen, (plan, splits) = protocol_named(protocol), _plans(given)
     with joined(address) as capacity:
         capacity.check(evaluate_request())
         from gpo_ray.evaluation.runner import evaluate as run
@@ -103,6 +109,35 @@ def evaluate(
     report(result, as_json, "report: {report}")
 
 
+def _plans(given: dict[str, Any]) -> tuple[EvaluationPlan, SplitPlan]:
+    """Return the plans that the command's options make."""
+    from gpo_ray.evaluation.methods import LanguageModelSettings
+    from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
+
+    sizes = given["context_sizes"]
+    asked = (given[name] for name in ("model", "dtype", "gpus_per_task", "ask", "orders", "window"))
+    plan = EvaluationPlan(
+        methods=tuple(dict.fromkeys(m.strip() for m in given["methods"].split(","))),
+        context=given["context"],
+        steps=given["steps"],
+        context_sizes=None if sizes is None else tuple(_numbers(sizes, "--context-sizes", int)),
+        objective=given["objective"],
+        language_model=LanguageModelSettings(*asked),
+        guesses=_folders(given["guesses"], given["guesses_model"]),
+        guesses_model=given["guesses_model"],
+        max_questions=given["max_questions"],
+    )
+    fractions = _numbers(given["fractions"], "--fractions", float)
+    return plan, SplitPlan(given["protocol"], fractions, given["seeds"], given["max_test_groups"])
+
+
+def _folders(guesses: list[str] | None, model: str | None) -> tuple[str, ...]:
+    found = tuple(part.strip() for each in guesses or () for part in each.split(",") if part.strip())
+    if model is not None and not found:
+        raise ConfigError("--guesses-model picks one of the models of --guesses, which is not given")
+    return found
+
+
 def _numbers(text: str, option: str, kind: Callable[[str], N]) -> list[N]:
     try:
         return [kind(part) for part in text.split(",")] if text.strip() else []
@@ -111,8 +146,12 @@ def _numbers(text: str, option: str, kind: Callable[[str], N]) -> list[N]:
 
 
 def _show_scores(result: dict[str, Any], protocol: Protocol) -> None:
+    from gpo_ray.evaluation.summary import prompt_notes
+
     print(shown(protocol.table(result)))
     for note in filter(None, (result["note"], result["overlap"])):
         print(fill(f"Note: {note}.", 80))
+    for note in prompt_notes(result["cells"]):
+        print(fill(f"Note: {shown(note)}.", 80))
     if result["cannot_answer"]:
         print(shown(f"cannot answer under this protocol: {', '.join(result['cannot_answer'])}"))

@@ -88,7 +88,8 @@ def score_splits(
 ) -> list[dict[str, Any]]:
     """Score the splits that are not scored yet, and return the rows of all splits in the splits' order.
 
-    The methods of a split whose needs are alike are scored in one task.
+    The methods of a split whose needs are alike are scored in one task, see
+    :meth:`~gpo_ray.evaluation.plan.EvaluationPlan.parts`.
     """
     cpus, parts = _cpus_per_task(), plan.parts()
     for gpus, _ in parts:

@@ -32,6 +32,8 @@ class EvaluationPlan:
     """Folders of guesses, which methods read."""
     guesses_model: str | None = None
     """The model whose guesses are read, if the folders hold those of several."""
+    max_questions: int | None = None
+    """Most target questions of each test group, the same for all methods; None sets no limit."""
 
     def __post_init__(self) -> None:
         unknown = [m for m in self.methods if m not in METHODS]
@@ -41,11 +43,21 @@ class EvaluationPlan:
             raise ConfigError(f"context must be at least 1, not {self.context}")
         if self.context_sizes and min(self.context_sizes) < 1:
             raise ConfigError(f"context sizes must be at least 1, not {min(self.context_sizes)}")
+        if self.max_questions is not None and self.max_questions < 1:
+            raise ConfigError(f"the most target questions must be at least 1, not {self.max_questions}")
 
     @property
     def settings(self) -> FitSettings:
         """The settings that the plan changes in the methods' own configurations."""
         return FitSettings(self.steps, self.objective, self.language_model)
+
+    def has_curve(self, method: str) -> bool:
+        """Return whether a method is scored along the context-size curve.
+
+        Methods that ask a language model are so only if the sizes are named: each size costs as much as the
+        evaluation itself.
+        """
+        return self.context_sizes is not None or not METHODS[method].needs(self.settings).language_model
 
     def needs(self) -> Needs:
         """Combine the needs of all methods; the published embeddings are always among them."""
@@ -67,14 +79,16 @@ class EvaluationPlan:
         """Return plans with some of the methods each, and the number of GPUs that these need.
 
         Methods whose needs are alike are in the same part, on any cluster, so that an interrupted evaluation
-        finds the parts that it has scored.
+        finds the parts that it has scored. Each method that asks a language model is a part of its own: it
+        takes long, and what it has scored should not wait for the others.
         """
-        by_resources: dict[tuple[float, bool], list[str]] = {}
+        parts: dict[tuple[float, str | None], list[str]] = {}
         for method in self.methods:
             needs = METHODS[method].needs(self.settings)
-            by_resources.setdefault((needs.gpus, needs.language_model), []).append(method)
+            parts.setdefault((needs.gpus, method if needs.language_model else None), []).append(method)
         return [
-            (self._gpus(*needed), replace(self, methods=tuple(some))) for needed, some in by_resources.items()
+            (self._gpus(gpus, asking is not None), replace(self, methods=tuple(some)))
+            for (gpus, asking), some in parts.items()
         ]
 
     def _gpus(self, own: float, asks_language_model: bool) -> float:

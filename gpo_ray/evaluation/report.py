@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from gpo_ray import __version__
-from gpo_ray.evaluation.summary import TableRow, by_group, cells, curve, table
+from gpo_ray.evaluation.summary import TableRow, by_group, cells, curve, prompt_notes, table
 
 COLOURS = (
     *("#1f5f8b", "#c2571a", "#4d8b31", "#8a4f9e", "#b8860b", "#5f6b73", "#a83250", "#2a8c82"),
@@ -31,9 +31,10 @@ def render_report(title: dict[str, Any], rows: list[TableRow], statistics: dict[
         title: ``survey, embeddings, protocol, context``, shown at the top.
         rows: the rows that :func:`gpo_ray.evaluation.scoring.evaluate_split` returned for all splits.
         statistics: the result of :func:`gpo_ray.evaluation.statistics.statistics` for these rows, and a
-            ``note``.
+            ``note``, ``max_questions`` and ``language_models``.
     """
-    results = table(cells(rows))
+    scored = cells(rows)
+    results = table(scored)
     fractions = sorted({r["fraction"] for r in results})
     methods = list(dict.fromkeys(r["method"] for r in results))
     by_size = curve(rows)
@@ -47,6 +48,10 @@ def render_report(title: dict[str, Any], rows: list[TableRow], statistics: dict[
         seeds=max(r["seeds"] for r in results),
         bars=inline_svg(_bars, results, methods, fractions),
         sizes=inline_svg(_curves, by_size) if by_size else "",
+        off_curve=[m for m in methods if m not in by_size],
+        max_questions=statistics.get("max_questions"),
+        language_models=statistics.get("language_models", {}),
+        prompt_notes=prompt_notes(scored),
         groups=by_group(rows),
         baseline={b["fraction"]: b["method"] for b in statistics["best_baseline"]},
         skills={(s["method"], s["fraction"]): s for s in statistics["skills"]},

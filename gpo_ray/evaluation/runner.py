@@ -72,8 +72,10 @@ def evaluate(
         ``cells``: a list of ``{method, protocol, fraction, seed, alignment, worst_group, ...}``;
         ``best_baseline``, ``skills``, ``comparisons``: see :mod:`gpo_ray.evaluation.statistics`;
         ``cannot_answer``: methods that cannot predict under this protocol; ``context_sizes``: the sizes of
-        the curve that the test groups' answers allowed; ``note``: advice if too little was scored, else
-        None; ``overlap``: advice if groups overlap; ``out``; ``report``; ``seconds``.
+        the curve that the test groups' answers allowed; ``max_questions``: the most target questions of a
+        group, None if all were scored; ``language_models``: the model by each method that asks one; ``note``:
+        advice if too little was scored, else None; ``overlap``: advice if groups overlap; ``out``;
+        ``report``; ``seconds``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.
@@ -86,6 +88,7 @@ def evaluate(
         with told_session(steps, address):
             rows = score_splits(plan.on_cluster(cluster_capacity().gpus), data, scored, steps)
         result = _results(plan, rows) | {"out": out, "report": folder.where("report.html")}
+        result["language_models"] = _language_models(plan, data)
         result["seconds"] = round(time.monotonic() - started, 3)
         surveys = " tested on ".join(filter(None, (survey, test_survey)))
         title = {"survey": surveys, "embeddings": embeddings, "protocol": split_plan.protocol}
@@ -199,9 +202,20 @@ def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]
         **statistics(rows),
         "cannot_answer": [m for m in plan.methods if m not in {c["method"] for c in scored}],
         "context_sizes": sorted({r["context"] for r in rows if r["curve"]}),
-        "note": _note(plan.context, rows),
+        "max_questions": plan.max_questions,
+        "note": _note(plan.context, rows) if (plan.max_questions or plan.context) >= plan.context else None,
         "overlap": _overlap(rows),
     }
+
+
+def _language_models(plan: EvaluationPlan, data: EvaluationData) -> dict[str, str]:
+    """Return which language model each method asks, or whose guesses it reads."""
+    asking = [m for m in plan.methods if METHODS[m].needs(plan.settings).language_model]
+    found = dict.fromkeys(asking, data.fingerprints.get("language_model", ""))
+    if data.guesses is not None:
+        ((name, known),) = data.guesses.models.items()
+        found |= {m: known or name for m in asking if METHODS[m].reads_guesses}
+    return found
 
 
 def _overlap(rows: list[dict[str, Any]]) -> str | None:

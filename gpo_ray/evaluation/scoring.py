@@ -50,7 +50,8 @@ def evaluate_split(
 
     Returns:
         A row for each method, test group and context size: ``method, protocol, fraction, seed,
-        group_id, topic, context, curve, coverage, alignment, accuracy, questions``. Rows with
+        group_id, topic, context, curve, coverage, alignment, accuracy, questions, without_distribution,
+        context_dropped`` (see :class:`~gpo_ray.evaluation.methods.method.TaskPrediction`). Rows with
         ``curve`` false are the evaluation proper; in the others every context size is scored on the same
         questions. ``topic`` is None if the split names no topics. ``coverage``, the share of responses whose
         true share is within the 90 % interval, is None if the method has no intervals.
@@ -60,12 +61,15 @@ def evaluate_split(
     """
     another_survey = protocol_of(split).another_survey
     data = SplitData(arrays, split, another_survey, plan.settings, texts, guesses)
-    main, curve = split_tasks(arrays[PUBLISHED_POOLING], split, plan.context, plan.context_sizes)
+    main, curve = split_tasks(
+        arrays[PUBLISHED_POOLING], split, plan.context, plan.context_sizes, plan.max_questions
+    )
     rows: list[TableRow] = []
     for name in plan.methods:
         tell(name, 0.0)
         fitted = METHODS[name].fit(data, partial(tell, name))
-        for size, tasks, is_curve in [(plan.context, main, False), *((n, t, True) for n, t in curve)]:
+        sized = curve if plan.has_curve(name) else []
+        for size, tasks, is_curve in [(plan.context, main, False), *((n, t, True) for n, t in sized)]:
             told = {"method": name, "context": size, "curve": is_curve}
             rows += _rows(told, arrays[PUBLISHED_POOLING], split, tasks, fitted.predict(tasks))
         tell(name, 1.0)
@@ -141,4 +145,6 @@ def _scores(arrays: PreferenceArrays, task: Task, predicted: TaskPrediction) -> 
         "alignment": float(aligned[scored].mean()) if scored.any() else None,
         "accuracy": float(accuracy(predicted.shares, true, ends).mean()),
         "questions": int(scored.sum()),
+        "without_distribution": predicted.without_distribution,
+        "context_dropped": predicted.context_dropped,
     }

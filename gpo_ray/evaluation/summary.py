@@ -24,7 +24,10 @@ def cells(rows: Iterable[TableRow]) -> list[TableRow]:
     A cell has ``alignment`` (mean over test groups), ``worst_group`` (the lowest alignment of a test group),
     ``worst_group_id``, ``group_spread`` (standard deviation over test groups), ``accuracy`` (of the most
     probable response), ``topic_accuracy`` (the mean over topics of the mean over their groups), ``coverage``
-    (share of responses within their 90 % intervals, None without intervals), ``groups`` and ``questions``.
+    (share of responses within their 90 % intervals, None without intervals), ``groups``, ``questions``,
+    ``without_distribution`` (the questions that were predicted uniform since a language model gave no
+    distribution) and ``context_dropped`` (mean over test groups, see
+    :class:`~gpo_ray.evaluation.methods.method.TaskPrediction`).
     """
     split: dict[tuple[Any, ...], list[TableRow]] = defaultdict(list)
     for row in rows:
@@ -48,6 +51,8 @@ def cells(rows: Iterable[TableRow]) -> list[TableRow]:
                 "coverage": _mean([g.get("coverage") for g in groups]),
                 "groups": len(groups),
                 "questions": sum(g["questions"] for g in groups),
+                "without_distribution": sum(g.get("without_distribution", 0) for g in groups),
+                "context_dropped": float(np.mean([g.get("context_dropped", 0.0) for g in groups])),
             }
         )
     return result
@@ -56,6 +61,28 @@ def cells(rows: Iterable[TableRow]) -> list[TableRow]:
 def _mean(values: list[float | None]) -> float | None:
     given = [v for v in values if v is not None]
     return float(np.mean(given)) if given else None
+
+
+def prompt_notes(results: Iterable[TableRow]) -> list[str]:
+    """Return what is to be known of the methods that ask a language model, a sentence each.
+
+    Args:
+        results: the result of :func:`cells`.
+    """
+    by: dict[str, list[TableRow]] = defaultdict(list)
+    for cell in results:
+        by[cell["method"]].append(cell)
+    notes = []
+    for method, mine in by.items():
+        without, every = (sum(c[k] for c in mine) for k in ("without_distribution", "questions"))
+        if without:
+            notes.append(
+                f"{method}: {without} of {every} questions brought no distribution and count as uniform"
+            )
+        dropped = float(np.mean([c["context_dropped"] for c in mine]))
+        if dropped:
+            notes.append(f"{method}: prompts had no room for {dropped:.1f} of the context questions (mean)")
+    return notes
 
 
 def table(results: list[TableRow]) -> list[TableRow]:

@@ -18,7 +18,11 @@ CURVE = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 def split_tasks(
-    arrays: PreferenceArrays, split: Split, context: int, sizes: Sequence[int] | None = None
+    arrays: PreferenceArrays,
+    split: Split,
+    context: int,
+    sizes: Sequence[int] | None = None,
+    max_questions: int | None = None,
 ) -> tuple[list[Task], list[tuple[int, list[Task]]]]:
     """Make the test groups' tasks.
 
@@ -27,6 +31,8 @@ def split_tasks(
         split: the division.
         context: number of context questions of each test group.
         sizes: context sizes of the curve, in place of :data:`CURVE`.
+        max_questions: most target questions of a task; None sets no limit. They are the first ones in the
+            split's order, and so drawn at random by its seed.
 
     Returns:
         The tasks at the given context size; and each size of the curve with its tasks.
@@ -40,7 +46,12 @@ def split_tasks(
     main = fixed_context_tasks(arrays, groups, order, context, new)
     if not main:
         raise ConfigError(f"split {split.fraction:g}/{split.seed}: no test group has answers to predict")
-    return main, _curve(arrays, groups, order, new, sizes)
+    curve = _curve(arrays, groups, order, new, sizes)
+    return _first(main, max_questions), [(n, _first(tasks, max_questions)) for n, tasks in curve]
+
+
+def _first(tasks: Sequence[Task], most: int | None) -> list[Task]:
+    return [Task(t.group, t.context, t.target[:most]) for t in tasks]
 
 
 def _curve(

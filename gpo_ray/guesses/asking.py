@@ -134,9 +134,13 @@ def asked(
         before + _request(question.prompt, [question.responses[i] for i in order], way.style, settings)
         for order in orders
     )
+    return Asked(way, group, question, orders, texts, content_of(identity, settings, texts, question))
+
+
+def content_of(identity: str, settings: AskSettings, texts: Sequence[str], question: Question) -> str:
+    """Return the hash of all that an answer depends on: the model, the settings, the texts, the slate."""
     depends = [identity, settings.replies(), texts, question.slate_key]
-    content = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
-    return Asked(way, group, question, orders, texts, content)
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _request(prompt: str, responses: Sequence[str], style: str, settings: AskSettings) -> str:

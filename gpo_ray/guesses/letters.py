@@ -16,6 +16,7 @@ from gpo_ray.guesses.table import Guess
 from gpo_ray.lm.model import LanguageModel
 from gpo_ray.lm.prefix_tree import Text
 from gpo_ray.lm.score import score_responses
+from gpo_ray.lm.tokenizer import Tokenizer
 
 TOO_LONG = "prompt: longer than the model can read"
 SINGLE = 26
@@ -54,12 +55,12 @@ def letter_guesses(model: LanguageModel, asked: Sequence[Asked]) -> list[Guess]:
     return found
 
 
-def option_spellings(model: LanguageModel, index: int, size: int) -> list[list[int]]:
+def option_spellings(tokenizer: Tokenizer, index: int, size: int) -> list[list[int]]:
     """Return the S token sequences that spell the letter of an option, none of which begins another one.
 
     With more than :data:`SINGLE` options a full stop is a part of the spelling: "A." does not begin "AA.".
     """
-    found = model.spellings(letter(index) + ("." if size > SINGLE else ""))
+    found = tokenizer.spellings(letter(index) + ("." if size > SINGLE else ""))
     return [ids for ids in found if not any(ids != other and ids[: len(other)] == other for other in found)]
 
 

@@ -214,17 +214,17 @@ class GuessTable:
         return tuple(sorted({Way(*each) for each in zip(*columns, strict=True)}))
 
     @cached_property
-    def _rows(self) -> dict[tuple[Way, str | None, str], tuple[list[str], list[float]]]:
-        names = ("model", "asked", "as", "group_id", "question_key", "responses", "share")
-        columns = (self.guesses[c].to_pylist() for c in names)
+    def _rows(self) -> dict[tuple[Way, str | None, str], dict[str, Any]]:
+        columns = (self.guesses[c].to_pylist() for c in ("model", "asked", "as", "group_id", "question_key"))
+        names = ("responses", "share", "reason", "reply", "content")
+        rows = self.guesses.select(names).to_pylist()
         return {
-            (Way(model, asked, style), group, key): (responses, share)
-            for model, asked, style, group, key, responses, share in zip(*columns, strict=True)
-            if share is not None
+            (Way(model, asked, style), group, key): row
+            for model, asked, style, group, key, row in zip(*columns, rows, strict=True)
         }
 
-    def share(self, way: Way, group_id: str | None, question: Question) -> Array | None:
-        """Return the shares (R,) that were guessed for a question, in the order of its responses.
+    def guess(self, way: Way, group_id: str | None, question: Question) -> Guess | None:
+        """Return what came of asking a question, with shares in the order of its responses.
 
         Shares follow the responses' labels, so that the question may have another order or spelling than
         where it was asked.
@@ -235,13 +235,32 @@ class GuessTable:
             question: the question.
 
         Returns:
-            The shares; None if there is no such guess.
+            The guess; None if the question was not asked.
         """
         found = self._rows.get((way, group_id, question.key))
         if found is None:
             return None
-        order = response_order(response_labels(question.responses), response_labels(found[0]))
-        return None if order is None else np.array(found[1])[list(order)]
+        share = found["share"]
+        if share is not None:
+            order = response_order(response_labels(question.responses), response_labels(found["responses"]))
+            if order is None:
+                return None
+            share = [share[i] for i in order]
+        return Guess(way, group_id, question, share, found["reason"], found["reply"], found["content"])
+
+    def share(self, way: Way, group_id: str | None, question: Question) -> Array | None:
+        """Return the shares (R,) that were guessed for a question, in the order of its responses.
+
+        Args:
+            way: one of :attr:`ways`.
+            group_id: the group as which the model was asked; None for nobody.
+            question: the question.
+
+        Returns:
+            The shares; None if there is no such guess, or it is no distribution.
+        """
+        found = self.guess(way, group_id, question)
+        return None if found is None or found.share is None else np.array(found.share)
 
     def without(self) -> dict[str, int]:
         """Count the questions that were asked and brought no distribution, by reason."""

@@ -2,13 +2,14 @@
 
 A method (:class:`~gpo_ray.evaluation.methods.method.Method`) says what it needs, is fitted on a split and
 predicts test groups' tasks. Plain baselines are short functions of one task. ``gpo``, ``gpo-robust`` and
-``paper`` are meta-trained (meta_trained_transformer.py). ``sft``, ``reward-model`` and
-``in-context-finetune`` train adapters of a language model (finetuned.py).
+``paper`` are meta-trained (meta_trained_transformer.py). ``lm-debiased`` to ``few-shot`` ask a language model
+(prompted.py, few_shot.py); ``sft``, ``reward-model`` and ``in-context-finetune`` train one (finetuned.py).
 """
 
 from __future__ import annotations
 
 from gpo_ray.evaluation.methods.baseline import Baseline, BaselineTask
+from gpo_ray.evaluation.methods.few_shot import FewShot
 from gpo_ray.evaluation.methods.finetuned import (
     FineTuned,
     FittedInContext,
@@ -38,6 +39,7 @@ from gpo_ray.evaluation.methods.plain import (
     train_mean,
     uniform,
 )
+from gpo_ray.evaluation.methods.prompted import ALL_ORDERS, Prompted
 from gpo_ray.evaluation.methods.regression import kernel, low_rank, ridge, ridge_mix
 from gpo_ray.finetuning.config import InContextConfig, RewardModelConfig, SftConfig
 
@@ -49,6 +51,12 @@ METHODS: dict[str, Method] = {
         MetaTrainedTransformer("paper", preset="paper"),
         Baseline("uniform", uniform),
         Baseline("lm-base", lm_base),
+        Prompted("lm-debiased", "none", "logprobs", ALL_ORDERS, exact=True),
+        Prompted("lm-verbalized", "none", "distribution", orders=1),
+        Prompted("lm-steered-qa", "qa"),
+        Prompted("lm-steered-bio", "bio"),
+        Prompted("lm-steered-portray", "portray"),
+        FewShot(),
         FineTuned("sft", SftConfig(), fitted_sft),
         FineTuned("reward-model", RewardModelConfig(), fitted_reward_model),
         FineTuned("in-context-finetune", InContextConfig(), FittedInContext),

@@ -16,7 +16,7 @@ from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
 from gpo_ray.guesses.table import GuessTable
 from gpo_ray.model.episodes import Task
-from gpo_ray.preferences.dataset import PreferenceDataset, Question
+from gpo_ray.preferences.dataset import Group, PreferenceDataset, Question
 from gpo_ray.preferences.slates import Array
 from gpo_ray.preferences.splits import Split
 
@@ -56,6 +56,12 @@ class LanguageModelSettings:
     """Data type in which it computes."""
     gpus: float | None = None
     """Number of GPUs of each copy; None means 1 if the cluster has a GPU, else 0."""
+    ask: str = "logprobs"
+    """What methods that tell it the group ask it for: ``logprobs`` or ``distribution``."""
+    orders: int = 1
+    """Number of cyclic orders of the options that such methods take the mean of."""
+    window: int | None = None
+    """Most tokens of a prompt with a group's answers; None means as many as the model can read."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,15 @@ class SurveyTexts:
     descriptions: Mapping[str, str] = field(default_factory=dict)
     """A description in words of each group that has one, by ``group_id``, such as ``US adults aged 65 or
     more``."""
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    """The groups by ``group_id``."""
 
     @classmethod
     def of(cls, dataset: PreferenceDataset) -> SurveyTexts:
         """Return the texts of a survey."""
-        described = zip(*(dataset.groups[c].to_pylist() for c in ("group_id", "description")), strict=True)
-        return cls(tuple(dataset.iter_questions()), {group: text for group, text in described if text})
+        groups = {row["group_id"]: Group(**row) for row in dataset.groups.to_pylist()}
+        described = {group: found.description for group, found in groups.items() if found.description}
+        return cls(tuple(dataset.iter_questions()), described, groups)
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,10 @@ class TaskPrediction:
     """(T,) shares, which sum to 1 within each question."""
     half_width: Array | None = None
     """(T,) half the widths of the shares' 90 % intervals; None for a method without intervals."""
+    without_distribution: int = 0
+    """Number of target questions that have uniform shares since a language model gave no distribution."""
+    context_dropped: float = 0.0
+    """Mean number of context questions for which a language model's prompt had no room."""
 
 
 class Fitted(ABC):
@@ -154,6 +167,8 @@ class Method(ABC):
     name: str
     plain: ClassVar[bool] = False
     """Whether it is a plain baseline; the other methods are compared with the best of these."""
+    reads_guesses: bool = False
+    """Whether it predicts what a language model guessed, and so reads an evaluation's guesses."""
 
     @abstractmethod
     def needs(self, settings: FitSettings) -> Needs:
