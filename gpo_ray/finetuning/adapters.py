@@ -109,6 +109,21 @@ def kept_or_made(key: str, make: Callable[[], Adapter]) -> Adapter:
     return adapter
 
 
+def adapter_bytes() -> int:
+    """Return the number of bytes of all kept adapters."""
+    root = adapters_folder().local_path
+    return sum(f.stat().st_size for f in root.rglob("*") if f.is_file()) if root and root.is_dir() else 0
+
+
+def clear_adapters() -> None:
+    """Delete all kept adapters.
+
+    Raises:
+        BundleError: if a folder cannot be deleted.
+    """
+    adapters_folder().remove_all()
+
+
 def write_adapter(folder: Folder, adapter: Adapter) -> None:
     """Write an adapter, with the manifest as the last file.
 

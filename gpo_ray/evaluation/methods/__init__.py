@@ -29,6 +29,7 @@ from gpo_ray.evaluation.methods.method import (
     SplitData,
     SurveyTexts,
     TaskPrediction,
+    TrainingCost,
 )
 from gpo_ray.evaluation.methods.plain import (
     context_mean,
@@ -89,4 +90,5 @@ __all__ = [
     "SplitData",
     "SurveyTexts",
     "TaskPrediction",
+    "TrainingCost",
 ]

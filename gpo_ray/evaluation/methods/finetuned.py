@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from logging import getLogger
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ from gpo_ray.evaluation.methods.method import (
     Needs,
     SplitData,
     TaskPrediction,
+    TrainingCost,
 )
 from gpo_ray.finetuning.config import FinetuneConfig, InContextConfig, RewardModelConfig, SftConfig
 from gpo_ray.guesses.few_shot import Shown
@@ -32,12 +32,10 @@ from gpo_ray.preferences.dataset import Question
 from gpo_ray.preferences.slates import Array
 
 if TYPE_CHECKING:
-    from gpo_ray.finetuning.adapters import Adapter, AdapterRecord
+    from gpo_ray.finetuning.adapters import Adapter
     from gpo_ray.finetuning.base import BaseModel
 
 C = TypeVar("C", bound=FinetuneConfig)
-
-logger = getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,6 +121,12 @@ class FineTunedData(Generic[C]):
         return kept_or_made(key, make)
 
 
+def cost_of(adapter: Adapter) -> TrainingCost:
+    """Return what the training of an adapter took."""
+    record = adapter.record
+    return TrainingCost(record.seconds, record.steps, record.parameters, adapter.nbytes, record.kept_base)
+
+
 class FittedPerGroup(Fitted, Generic[C]):
     """A method that trains an adapter for each group when its context is known."""
 
@@ -133,19 +137,15 @@ class FittedPerGroup(Fitted, Generic[C]):
         predict: Callable[[FineTunedData[C], Adapter, Sequence[Question]], list[Array]],
     ) -> None:
         self._mine, self._fit, self._predict = mine, fit, predict
-        self.records: dict[str, AdapterRecord] = {}
-        """What the training for each group took and brought, by its id; of the last context if several."""
 
     def predict(self, tasks: Sequence[Task]) -> list[TaskPrediction]:
         """Train an adapter on each task's context, and predict its targets."""
         mine, found = self._mine, []
-        ids = mine.data.arrays[PUBLISHED_POOLING].group_ids
         for done, task in enumerate(tasks):
             context = mine.answered(task.group, task.context)
             adapter = mine.adapter([("context", context)], lambda: self._fit(mine.base, context, mine.config))  # noqa: B023
-            self.records[ids[task.group]] = adapter.record
             shares = self._predict(mine, adapter, mine.questions(task))
-            found.append(TaskPrediction(np.concatenate(shares)))
+            found.append(TaskPrediction(np.concatenate(shares), cost=cost_of(adapter)))
             mine.tell((done + 1) / len(tasks))
         return found
 
@@ -202,8 +202,6 @@ class FittedInContext(Fitted):
             [*training.items(), *((f"validation {g}", a) for g, a in validation.items())],
             lambda: fit_in_context(mine.base, training, validation, mine.config),
         )
-        self.records = {"": self._adapter.record}
-        """What the training took and brought; it is for all groups."""
 
     def _answers(self, groups: Sequence[str]) -> dict[str, list[Shown]]:
         """Return the answers of meta-train groups to the training questions."""
@@ -223,9 +221,13 @@ class FittedInContext(Fitted):
         with adapted(mine.base, self._adapter, mine.config.lora):
             for done, task in enumerate(tasks):
                 shown = mine.answered(task.group, task.context)
-                shares, _ = predict_in_context(
+                shares, dropped = predict_in_context(
                     mine.base.model, mine.questions(task), shown, mine.config.prediction_orders
                 )
-                found.append(TaskPrediction(np.concatenate(shares)))
+                found.append(
+                    TaskPrediction(
+                        np.concatenate(shares), context_dropped=dropped, cost=cost_of(self._adapter)
+                    )
+                )
                 mine.tell((done + 1) / len(tasks))
         return found
