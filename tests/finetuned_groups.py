@@ -1,6 +1,7 @@
 """A group that answers by what responses say, and language models to fine-tune towards it."""
 
 import numpy as np
+from tiny_model import save_tiny_model
 
 from gpo_ray.finetuning.base import BaseModel
 from gpo_ray.lm.find import find_model
@@ -9,6 +10,12 @@ from gpo_ray.preferences.dataset import Question
 
 RESPONSES = ("Yes", "No", "Maybe")
 SHARES = (0.8, 0.15, 0.05)
+
+
+def save_learner(folder):
+    """Save a model that is just large enough to learn which letter a liked response stands at."""
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4, "num_key_value_heads": 4}
+    return save_tiny_model(folder, initializer_range=0.1, **sizes)
 
 
 def base_model(folder):

@@ -22,8 +22,11 @@ class LoraSettings(StrictConfig):
     """Scale of the updates, which are multiplied by ``lora_alpha / r``."""
     lora_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Probability with which an update's input is dropped in training."""
-    target_modules: str | tuple[str, ...] = "all-linear"
-    """Names of the layers with updates; ``all-linear`` are all linear layers but the output layer."""
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    """Names of the modules with updates; ``all-linear`` are all linear ones but the output layer."""
+    upper_layers: float = Field(default=0.4, gt=0, le=1)
+    """Share of the model's layers that have updates: the last ones, so that gradients end at the first of
+    them."""
 
 
 class FinetuneConfig(StrictConfig):

@@ -150,7 +150,8 @@ class TreeCollator:
         letters: whether what is scored is each prompt's next token, the option letter, rather than each whole
             response.
 
-    The batch has ``input_ids`` (1, L), ``attention_mask`` (1, 1, L, L), which is added to the logits of
+    The batch has ``example``, the numbers of its examples, whose count the trainer takes for its size,
+    ``input_ids`` (1, L), ``attention_mask`` (1, 1, L, L), which is added to the logits of
     attention, ``position_ids`` (1, L), ``shares`` (n, R), 0 where a question has fewer responses than others,
     ``real`` (n, R), which is False there, and ``ends``, the positions of the last tokens of prompts (n,) or
     of responses (n, R). With ``letters``, ``options`` (n, R) are the letters' tokens.
@@ -171,6 +172,7 @@ class TreeCollator:
         mask = torch.zeros(visible.shape, dtype=self._dtype)
         mask.masked_fill_(~visible, torch.finfo(self._dtype).min)
         batch = {
+            "example": torch.arange(len(examples)),
             "input_ids": torch.tensor([row.ids]),
             "attention_mask": mask[None, None],
             "position_ids": visible.sum(-1)[None] - 1,

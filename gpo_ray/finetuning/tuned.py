@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from gpo_ray.finetuning.trainers import RewardModel
 
-MAX_EVAL_BATCH = 8
-"""Most held-back examples that are read together."""
+LINEAR = ("Linear", "Conv1D")
+"""Names of the classes of linear modules, of torch and, in older models, of transformers."""
 HEAD = "score.weight"
 """Name of the reward head's weights among those of an adapter."""
 
@@ -188,7 +188,7 @@ def trainer_arguments(config: FinetuneConfig, data: TrainingSet, folder: str, on
         "num_train_epochs": 1,  # the examples hold all passes, each with the options in another order
         "max_steps": config.max_steps,
         "per_device_train_batch_size": config.per_device_train_batch_size,
-        "per_device_eval_batch_size": min(len(data.held_back), MAX_EVAL_BATCH),
+        "per_device_eval_batch_size": config.per_device_train_batch_size,
         "lr_scheduler_type": "linear",
         "seed": config.seed,
         "eval_strategy": "steps",
@@ -208,6 +208,19 @@ def trainer_arguments(config: FinetuneConfig, data: TrainingSet, folder: str, on
         "remove_unused_columns": False,
         "dataloader_pin_memory": False,
     }
+
+
+def lora_arguments(lora: LoraSettings, causal: Any) -> dict[str, Any]:
+    """Return the arguments of peft's configuration for a causal language model of transformers."""
+    values = lora.model_dump(exclude={"upper_layers"}) | {"task_type": "CAUSAL_LM"}
+    values["target_modules"] = list(lora.target_modules)
+    if lora.target_modules == "all-linear":  # peft's own name for this allows no choice of layers
+        linear = {name: m for name, m in causal.named_modules() if type(m).__name__ in LINEAR}
+        head = causal.get_output_embeddings()
+        values["target_modules"] = sorted({n.rpartition(".")[2] for n, m in linear.items() if m is not head})
+    layers = causal.config.get_text_config().num_hidden_layers
+    first = layers - math.ceil(lora.upper_layers * layers)
+    return values | ({"layers_to_transform": list(range(first, layers))} if first else {})
 
 
 @contextlib.contextmanager
@@ -232,8 +245,7 @@ def tuned(
     from peft import LoraConfig, get_peft_model
 
     causal = model.model
-    targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
-    shape = LoraConfig(**lora.model_dump() | {"target_modules": targets}, task_type="CAUSAL_LM")
+    shape = LoraConfig(**lora_arguments(lora, causal))
     with unchanged(causal.config), unchanged(causal.generation_config), own_random_numbers(seed):
         try:
             with quiet():

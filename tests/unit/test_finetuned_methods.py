@@ -5,7 +5,7 @@ from importlib import metadata
 
 import numpy as np
 import pytest
-from finetuned_groups import SHARES, answers, base_model, divergence, swapped
+from finetuned_groups import SHARES, answers, base_model, divergence, save_learner, swapped
 from synthetic import arrays, survey
 
 from gpo_ray.errors import BundleError, ConfigError, QuestionTooLongError
@@ -92,11 +92,19 @@ def test_a_library_that_is_missing_is_one_error(monkeypatch):
         METHODS["sft"].configuration(FitSettings())
 
 
-def test_few_shot_training_beats_the_base_model_and_with_swapped_labels_it_does_not(tiny_language_model):
-    base = base_model(tiny_language_model)
+@pytest.mark.minutes
+def test_few_shot_training_beats_the_base_model_and_with_swapped_labels_it_does_not(tmp_path):
+    base = base_model(save_learner(tmp_path / "learner"))
     mine = answers(10)
     config = InContextConfig(
-        learning_rate=2e-2, max_steps=80, eval_steps=20, targets=4, shown=(1, 2), validation_stems=4
+        learning_rate=1e-2,
+        max_steps=80,
+        eval_steps=20,
+        early_stopping_patience=9,
+        targets=4,
+        shown=(1, 2),
+        validation_stems=4,
+        lora={"r": 16, "lora_alpha": 32, "upper_layers": 1},
     )
     questions = [q for q, _ in mine]
 

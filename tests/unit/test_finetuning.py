@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from finetuned_groups import answers, base_model, divergence, swapped
+from finetuned_groups import answers, base_model, divergence, save_learner, swapped
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,13 +27,13 @@ from gpo_ray.finetuning.tuned import tuned
 from gpo_ray.lm.score import score_responses
 from gpo_ray.preferences.dataset import Question
 
-LEARNS = {"learning_rate": 2e-2, "num_train_epochs": 12, "early_stopping_patience": 12}
-LORA = LoraSettings()
+LORA = LoraSettings(r=16, lora_alpha=32, upper_layers=1)
+LEARNS = {"learning_rate": 1e-2, "num_train_epochs": 24, "early_stopping_patience": 24, "lora": LORA}
 
 
 @pytest.fixture(scope="module")
-def base(tiny_language_model):
-    return base_model(tiny_language_model)
+def base(tmp_path_factory):
+    return base_model(save_learner(tmp_path_factory.mktemp("models") / "learner"))
 
 
 def questions(answered):
@@ -121,13 +121,12 @@ def test_training_says_nothing(base, capfd):
 
 
 def test_without_a_gain_on_held_back_answers_the_base_model_is_kept(base):
-    config = SftConfig(learning_rate=1e-9, num_train_epochs=1)
-    nothing = answers(8, shares=(0.0, 0.0, 1.0))
-    config = SftConfig(learning_rate=1.0, num_train_epochs=1, seed=3)  # so large that it harms
+    config = SftConfig(learning_rate=1.0, num_train_epochs=1)  # so large that it harms
+    nothing = answers(8)
     adapter = fit_sft(base, nothing, config)
-    if adapter.record.kept_base:
-        assert adapter.weights == {}
-        assert adapter.record.best_loss == adapter.record.base_loss
+    assert adapter.record.kept_base
+    assert adapter.weights == {}
+    assert adapter.record.best_loss == adapter.record.base_loss
     few = fit_sft(base, nothing[: base_module.MIN_ANSWERS - 1], config)
     assert (few.record.kept_base, few.record.steps, few.nbytes) == (True, 0, 0)
     with adapted(base, few, config.lora):
@@ -224,7 +223,7 @@ def test_what_does_not_fit_is_one_error(base, tiny_language_model):
     nowhere = tuned(base.model, base.source, LoraSettings(target_modules=("nowhere",)), seed=0)
     with pytest.raises(ConfigError, match=r"target_modules: .*nowhere"), nowhere:
         pass
-    other = fit_sft(base, answers(8), SftConfig(lora={"r": 2}, learning_rate=1e-2))
+    other = fit_sft(base, answers(8), SftConfig(lora={"r": 2}, learning_rate=1e-3))
     assert other.weights
     with pytest.raises(ConfigError, match="another model or configuration"), with_weights(base, other, LORA):
         pass
@@ -242,7 +241,7 @@ def test_adapters_are_read_by_peft(base, tmp_path, tiny_language_model):
     from gpo_ray.finetuning.adapters import read_adapter, write_adapter
     from gpo_ray.runtime.storage import Folder
 
-    adapter = fit_sft(base, answers(8), SftConfig(learning_rate=1e-2))
+    adapter = fit_sft(base, answers(8), SftConfig(learning_rate=1e-3, lora=LORA))
     assert adapter.weights
     folder = Folder(tmp_path / "adapter", BundleError)
     write_adapter(folder, adapter)
