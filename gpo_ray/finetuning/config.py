@@ -32,7 +32,7 @@ class LoraSettings(StrictConfig):
 class FinetuneConfig(StrictConfig):
     """The configuration of one fine-tuning, whatever its loss."""
 
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     """Highest learning rate of AdamW; it falls linearly to zero."""
     num_train_epochs: int = Field(default=3, ge=1)
     """Number of passes over the training examples."""

@@ -7,6 +7,7 @@ Shapes: n questions of a batch, R responses of a question.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -109,8 +110,9 @@ class RewardModel(nn.Module):
     def __init__(self, causal: Any) -> None:
         super().__init__()
         self.causal = causal
-        self.config = type(causal.config).from_dict(causal.config.to_dict() | {"num_labels": 1})
+        self.config = copy.deepcopy(causal.config)
         """The configuration that TRL looks at, a copy of the language model's."""
+        self.config.num_labels = 1
         embedded = causal.get_input_embeddings().weight
         self.score = nn.Linear(embedded.shape[1], 1, bias=False, device=embedded.device)
         """The head; a bias would be the same for all responses of a question."""
