@@ -17,6 +17,8 @@ from transformers import TrainerCallback
 from trl import RewardTrainer, SFTTrainer
 
 Weights = dict[str, Tensor]
+STATE_LENGTH = 10.0
+"""Length to which hidden states are scaled before the head, so that steps change all models' rewards alike."""
 
 
 class LetterTrainer(SFTTrainer):  # type: ignore[misc]
@@ -125,7 +127,8 @@ class RewardModel(nn.Module):
 
     def rewards(self, hidden: Tensor) -> Tensor:
         """Return the rewards (...) at hidden states (..., E)."""
-        return self.score(hidden.to(self.score.weight))[..., 0]
+        states = nn.functional.normalize(hidden.to(self.score.weight), dim=-1)
+        return self.score(STATE_LENGTH * states)[..., 0]
 
     def add_model_tags(self, _: Any) -> None:
         """Do nothing: tags are for models on a hub."""
