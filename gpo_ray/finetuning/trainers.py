@@ -18,7 +18,7 @@ from trl import RewardTrainer, SFTTrainer
 
 Weights = dict[str, Tensor]
 STATE_LENGTH = 10.0
-"""Length to which hidden states are scaled before the head, so that steps change all models' rewards alike."""
+"""Length to which hidden states are scaled before the head, so that a step changes rewards alike anywhere."""
 
 
 class LetterTrainer(SFTTrainer):  # type: ignore[misc]
