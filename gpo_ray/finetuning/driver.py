@@ -75,20 +75,31 @@ def fit_in_context_on_ray(
         GPOError: if data or settings are wrong, or the cluster is too small.
     """
     require(train_request(workers, gpus_per_worker))
-    filesystem, path = Folder(storage).location
-    trainer = ray.train.torch.TorchTrainer(
+    try:
+        result = interruptibly(_trainer(job, workers, Folder(storage), name, gpus_per_worker).fit)
+    except ray.train.TrainingFailedError as e:
+        raise user_error(e) or ResourceError(
+            f"fine-tuning stopped: {' '.join(str(e).split())[:200]}; run it again"
+        ) from e
+    if result.checkpoint is None:
+        raise ResourceError("fine-tuning ended without an adapter; run it again")
+    with result.checkpoint.as_directory() as folder:
+        return read_adapter(Folder(folder, BundleError))
+
+
+def _trainer(
+    job: InContextJob, workers: int, storage: Folder, name: str, gpus: float
+) -> ray.train.torch.TorchTrainer:
+    filesystem, path = storage.location
+    settings = {"job": job, "workers": workers, "gpus": gpus, "threads": worker_threads(workers)}
+    return ray.train.torch.TorchTrainer(
         _worker,
-        train_loop_config={
-            "job": job,
-            "workers": workers,
-            "gpus": gpus_per_worker,
-            "threads": worker_threads(workers),
-        },
+        train_loop_config=settings,
         torch_config=TorchOnRay(),
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
-            use_gpu=gpus_per_worker > 0,
-            resources_per_worker={"CPU": 1} | ({"GPU": gpus_per_worker} if gpus_per_worker else {}),
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": 1} | ({"GPU": gpus} if gpus else {}),
         ),
         run_config=ray.train.RunConfig(
             name=name,
@@ -99,16 +110,6 @@ def fit_in_context_on_ray(
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
-    try:
-        result = interruptibly(trainer.fit)
-    except ray.train.TrainingFailedError as e:
-        raise user_error(e) or ResourceError(
-            f"fine-tuning stopped: {' '.join(str(e).split())[:200]}; run it again"
-        ) from e
-    if result.checkpoint is None:
-        raise ResourceError("fine-tuning ended without an adapter; run it again")
-    with result.checkpoint.as_directory() as folder:
-        return read_adapter(Folder(folder, BundleError))
 
 
 def deepspeed_settings(zero_stage: int) -> dict[str, Any]:
