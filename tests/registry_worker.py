@@ -13,7 +13,7 @@ if sys.argv[1] != "migrate":  # which needs none of it, and this takes seconds
     from gpo_ray.serving.registry.groups import Registry, VersionConflict
 
     CONTEXT = (AnsweredSlate(prompt="Tea?", responses=("yes", "no"), choice=0),)
-TIMES = 100
+TIMES = 40
 
 
 def say(text):

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from gpo_ray.cli.options import Address, Embeddings, Json, Objective, Out, Survey
+from gpo_ray.cli.options import (
+    Address,
+    Embeddings,
+    Guesses,
+    GuessesModel,
+    Json,
+    Objective,
+    Out,
+    Survey,
+    guess_folders,
+)
 from gpo_ray.cli.output import progress, report
 from gpo_ray.errors import ConfigError
 from gpo_ray.runtime.terminal_text import shown
@@ -44,10 +54,6 @@ Steps = Annotated[int | None, typer.Option(min=1, help="Meta-training steps, if 
 GpusPerTask = Annotated[
     float | None, typer.Option(min=0, help="GPUs of each copy of the model; by default 1 if there is one.")
 ]
-Guesses = Annotated[
-    list[str] | None,
-    typer.Option(help="Folder of `gpo guess`, for methods that read guesses; several: repeat it, or commas."),
-]
 MaxQuestions = Annotated[
     int | None,
     typer.Option(min=1, help="Most target questions of each test group, drawn at random; by default all."),
@@ -58,9 +64,6 @@ Orders = Annotated[
 ]
 Window = Annotated[
     int | None, typer.Option(min=1, help="Most tokens of few-shot prompts; by default the model's.")
-]
-GuessesModel = Annotated[
-    str | None, typer.Option(help="The model whose guesses are read, if --guesses holds several models'.")
 ]
 
 
@@ -123,19 +126,12 @@ def _plans(given: dict[str, Any]) -> tuple[EvaluationPlan, SplitPlan]:
         context_sizes=None if sizes is None else tuple(_numbers(sizes, "--context-sizes", int)),
         objective=given["objective"],
         language_model=LanguageModelSettings(*asked),
-        guesses=_folders(given["guesses"], given["guesses_model"]),
+        guesses=guess_folders(given["guesses"], given["guesses_model"]),
         guesses_model=given["guesses_model"],
         max_questions=given["max_questions"],
     )
     fractions = _numbers(given["fractions"], "--fractions", float)
     return plan, SplitPlan(given["protocol"], fractions, given["seeds"], given["max_test_groups"])
-
-
-def _folders(guesses: list[str] | None, model: str | None) -> tuple[str, ...]:
-    found = tuple(part.strip() for each in guesses or () for part in each.split(",") if part.strip())
-    if model is not None and not found:
-        raise ConfigError("--guesses-model picks one of the models of --guesses, which is not given")
-    return found
 
 
 def _numbers(text: str, option: str, kind: Callable[[str], N]) -> list[N]:

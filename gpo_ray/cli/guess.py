@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gpo_ray.cli.guess_ask import guess, guess_describe
-from gpo_ray.cli.options import Json, Out, Survey, parse_options
+from gpo_ray.cli.options import Embeddings, Json, Out, Survey, parse_options
 from gpo_ray.cli.output import print_json
 from gpo_ray.runtime.terminal_text import shown
 
@@ -56,6 +56,21 @@ def guess_import(
             table = read_guesses(path, dataset, model, options)
     except (ValueError, OSError) as e:
         raise DataError(f"{without_password(source)}: cannot be read: {reason_of(e, source)}") from e
+    table.save(out)
+    if as_json:
+        print_json(_counts(table) | {"out": out})
+    else:
+        _show_counts(table)
+        print(shown(f"written to {out}"))
+
+
+@app.command("letters")
+def guess_letters(survey: Survey, embeddings: Embeddings, out: Out, as_json: Json = False) -> None:
+    """Write as guesses what embeddings hold anyway: the option letters' probabilities, asked as nobody."""
+    from gpo_ray.guesses.from_embeddings import guesses_of_store
+    from gpo_ray.preferences.dataset import PreferenceDataset
+
+    table = guesses_of_store(PreferenceDataset.load(survey, answers=False), embeddings)
     table.save(out)
     if as_json:
         print_json(_counts(table) | {"out": out})

@@ -27,6 +27,14 @@ Objective = Annotated[
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the split, the weights and the episodes.")]
 
+Guesses = Annotated[
+    list[str] | None,
+    typer.Option(help="Folder of `gpo guess` whose guesses are read; several: repeat it, or commas."),
+]
+GuessesModel = Annotated[
+    str | None, typer.Option(help="The model whose guesses are read, if --guesses holds several models'.")
+]
+
 
 def parse_options(schema: type[C], given: Mapping[str, Any], command: str) -> C:
     """Return options of a command as a configuration, so that the command need not repeat their names.
@@ -42,3 +50,17 @@ def parse_options(schema: type[C], given: Mapping[str, Any], command: str) -> C:
     from gpo_ray.config import parse
 
     return parse(schema, {name: given[name] for name in schema.model_fields}, command)
+
+
+def guess_folders(guesses: list[str] | None, model: str | None) -> tuple[str, ...]:
+    """Return the folders that ``--guesses`` names.
+
+    Raises:
+        ConfigError: if a model is picked, and no folder is named.
+    """
+    found = tuple(part.strip() for each in guesses or () for part in each.split(",") if part.strip())
+    from gpo_ray.errors import ConfigError
+
+    if model is not None and not found:
+        raise ConfigError("--guesses-model picks one of the models of --guesses, which is not given")
+    return found

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gpo_ray.cli.options import Json
+from gpo_ray.cli.options import Guesses, GuessesModel, Json, guess_folders
 from gpo_ray.cli.output import print_json, progress
 from gpo_ray.runtime.terminal_text import shown
 
@@ -29,6 +29,11 @@ def predict(
         str | None,
         typer.Option(help="Folder made by `gpo embed`: its questions need no language model."),
     ] = None,
+    guesses: Guesses = None,
+    guesses_model: GuessesModel = None,
+    role: Annotated[
+        str | None, typer.Option(help="Group as which a language model guesses for this one.")
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(help="Write a table too, to this .csv or .parquet file: a row for each response."),
@@ -42,9 +47,17 @@ def predict(
 
     if out is not None:
         check_target(out, SUFFIXES)  # before a model is loaded
-    from gpo_ray.api import predict_file
+    from gpo_ray.api import GuessesGiven, predict_file
 
-    result = predict_file(bundle, context, questions, model, embeddings, progress(as_json))
+    result = predict_file(
+        bundle,
+        context,
+        questions,
+        model,
+        embeddings,
+        progress(as_json),
+        GuessesGiven(guess_folders(guesses, guesses_model), guesses_model, role),
+    )
     if out is not None:
         write_table(predictions_table(result["predictions"]), out)
     if as_json:

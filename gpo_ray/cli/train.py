@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gpo_ray.cli.options import Address, Embeddings, Json, Objective, Out, Seed, Survey
+from gpo_ray.cli.options import (
+    Address,
+    Embeddings,
+    Guesses,
+    GuessesModel,
+    Json,
+    Objective,
+    Out,
+    Seed,
+    Survey,
+    guess_folders,
+)
 from gpo_ray.cli.output import progress, report
 from gpo_ray.cli.places import absolute, runs_beside
 
@@ -18,6 +29,13 @@ if TYPE_CHECKING:
 LARGE = 10_000_000
 """The same as :data:`gpo_ray.preferences.large.LARGE`, whose module takes long to import."""
 
+RESULT = "validation alignment {validation_alignment:.4f} ({kept}, step {best_step} of {steps}): {out}"
+GUESSES = {
+    None: "",
+    True: "\nThe guesses joined the prior: give some of new questions to gpo predict, too.",
+    False: "\nThe guesses did not predict answered questions beyond chance and are left out.",
+}
+"""What is said of guesses, by whether they joined the prior."""
 OnDisk = Annotated[
     bool | None,
     typer.Option(
@@ -25,6 +43,7 @@ OnDisk = Annotated[
         help=f"Whether answers stay on disk; by default from {LARGE:,} of them on.",
     ),
 ]
+Fraction = Annotated[float, typer.Option(help="Share of the groups to learn from; 1 keeps none for test.")]
 Storage = Annotated[str | None, typer.Option(help="Where runs live; by default `runs` beside --out.")]
 
 
@@ -33,9 +52,7 @@ def train(
     embeddings: Embeddings,
     out: Out,
     config: Annotated[str, typer.Option(help="A preset (gpo, paper) or a YAML file.")] = "gpo",
-    fraction: Annotated[
-        float, typer.Option(help="Share of the groups to learn from; 1 keeps none for test.")
-    ] = 1.0,
+    fraction: Fraction = 1.0,
     seed: Seed = 0,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps at most.")] = None,
     objective: Objective = None,
@@ -46,6 +63,8 @@ def train(
     name: Annotated[str | None, typer.Option(help="The run: the same storage and name resumes.")] = None,
     restart: Annotated[bool, typer.Option(help="Forget an earlier run of this name.")] = False,
     on_disk: OnDisk = None,
+    guesses: Guesses = None,
+    guesses_model: GuessesModel = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
@@ -62,7 +81,8 @@ def train(
             stack.enter_context(joined(address)).check(train_request(workers, gpus_per_worker))
         places = (absolute(survey), absolute(embeddings), absolute(out))
         run_at = (absolute(storage or runs_beside(out)), name or last_name(out))
-        job = _train_job((*places, *run_at), settings, fraction, on_disk)
+        given = tuple(map(absolute, guess_folders(guesses, guesses_model))), guesses_model
+        job = _train_job((*places, *run_at), settings, fraction, on_disk, given)
         if workers == 0:
             from gpo_ray.meta_training.local import train_local
             from gpo_ray.runtime.resources import device_of
@@ -73,17 +93,25 @@ def train(
             from gpo_ray.meta_training.driver import train_distributed as run
 
             result = run(job, workers, zero_stage, gpus_per_worker, address, progress(as_json), restart)
-    report(
-        result | {"out": out},
-        as_json,
-        "validation alignment {validation_alignment:.4f} ({kept}, step {best_step} of {steps}): {out}",
-    )
+    report(result | {"out": out}, as_json, RESULT + GUESSES[result["guesses_joined_prior"]])
 
 
 def _train_job(
-    places: tuple[str, str, str, str, str], config: TrainConfig, fraction: float, on_disk: bool | None
+    places: tuple[str, str, str, str, str],
+    config: TrainConfig,
+    fraction: float,
+    on_disk: bool | None,
+    guesses: tuple[tuple[str, ...], str | None],
 ) -> TrainJob:
-    """Make a job from the places of the survey, embeddings, bundle and storage, and the run's name."""
+    """Make a job.
+
+    Args:
+        places: those of the survey, embeddings, bundle and storage, and the run's name.
+        config: how to meta-train.
+        fraction: share of the groups to learn from.
+        on_disk: whether answers stay on disk; None decides by their number.
+        guesses: folders of guesses, and the model whose guesses are read.
+    """
     from gpo_ray.embedding.store import EmbeddingStore
     from gpo_ray.meta_training.run import TrainJob
     from gpo_ray.preferences.checks import require_two_answers, require_validation
@@ -100,4 +128,5 @@ def _train_job(
     share = config.validation.fraction
     split = draw_split(dataset, fraction, config.seed, validation_fraction=share, twins=twins)
     require_validation(dataset, split)
-    return TrainJob(*places, config=config, split=split, on_disk=stays)
+    folders, model = guesses
+    return TrainJob(*places, config=config, split=split, on_disk=stays, guesses=folders, guesses_model=model)

@@ -18,6 +18,7 @@ from torch import Tensor
 from gpo_ray.embedding.features import FeatureBlock
 from gpo_ray.embedding.store import Embeddings, EmbeddingStore
 from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.guess_features import GuessFeatures
 from gpo_ray.preferences.large import SortedAnswers
 from gpo_ray.preferences.slates import Ints, spans
 
@@ -63,6 +64,8 @@ class PreferenceArrays:
     sampling: ByGroup[NDArray[np.float64]] | None = None
     """Sampling variances of the answers of each group, as in
     :meth:`~gpo_ray.preferences.dataset.PreferenceDataset.sampling_variance`; None if nothing is known."""
+    guesses: GuessFeatures | None = None
+    """A language model's guesses of all N responses; None if there are none."""
     published: FeatureBlock | None = None
     """Block of columns from the published prompt; see
     :attr:`~gpo_ray.embedding.store.Embeddings.published`."""

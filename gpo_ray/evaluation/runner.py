@@ -71,11 +71,9 @@ def evaluate(
     Returns:
         ``cells``: a list of ``{method, protocol, fraction, seed, alignment, worst_group, ...}``;
         ``best_baseline``, ``skills``, ``comparisons``: see :mod:`gpo_ray.evaluation.statistics`;
-        ``cannot_answer``: methods that cannot predict under this protocol; ``context_sizes``: the sizes of
-        the curve that the test groups' answers allowed; ``max_questions``: the most target questions of a
-        group, None if all were scored; ``language_models``: the model by each method that asks one; ``note``:
-        advice if too little was scored, else None; ``overlap``: advice if groups overlap; ``out``;
-        ``report``; ``seconds``.
+        ``cannot_answer``: methods that cannot predict under this protocol; ``context_sizes``: the curve's
+        sizes that the test groups' answers allowed; ``max_questions``; ``language_models``: whom methods ask;
+        ``note`` and ``overlap``: advice, or None; ``out``; ``report``; ``seconds``.
 
     Raises:
         GPOError: if data or settings are wrong, or the cluster is too small.
@@ -87,8 +85,7 @@ def evaluate(
         scored = _begin(folder, plan, data)
         with told_session(steps, address):
             rows = score_splits(plan.on_cluster(cluster_capacity().gpus), data, scored, steps)
-        result = _results(plan, rows) | {"out": out, "report": folder.where("report.html")}
-        result["language_models"] = _language_models(plan, data)
+        result = _results(plan, data, rows) | {"out": out, "report": folder.where("report.html")}
         result["seconds"] = round(time.monotonic() - started, 3)
         surveys = " tested on ".join(filter(None, (survey, test_survey)))
         title = {"survey": surveys, "embeddings": embeddings, "protocol": split_plan.protocol}
@@ -195,7 +192,7 @@ def _begin(folder: Folder, plan: EvaluationPlan, data: EvaluationData) -> Folder
     return scored
 
 
-def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _results(plan: EvaluationPlan, data: EvaluationData, rows: list[dict[str, Any]]) -> dict[str, Any]:
     scored = cells(rows)
     return {
         "cells": scored,
@@ -203,6 +200,7 @@ def _results(plan: EvaluationPlan, rows: list[dict[str, Any]]) -> dict[str, Any]
         "cannot_answer": [m for m in plan.methods if m not in {c["method"] for c in scored}],
         "context_sizes": sorted({r["context"] for r in rows if r["curve"]}),
         "max_questions": plan.max_questions,
+        "language_models": _language_models(plan, data),
         "note": _note(plan.context, rows) if (plan.max_questions or plan.context) >= plan.context else None,
         "overlap": _overlap(rows),
     }

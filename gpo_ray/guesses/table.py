@@ -214,6 +214,12 @@ class GuessTable:
         return tuple(sorted({Way(*each) for each in zip(*columns, strict=True)}))
 
     @cached_property
+    def roles(self) -> tuple[str, ...]:
+        """The ids of the groups as which models were asked with a distribution as result, sorted."""
+        asked_as = ((group, row["share"]) for (_, group, _), row in self._rows.items())
+        return tuple(sorted({group for group, share in asked_as if group is not None and share is not None}))
+
+    @cached_property
     def _rows(self) -> dict[tuple[Way, str | None, str], dict[str, Any]]:
         columns = (self.guesses[c].to_pylist() for c in ("model", "asked", "as", "group_id", "question_key"))
         names = ("responses", "share", "reason", "reply", "content")
@@ -270,11 +276,10 @@ class GuessTable:
     def counts(self) -> dict[str, Any]:
         """Return how much is here: numbers of guesses, questions, roles, and questions without a guess."""
         held = self.guesses.filter(pc.is_valid(self.guesses["share"]))
-        roles = set(held["group_id"].to_pylist()) - {None}
         return {
             "guesses": held.num_rows,
             "questions": len(set(held["question_key"].to_pylist())),
-            "roles": len(roles),
+            "roles": len(self.roles),
             "ways": len(self.ways),
             "models": sorted(set(self.guesses["model"].to_pylist())),
             "without": self.without(),

@@ -21,12 +21,16 @@ from gpo_ray.config import TrainConfig, present_keys
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.store import EmbeddingStore
 from gpo_ray.errors import BundleError, ConfigError, DataError
+from gpo_ray.guesses.features import guess_features, reads_letters, way_name
+from gpo_ray.guesses.one_model import guesses_fingerprint, load_one_model
+from gpo_ray.guesses.table import GuessTable
 from gpo_ray.meta_training.data import MetaTrainingData
 from gpo_ray.meta_training.progress import Progress
 from gpo_ray.model.bundle import KIND as BUNDLE
 from gpo_ray.model.bundle import BundleConfig, write_bundle
 from gpo_ray.model.transformer import GPOTransformer
 from gpo_ray.preferences.dataset import PreferenceDataset
+from gpo_ray.preferences.guess_features import GuessFeatures
 from gpo_ray.preferences.large import SortedAnswers, contents_id
 from gpo_ray.preferences.splits import Split
 from gpo_ray.prior.calibration import collect_prior
@@ -58,6 +62,10 @@ class TrainJob:
     """Description of the engine that takes the steps; another engine cannot use its checkpoints."""
     on_disk: bool = False
     """Whether answers stay on disk (:mod:`gpo_ray.preferences.large`)."""
+    guesses: tuple[str, ...] = ()
+    """Folders of a language model's guesses, which may join the prior."""
+    guesses_model: str | None = None
+    """The model whose guesses they are, if the folders hold those of several."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", self.name):
@@ -104,6 +112,8 @@ class TrainJob:
             "embeddings": prepared.bundle_config.embedding_fingerprint,
             "engine": self.engine,
         }
+        if prepared.guesses is not None:
+            identity["guesses"] = prepared.guesses["fingerprint"]
         folder = self.run_folder
         if restart and folder.exists(RUN):
             folder.remove_all()
@@ -127,6 +137,8 @@ class PreparedJob:
     one."""
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]]
     """Function that turns weights for standardised embeddings into weights for raw embeddings."""
+    guesses: dict[str, Any] | None = None
+    """Where the guesses are from, for the bundle's provenance; None if there are none."""
 
     def trained(self) -> PreparedJob:
         """Return the same without the prior of training, to free memory for making the bundle's prior."""
@@ -170,6 +182,10 @@ def prepare(job: TrainJob) -> PreparedJob:
     embeddings = store.load(dataset, job.config.model.pooling)
     made = store.folder.read_manifest("embeddings", fields={"model": str, "dtype": str})
     raw = arrays = PreferenceArrays.build(dataset, embeddings, answers)
+    guesses = None
+    if job.guesses:
+        raw = arrays = replace(raw, guesses=(found := _guesses(dataset, job))[0])
+        guesses = found[1]
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     if job.config.standardize:
         arrays, mean, scale = arrays.standardized(arrays.question_numbers(job.split.question_order))
@@ -190,7 +206,38 @@ def prepare(job: TrainJob) -> PreparedJob:
             model=job.config.model,
         ),
         fold=fold,
+        guesses=guesses,
     )
+
+
+def _guesses(dataset: PreferenceDataset, job: TrainJob) -> tuple[GuessFeatures, dict[str, Any]]:
+    """Read the guesses of a survey's questions, and say where they are from.
+
+    Raises:
+        GPOError: if a folder is missing or damaged, or holds no guess of a question of the survey.
+        ConfigError: if the model has no prior that they could join.
+    """
+    if job.config.model.prior == "none":
+        raise ConfigError("guesses join the prior, and this configuration has none (model.prior: none)")
+    table = load_one_model(job.guesses, job.guesses_model)
+    ((model, fingerprint),) = table.models.items()
+    known = {"paths": list(job.guesses), "model": model, "model_fingerprint": fingerprint}
+    _check_letters(table, job)
+    features = guess_features(table, [*dataset.iter_questions()])
+    if not features.guessed.any():
+        raise DataError(f"{', '.join(job.guesses)}: holds no guess of a question of the survey {job.survey}")
+    return features, known | {"fingerprint": guesses_fingerprint(table)}
+
+
+def _check_letters(table: GuessTable, job: TrainJob) -> None:
+    """Refuse guesses of option letters from other embeddings, since they are read from the job's later on."""
+    ((_, fingerprint),) = table.models.items()
+    mine = EmbeddingStore(job.embeddings).manifest().get("fingerprint")
+    if reads_letters([way_name(w) for w in table.ways]) and fingerprint != mine:
+        raise DataError(
+            f"{', '.join(job.guesses)}: holds option letters of embeddings of {fingerprint}, and "
+            f"{job.embeddings} are of {mine}; make them with: gpo guess letters --embeddings {job.embeddings}"
+        )
 
 
 def _bundle_prior(dataset: PreferenceDataset, arrays: PreferenceArrays, job: TrainJob) -> KeyedGroupPrior:
@@ -207,6 +254,8 @@ def finish(job: TrainJob, prepared: PreparedJob, progress: Progress) -> dict[str
     """Write the bundle with the best weights, and return the result of ``gpo train``."""
     from gpo_ray.meta_training.curves import learning_curve
 
+    prior = prepared.bundle_prior()
+    joined_prior = None if prepared.guesses is None else prior is not None and prior.needs_guesses
     provenance = {
         "survey": {"path": job.survey, "fingerprint": prepared.survey_fingerprint},
         "split": job.split.model_dump(mode="json"),
@@ -217,13 +266,9 @@ def finish(job: TrainJob, prepared: PreparedJob, progress: Progress) -> dict[str
         "versions": {"python": platform.python_version()}
         | {p: metadata.version(p) for p in ("gpo-ray", "torch", "numpy", "pyarrow")},
     }
-    write_bundle(
-        job.out,
-        prepared.fold(progress.best_weights),
-        prepared.bundle_config,
-        provenance,
-        prepared.bundle_prior(),
-    )
+    if prepared.guesses is not None:
+        provenance["guesses"] = prepared.guesses | {"joined_prior": joined_prior}
+    write_bundle(job.out, prepared.fold(progress.best_weights), prepared.bundle_config, provenance, prior)
     figure = learning_curve(progress.history)
     if figure:
         job.run_folder.write("learning_curve.svg", figure)
@@ -235,6 +280,7 @@ def finish(job: TrainJob, prepared: PreparedJob, progress: Progress) -> dict[str
         "kept": progress.kept,
         "resumed": progress.resumed,
         "seconds": round(progress.seconds, 3),
+        "guesses_joined_prior": joined_prior,
         "out": job.out,
         "run": str(job.run_folder),
     }

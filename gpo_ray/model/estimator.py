@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,15 @@ from torch import Tensor
 from gpo_ray.errors import DataError
 from gpo_ray.likelihoods.shares import slate_log_softmax
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
+from gpo_ray.model.prepared import (
+    GroupPrediction,
+    PreparedQuestion,
+    checked_shares,
+    prior_inputs_of,
+    projected_of,
+)
 from gpo_ray.model.transformer import ContextCache, Points
-from gpo_ray.preferences.dataset import SHARE_TOLERANCE
+from gpo_ray.preferences.guess_features import GuessFeatures
 from gpo_ray.preferences.slates import Floats
 from gpo_ray.prior.covariance import PriorInputs
 from gpo_ray.prior.posterior import ConditionedPrior, Posterior, sampling_variances
@@ -56,6 +63,8 @@ class GroupPreferenceModel:
         context: Sequence[tuple[Floats, Sequence[float] | Floats]],
         keys: Sequence[str | None] | None = None,
         respondents: Sequence[float | None] | None = None,
+        guesses: GuessFeatures | None = None,
+        role: str | None = None,
     ) -> AdaptedGroup:
         """Adapt to a group from its answers.
 
@@ -69,6 +78,8 @@ class GroupPreferenceModel:
             respondents: number n of people behind each answer (an effective number where answers are
                 weighted), None where it is not known or a single person answered. The fewer they are, the
                 less the prior relies on the answer: its variance m (1 - m) / n adds to the noise.
+            guesses: a language model's guesses of the unseen questions, as in :meth:`prepare`.
+            role: one of :attr:`roles`, the group as which a language model guesses for this one.
 
         Returns:
             The group, with its context encoded once for any number of predictions.
@@ -77,10 +88,27 @@ class GroupPreferenceModel:
             DataError: if the context is empty, or shapes or shares are wrong.
         """
         vectors, shares = [v for v, _ in context], [y for _, y in context]
-        return self.adapt_prepared(self.prepare(vectors, keys, "context"), shares, respondents)
+        prepared = self.prepare(vectors, keys, "context", guesses)
+        return self.adapt_prepared(prepared, shares, respondents, role)
+
+    @property
+    def guess_ways(self) -> tuple[str, ...]:
+        """Names of the ways of asking whose guesses join the prior; empty if none do."""
+        known = None if self._prior is None else self._prior.prior.guesses
+        return () if known is None else known.features.ways
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Ids of the groups as which a language model was asked; empty if it was only asked as nobody."""
+        known = None if self._prior is None else self._prior.prior.guesses
+        return () if known is None else known.features.voices
 
     def prepare(
-        self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None, what: str = "questions"
+        self,
+        questions: Sequence[Floats],
+        keys: Sequence[str | None] | None = None,
+        what: str = "questions",
+        guesses: GuessFeatures | None = None,
     ) -> list[PreparedQuestion]:
         """Compute what does not depend on a group, once for any number of groups.
 
@@ -88,19 +116,16 @@ class GroupPreferenceModel:
             questions: for each question, the embeddings of its responses (R, E).
             keys: the questions' keys, as in :meth:`adapt`.
             what: name of the questions in error messages.
+            guesses: a language model's guesses of the unseen questions' responses, end to end over all
+                questions, in :attr:`guess_ways` and by :attr:`roles`
+                (:func:`gpo_ray.guesses.features.guess_features`); those of seen questions are in the bundle.
 
         Raises:
-            DataError: if a shape is wrong or a value not finite.
+            DataError: if a shape is wrong or a value not finite, or the guesses are not of the bundle's ways
+                and roles.
         """
-        arrays = [np.asarray(q, np.float32) for q in questions]
-        width = self.config.embedding_width
-        for i, a in enumerate(arrays):
-            if a.ndim != 2 or a.shape[1] != width or a.shape[0] < 1:
-                raise DataError(
-                    f"{what}: question {i}: expected embeddings of shape (R, {width}), got {a.shape}"
-                )
-            if not np.isfinite(a).all():
-                raise DataError(f"{what}: question {i}: an embedding is not finite")
+        self._check_guesses(guesses)
+        arrays = self._checked(questions, what)
         if keys is not None and len(keys) != len(arrays):
             raise DataError(f"{what}: {len(keys)} keys for {len(arrays)} questions")
         if not arrays:
@@ -119,8 +144,28 @@ class GroupPreferenceModel:
                 projected = [r.clone() for r in rows]  # a view would keep all questions' rows in memory
         prior_inputs: list[PriorInputs | None] = [None] * len(arrays)
         if self._prior is not None:
-            prior_inputs = [*self._prior.inputs(x, sizes, keys or [None] * len(arrays))]
+            prior_inputs = [*self._prior.inputs(x, sizes, keys or [None] * len(arrays), guesses)]
         return [PreparedQuestion(*values) for values in zip(sizes, projected, prior_inputs, strict=True)]
+
+    def _checked(self, questions: Sequence[Floats], what: str) -> list[NDArray[np.float32]]:
+        """Return the embeddings (R, E) of each question's responses, if they are of this model's width."""
+        arrays, width = [np.asarray(q, np.float32) for q in questions], self.config.embedding_width
+        for i, a in enumerate(arrays):
+            if a.ndim != 2 or a.shape[1] != width or a.shape[0] < 1:
+                raise DataError(
+                    f"{what}: question {i}: expected embeddings of shape (R, {width}), got {a.shape}"
+                )
+            if not np.isfinite(a).all():
+                raise DataError(f"{what}: question {i}: an embedding is not finite")
+        return arrays
+
+    def _check_guesses(self, guesses: GuessFeatures | None) -> None:
+        given = None if guesses is None else (guesses.ways, guesses.voices)
+        if given is not None and given != (self.guess_ways, self.roles):
+            raise DataError(
+                f"guesses: of the ways {', '.join(given[0])} and {len(given[1])} roles; this bundle needs "
+                f"those of {', '.join(self.guess_ways) or 'no way'} and {len(self.roles)} roles"
+            )
 
     def recognise(self, prompt: str, responses: Sequence[str]) -> Recognition:
         """Find a question among the seen ones, whatever the order and the spelling of its responses.
@@ -163,6 +208,7 @@ class GroupPreferenceModel:
         questions: Sequence[PreparedQuestion],
         shares: Sequence[Sequence[float] | Floats],
         respondents: Sequence[float | None] | None = None,
+        role: str | None = None,
     ) -> AdaptedGroup:
         """Adapt to a group from its answers to prepared questions.
 
@@ -170,31 +216,36 @@ class GroupPreferenceModel:
             questions: the answered questions, from :meth:`prepare`.
             shares: for each question, the group's shares over its responses (R,).
             respondents: as in :meth:`adapt`.
+            role: as in :meth:`adapt`.
 
         Raises:
-            DataError: if there is no question, or shares or numbers of respondents are wrong.
+            DataError: if there is no question, shares or numbers of respondents are wrong, or the role is not
+                one of the bundle's.
         """
+        if role is not None and role not in self.roles:
+            raise DataError(
+                f"role {role[:80]!r}: is none of the bundle's {len(self.roles)} roles"
+                + (
+                    f", such as {self.roles[0]!r}"
+                    if self.roles
+                    else ": it was trained without guesses in roles"
+                )
+            )
         if not questions:
             raise DataError("the context is empty: give at least one answered question")
-        ys = [np.asarray(share, np.float64) for share in shares]
-        for i, (question, y) in enumerate(zip(questions, ys, strict=True)):
-            if y.shape != (question.size,):
-                raise DataError(f"context question {i}: {y.size} shares for {question.size} responses")
-            if not np.isfinite(y).all() or (y < 0).any() or abs(y.sum() - 1) > SHARE_TOLERANCE:
-                raise DataError(
-                    f"context question {i}: shares must be at least 0 and sum to 1, not {y.tolist()}"
-                )
+        ys = checked_shares(questions, shares)
         y = np.concatenate(ys)
         cache = None
         if not self._prior_alone:
             with torch.inference_mode():
                 index = torch.arange(len(y), device=self._device)[None]
                 points = Points(index, torch.from_numpy(y).float()[None].to(self._device))
-                cache = self._model.encode_context(_projected(questions), points)
+                cache = self._model.encode_context(projected_of(questions), points)
         conditioned = None
         if self._prior is not None:
             sampling = sampling_variances(respondents or [None] * len(ys), [len(y) for y in ys])
-            conditioned = self._prior.condition_on(_prior_inputs(questions), y, sampling)
+            number = None if role is None else self.roles.index(role)
+            conditioned = self._prior.condition_on(prior_inputs_of(questions), y, sampling, number)
         return AdaptedGroup(self, cache, conditioned)
 
     def predict_prepared(
@@ -237,7 +288,7 @@ class GroupPreferenceModel:
             log_shares = torch.from_numpy(np.log(np.concatenate([p.shares for p in posteriors]))).float()
         if self._prior_alone and log_shares is not None:
             return log_shares.to(self._device)
-        projected = _projected([q for _, some in asked for q in some])
+        projected = projected_of([q for _, some in asked for q in some])
         real = torch.arange(max(points)) < torch.tensor(points)[:, None]
         index = torch.zeros(real.shape, dtype=torch.long)
         index[real] = torch.arange(len(projected))
@@ -250,66 +301,6 @@ class GroupPreferenceModel:
         caches = [group.cache for group, _ in asked if group.cache is not None]
         mean, _ = self._model.decode(projected, ContextCache.padded(caches), target)
         return mean[real.to(self._device)]
-
-
-@dataclass(frozen=True)
-class PreparedQuestion:
-    """What can be computed for a question with R responses before a group is known.
-
-    ``size`` is R. ``projected`` (R, D) is the projection of the responses' embeddings by the transformer's
-    first layer, None where the prior predicts alone. ``prior_inputs`` is the prior at this question, None for
-    a model without one. Made by :meth:`GroupPreferenceModel.prepare`.
-    """
-
-    size: int
-    projected: Tensor | None
-    prior_inputs: PriorInputs | None
-
-    @property
-    def nbytes(self) -> int:
-        """Approximate memory in bytes."""
-        own = self.projected.nbytes if self.projected is not None else 0
-        return own + (self.prior_inputs.nbytes if self.prior_inputs is not None else 0)
-
-
-def _projected(questions: Sequence[PreparedQuestion]) -> Tensor:
-    """Join the projections (N, D) of all questions' responses, end to end."""
-    return torch.cat([q.projected for q in questions if q.projected is not None])
-
-
-def _prior_inputs(questions: Sequence[PreparedQuestion]) -> list[PriorInputs]:
-    """Return the prior at each question; an empty list for a model without one."""
-    return [q.prior_inputs for q in questions if q.prior_inputs is not None]
-
-
-@dataclass(frozen=True)
-class GroupPrediction:
-    """A prediction for one group.
-
-    ``flat`` (N,) are the shares over the responses of all questions, end to end; ``sizes`` is the number of
-    responses of each question; ``posterior`` is the prior's posterior, None for a model without a prior.
-    """
-
-    flat: NDArray[np.float64]
-    sizes: list[int]
-    posterior: Posterior | None
-
-    @property
-    def shares(self) -> list[NDArray[np.float64]]:
-        """Predicted shares (R,) of each question."""
-        return self._each(self.flat)
-
-    @property
-    def intervals(self) -> list[NDArray[np.float64]] | None:
-        """Lower and upper ends (R, 2) of the 90 % intervals of each question; None without a prior."""
-        if self.posterior is None:
-            return None
-        half = self.posterior.half_width
-        return self._each(np.clip(np.stack([self.flat - half, self.flat + half], 1), 0, 1))
-
-    def _each(self, values: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        ends = itertools.accumulate(self.sizes)
-        return [values[end - n : end] for n, end in zip(self.sizes, ends, strict=True)]
 
 
 class AdaptedGroup:
@@ -339,7 +330,7 @@ class AdaptedGroup:
         """Return the prior's posterior for some questions; None for a model without a prior."""
         if self.conditioned is None:
             return None
-        return self.conditioned.posterior_at(_prior_inputs(questions))
+        return self.conditioned.posterior_at(prior_inputs_of(questions))
 
     def predict(
         self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None
@@ -386,14 +377,21 @@ class AdaptedGroup:
             raise DataError("this model has no prior and gives no intervals; train one with prior: memory")
         return ends
 
-    def ask(self, questions: Sequence[Floats], keys: Sequence[str | None] | None = None) -> GroupPrediction:
+    def ask(
+        self,
+        questions: Sequence[Floats],
+        keys: Sequence[str | None] | None = None,
+        guesses: GuessFeatures | None = None,
+    ) -> GroupPrediction:
         """Predict the group's preferences with their intervals, in one pass.
 
         Args:
             questions: at least one, as in :meth:`predict`.
             keys: as in :meth:`predict`.
+            guesses: as in :meth:`GroupPreferenceModel.prepare`.
 
         Raises:
-            DataError: if a shape is wrong or a value not finite.
+            DataError: as of :meth:`GroupPreferenceModel.prepare`.
         """
-        return self._model.predict_prepared([(self, self._model.prepare(questions, keys))])[0]
+        prepared = self._model.prepare(questions, keys, guesses=guesses)
+        return self._model.predict_prepared([(self, prepared)])[0]

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gpo_ray.embedding.encoder import Encoder, needs_prompt_eol
 from gpo_ray.embedding.question_cache import QuestionCache
-from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.embedding.store import EmbeddingStore, VectorsAndLogprobs
 from gpo_ray.embedding.template import TEMPLATE
 from gpo_ray.errors import BundleError, EmbeddingError
 from gpo_ray.lm.find import ModelSource, find_model
@@ -22,8 +21,9 @@ from gpo_ray.model.bundle import BundleConfig
 from gpo_ray.preferences.labels import same_responses, unusable
 from gpo_ray.runtime.terminal import Steps
 
-VectorsByKey = dict[str, NDArray[np.float32]]
-"""The embeddings (R, E) of questions' responses, by their :func:`~gpo_ray.preferences.labels.slate_key`."""
+EncodedByKey = dict[str, VectorsAndLogprobs]
+"""The embeddings (R, E) of questions' responses and the log-probabilities (R,) of the option letters, by
+:func:`~gpo_ray.preferences.labels.slate_key`."""
 READ_TOGETHER = 64
 """Number of questions that the language model reads between two updates of the progress display."""
 
@@ -85,10 +85,10 @@ class AnsweredSlate(Slate):
         return np.asarray(self.share) if self.share is not None else np.eye(len(self.responses))[self.choice]
 
 
-def encoded_vectors(
+def encoded_texts(
     slates: Mapping[str, Slate], source: ModelSource, config: BundleConfig, progress: bool
-) -> VectorsByKey:
-    """Return the embeddings (R, E) of questions, by key.
+) -> EncodedByKey:
+    """Return the embeddings of questions, by key.
 
     Embeddings are taken from the cache where it has them; the language model is loaded only for the others.
     """
@@ -96,9 +96,11 @@ def encoded_vectors(
     cache = QuestionCache(
         config.embedding_fingerprint, config.embedding_dtype, config.embedding_template, pooling
     )
-    shapes = {k: (len(s.responses), config.embedding_width) for k, s in slates.items()}
+    # the cache keeps one array for each question: the embeddings, and the letters as their last column
+    shapes = {k: (len(s.responses), config.embedding_width + 1) for k, s in slates.items()}
     cached = cache.get(list(slates))
-    found: VectorsByKey = {k: v for k, v in cached.items() if v.shape == shapes[k] and np.isfinite(v).all()}
+    fit = {k: v for k, v in cached.items() if v.shape == shapes[k] and np.isfinite(v).all()}
+    found: EncodedByKey = {k: (v[:, :-1], v[:, -1]) for k, v in fit.items()}
     keys = [k for k in slates if k not in found]
     # all questions of a call are encoded together, so that a common beginning of their texts is read once
     steps = Steps("predict", 2 if keys else 1, progress)
@@ -110,15 +112,15 @@ def encoded_vectors(
     with steps.step(f"read {len(keys)} questions", len(keys), "questions") as step:
         for some in (keys[i : i + READ_TOGETHER] for i in range(0, len(keys), READ_TOGETHER)):
             encoded = encoder.encode([(slates[k].prompt, slates[k].responses) for k in some])
-            read = {k: e.pooled(pooling) for k, e in zip(some, encoded, strict=True)}
-            cache.put(read)
+            read = {k: (e.pooled(pooling), e.letter_logprob) for k, e in zip(some, encoded, strict=True)}
+            cache.put({k: np.column_stack(parts) for k, parts in read.items()})
             found |= read
             step.advance(len(some))
     return found
 
 
-def stored_vectors(embeddings: str, config: BundleConfig, keys: Sequence[str]) -> VectorsByKey:
-    """Return the embeddings (R, E), by key, of those questions that an embedding store holds.
+def stored_texts(embeddings: str, config: BundleConfig, keys: Sequence[str]) -> EncodedByKey:
+    """Return the embeddings, by key, of those questions that an embedding store holds.
 
     Raises:
         EmbeddingError: if the store is incomplete or damaged, or if its language model or template is not the
@@ -127,13 +129,12 @@ def stored_vectors(embeddings: str, config: BundleConfig, keys: Sequence[str]) -
     store = EmbeddingStore(embeddings)
     manifest = manifest_for(store, config, "leave --embeddings out, or make others with: gpo embed")
     wanted = set(keys)
-    found: VectorsByKey = {}
+    found: EncodedByKey = {}
     for name in manifest["files"]:
         if wanted <= found.keys():
             break
-        some = store.read_shard(name, manifest, config.model.pooling, pa.array(sorted(wanted), pa.string()))
-        found |= {k: vectors for k, (vectors, _) in some.items()}
-    for vectors in found.values():
+        found |= store.read_shard(name, manifest, config.model.pooling, pa.array(sorted(wanted), pa.string()))
+    for vectors, _ in found.values():
         if vectors.shape[1] != config.embedding_width:
             raise EmbeddingError(
                 f"{store.folder}: embeddings have width {vectors.shape[1]}, the bundle needs "

@@ -9,24 +9,23 @@ of unseen ones, L groups that are left out in turn, C context rows, T target row
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpo_ray.preferences.guess_features import GuessFeatures
 from gpo_ray.preferences.slates import Array, Floats, Ints, spans
 from gpo_ray.prior.covariance import EmbeddedResponses, GroupDeviations, Numbering, PriorInputs
-from gpo_ray.prior.extrapolation import Extrapolation, KernelRidgeExtrapolator
+from gpo_ray.prior.cross_fitting import extrapolate
+from gpo_ray.prior.extrapolation import Extrapolation
 from gpo_ray.prior.group_prior import GroupPrior
 from gpo_ray.prior.kernel import RBFKernel, columns
 from gpo_ray.prior.posterior import Posterior
 
-FOLDS = 5
-"""Number of parts into which cross-fitting divides the seen questions; each part is extrapolated from the
-others."""
 TABLE_BYTES = 1 << 28
 """Size in bytes of the largest table of similarities between all pairs of responses, enough for 5,792
 responses. With more responses, similarities are computed when they are needed."""
@@ -62,6 +61,8 @@ class PriorAtQuestions:
     the responses of unseen questions only. ``pairs`` holds the similarities, which are the same for all
     groups. ``cross_survey`` is the prior's ``cross_survey``, evaluated at the same questions. ``numbering``
     stands for the questions' numbers, which are the same in the copies that ``dataclasses.replace`` makes.
+    ``guesses`` are a language model's of the N responses, None if the prior has none; ``roles`` is the number
+    of the voice that simulates each group, by the group's number in the data set.
     """
 
     prior: GroupPrior
@@ -74,6 +75,8 @@ class PriorAtQuestions:
     pairs: Pairs
     cross_survey: PriorAtQuestions | None = None
     numbering: Numbering = field(default_factory=Numbering)
+    guesses: GuessFeatures | None = None
+    roles: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -83,6 +86,8 @@ class PriorAtQuestions:
         sizes: Ints,
         question_index: Ints,
         cross_fit: bool = False,
+        guesses: GuessFeatures | None = None,
+        roles: Mapping[int, int] | None = None,
     ) -> PriorAtQuestions:
         """Evaluate a prior at some questions.
 
@@ -93,6 +98,8 @@ class PriorAtQuestions:
             question_index: number of each question in the prior, -1 for unseen questions.
             cross_fit: whether seen questions are also extrapolated from the other questions, as if they were
                 unseen; this is needed where a group is left out or a question masked.
+            guesses: a language model's guesses of unseen questions; the prior has those of the seen ones.
+            roles: the number of the voice that simulates each group, by the group's number in the data set.
         """
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         seen = np.flatnonzero(question_index >= 0)
@@ -101,7 +108,10 @@ class PriorAtQuestions:
         cross_survey = None
         if prior.cross_survey is not None:
             other, block = prior.cross_survey.prior, prior.cross_survey.block
-            cross_survey = cls.of(other, block.of(x), sizes, question_index)
+            cross_survey = cls.of(other, block.of(x), sizes, question_index, guesses=guesses, roles=roles)
+        known = None
+        if prior.guesses is not None:
+            known = prior.guesses.features.at(response_index).or_else(guesses)
         return cls(
             prior=prior,
             x=x,
@@ -109,9 +119,11 @@ class PriorAtQuestions:
             question_index=question_index,
             offsets=offsets,
             response_index=response_index,
-            extrapolated=_extrapolate(prior, x, offsets, response_index, question_index, cross_fit),
+            extrapolated=extrapolate(prior, x, offsets, response_index, question_index, cross_fit, known),
             pairs=Pairs(x, prior.kernel),
             cross_survey=cross_survey,
+            guesses=known,
+            roles={} if roles is None or known is None else roles,
         )
 
     def posterior(
@@ -137,7 +149,35 @@ class PriorAtQuestions:
         if self.cross_survey is not None and (self.question_index[context] < 0).all():
             return self.cross_survey.posterior(context, y, target, leave_out, masked, sampling)
         given, asked = self.joint_inputs(context, target, leave_out, masked)
-        return self.prior.condition_on(given, y, sampling).posterior(asked)
+        role = None if leave_out is None else self.roles.get(leave_out)
+        return self.prior.condition_on(given, y, sampling, role).posterior(asked)
+
+    def with_guesses(
+        self, prior: GroupPrior, guesses: GuessFeatures, roles: Mapping[int, int]
+    ) -> PriorAtQuestions:
+        """Return the same, cross-fitted, with guesses; questions without one are not extrapolated again.
+
+        Args:
+            prior: this prior with its guesses.
+            guesses: the guesses of all N responses.
+            roles: as in :meth:`of`.
+        """
+        extrapolated = extrapolate(
+            prior,
+            self.x,
+            self.offsets,
+            self.response_index,
+            self.question_index,
+            True,
+            guesses,
+            self.extrapolated,
+        )
+        return replace(self, prior=prior, extrapolated=extrapolated, guesses=guesses, roles=roles)
+
+    def with_expected(self) -> PriorAtQuestions:
+        """Return the same, whose prior keeps the extrapolated means of its seen questions."""
+        expected = self.extrapolated.mean[self.response_index >= 0]
+        return replace(self, prior=replace(self.prior, expected=expected))
 
     def joint_inputs(
         self, context: Ints, target: Ints, leave_out: int | None = None, masked: Ints | None = None
@@ -170,13 +210,15 @@ class PriorAtQuestions:
             seen &= ~np.repeat(np.isin(questions, masked), sizes)
         extrapolated = self._extrapolated_mean(rows, out)
         weighed = self._weighed_mean(shares, count, extrapolated)
+        mean = np.where(seen, weighed, extrapolated)
+        simulated, guess_scale = self._guessed(rows, sizes, seen, mean)
         return PriorInputs(
             numbering=self.numbering,
             questions=questions,
             question_index=self.question_index[questions],
             sizes=sizes,
             seen=seen,
-            mean=np.where(seen, weighed, extrapolated),
+            mean=mean,
             conditional_variance=np.where(seen, 0.0, self.extrapolated.conditional_variance[rows]),
             deviations=self._deviations(rows, out, seen, shares, missing, weighed),
             embedded=EmbeddedResponses(
@@ -185,7 +227,18 @@ class PriorAtQuestions:
                 rows=rows,
                 table=table,
             ),
+            simulated=simulated,
+            guess_scale=guess_scale,
         )
+
+    def _guessed(self, rows: Ints, sizes: Ints, seen: NDArray[np.bool_], mean: Array) -> tuple[Floats, Array]:
+        """Return the simulated groups' deviations (V, n) at some rows, and the scale (n,) of guesses."""
+        known = self.prior.guesses
+        if known is None or self.guesses is None:
+            return np.zeros((0, len(rows))), np.ones(len(rows))
+        features = self.guesses.at(rows)
+        scale = np.where(seen, 1.0, known.of_mean(features).scale)
+        return known.deviations(features, mean, sizes), scale
 
     def _answers(self, rows: Ints, out: int | None) -> tuple[Floats, NDArray[np.bool_]]:
         """Return the groups' shares (G, n) at some rows, and a mask (G, n) of the missing ones.
@@ -274,50 +327,3 @@ class PriorAtQuestions:
         """Column (N,) of each response in the whitened cross-covariance, -1 for seen questions."""
         unseen = self.response_index < 0
         return np.where(unseen, np.cumsum(unseen) - 1, -1)
-
-
-def _extrapolate(
-    prior: GroupPrior,
-    x: NDArray[np.float32],
-    offsets: Ints,
-    response_index: Ints,
-    question_index: Ints,
-    cross_fit: bool,
-) -> Extrapolation:
-    """Predict the responses from their embeddings.
-
-    Seen questions are extrapolated only in cross-fitting; otherwise their means are the prior's ``expected``.
-    """
-    n, groups, sizes = len(x), len(prior.shares), np.diff(offsets)
-    mean, conditional_variance = np.full(n, np.nan), np.zeros(n)
-    deviation = np.zeros((groups, n), prior.shares.dtype, order="F")
-    leave_one_out_mean = np.full((len(prior.groups) if cross_fit and prior.leaves_out else 0, n), np.nan)
-    whitened = np.zeros((0, 0), np.float32)
-    seen = response_index >= 0
-    if prior.expected is not None:
-        mean[seen] = prior.expected[response_index[seen]]
-    for questions, extrapolator in _extrapolators(prior, question_index, cross_fit):
-        rows, unseen = spans(offsets, questions), bool(question_index[questions[0]] < 0)
-        found = extrapolator.at(x[rows], sizes[questions], unseen, len(leave_one_out_mean) > 0)
-        mean[rows], conditional_variance[rows] = found.mean, found.conditional_variance
-        deviation.T[rows] = found.deviation.T
-        if len(leave_one_out_mean):
-            leave_one_out_mean[:, rows] = found.leave_one_out_mean
-        if unseen:
-            whitened = found.whitened
-    return Extrapolation(mean, leave_one_out_mean, deviation, conditional_variance, whitened)
-
-
-def _extrapolators(
-    prior: GroupPrior, question_index: Ints, cross_fit: bool
-) -> Iterator[tuple[Ints, KernelRidgeExtrapolator]]:
-    """Yield the unseen questions and, in cross-fitting, each fold of seen ones, with their extrapolators."""
-    unseen = np.flatnonzero(question_index < 0)
-    if len(unseen):
-        yield unseen, prior.extrapolator
-    if cross_fit and len(prior.sizes) > 1:
-        fold = np.random.default_rng(0).permutation(np.arange(len(prior.sizes)) % FOLDS)
-        for k in np.unique(fold):
-            asked = np.flatnonzero((question_index >= 0) & (fold[question_index] == k))
-            if len(asked):
-                yield asked, prior.extrapolator_from(np.flatnonzero(fold != k))

@@ -20,6 +20,7 @@ from gpo_ray.preferences.slates import Array, Ints
 from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.covariance import CrossCovariance, PriorInputs
 from gpo_ray.prior.group_prior import GroupPrior
+from gpo_ray.prior.guess_choice import with_guesses
 from gpo_ray.prior.posterior import ConditionedPrior, Posterior
 from gpo_ray.prior.response_model import NominalResponseModel
 from gpo_ray.prior.scales import PriorScales
@@ -37,6 +38,8 @@ PSEUDO_COUNTS = (0.0, 0.3, 1.0, 3.0)
 SOFT_THRESHOLDS = (0.0, 1.0)
 GROUP_SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
 RESPONSE_MODEL_WEIGHTS = (0.0, 0.3, 0.5)
+SIMULATED_AND_ROLE_WEIGHTS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 0.5), (1.0, 1.0))
+"""Values of ``simulated_weight`` and ``role_weight``."""
 MAX_PRIOR_GROUPS = 10_000
 """Maximum number of meta-train groups that the prior keeps. The cost of computing the prior for an episode
 grows with their number, while further groups add little information."""
@@ -90,8 +93,7 @@ def fit_prior(
     prior, question_index = GroupPrior.from_groups(arrays, groups, questions)
     x, sizes = arrays.x.numpy(), np.diff(arrays.offsets)
     at_questions = PriorAtQuestions.of(prior, x, sizes, question_index, cross_fit=True)
-    expected = at_questions.extrapolated.mean[np.repeat(question_index >= 0, sizes)]
-    at_questions = replace(at_questions, prior=replace(prior, expected=expected))
+    at_questions = with_guesses(at_questions.with_expected(), arrays)
     return calibrated(at_questions, arrays, questions, context, use_response_model=use_response_model)
 
 
@@ -114,7 +116,7 @@ class _Trial:
         """Compute the trial's covariances with the hyperparameters that the prior has."""
         context, target = at_questions.joint_inputs(self.context, self.target, self.group, self.masked)
         prior = at_questions.prior
-        given = prior.condition_on(context, self.y, self.sampling)
+        given = prior.condition_on(context, self.y, self.sampling, at_questions.roles.get(self.group))
         cross_covariance = CrossCovariance.of(target, context, prior.scales, prior.kernel)
         return _PreparedTrial(given.bare, target.bare, cross_covariance, self.truth)
 
@@ -158,7 +160,10 @@ def calibrated(
     prior = at_questions.prior
     mixed = bool(prior.single.any() and not prior.single.all())
     same_kind = [g for g, single in zip(prior.groups, prior.single, strict=True) if single or not mixed]
-    trials = list(_trials(arrays, same_kind, questions, context, seed))
+    guessed = None
+    if at_questions.guesses is not None:
+        guessed = np.flatnonzero(at_questions.guesses.guessed[arrays.offsets[:-1]])
+    trials = list(_trials(arrays, same_kind, questions, context, seed, guessed))
     if not trials:
         return at_questions
     weights: Sequence[float] = RESPONSE_MODEL_WEIGHTS
@@ -177,9 +182,18 @@ def calibrated(
 
 
 def _trials(
-    arrays: PreferenceArrays, groups: Sequence[int], questions: Ints, context: int, seed: int
+    arrays: PreferenceArrays,
+    groups: Sequence[int],
+    questions: Ints,
+    context: int,
+    seed: int,
+    guessed: Ints | None,
 ) -> list[_Trial]:
-    """Draw trials from some meta-train groups; every second target question is masked."""
+    """Draw trials from some meta-train groups; every second target question is masked.
+
+    Where only few questions are ``guessed``, that is, have a guess as unseen ones should, these are the
+    masked targets.
+    """
     rng = np.random.default_rng([seed, 1])
     result = []
     most = TRIALS if len(groups) < MORE_TRIALS_GROUPS else MORE_TRIALS
@@ -189,13 +203,17 @@ def _trials(
         cut = min(context, len(mine) // 2)
         if cut < 1:
             continue
-        target = mine[cut : cut + TARGETS]
+        target = mine[cut:]
+        if guessed is not None:
+            target = target[np.argsort(~np.isin(target, guessed), kind="stable")]
+        target = target[:TARGETS]
+        few = target[:0] if guessed is None else target[np.isin(target, guessed)]
         result.append(
             _Trial(
                 group=int(g),
                 context=mine[:cut],
                 target=target,
-                masked=target[::2],
+                masked=few if 0 < len(few) <= len(target) // 2 else target[::2],
                 y=arrays.shares_of(g, mine[:cut]),
                 sampling=arrays.sampling_of(g, mine[:cut]),
                 truth=arrays.shares_of(g, target),
@@ -258,6 +276,10 @@ class _ScalesSearch:
         best = self.best_apart(best, "outputscale", OUTPUTSCALES)
         best = self.best([replace(best, pseudo_count=e) for e in PSEUDO_COUNTS], self.caution)
         best = self.best([replace(best, group_scale=s) for s in group_scales])
+        if self.at_questions.guesses is not None and self.at_questions.guesses.voices:
+            weights = SIMULATED_AND_ROLE_WEIGHTS
+            each = [replace(best, simulated_weight=s, role_weight=r) for s, r in weights]
+            best = self.best([self.best_apart(s, "noise", NOISES) for s in each])
         best = self.best_apart(best, "noise", NOISES)
         return self.best([replace(best, response_model_weight=w) for w in response_model_weights])
 
@@ -274,8 +296,8 @@ class _ScalesSearch:
     def prepared(self, scales: PriorScales) -> list[_PreparedTrial]:
         """Prepare the trials, or return them as prepared last.
 
-        They can be used again for hyperparameters that differ only in noise, outputscale, the response
-        model's weight and the widths of intervals.
+        They can be used again for hyperparameters that differ only in noise, outputscale, the weights of
+        the response model, of simulated groups and of roles, and the widths of intervals.
         """
         model = self.at_questions.prior.response_model
         weight = 0.0 if model is None else RESPONSE_MODEL_WEIGHTS[-1]
@@ -286,6 +308,8 @@ class _ScalesSearch:
             unseen_noise=None,
             unseen_outputscale=None,
             response_model_weight=weight,
+            simulated_weight=1.0,
+            role_weight=0.0,
             widths=(0, 0),
         )
         if same not in self.kept:

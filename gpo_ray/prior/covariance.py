@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.preferences.slates import Array, Floats, Ints
+from gpo_ray.prior.guessed import nugget
 from gpo_ray.prior.kernel import RBFKernel, Standardized, scaled_by_shares
 from gpo_ray.prior.scales import PriorScales
 
@@ -151,8 +152,10 @@ class PriorInputs:
     stands for. ``question_index`` are their numbers in the prior, -1 if it does not hold them, and ``sizes``
     their numbers of responses. ``seen`` (N,) is True where meta-train groups answered. ``mean`` (N,) is the
     prior mean and ``conditional_variance`` (N,) the variance of a log-share that the embeddings leave
-    unexplained, 0 for seen questions. ``cross_survey`` is the prior's ``cross_survey`` at the same questions,
-    where it may be needed.
+    unexplained, 0 for seen questions. ``simulated`` (V, N) are the deviations of simulated groups, as which a
+    language model was asked, and ``guess_scale`` (N,) is the ``scale`` of
+    :class:`~gpo_ray.prior.guessed.MeanGuess`, 1 for seen questions. ``cross_survey`` is the prior's
+    ``cross_survey`` at the same questions, where it may be needed.
     """
 
     numbering: Numbering
@@ -164,6 +167,8 @@ class PriorInputs:
     conditional_variance: Array
     deviations: GroupDeviations
     embedded: EmbeddedResponses
+    simulated: Floats
+    guess_scale: Array
     cross_survey: PriorInputs | None = None
 
     @classmethod
@@ -179,6 +184,8 @@ class PriorInputs:
             conditional_variance=np.concatenate([p.conditional_variance for p in parts]),
             deviations=GroupDeviations.joined([p.deviations for p in parts]),
             embedded=EmbeddedResponses.joined([p.embedded for p in parts]),
+            simulated=np.concatenate([p.simulated for p in parts], 1),
+            guess_scale=np.concatenate([p.guess_scale for p in parts]),
         )
 
     @classmethod
@@ -189,7 +196,7 @@ class PriorInputs:
     @property
     def nbytes(self) -> int:
         """Approximate memory in bytes."""
-        own = self.deviations.nbytes + self.embedded.nbytes
+        own = self.deviations.nbytes + self.embedded.nbytes + self.simulated.nbytes
         return own + (0 if self.cross_survey is None else self.cross_survey.nbytes)
 
     @property
@@ -208,14 +215,19 @@ class PriorInputs:
 
     def own(self, scales: PriorScales) -> Array:
         """Return the variance (N,) of an observed share that no other question explains."""
-        return np.where(self.seen, 0.0, NUGGET) * self.binomial**2 + self.noise(scales)
+        return self.nugget * self.binomial**2 + self.noise(scales)
+
+    @property
+    def nugget(self) -> Array:
+        """Variance (N,) of a log-share that is specific to its question; seen questions have none."""
+        return np.where(self.seen, 0.0, nugget(self.guess_scale, NUGGET))
 
     def idiosyncratic_covariance(self) -> Array:
         """Return the covariance (N, N) of that part of the shares which no other question explains.
 
         Only unseen questions have such a part; noise is not included.
         """
-        return scaled_by_shares(np.diag(np.where(self.seen, 0.0, 2 * NUGGET)), self, self)
+        return scaled_by_shares(np.diag(2 * self.nugget), self, self)
 
     def variance(self, scales: PriorScales) -> Array:
         """Return the prior variance (N,) of an observed share.
@@ -224,6 +236,8 @@ class PriorInputs:
         """
         d = self.deviations
         shared = d.standard_deviation**2 if scales.soft_threshold else d.squares / max(1, d.groups)
+        if scales.simulated_weight:
+            shared = shared + scales.simulated_weight * (self.simulated**2).sum(0) / max(1, d.groups)
         return np.asarray(
             shared + (self.conditional_variance + scales.outputscale) * self.binomial**2 + self.own(scales)
         )
@@ -235,27 +249,35 @@ class CrossCovariance:
 
     ``answers`` (A, B) is the empirical covariance of the meta-train groups' answers, ``similarity`` (A, B)
     the kernel of the embeddings, and ``conditional`` (A, B) that kernel given the seen responses, 0 where
-    either response is seen. The latter two are None where they have no weight.
+    either response is seen. ``simulated`` (A, B) is the covariance of simulated groups. The latter three are
+    None where they have no weight.
     """
 
     answers: Array
     similarity: Array | None
     conditional: Array | None
+    simulated: Array | None = None
 
     @classmethod
     def of(cls, a: PriorInputs, b: PriorInputs, scales: PriorScales, kernel: RBFKernel) -> CrossCovariance:
         """Compute the parts for two sets of responses; the kernel is computed only where it has weight."""
         answers = empirical_covariance(a, b, scales.soft_threshold)
+        simulated = None
+        if len(a.simulated) and scales.simulated_weight:
+            simulated = a.simulated.T @ b.simulated / max(1, a.deviations.groups)
         whitened = a.embedded.whitened, b.embedded.whitened
         both_unseen = whitened[0] is not None and whitened[1] is not None
         if not (both_unseen or scales.outputscale or scales.for_unseen.outputscale):
-            return cls(answers, None, None)
+            return cls(answers, None, None, simulated)
         similarity = a.embedded.similarity(b.embedded, kernel)
         if whitened[0] is None or whitened[1] is None:
-            return cls(answers, similarity, None)
+            return cls(answers, similarity, None, simulated)
         explained = whitened[0].T @ whitened[1]
-        conditional = np.where(a.seen[:, None] | b.seen, 0.0, similarity - explained)
-        return cls(answers, similarity, conditional)
+        left = a.guess_scale[:, None] * b.guess_scale * similarity - explained
+        # questions with a guess and without are extrapolated apart, by factors that do not fit each other
+        apart = a.seen[:, None] | b.seen | (a.guess_scale[:, None] != b.guess_scale)
+        conditional = np.where(apart, 0.0, left)
+        return cls(answers, similarity, conditional, simulated)
 
     def covariance(self, a: PriorInputs, b: PriorInputs, scales: PriorScales) -> Array:
         """Return the covariance (A, B) of a group's shares.
@@ -266,7 +288,10 @@ class CrossCovariance:
         if self.similarity is not None and scales.outputscale:
             scaled = scales.outputscale * self.similarity
             latent = scaled if latent is None else scaled + latent
-        return self.answers if latent is None else scaled_by_shares(latent, a, b) + self.answers
+        groups = self.answers
+        if self.simulated is not None and scales.simulated_weight:
+            groups = groups + scales.simulated_weight * self.simulated
+        return groups if latent is None else scaled_by_shares(latent, a, b) + groups
 
 
 def empirical_covariance(a: PriorInputs, b: PriorInputs, soft_threshold: float) -> Array:

@@ -19,6 +19,7 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 
 from gpo_ray.preferences.slates import Array, Floats, Ints, centred, softmax
 from gpo_ray.prior.covariance import NUGGET
+from gpo_ray.prior.guessed import MeanGuess, nugget
 from gpo_ray.prior.kernel import RBFKernel, filled
 
 TRANSFER = 0.9
@@ -41,8 +42,8 @@ class Extrapolation:
     ``mean`` (N,) is the mean share, and ``leave_one_out_mean`` (L, N) is the mean estimated without each of L
     groups. ``deviation`` (G, N), in Fortran order, are the groups' deviations from the mean.
     ``conditional_variance`` (N,) is the variance of a log-share that the embeddings leave unexplained
-    (Rasmussen and Williams 2006, equation 2.26). ``whitened`` (M, N) is the whitened cross-covariance; its
-    shape is (0, 0) if it is not kept.
+    (Rasmussen and Williams 2006, equation 2.26), relative to that of questions without a guess. ``whitened``
+    (M, N) is the whitened cross-covariance; its shape is (0, 0) if it is not kept.
     """
 
     mean: Array
@@ -50,6 +51,16 @@ class Extrapolation:
     deviation: Floats
     conditional_variance: Array
     whitened: NDArray[np.float32]
+
+    def arrays(self) -> tuple[Array, Array, Floats, Array, NDArray[np.float32]]:
+        """Return copies of the arrays, in the order of the fields."""
+        return (
+            self.mean.copy(),
+            self.leave_one_out_mean.copy(),
+            self.deviation.copy("K"),
+            self.conditional_variance.copy(),
+            self.whitened.copy("K"),
+        )
 
     @classmethod
     def joined(cls, parts: Iterable[Extrapolation], n: int) -> Extrapolation:
@@ -86,17 +97,28 @@ class KernelRidgeExtrapolator:
         shares: (G, M) the groups' shares, NaN where a group did not answer.
         sizes: number of responses of each question, summing to M.
         leave_one_out: whether the mean is also estimated without each of the groups; L is then G, else 0.
+        guess: what is known of the mean's log-shares without the answers; only the rest is extrapolated.
     """
 
     def __init__(
-        self, kernel: RBFKernel, x: NDArray[np.float32], shares: Floats, sizes: Ints, leave_one_out: bool
+        self,
+        kernel: RBFKernel,
+        x: NDArray[np.float32],
+        shares: Floats,
+        sizes: Ints,
+        leave_one_out: bool,
+        guess: MeanGuess | None = None,
     ) -> None:
         self._sizes = sizes
         self._kernel, self._x = kernel, kernel.standardized(x)
+        self._scale = None if guess is None else guess.scale
         found = filled(shares)
         covariance = kernel.between(self._x, self._x)
         same = centred(centred(covariance, sizes).T, sizes)
-        covariance[np.diag_indices(len(x))] += NUGGET
+        if guess is not None:
+            covariance *= guess.scale[:, None]
+            covariance *= guess.scale
+        covariance[np.diag_indices(len(x))] += NUGGET if guess is None else nugget(guess.scale, NUGGET)
         means = [found.mean]
         if leave_one_out:
             count = (~np.isnan(shares)).sum(0)
@@ -104,7 +126,10 @@ class KernelRidgeExtrapolator:
             means += list((total - np.nan_to_num(shares)) / np.maximum(count - ~np.isnan(shares), 1))
         del shares
         factor = cholesky(covariance.T, lower=True, overwrite_a=True, check_finite=False)
-        self._means = cho_solve((factor, True), centred(np.log(np.stack(means, 1) + 0.01), sizes))
+        log_means = centred(np.log(np.stack(means, 1) + 0.01), sizes)
+        if guess is not None:
+            log_means -= guess.log_share[:, None]
+        self._means = cho_solve((factor, True), log_means)
         self._factor = factor.astype(np.float32)
         same[np.diag_indices(len(x))] += DEVIATION_NUGGET
         self._same = cho_factor(same.T, lower=True, overwrite_a=True)
@@ -116,7 +141,12 @@ class KernelRidgeExtrapolator:
         return len(self._factor)
 
     def at(
-        self, x: NDArray[np.float32], sizes: Ints, whitened: bool = False, leave_one_out: bool = False
+        self,
+        x: NDArray[np.float32],
+        sizes: Ints,
+        whitened: bool = False,
+        leave_one_out: bool = False,
+        guess: MeanGuess | None = None,
     ) -> Extrapolation:
         """Extrapolate to some questions.
 
@@ -126,7 +156,9 @@ class KernelRidgeExtrapolator:
             whitened: whether the whitened cross-covariance is kept.
             leave_one_out: whether the means without each of the L groups are computed; otherwise L is 0 in
                 the result.
+            guess: what is known of these responses, if it is known of those that are extrapolated from.
         """
+        known = MeanGuess.none(len(x)) if guess is None else guess
         ends, groups, n = np.cumsum(sizes), len(self._residual), int(sizes.sum())
         by_group = groups < SOLVED_BY_GROUP_BELOW or groups < n
 
@@ -135,18 +167,22 @@ class KernelRidgeExtrapolator:
             for i in np.unique(ends // BLOCK):
                 some = np.flatnonzero(ends // BLOCK == i)
                 rows = slice(int(ends[some[0]] - sizes[some[0]]), int(ends[some[-1]]))
-                block = self._block(x[rows], sizes[some], by_group, leave_one_out)
+                given = MeanGuess(known.log_share[rows], known.scale[rows])
+                block = self._block(x[rows], sizes[some], by_group, leave_one_out, given)
                 yield block if whitened else replace(block, whitened=np.empty((0, 0), np.float32))
 
         return Extrapolation.joined(blocks(), n)
 
     def _block(
-        self, x: NDArray[np.float32], sizes: Ints, by_group: bool, leave_one_out: bool
+        self, x: NDArray[np.float32], sizes: Ints, by_group: bool, leave_one_out: bool, guess: MeanGuess
     ) -> Extrapolation:
         cross = self._kernel.between(self._x, self._kernel.standardized(x))
-        asked = self._means.T if leave_one_out else self._means.T[:1]
-        means = [softmax(TRANSFER * (cross.T @ each), sizes) for each in asked]
         near = centred(centred(cross, self._sizes).T, sizes)
+        if self._scale is not None:
+            cross *= self._scale[:, None]
+            cross *= guess.scale
+        asked = self._means.T if leave_one_out else self._means.T[:1]
+        means = [softmax(TRANSFER * (cross.T @ each) + guess.log_share, sizes) for each in asked]
         # this step takes the longest, so it is done in single precision
         whitened = solve_triangular(self._factor, cross.astype(np.float32), lower=True, check_finite=False)
         whitened *= TRANSFER
@@ -154,7 +190,7 @@ class KernelRidgeExtrapolator:
             mean=means[0],
             leave_one_out_mean=np.reshape(means[1:], (len(means) - 1, len(x))),
             deviation=self._deviations(near, by_group).T,
-            conditional_variance=1 - (whitened**2).sum(0, dtype=np.float64),
+            conditional_variance=guess.scale**2 - (whitened**2).sum(0, dtype=np.float64),
             whitened=whitened,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from gpo_ray.config import TrainConfig
@@ -24,10 +25,17 @@ class PriorKey(NamedTuple):
     """Questions whose answers the prior is fitted to, in the split's order."""
     with_cross_survey: bool = False
     """Whether a context may consist of questions from another survey only, as in :func:`fit_prior`."""
+    guesses: bool = False
+    """Whether a language model's guesses may join it."""
 
     @classmethod
     def of(
-        cls, config: TrainConfig, split: Split, groups: Sequence[str], with_cross_survey: bool = False
+        cls,
+        config: TrainConfig,
+        split: Split,
+        groups: Sequence[str],
+        with_cross_survey: bool = False,
+        guesses: bool = False,
     ) -> PriorKey:
         """Return the key of the prior that a configuration needs on a split, fitted to ``groups``."""
         return cls(
@@ -37,17 +45,21 @@ class PriorKey(NamedTuple):
             groups=tuple(groups),
             questions=split.question_order,
             with_cross_survey=with_cross_survey,
+            guesses=guesses,
         )
 
     def fit(self, arrays: PreferenceArrays) -> PriorAtQuestions:
         """Fit the prior, and evaluate it at all questions.
 
         Args:
-            arrays: the data with embeddings in this pooling, standardised if ``standardize`` is true.
+            arrays: the data with embeddings in this pooling, standardised if ``standardize`` is true, and
+                with the guesses if they may join it.
 
         Raises:
             ConfigError: if the groups answered none of the questions.
         """
+        if not self.guesses:
+            arrays = replace(arrays, guesses=None)
         groups, questions = arrays.group_numbers(self.groups), arrays.question_numbers(self.questions)
         return fit_prior(arrays, groups, questions, self.context, self.with_cross_survey)
 

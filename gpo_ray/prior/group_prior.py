@@ -33,6 +33,7 @@ from gpo_ray.errors import ConfigError
 from gpo_ray.preferences.slates import Array, Floats, Ints, spans
 from gpo_ray.prior.covariance import PriorInputs
 from gpo_ray.prior.extrapolation import KernelRidgeExtrapolator
+from gpo_ray.prior.guessed import CalibratedGuesses, GuessState
 from gpo_ray.prior.kernel import RBFKernel, columns
 from gpo_ray.prior.posterior import ConditionedPrior
 from gpo_ray.prior.response_model import NominalResponseModel
@@ -63,6 +64,9 @@ class CrossSurveyState(BaseModel):
     start: int = Field(default=0, ge=0)
     """Column at which the block begins."""
     scales: PriorScales
+    guess_variance: float | None = Field(default=None, gt=0, le=1)
+    """The ``variance`` of the guesses in this prior, which are those of the whole prior; None if they do not
+    join it."""
 
 
 class GroupPriorState(BaseModel):
@@ -72,6 +76,7 @@ class GroupPriorState(BaseModel):
 
     scales: PriorScales
     cross_survey: CrossSurveyState | None = None
+    guesses: GuessState | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,8 @@ class GroupPrior:
     """Nominal response model of the people; None where there are too few of them."""
     cross_survey: CrossSurveyPrior | None = None
     """The prior for a context of another survey, no question of which is seen; None if there is none."""
+    guesses: CalibratedGuesses | None = None
+    """A language model's guesses of the seen questions; None if they do not join the prior."""
 
     @classmethod
     def from_groups(
@@ -158,6 +165,7 @@ class GroupPrior:
             expected=None if self.expected is None else self.expected[rows],
             response_model=None if self.response_model is None else self.response_model.only(questions),
             cross_survey=None if self.cross_survey is None else self.cross_survey.only(questions),
+            guesses=None if self.guesses is None else self.guesses.at(rows),
         )
 
     @cached_property
@@ -165,12 +173,26 @@ class GroupPrior:
         """The extrapolator fitted to all seen questions, or to as many as ``MAX_KERNEL_RESPONSES`` allows."""
         return self.extrapolator_from(np.arange(len(self.sizes)))
 
-    def extrapolator_from(self, questions: Ints) -> KernelRidgeExtrapolator:
-        """Fit an extrapolator to some of the seen questions; see :data:`MAX_KERNEL_RESPONSES`."""
-        questions = _within(questions, self.sizes, MAX_KERNEL_RESPONSES)
+    def extrapolator_from(self, questions: Ints, weights: Array | None = None) -> KernelRidgeExtrapolator:
+        """Fit an extrapolator to some of the seen questions; see :data:`MAX_KERNEL_RESPONSES`.
+
+        Args:
+            questions: numbers of the questions in the prior.
+            weights: (K,) weights of the guesses, for questions with a guess; None for questions without.
+        """
+        questions = within(questions, self.sizes, MAX_KERNEL_RESPONSES)
         rows = spans(self.offsets, questions)
         shares, sizes = columns(self.shares, rows), self.sizes[questions]
-        return KernelRidgeExtrapolator(self.kernel, self.x[rows], shares, sizes, self.leaves_out)
+        guess = None
+        if weights is not None and self.guesses is not None:
+            guess = self.guesses.of_mean(self.guesses.features.at(rows), weights)
+        return KernelRidgeExtrapolator(self.kernel, self.x[rows], shares, sizes, self.leaves_out, guess)
+
+    @cached_property
+    def guess_extrapolator(self) -> KernelRidgeExtrapolator:
+        """The extrapolator for unseen questions with a guess."""
+        weights = None if self.guesses is None else self.guesses.weights
+        return self.extrapolator_from(np.arange(len(self.sizes)), weights)
 
     def with_cross_survey(self, other: GroupPrior, block: FeatureBlock) -> GroupPrior:
         """Return this prior with one for contexts of another survey.
@@ -181,15 +203,20 @@ class GroupPrior:
         """
         return replace(self, cross_survey=CrossSurveyPrior(replace(other, shares=self.shares), block))
 
-    def condition_on(self, context: PriorInputs, y: Array, sampling: Array | None = None) -> ConditionedPrior:
+    def condition_on(
+        self, context: PriorInputs, y: Array, sampling: Array | None = None, role: int | None = None
+    ) -> ConditionedPrior:
         """Condition the prior on a group's answers.
 
         Args:
             context: this prior at the questions that the group answered.
             y: (C,) the group's shares of the responses of these questions, end to end.
             sampling: (C,) sampling variances of ``y``, as in :meth:`ConditionedPrior.of`.
+            role: number of the simulated group that simulates this group; None if there is none.
         """
-        return ConditionedPrior.of(context, y, self.scales, self.response_model, self.kernel, sampling)
+        return ConditionedPrior.of(
+            context, y, self.scales, self.response_model, self.kernel, sampling, role=role
+        )
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return what is stored: the values of a :class:`GroupPriorState`, and arrays by name.
@@ -204,6 +231,9 @@ class GroupPrior:
             arrays |= self.response_model.to_state()
         if self.cross_survey is not None:
             values["cross_survey"], its_arrays = self.cross_survey.to_state()
+            arrays |= its_arrays
+        if self.guesses is not None:
+            values["guesses"], its_arrays = self.guesses.to_state()
             arrays |= its_arrays
         return values, arrays
 
@@ -225,6 +255,8 @@ class GroupPrior:
         prior = cls(shares, arrays["x"], sizes, _expected(arrays, "expected"), scales=state.scales)
         if state.scales.response_model_weight:
             prior = replace(prior, response_model=NominalResponseModel.from_state(arrays, sizes))
+        if state.guesses is not None:
+            prior = replace(prior, guesses=CalibratedGuesses.from_state(state.guesses, arrays))
         if state.cross_survey is None:
             return prior
         return replace(prior, cross_survey=CrossSurveyPrior.from_state(state.cross_survey, arrays, prior))
@@ -247,7 +279,11 @@ class CrossSurveyPrior:
         return replace(self, prior=self.prior.only(questions))
 
     def condition_on(
-        self, questions: Sequence[PriorInputs], y: Array, sampling: Array | None = None
+        self,
+        questions: Sequence[PriorInputs],
+        y: Array,
+        sampling: Array | None = None,
+        role: int | None = None,
     ) -> ConditionedPrior:
         """Condition the prior on a group's answers.
 
@@ -255,10 +291,11 @@ class CrossSurveyPrior:
             questions: the whole prior at each question that the group answered.
             y: (C,) the group's shares of the responses of these questions, end to end.
             sampling: (C,) sampling variances of ``y``, as in :meth:`ConditionedPrior.of`.
+            role: number of the simulated group that simulates this group; None if there is none.
         """
         given, prior = PriorInputs.joined_cross_survey(questions), self.prior
         return ConditionedPrior.of(
-            given, y, prior.scales, prior.response_model, prior.kernel, sampling, is_cross_survey=True
+            given, y, prior.scales, prior.response_model, prior.kernel, sampling, True, role
         )
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -268,7 +305,9 @@ class CrossSurveyPrior:
             The values of a :class:`CrossSurveyState`, and arrays by name.
         """
         expected = self.prior.expected
-        values = self.block.to_state() | {"scales": self.prior.scales.to_state()}
+        values: dict[str, Any] = self.block.to_state() | {"scales": self.prior.scales.to_state()}
+        if self.prior.guesses is not None:
+            values["guess_variance"] = self.prior.guesses.variance
         return values, {} if expected is None else {"expected_cross_survey": expected}
 
     @classmethod
@@ -282,9 +321,10 @@ class CrossSurveyPrior:
         """
         block = FeatureBlock.from_state(state.columns, state.start)
         expected = _expected(arrays, "expected_cross_survey")
-        return cls(
-            GroupPrior(whole.shares, block.of(whole.x), whole.sizes, expected, scales=state.scales), block
-        )
+        prior = GroupPrior(whole.shares, block.of(whole.x), whole.sizes, expected, scales=state.scales)
+        if state.guess_variance is not None and whole.guesses is not None:
+            prior = replace(prior, guesses=replace(whole.guesses, variance=state.guess_variance))
+        return cls(prior, block)
 
 
 def _expected(arrays: Arrays, name: str) -> Array | None:
@@ -292,7 +332,7 @@ def _expected(arrays: Arrays, name: str) -> Array | None:
     return arrays[name].astype(np.float64) if name in arrays else None
 
 
-def _within(questions: Ints, sizes: Ints, most: int) -> Ints:
+def within(questions: Ints, sizes: Ints, most: int) -> Ints:
     """Choose questions at random, with at most ``most`` responses in all, and return them in ascending order.
 
     If the questions have no more responses than that, all of them are returned.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from gpo_ray.preferences.dataset import Question
+from gpo_ray.preferences.guess_features import GuessFeatures
 from gpo_ray.preferences.slates import Array, Ints
 from gpo_ray.prior.at_questions import PriorAtQuestions
 from gpo_ray.prior.calibration import MAX_PRIOR_GROUPS
@@ -34,12 +35,17 @@ class PriorState(GroupPriorState):
     def shapes(self, groups: int, width: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of all arrays that a prior may have, by name, for embeddings of width E."""
         rows = sum(self.sizes.values())
-        return {
-            "shares": (groups, rows),
-            "x": (rows, width),
-            "expected": (rows,),
-            "expected_cross_survey": (rows,),
-        } | NominalResponseModel.state_shapes(rows)
+        guesses = {} if self.guesses is None else self.guesses.shapes(rows)
+        return (
+            guesses
+            | {
+                "shares": (groups, rows),
+                "x": (rows, width),
+                "expected": (rows,),
+                "expected_cross_survey": (rows,),
+            }
+            | NominalResponseModel.state_shapes(rows)
+        )
 
     def max_numbers(self, width: int) -> int:
         """Return the most numbers that the arrays can hold together, for embeddings of width E."""
@@ -68,6 +74,11 @@ class KeyedGroupPrior:
         hashes = {keys[i]: QuestionHashes.of(questions[i].prompt, questions[i].responses) for i in kept}
         return cls(prior, {keys[i]: number for number, i in enumerate(kept)}, hashes)
 
+    @property
+    def needs_guesses(self) -> bool:
+        """Whether a language model's guesses join the prior, so that unseen questions should have some."""
+        return self.prior.guesses is not None
+
     @cached_property
     def recognizer(self) -> Recognizer:
         """The recogniser of the questions that the meta-train groups were asked."""
@@ -89,16 +100,19 @@ class KeyedGroupPrior:
         return np.asarray(index, np.int64)
 
     def inputs(
-        self, x: NDArray[np.float32], sizes: Sequence[int], keys: Sequence[str | None]
+        self,
+        x: NDArray[np.float32],
+        sizes: Sequence[int],
+        keys: Sequence[str | None],
+        guesses: GuessFeatures | None = None,
     ) -> list[PriorInputs]:
         """Return the prior at each question separately.
 
         See :meth:`PriorAtQuestions.of` and :meth:`question_index` for the arguments. All unseen questions are
         extrapolated to in one go.
         """
-        at_questions = PriorAtQuestions.of(
-            self.prior, x, np.asarray(sizes, np.int64), self.question_index(keys, sizes)
-        )
+        index = self.question_index(keys, sizes)
+        at_questions = PriorAtQuestions.of(self.prior, x, np.asarray(sizes, np.int64), index, guesses=guesses)
         numbers = [np.asarray([i]) for i in range(len(sizes))]
         cross_survey = at_questions.cross_survey
         if cross_survey is None:
@@ -106,18 +120,23 @@ class KeyedGroupPrior:
         return [replace(at_questions.inputs(i), cross_survey=cross_survey.inputs(i)) for i in numbers]
 
     def condition_on(
-        self, questions: Sequence[PriorInputs], y: Array, sampling: Array | None = None
+        self,
+        questions: Sequence[PriorInputs],
+        y: Array,
+        sampling: Array | None = None,
+        role: int | None = None,
     ) -> ConditionedPrior:
         """Condition the prior on a group's shares ``y`` (C,) of some questions' responses, end to end.
 
         ``questions`` is the prior at each of these questions, from :meth:`inputs`. If all are unseen
         and there is a ``cross_survey`` prior, that one is conditioned instead. ``sampling`` (C,) are the
-        sampling variances of ``y``, as in :meth:`ConditionedPrior.of`.
+        sampling variances of ``y``, and ``role`` is the number of the simulated group that simulates this
+        one, as in :meth:`ConditionedPrior.of`.
         """
         cross_survey = self.prior.cross_survey
         if cross_survey is None or not all((q.question_index < 0).all() for q in questions):
-            return self.prior.condition_on(PriorInputs.joined(questions), y, sampling)
-        return cross_survey.condition_on(questions, y, sampling)
+            return self.prior.condition_on(PriorInputs.joined(questions), y, sampling, role)
+        return cross_survey.condition_on(questions, y, sampling, role)
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
         """Return what is stored: the values of a :class:`PriorState`, and arrays by name."""

@@ -98,6 +98,8 @@ class ConditionedPrior:
     """Sampling variances (C,) of the answers, in units of m (1 - m) where m is the mean share."""
     is_cross_survey: bool = False
     """Whether the ``cross_survey`` prior was conditioned, because all questions of the context are unseen."""
+    role: int | None = None
+    """Number of the simulated group that simulates this group; None if there is none."""
 
     @classmethod
     def of(
@@ -109,6 +111,7 @@ class ConditionedPrior:
         kernel: RBFKernel,
         sampling: Array | None = None,
         is_cross_survey: bool = False,
+        role: int | None = None,
     ) -> ConditionedPrior:
         """Condition a prior on a group's answers; see :meth:`GroupPrior.condition_on`.
 
@@ -121,6 +124,7 @@ class ConditionedPrior:
             sampling: (C,) sampling variances of the answers, in units of m (1 - m) where m is the mean share:
                 1 / n where n people answered, 0 where this is not known. They add to the noise.
             is_cross_survey: whether this prior is the ``cross_survey`` of another.
+            role: number of the simulated group that simulates this group; None if there is none.
         """
         traits = None
         if scales.response_model_weight and response_model is not None:
@@ -138,6 +142,7 @@ class ConditionedPrior:
             traits=traits,
             sampling=0.0 if sampling is None else sampling,
             is_cross_survey=is_cross_survey,
+            role=role,
         )
 
     @property
@@ -184,7 +189,7 @@ class ConditionedPrior:
         if self.scales.same_for_unseen or t.seen.all():
             mean, sd = self._predicted(t, cross, self.scales, self._seen_factor)
         else:
-            mean, sd = self._predicted(t, cross, self.scales.for_unseen, self._unseen_factor)
+            mean, sd = self._predicted(t, cross, self.scales.for_unseen, self._unseen_factor, self.role)
             if t.seen.any():
                 seen = self._predicted(t, cross, self.scales, self._seen_factor)
                 mean, sd = np.where(t.seen, seen, (mean, sd))
@@ -228,13 +233,22 @@ class ConditionedPrior:
         return np.asarray(factor)
 
     def _predicted(
-        self, t: PriorInputs, cross_covariance: CrossCovariance, scales: PriorScales, factor: Array
+        self,
+        t: PriorInputs,
+        cross_covariance: CrossCovariance,
+        scales: PriorScales,
+        factor: Array,
+        role: int | None = None,
     ) -> tuple[Array, Array]:
         """Return the means and the standard deviations (T,) of the shares."""
         cross = cross_covariance.covariance(t, self.context, scales)
+        mean, residual = t.mean, self.residual
+        if role is not None and scales.role_weight:
+            mean = mean + scales.role_weight * t.simulated[role]
+            residual = residual - scales.role_weight * self.context.simulated[role]
         gain = cho_solve((factor, True), cross.T).T
         variance = t.variance(scales) - (gain * cross).sum(1)
-        return t.mean + gain @ self.residual, np.sqrt(np.maximum(variance, t.own(scales)))
+        return mean + gain @ residual, np.sqrt(np.maximum(variance, t.own(scales)))
 
     def _covariance(self, t: PriorInputs, cross: CrossCovariance) -> Array:
         """Compute the posterior covariance (T, T) of observed shares."""

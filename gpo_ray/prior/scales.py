@@ -39,13 +39,23 @@ class PriorScales:
     response_model_weight: float = Field(default=0.0, ge=0, le=1, validation_alias=_RESPONSE_MODEL_WEIGHT)
     """Weight of the nominal response model in the predicted shares of seen questions; 0 if there is no
     model."""
+    simulated_weight: float = Field(default=0.0, ge=0, le=1)
+    """Weight of the simulated groups, as which a language model was asked, relative to the meta-train groups;
+    0 if there are none."""
+    role_weight: float = Field(default=0.0, ge=0, le=1)
+    """Part of a simulated group's deviation that joins the mean of the group that it simulates, for
+    predicting unseen questions; 0 if there are none."""
     widths: tuple[NonNegativeFloat, NonNegativeFloat] = (1.645, 1.645)
     """Half width of a 90 % interval in standard deviations, for seen and for unseen questions."""
 
     def to_state(self) -> dict[str, Any]:
         """Return the values that are stored, by name; pydantic reads them with the same names."""
         stored = {"response_model_weight": _RESPONSE_MODEL_WEIGHT}
-        return {stored.get(name, name): value for name, value in asdict(self).items()}
+        values = {stored.get(name, name): value for name, value in asdict(self).items()}
+        for name in ("simulated_weight", "role_weight"):  # a prior without guesses is stored as ever
+            if not values[name]:
+                del values[name]
+        return values
 
     @property
     def for_unseen(self) -> PriorScales:
@@ -57,4 +67,5 @@ class PriorScales:
     @property
     def same_for_unseen(self) -> bool:
         """Whether seen and unseen questions are predicted with the same hyperparameters."""
-        return self.unseen_noise in (None, self.noise) and self.unseen_outputscale in (None, self.outputscale)
+        same = self.unseen_noise in (None, self.noise) and self.unseen_outputscale in (None, self.outputscale)
+        return same and not self.role_weight

@@ -79,6 +79,7 @@ def test_rerun_embeds_nothing_and_changes_nothing(store, dataset, config):
     assert {p.name: p.read_bytes() for p in store.iterdir()} == before
 
 
+@pytest.mark.minutes
 def test_interrupted_run_is_continued_with_only_what_is_missing(store, dataset, config):
     (store / "manifest.json").unlink()
     victim = sorted(store.glob("shard-*.parquet"))[0]

@@ -12,23 +12,27 @@ import pytest
 from synthetic import one_topic_each, survey, write_store, write_survey_and_store
 
 from gpo_ray.errors import ConfigError, DataError, EmbeddingError
-from gpo_ray.evaluation.methods import METHODS
+from gpo_ray.evaluation.methods import METHODS, LanguageModelSettings
 from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
 from gpo_ray.evaluation.runner import evaluate
+from gpo_ray.guesses.table import Guess, GuessTable, Way
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 SMALL = {"methods": ("gpo", "uniform"), "seeds": 4}
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory):
+def folders(tmp_path_factory, tiny_language_model):
     root = tmp_path_factory.mktemp("evaluate")
     write_survey_and_store(root, survey(groups=8, count=24))
+    (root / "model").symlink_to(tiny_language_model)
     return root
 
 
 def run(folders, out, protocol="paper", methods=METHODS, **changes):
-    plan = EvaluationPlan(tuple(methods), context=4, steps=3)
+    model = LanguageModelSettings(str(folders / "model"))
+    told = {k: changes.pop(k) for k in ("guesses", "max_questions") if k in changes}
+    plan = EvaluationPlan(tuple(methods), context=4, steps=3, language_model=model, **told)
     values = {"fractions": [0.5, 0.75], "seeds": 2} | changes
     places = (str(folders / "survey"), str(folders / "store"), str(folders / out))
     test_survey = values.pop("test_survey", None)
@@ -36,7 +40,7 @@ def run(folders, out, protocol="paper", methods=METHODS, **changes):
 
 
 def test_every_method_is_scored_on_every_split(folders):
-    result = run(folders, "all")
+    result = run(folders, "all", max_questions=6)
     seen = {(c["method"], c["fraction"], c["seed"]) for c in result["cells"]}
     assert seen == {(m, f, s) for m in METHODS for f in (0.5, 0.75) for s in (0, 1)}
     for cell in result["cells"]:
@@ -116,6 +120,7 @@ def test_another_evaluation_does_not_go_on_from_it(folders, interrupted):
     assert len(result["cells"]) == 8
 
 
+@pytest.mark.minutes
 def test_damaged_split_is_named(folders, interrupted):
     file = min(interrupted.glob("0*.json"))
     file.write_bytes(file.read_bytes()[:-7])
@@ -130,6 +135,7 @@ def test_fraction_given_twice_is_scored_once(folders):
     assert [(c["seed"], c["groups"]) for c in result["cells"]] == [(0, 4), (1, 4)]
 
 
+@pytest.mark.minutes
 def test_prior_does_not_follow_chance_resemblance(folders):
     """In a random survey no group tells about another; the prior's fitted noise says so, the mix cannot."""
     cells = run(folders, "prior", methods=("gpo", "ridge-mix"))["cells"]
@@ -139,15 +145,44 @@ def test_prior_does_not_follow_chance_resemblance(folders):
 
 
 def test_new_questions_are_scored_alone_and_only_by_who_can_answer(folders):
-    result = run(folders, "new", protocol="new-questions")
+    result = run(folders, "new", protocol="new-questions", max_questions=4)
     methods = {c["method"] for c in result["cells"]}
     from_embeddings = {"ridge", "kernel", "gaussian-process", "nearest-question"}
-    assert methods == {"gpo", "gpo-robust", "paper", "uniform", "lm-base"} | from_embeddings
+    prompted = {"lm-debiased", "lm-verbalized", "few-shot", *(m for m in METHODS if "steered" in m)}
+    assert methods == {"gpo", "gpo-robust", "paper", "uniform", "lm-base"} | from_embeddings | prompted
     assert set(result["cannot_answer"]) == set(METHODS) - methods
     splits = json.loads((folders / "new" / "splits.json").read_text())
     for split in splits:
         assert len(split["new_questions"]) == 7
         assert not set(split["new_questions"]) & set(split["question_order"])
+
+
+def test_guesses_reach_the_methods_and_are_a_part_of_the_identity(folders):
+    def store(name, place):
+        way = Way("big", "distribution", "none")
+        guesses = [
+            Guess(way, None, q, np.eye(len(q.responses))[place].tolist())
+            for q in survey(groups=8, count=24).iter_questions()
+        ]
+        GuessTable.build(guesses).save(folders / name)
+        return (str(folders / name),)
+
+    methods = ("uniform", "lm-verbalized", "few-shot")
+    first, last = (
+        run(folders, f"with-{name}", methods=methods, guesses=store(name, place), max_questions=5)
+        for name, place in (("first", 0), ("last", -1))
+    )
+    assert first["language_models"]["lm-verbalized"] == "big"
+    assert first["language_models"]["few-shot"].startswith("model@")
+    assert first["max_questions"] == 5
+    by_method = [{m: [c for c in r["cells"] if c["method"] == m] for m in methods} for r in (first, last)]
+    assert by_method[0]["lm-verbalized"] != by_method[1]["lm-verbalized"]
+    assert by_method[0]["uniform"] == by_method[1]["uniform"]
+    assert {c["questions"] / c["groups"] for c in first["cells"]} == {5}
+    assert {c["without_distribution"] for c in by_method[0]["lm-verbalized"]} == {0}
+    assert {r["method"] for r in pq.read_table(folders / "with-first" / "results.parquet").to_pylist()} == {
+        *methods
+    }
 
 
 def test_another_survey_is_adapted_to_and_scored(folders, tmp_path):

@@ -31,6 +31,7 @@ def everything(config, settings, styles=("none", "bio")):
     return list(plan(dataset.iter_questions(), name, identity, styles, roles, settings))
 
 
+@pytest.mark.minutes
 def test_letters_are_asked_once_and_an_interrupted_run_goes_on(tmp_path, config):
     settings = AskSettings(orders=2)
     asked, out = everything(config, settings), str(tmp_path / "g")

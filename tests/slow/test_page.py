@@ -186,6 +186,7 @@ def test_without_a_survey_questions_are_typed(start, visit):
     assert rows(page, "Tea & <i>coffee</i>?")[6] == "north-us, real 100%"
 
 
+@pytest.mark.minutes
 def test_a_page_that_was_left_is_forgotten(start, visit):
     service = start(survey=None)
     before = set(Client.instances)

@@ -41,6 +41,7 @@ def test_quickstart_learns_more_than_nothing(result):
     assert bundle.provenance["split"]["test_groups"]
 
 
+@pytest.mark.minutes
 def test_the_notebook_runs_as_it_is_stored(result, out, tmp_path):
     file = tmp_path / "run.ipynb"
     environment = os.environ | {"GPO_QUICKSTART": str(out)}

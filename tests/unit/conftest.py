@@ -54,3 +54,13 @@ def folders(tmp_path):
 def wave(tmp_path):
     """The folder of an OpinionQA wave without answers."""
     return write_wave(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def guessed(tmp_path_factory):
+    """Folder of :func:`guessed_survey.write_bundles`; do not change it."""
+    from guessed_survey import write_bundles
+
+    folder = tmp_path_factory.mktemp("guessed")
+    write_bundles(folder)
+    return folder

@@ -18,7 +18,7 @@ from gpo_ray.lm.find import find_model
 from gpo_ray.lm.load import fingerprint
 from gpo_ray.lm.model import LanguageModel
 
-COUNT, UNIT = 400, 4
+COUNT, UNIT = 200, 4
 
 
 def everything(folder):
@@ -41,6 +41,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.minutes
 def test_a_killed_process_and_its_successor_ask_nothing_twice(cache, tiny_language_model, monkeypatch):
     folder = str(tiny_language_model)
     code = f"import test_kept; test_kept.answer({folder!r})"

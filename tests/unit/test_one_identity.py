@@ -54,7 +54,7 @@ def by_label(prediction):
     return {r.strip(): s for r, s in zip(prediction.responses, prediction.share, strict=True)}
 
 
-@pytest.mark.parametrize("which", ["bundle", "old_bundle"])
+@pytest.mark.parametrize("which", ["bundle", pytest.param("old_bundle", marks=pytest.mark.minutes)])
 def test_every_order_of_answer_and_question_gives_the_same(request, which):
     model = gpo_ray.load(request.getfixturevalue(which), model=NOWHERE)  # seen questions need no model
     context, target = SEEN[0], SEEN[1]

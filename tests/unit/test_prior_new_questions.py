@@ -207,7 +207,7 @@ def test_beyond_a_bound_new_questions_are_estimated_from_a_choice_of_those_in_me
     whole = view(questions=ALL[:12])
     monkeypatch.setattr(group_prior, "MAX_KERNEL_RESPONSES", 20)
     bounded = view(questions=ALL[:12])
-    chosen = group_prior._within(np.arange(12), SIZES[:12], 20)  # noqa: SLF001 -- what was chosen at random
+    chosen = group_prior.within(np.arange(12), SIZES[:12], 20)
     assert 20 - SIZES.max() < SIZES[chosen].sum() <= 20
     monkeypatch.undo()
     new = rows(ALL[12:])

@@ -8,12 +8,14 @@ from synthetic import arrays, one_topic_each, survey
 
 from gpo_ray.evaluation.methods import METHODS, LanguageModelSettings, SplitData, SurveyTexts
 from gpo_ray.evaluation.plan import EvaluationPlan
+from gpo_ray.evaluation.protocols import PROTOCOLS
 from gpo_ray.evaluation.report import render_report
 from gpo_ray.evaluation.scoring import evaluate_split
 from gpo_ray.evaluation.statistics import statistics
 from gpo_ray.evaluation.summary import cells, prompt_notes
 from gpo_ray.evaluation.tasks import split_tasks
 from gpo_ray.guesses.asking import AskSettings, asked
+from gpo_ray.guesses.asking import plan as asking_plan
 from gpo_ray.guesses.kept import clear_kept, kept_bytes
 from gpo_ray.guesses.letters import letter_guesses
 from gpo_ray.guesses.local import LocalBackend
@@ -22,6 +24,7 @@ from gpo_ray.guesses.table import Guess, GuessTable, Way
 from gpo_ray.lm.find import find_model
 from gpo_ray.lm.load import fingerprint
 from gpo_ray.lm.model import LanguageModel
+from gpo_ray.preferences.join import join_surveys
 from gpo_ray.preferences.splits import draw_split
 
 DATASET = survey(6, 16)
@@ -265,8 +268,6 @@ def test_the_curve_is_for_named_sizes_only_where_a_language_model_is_asked(plan)
 
 @pytest.mark.parametrize("protocol", ["paper", "new-questions"])
 def test_targets_are_limited_to_the_first_ones_of_the_splits_order(protocol):
-    from gpo_ray.evaluation.protocols import PROTOCOLS
-
     made = arrays(DATASET)
     split = draw_split(DATASET, 0.5, 0, PROTOCOLS[protocol])
     main, curve = split_tasks(made, split, 4, (1, 2))
@@ -275,3 +276,41 @@ def test_targets_are_limited_to_the_first_ones_of_the_splits_order(protocol):
     assert [t.context.tolist() for t in main] == [t.context.tolist() for t in few]
     assert [n for n, _ in curve] == [n for n, _ in short] == [1, 2]
     assert {len(t.target) for _, tasks in short for t in tasks} == {2}
+
+
+@pytest.mark.parametrize(("orders", "read"), [(100, True), (1, False)])
+def test_letters_of_all_orders_that_gpo_guess_asked_for_are_debiased(orders, read, plan, prompts):
+    """Those of another model, which is not asked here."""
+    every = asking_plan(DATASET.iter_questions(), "big", "big@x", ["none"], {}, AskSettings(orders=orders))
+    guesses = [a.guess(np.eye(len(a.question.responses))[0].tolist()) for a in every]
+    table = GuessTable.build(guesses, models={"big": "big@x"})
+    found = predicted("lm-debiased", plan, guesses=table)[2]
+    assert prompts == []
+    if read:
+        assert [p.without_distribution for p in found] == [0, 0, 0]
+    else:
+        assert found is None
+
+
+def test_groups_of_another_survey_with_the_same_ids_are_told_by_their_own(plan, prompts):
+    joined, other = join_surveys(survey(5, 12), survey(3, 20, seed=1))
+    split = draw_split(joined, 1.0, 0, PROTOCOLS["new-survey"], other=other)
+    made = arrays(joined)
+    data = SplitData({"mean": made}, split, True, plan.settings, SurveyTexts.of(joined))
+    tasks = split_tasks(made, split, plan.context, (), 2)[0]
+    assert len(METHODS["lm-steered-bio"].fit(data).predict(tasks)) == 3
+    assert {text.split("\n")[1] for text in prompts} == {
+        f"What is true of me: group: g{i}." for i in range(3)
+    }
+
+
+@pytest.mark.parametrize(("option", "words"), [
+    (("--ask", "poem"), ["lm-steered-bio: ask"]), (("--orders", 0), ["lm-steered-bio: orders"]),
+    (("--guesses", "nowhere"), ["nowhere"]), (("--max-questions", 0), None),
+])  # fmt: skip
+def test_options_that_are_wrong_are_named(option, words, gpo, folders):
+    places = ("--survey", folders / "survey", "--embeddings", folders / "store", "--out", folders / "out")
+    code, _, err = gpo("evaluate", *places, "--methods", "uniform,lm-steered-bio", "--context", 2, *option)
+    assert code == 2
+    assert words is None or all(word in err.strip().splitlines()[-1] for word in words)
+    assert not (folders / "out" / "results.json").exists()

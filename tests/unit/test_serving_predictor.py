@@ -134,7 +134,13 @@ def serving_of(predictor):
     return predictor.start(Case(0, [0], [1]).request()).serving
 
 
-@pytest.mark.parametrize("limits", [(1, 1, 1 << 30), (2, 3, 1 << 30), (5, 5, 1)])
+MINUTES = pytest.mark.minutes
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [(1, 1, 1 << 30), pytest.param((2, 3, 1 << 30), marks=MINUTES), pytest.param((5, 5, 1), marks=MINUTES)],
+)
 @given(batches=st.lists(BATCHES, min_size=1, max_size=3))
 def test_eviction_changes_nothing(limits, batches):
     predictor = BatchPredictor(BUNDLES["memory"], *limits)

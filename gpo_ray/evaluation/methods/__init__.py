@@ -48,6 +48,7 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         MetaTrainedTransformer("gpo", preset="gpo"),
+        MetaTrainedTransformer("gpo-guesses", preset="gpo", reads_guesses=True),
         MetaTrainedTransformer("gpo-robust", preset="gpo", objective="robust"),
         MetaTrainedTransformer("paper", preset="paper"),
         Baseline("uniform", uniform),

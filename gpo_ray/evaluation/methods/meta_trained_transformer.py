@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gpo_ray.config import TrainConfig, load_train_config
 from gpo_ray.embedding.arrays import PreferenceArrays, scaled
+from gpo_ray.errors import ConfigError
 from gpo_ray.evaluation.methods.method import (
     FitProgress,
     FitSettings,
@@ -17,6 +18,7 @@ from gpo_ray.evaluation.methods.method import (
     SplitData,
     TaskPrediction,
 )
+from gpo_ray.guesses.features import guess_features
 from gpo_ray.meta_training.data import MetaTrainingData
 from gpo_ray.meta_training.engine import LocalEngine, new_model
 from gpo_ray.meta_training.loop import meta_train
@@ -36,6 +38,8 @@ class MetaTrainedTransformer(Method):
     preset: str
     objective: str | None = None
     """Objective of its training, which overrides the evaluation's settings; None leaves these in force."""
+    reads_guesses: bool = False
+    """Whether the guesses of a language model may join its prior."""
 
     def config(self, settings: FitSettings, seed: int) -> TrainConfig:
         """Return the configuration with which it is meta-trained.
@@ -48,16 +52,25 @@ class MetaTrainedTransformer(Method):
 
     def needs(self, settings: FitSettings) -> Needs:
         """Return that it needs the pooling that its configuration names."""
-        return Needs(poolings=frozenset({self.config(settings, 0).model.pooling}))
+        pooling = self.config(settings, 0).model.pooling
+        return Needs(poolings=frozenset({pooling}), texts=self.reads_guesses)
 
     def configuration(self, settings: FitSettings) -> dict[str, Any]:
         """Return the training configuration as plain values; its seed is always 0, since the split has it."""
         return self.config(settings, 0).model_dump(mode="json")
 
     def fit(self, data: SplitData, tell: FitProgress = lambda _: None) -> FittedTransformer:
-        """Meta-train the transformer on a split."""
+        """Meta-train the transformer on a split.
+
+        Raises:
+            ConfigError: if training diverges, or there are no guesses for a method that reads them.
+        """
         config = self.config(data.settings, data.split.seed)
         arrays = data.arrays[config.model.pooling]
+        if self.reads_guesses:
+            if data.guesses is None:
+                raise ConfigError(f"method {self.name!r} reads guesses; name their folder with --guesses")
+            arrays = replace(arrays, guesses=guess_features(data.guesses, data.texts.questions))
         work = config.steps + 1  # predicting counts as one more step
         return fit_transformer(
             arrays,
@@ -125,13 +138,15 @@ def fit_transformer(
     engine = LocalEngine(new_model(arrays.x.shape[1], config), config, device)
     fitted = FittedPriors() if priors is None else priors
     uses_prior = config.model.prior != "none"
-    train = fitted.get(PriorKey.of(config, split, split.train_groups), arrays) if uses_prior else None
+    guesses = arrays.guesses is not None
+    key = PriorKey.of(config, split, split.train_groups, guesses=guesses)
+    train = fitted.get(key, arrays) if uses_prior else None
     data = MetaTrainingData.build(arrays, split, config, train)
     progress = meta_train(engine, data, config, lambda *_: None, tick=tick)
     best = new_model(arrays.x.shape[1], config).to(device)
     best.load_state_dict(progress.best_weights)
     prior = None
     if uses_prior:
-        key = PriorKey.of(config, split, split.meta_train_groups, with_cross_survey)
+        key = PriorKey.of(config, split, split.meta_train_groups, with_cross_survey, guesses)
         prior = fitted.get(key, arrays)
     return FittedTransformer(best.eval(), arrays, prior, progress.best_alignment, device)

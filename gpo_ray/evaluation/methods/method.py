@@ -39,8 +39,8 @@ class Needs:
     texts: bool = False
     """Whether it reads the texts of prompts and responses, or the groups' descriptions."""
     language_model: bool = False
-    """Whether it asks a language model; it then has the texts, and the GPUs that the settings give the
-    model."""
+    """Whether it asks a language model; it then has the texts, the GPUs that the settings give the model, and
+    a task of its own for each split."""
     gpus: float = 0.0
     """Number of GPUs of the task that fits it and predicts with it, besides the language model's; less than 1
     is a share of one GPU. Methods of a split whose needs differ are scored in different tasks."""

@@ -26,14 +26,14 @@ from gpo_ray.evaluation.methods.method import (
     SplitData,
     TaskPrediction,
 )
-from gpo_ray.guesses.asking import AskSettings, asked
+from gpo_ray.guesses.asking import Asked, AskSettings, asked
 from gpo_ray.guesses.kept import KeepingBackend
 from gpo_ray.guesses.roles import describe
 from gpo_ray.guesses.table import Guess, Way
 from gpo_ray.lm.find import find_model
 from gpo_ray.lm.load import fingerprint
 from gpo_ray.model.episodes import Task
-from gpo_ray.preferences.dataset import Group
+from gpo_ray.preferences.dataset import Group, Question
 from gpo_ray.preferences.join import PREFIX
 from gpo_ray.preferences.slates import Ints, normalized
 
@@ -109,25 +109,32 @@ class FittedPrompted(Fitted):
         """Return what the model answered, or answers now."""
         settings = self.method.settings(self.data.settings)
         way = Way(self._model, settings.ask, self.method.style)
-        found, missing = {}, {}
+        found: dict[Pair, Guess] = {}
+        missing: dict[Pair, Asked] = {}
         for group, number in pairs:
-            question = self.data.texts.questions[number]
-            role = None if group is None else describe(_own(self.data.texts.groups[group]))
-            told = group is None or role is not None
-            wanted = asked(question, way, group, role, self._identity, settings) if told else None
-            read = self.data.guesses and self.data.guesses.guess(way, group, question)
-            if read is not None and self._is_meant(read, wanted and wanted.content):
+            wanted = self._asked(way, group, self.data.texts.questions[number], settings)
+            read = self._given(way, group, self.data.texts.questions[number], wanted)
+            if read is not None:
                 found[group, number] = read
             elif wanted is not None and self._asks:
                 missing[group, number] = wanted
         backend = KeepingBackend(self.data.language_model)
-        return found | dict(
-            zip(missing, backend.answer(list(missing.values()), settings, self.tell), strict=True)
-        )
+        answers = backend.answer(list(missing.values()), settings, self.tell)
+        return found | dict(zip(missing, answers, strict=True))
 
-    def _is_meant(self, read: Guess, content: str | None) -> bool:
-        """Return whether a guess that was given is what this method predicts."""
-        return not self.method.exact or (content is not None and read.content == content)
+    def _asked(self, way: Way, group: str | None, question: Question, settings: AskSettings) -> Asked | None:
+        """Return a question as it is asked; None in the role of a group that cannot be told."""
+        role = None if group is None else describe(_own(self.data.texts.groups[group]))
+        if group is not None and role is None:
+            return None
+        return asked(question, way, group, role, self._identity, settings)
+
+    def _given(self, way: Way, group: str | None, question: Question, wanted: Asked | None) -> Guess | None:
+        """Return the guess that the evaluation was given, if it is what this method predicts."""
+        read = None if self.data.guesses is None else self.data.guesses.guess(way, group, question)
+        if read is None or not self.method.exact:
+            return read
+        return read if wanted is not None and read.content == wanted.content else None
 
     @cached_property
     def _own_identity(self) -> str:

@@ -16,6 +16,7 @@ from fastapi import FastAPI, Header, Path, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator
 
 from gpo_ray import __version__
+from gpo_ray.guesses.features import NO_GUESS
 from gpo_ray.model.texts import Slate
 from gpo_ray.prior.recognition import OTHER_RESPONSES
 from gpo_ray.serving.api.access import Guard, caller_of
@@ -43,7 +44,7 @@ from gpo_ray.serving.api.schemas import (
     group_from,
 )
 from gpo_ray.serving.api.service import Service, quoted
-from gpo_ray.serving.inference.backend import Backend, SlatePredictions
+from gpo_ray.serving.inference.backend import Backend, SlatePrediction, SlatePredictions
 from gpo_ray.serving.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -262,6 +263,12 @@ def _shown(stored: StoredGroup, status: HTTPStatus = HTTPStatus.OK) -> Response:
     return _reply(group_from(stored), status, {"ETag": quoted(stored.etag)})
 
 
+def _note(made: SlatePrediction, lacks_guesses: bool) -> str | None:
+    if made.recognised is False:
+        return OTHER_RESPONSES
+    return NO_GUESS if lacks_guesses and made.seen is False else None
+
+
 def _predictions(
     questions: Sequence[Slate], made: SlatePredictions, group: StoredGroup | None = None
 ) -> Predictions:
@@ -274,7 +281,7 @@ def _predictions(
             language_model=tuple(p.language_model),
             seen=p.seen,
             recognised=p.recognised,
-            note=OTHER_RESPONSES if p.recognised is False else None,
+            note=_note(p, made.lacks_guesses),
         )
         for q, p in zip(questions, made.predictions, strict=True)
     )

@@ -132,7 +132,7 @@ class Recognised:
 def restored(made: SlatePredictions, asked: Sequence[Asked], notes: tuple[str, ...] = ()) -> SlatePredictions:
     """Return predictions in the order of the responses in which the questions were asked, with notes."""
     each = [_restored(p, a.found) for p, a in zip(made.predictions, asked, strict=True)]
-    return SlatePredictions(each, made.bundle, notes)
+    return replace(made, predictions=each, notes=notes)
 
 
 def _restored(made: SlatePrediction, found: Recognition) -> SlatePrediction:

@@ -43,6 +43,8 @@ class SlatePredictions:
     bundle: str
     notes: tuple[str, ...] = ()
     """What to know about the answers of the group, in words."""
+    lacks_guesses: bool = False
+    """Whether the bundle reads guesses that the service cannot make, so that unseen questions have none."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpo_ray.errors import DataError, GPOError
-from gpo_ray.model.estimator import AdaptedGroup, PreparedQuestion
+from gpo_ray.model.estimator import AdaptedGroup
+from gpo_ray.model.prepared import PreparedQuestion
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.encoding import EncodedSlate
 
@@ -71,6 +72,10 @@ class Server(Protocol):
     def id(self) -> str:
         """Return a short hash of the bundle's contents."""
 
+    @property
+    def lacks_guesses(self) -> bool:
+        """Return whether the bundle reads guesses that the service cannot make."""
+
     def turn(self, jobs: Sequence[PredictionJob]) -> None:
         """Do a bounded piece of each of some jobs, all of which belong to this bundle."""
 
@@ -93,7 +98,8 @@ class PredictionJob:
     @property
     def outcome(self) -> SlatePredictions | GPOError:
         """Return the predictions, or the error if the request failed."""
-        return self.error or SlatePredictions(self._found, self.serving.id)
+        lacks = self.serving.lacks_guesses
+        return self.error or SlatePredictions(self._found, self.serving.id, lacks_guesses=lacks)
 
     @property
     def cost(self) -> float:

@@ -11,8 +11,12 @@ from operator import itemgetter
 import numpy as np
 
 from gpo_ray.errors import BundleError, DataError, GPOError
+from gpo_ray.guesses.features import guess_features, reads_letters
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
-from gpo_ray.model.estimator import AdaptedGroup, GroupPrediction, GroupPreferenceModel, PreparedQuestion
+from gpo_ray.model.estimator import AdaptedGroup, GroupPreferenceModel
+from gpo_ray.model.prepared import GroupPrediction, PreparedQuestion
+from gpo_ray.preferences.dataset import Question
+from gpo_ray.preferences.guess_features import GuessFeatures
 from gpo_ray.prior.recognition import Recognition
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
 from gpo_ray.serving.inference.caching import CACHED_BYTES, Cache, bounded, keep
@@ -172,7 +176,14 @@ class Serving:
         with self._lock:
             found = [self._predictions.get(f"{context}{key}") for key in keys]
         made = [m.prediction for m in found if m is not None]
-        return SlatePredictions(made, self.id) if len(made) == len(keys) else None
+        if len(made) < len(keys):
+            return None
+        return SlatePredictions(made, self.id, lacks_guesses=self.lacks_guesses)
+
+    @property
+    def lacks_guesses(self) -> bool:
+        """Return whether the bundle reads guesses that the embeddings' language model does not make."""
+        return bool(self.model.guess_ways) and not reads_letters(self.model.guess_ways)
 
     def recognise(self, prompt: str, responses: Sequence[str]) -> Recognition:
         """Find a question among the seen ones, see :meth:`GroupPreferenceModel.recognise`."""
@@ -238,9 +249,18 @@ class Serving:
                 keep(self._groups, request.context_id, group)
         return group
 
+    def _guesses(self, slates: Sequence[EncodedSlate]) -> GuessFeatures | None:
+        """Return the guesses that the embeddings' language model makes, if the bundle reads them."""
+        ways = self.model.guess_ways
+        if not reads_letters(ways):
+            return None
+        texts = [Question("", "", "", tuple(map(str, range(len(s.vectors))))) for s in slates]
+        return guess_features(None, texts, ways, self.model.roles, [s.letter_logprob for s in slates])
+
     def _prepare_each(self, slates: list[EncodedSlate]) -> list[PreparedQuestion | GPOError]:
         try:
-            return [*self.model.prepare([s.vectors for s in slates], [s.key for s in slates])]
+            vectors, keys = [s.vectors for s in slates], [s.key for s in slates]
+            return [*self.model.prepare(vectors, keys, guesses=self._guesses(slates))]
         except GPOError as e:
             return [e] if len(slates) == 1 else [p for s in slates for p in self._prepare_each([s])]
 

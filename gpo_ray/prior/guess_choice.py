@@ -1,0 +1,100 @@
+"""Decide whether guesses join a prior, and how much variance they leave, on the questions that were answered.
+
+Shapes: M responses of seen questions, Q seen questions that have a guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.linalg import solve
+
+from gpo_ray.embedding.arrays import PreferenceArrays
+from gpo_ray.preferences.slates import Array, centred, softmax, spans
+from gpo_ray.prior.at_questions import PriorAtQuestions
+from gpo_ray.prior.covariance import NUGGET
+from gpo_ray.prior.cross_fitting import folds
+from gpo_ray.prior.extrapolation import TRANSFER
+from gpo_ray.prior.group_prior import MAX_KERNEL_RESPONSES, GroupPrior, within
+from gpo_ray.prior.guessed import CalibratedGuesses, nugget
+from gpo_ray.prior.kernel import filled
+
+VARIANCES = (1.0, 0.3, 0.1)
+"""Variances of what guesses leave to extrapolate that are tried, relative to questions without a guess."""
+STANDARD_ERRORS = 2.0
+"""Number of standard errors by which guesses must improve the extrapolated means to join a prior."""
+MIN_QUESTIONS = 10
+"""With fewer questions that have a guess and were answered, guesses do not join a prior."""
+
+
+def with_guesses(plain: PriorAtQuestions, arrays: PreferenceArrays) -> PriorAtQuestions:
+    """Return the prior with the guesses of ``arrays`` if they improve it, else the prior as it is.
+
+    Each seen question that has a guess is extrapolated from the other folds of questions (cross-fitting),
+    with the guesses and without. They join where the squared error of the groups' mean shares falls by more
+    than chance, over questions: a model that knows nothing is left out.
+
+    Args:
+        plain: the prior without guesses at all questions of ``arrays``, cross-fitted.
+        arrays: the data.
+    """
+    features, prior = arrays.guesses, plain.prior
+    if features is None:
+        return plain
+    ids = [arrays.group_ids[g] for g in prior.groups]
+    seen = np.flatnonzero(plain.response_index >= 0)  # in the order of the prior's responses
+    known = CalibratedGuesses.fit(features.at(seen), ids, prior.shares, prior.sizes)
+    number = {g: i for i, g in enumerate(arrays.group_ids)}
+    roles = {number[voice]: v for v, voice in enumerate(features.voices) if voice in number}
+    errors = {v: _errors(_extrapolated(plain, known, v), prior, known) for v in VARIANCES}
+    best = min(VARIANCES, key=lambda v: float(errors[v].sum()))
+    # a smaller variance alone may do some good, which is not the guesses' merit
+    blank = _extrapolated(plain, replace(known, features=known.features.without_shares()), best)
+    rivals = [blank] if prior.expected is None else [prior.expected, blank]
+    if not all(_better(_errors(rival, prior, known) - errors[best]) for rival in rivals):
+        return plain
+    joined = replace(prior, guesses=replace(known, variance=best))
+    return plain.with_guesses(joined, features, roles).with_expected()
+
+
+def _better(gain: Array) -> bool:
+    """Return whether the mean of the questions' gains (Q,) is above 0 by more than chance."""
+    if len(gain) < MIN_QUESTIONS:
+        return False
+    return bool(gain.mean() > STANDARD_ERRORS * gain.std(ddof=1) / np.sqrt(len(gain)))
+
+
+def _extrapolated(plain: PriorAtQuestions, known: CalibratedGuesses, variance: float) -> Array:
+    """Return the means (M,) of seen questions as extrapolated from the other folds, with guesses.
+
+    They are those of :class:`~gpo_ray.prior.extrapolation.KernelRidgeExtrapolator`, which also extrapolates
+    deviations; the means of questions without a guess are NaN.
+    """
+    prior, sizes = plain.prior, plain.prior.sizes
+    fold, guessed = folds(len(sizes)), known.features.guessed[prior.offsets[:-1]]
+    found, mean = np.full(len(prior.x), np.nan), filled(prior.shares).mean
+    for k in np.unique(fold):
+        asked, others = np.flatnonzero((fold == k) & guessed), np.flatnonzero(fold != k)
+        if not len(asked) or not len(others):
+            continue
+        weights = known.fitted_weights(prior.shares, sizes, others)
+        others = within(others, sizes, MAX_KERNEL_RESPONSES)
+        whole = replace(known, variance=variance).of_mean(known.features, weights)
+        given, rows = spans(prior.offsets, others), spans(prior.offsets, asked)
+        x = prior.kernel.standardized(prior.x[given])
+        covariance = prior.kernel.between(x, x) * np.outer(whole.scale[given], whole.scale[given])
+        covariance[np.diag_indices(len(given))] += nugget(whole.scale[given], NUGGET)
+        logs = centred(np.log(mean[given, None] + 0.01), sizes[others])[:, 0] - whole.log_share[given]
+        dual = whole.scale[given] * solve(covariance, logs, assume_a="pos")
+        cross = prior.kernel.between(prior.kernel.standardized(prior.x[rows]), x)
+        left = TRANSFER * whole.scale[rows] * (cross @ dual)
+        found[rows] = softmax(left + whole.log_share[rows], sizes[asked])
+    return found
+
+
+def _errors(expected: Array, prior: GroupPrior, known: CalibratedGuesses) -> Array:
+    """Return the squared errors (Q,) of expected means (M,) at the seen questions that have a guess."""
+    squared = (expected - filled(prior.shares).mean) ** 2
+    starts = prior.offsets[:-1]
+    return np.asarray(np.add.reduceat(squared, starts)[known.features.guessed[starts]])
