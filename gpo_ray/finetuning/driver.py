@@ -126,7 +126,7 @@ def deepspeed_settings(zero_stage: int) -> dict[str, Any]:
 
 
 def _settle_deepspeed(on_cpu: bool) -> None:
-    """Load DeepSpeed as this package uses it elsewhere: on CPUs without an extension that takes a compiler."""
+    """Load DeepSpeed as it is used elsewhere in this package: on CPUs without what takes a compiler."""
     if on_cpu:
         os.environ["DS_ACCELERATOR"] = "cpu"
     import deepspeed
