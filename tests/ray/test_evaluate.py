@@ -16,6 +16,8 @@ from gpo_ray.evaluation.methods import METHODS, LanguageModelSettings
 from gpo_ray.evaluation.plan import EvaluationPlan, SplitPlan
 from gpo_ray.evaluation.runner import evaluate
 from gpo_ray.guesses.table import Guess, GuessTable, Way
+from gpo_ray.lm.find import find_model
+from gpo_ray.lm.load import fingerprint
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 SMALL = {"methods": ("gpo", "uniform"), "seeds": 4}
@@ -39,8 +41,26 @@ def run(folders, out, protocol="paper", methods=METHODS, **changes):
     return evaluate(*places, plan, SplitPlan(protocol, **values), test_survey=test_survey)
 
 
-def test_every_method_is_scored_on_every_split(folders):
-    result = run(folders, "all", max_questions=6)
+def store(folders, name, place, model="big", known=None):
+    """A folder of guesses of nobody, sure of the response at one place."""
+    way = Way(model, "distribution", "none")
+    guesses = [
+        Guess(way, None, q, np.eye(len(q.responses))[place].tolist())
+        for q in survey(groups=8, count=24).iter_questions()
+    ]
+    GuessTable.build(guesses, models={model: known}).save(folders / name)
+    return (str(folders / name),)
+
+
+@pytest.fixture(scope="module")
+def guesses(folders):
+    """Guesses of the language model that is asked for all others."""
+    identity = fingerprint(find_model(str(folders / "model")), "float32")
+    return store(folders, "own", 0, "model", identity)
+
+
+def test_every_method_is_scored_on_every_split(folders, guesses):
+    result = run(folders, "all", max_questions=6, guesses=guesses)
     seen = {(c["method"], c["fraction"], c["seed"]) for c in result["cells"]}
     assert seen == {(m, f, s) for m in METHODS for f in (0.5, 0.75) for s in (0, 1)}
     for cell in result["cells"]:
@@ -144,12 +164,13 @@ def test_prior_does_not_follow_chance_resemblance(folders):
     assert all(0.7 < c["coverage"] <= 1 for c in cells if c["method"] == "gpo")
 
 
-def test_new_questions_are_scored_alone_and_only_by_who_can_answer(folders):
-    result = run(folders, "new", protocol="new-questions", max_questions=4)
+def test_new_questions_are_scored_alone_and_only_by_who_can_answer(folders, guesses):
+    result = run(folders, "new", protocol="new-questions", max_questions=4, guesses=guesses)
     methods = {c["method"] for c in result["cells"]}
     from_embeddings = {"ridge", "kernel", "gaussian-process", "nearest-question"}
     prompted = {"lm-debiased", "lm-verbalized", "few-shot", *(m for m in METHODS if "steered" in m)}
-    assert methods == {"gpo", "gpo-robust", "paper", "uniform", "lm-base"} | from_embeddings | prompted
+    prior = {"gpo", "gpo-guesses", "gpo-robust", "paper"}
+    assert methods == {"uniform", "lm-base"} | prior | from_embeddings | prompted
     assert set(result["cannot_answer"]) == set(METHODS) - methods
     splits = json.loads((folders / "new" / "splits.json").read_text())
     for split in splits:
@@ -158,18 +179,9 @@ def test_new_questions_are_scored_alone_and_only_by_who_can_answer(folders):
 
 
 def test_guesses_reach_the_methods_and_are_a_part_of_the_identity(folders):
-    def store(name, place):
-        way = Way("big", "distribution", "none")
-        guesses = [
-            Guess(way, None, q, np.eye(len(q.responses))[place].tolist())
-            for q in survey(groups=8, count=24).iter_questions()
-        ]
-        GuessTable.build(guesses).save(folders / name)
-        return (str(folders / name),)
-
     methods = ("uniform", "lm-verbalized", "few-shot")
     first, last = (
-        run(folders, f"with-{name}", methods=methods, guesses=store(name, place), max_questions=5)
+        run(folders, f"with-{name}", methods=methods, guesses=store(folders, name, place), max_questions=5)
         for name, place in (("first", 0), ("last", -1))
     )
     assert first["language_models"]["lm-verbalized"] == "big"
