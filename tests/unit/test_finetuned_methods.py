@@ -79,6 +79,10 @@ def test_what_they_need_and_what_decides_their_scores(name):
     found = method.configuration(FitSettings())
     assert found["libraries"].keys() == {"trl", "peft"}
     assert found["lora"]["r"] == 8
+    meta_trained = name == "in-context-finetune"  # as many steps as the evaluation says
+    short = method.configuration(FitSettings(steps=3))
+    assert (short == found) is not meta_trained
+    assert not meta_trained or (short["max_steps"], short["eval_steps"]) == (3, 3)
 
 
 def test_a_library_that_is_missing_is_one_error(monkeypatch):

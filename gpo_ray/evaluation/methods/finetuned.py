@@ -61,8 +61,16 @@ class FineTuned(Method, Generic[C]):
         """
         from gpo_ray.finetuning.adapters import require_libraries
 
-        del settings
-        return self.config.model_dump(mode="json") | {"libraries": require_libraries(self.name)}
+        config = self.with_steps(settings.steps)
+        return config.model_dump(mode="json") | {"libraries": require_libraries(self.name)}
+
+    def with_steps(self, steps: int | None) -> C:
+        """Return the configuration with the evaluation's number of meta-training steps, if it has one."""
+        if steps is None or not isinstance(self.config, InContextConfig):
+            return self.config
+        return self.config.model_copy(
+            update={"max_steps": steps, "eval_steps": min(self.config.eval_steps, steps)}
+        )
 
     def fit(self, data: SplitData, tell: FitProgress = lambda _: None) -> Fitted:
         """Return the method with its data.
@@ -77,7 +85,8 @@ class FineTuned(Method, Generic[C]):
         require_libraries(self.name)
         chosen = data.settings.language_model
         base = BaseModel(data.language_model(), find_model(chosen.model), chosen.dtype)
-        return self.begin(FineTunedData(self.name, self.config, data, base, tell))
+        config = self.with_steps(data.settings.steps)
+        return self.begin(FineTunedData(self.name, config, data, base, tell))
 
 
 @dataclass(frozen=True)
