@@ -5,6 +5,7 @@ The tasks are drawn in tasks.py; runner.py scores many splits in parallel.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -51,7 +52,7 @@ def evaluate_split(
     Returns:
         A row for each method, test group and context size: ``method, protocol, fraction, seed,
         group_id, topic, context, curve, coverage, alignment, accuracy, questions, without_distribution,
-        context_dropped`` (see :class:`~gpo_ray.evaluation.methods.method.TaskPrediction`). Rows with
+        context_dropped, cost`` (see :class:`~gpo_ray.evaluation.methods.method.TaskPrediction`). Rows with
         ``curve`` false are the evaluation proper; in the others every context size is scored on the same
         questions. ``topic`` is None if the split names no topics. ``coverage``, the share of responses whose
         true share is within the 90 % interval, is None if the method has no intervals.
@@ -147,4 +148,5 @@ def _scores(arrays: PreferenceArrays, task: Task, predicted: TaskPrediction) -> 
         "questions": int(scored.sum()),
         "without_distribution": predicted.without_distribution,
         "context_dropped": predicted.context_dropped,
+        "cost": None if predicted.cost is None else dataclasses.asdict(predicted.cost),
     }

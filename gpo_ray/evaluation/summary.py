@@ -26,8 +26,10 @@ def cells(rows: Iterable[TableRow]) -> list[TableRow]:
     probable response), ``topic_accuracy`` (the mean over topics of the mean over their groups), ``coverage``
     (share of responses within their 90 % intervals, None without intervals), ``groups``, ``questions``,
     ``without_distribution`` (the questions that were predicted uniform since a language model gave no
-    distribution) and ``context_dropped`` (mean over test groups, see
-    :class:`~gpo_ray.evaluation.methods.method.TaskPrediction`).
+    distribution), ``context_dropped`` (mean over test groups, see
+    :class:`~gpo_ray.evaluation.methods.method.TaskPrediction`) and ``cost`` (of the training of adapters, see
+    :class:`~gpo_ray.evaluation.methods.method.TrainingCost`: means over test groups, and the number of those
+    whose base model is kept; None if there was none).
     """
     split: dict[tuple[Any, ...], list[TableRow]] = defaultdict(list)
     for row in rows:
@@ -53,6 +55,7 @@ def cells(rows: Iterable[TableRow]) -> list[TableRow]:
                 "questions": sum(g["questions"] for g in groups),
                 "without_distribution": sum(g.get("without_distribution", 0) for g in groups),
                 "context_dropped": float(np.mean([g.get("context_dropped", 0.0) for g in groups])),
+                "cost": _mean_cost([g["cost"] for g in groups if g.get("cost")]),
             }
         )
     return result
@@ -61,6 +64,14 @@ def cells(rows: Iterable[TableRow]) -> list[TableRow]:
 def _mean(values: list[float | None]) -> float | None:
     given = [v for v in values if v is not None]
     return float(np.mean(given)) if given else None
+
+
+def _mean_cost(costs: list[dict[str, Any]]) -> dict[str, float] | None:
+    """Return the means of what trainings took, and the number of groups whose base model is kept."""
+    if not costs:
+        return None
+    means = {k: float(np.mean([c[k] for c in costs])) for k in ("seconds", "steps", "parameters", "nbytes")}
+    return means | {"kept_base": sum(c["kept_base"] for c in costs)}
 
 
 def prompt_notes(results: Iterable[TableRow]) -> list[str]:
@@ -82,6 +93,12 @@ def prompt_notes(results: Iterable[TableRow]) -> list[str]:
         dropped = float(np.mean([c["context_dropped"] for c in mine]))
         if dropped:
             notes.append(f"{method}: prompts had no room for {dropped:.1f} of the context questions (mean)")
+        kept = sum(c["cost"]["kept_base"] for c in mine if c.get("cost"))
+        if kept:
+            notes.append(
+                f"{method}: for {kept} of {sum(c['groups'] for c in mine)} groups no step of training was "
+                "better on held-back answers, and the base model is kept"
+            )
     return notes
 
 

@@ -3,13 +3,19 @@
 A method (:class:`~gpo_ray.evaluation.methods.method.Method`) says what it needs, is fitted on a split and
 predicts test groups' tasks. Plain baselines are short functions of one task. ``gpo``, ``gpo-robust`` and
 ``paper`` are meta-trained (meta_trained_transformer.py). ``lm-debiased`` to ``few-shot`` ask a language model
-(prompted.py, few_shot.py).
+(prompted.py, few_shot.py); ``sft``, ``reward-model`` and ``in-context-finetune`` train one (finetuned.py).
 """
 
 from __future__ import annotations
 
 from gpo_ray.evaluation.methods.baseline import Baseline, BaselineTask
 from gpo_ray.evaluation.methods.few_shot import FewShot
+from gpo_ray.evaluation.methods.finetuned import (
+    FineTuned,
+    FittedInContext,
+    fitted_reward_model,
+    fitted_sft,
+)
 from gpo_ray.evaluation.methods.gaussian import gaussian_process
 from gpo_ray.evaluation.methods.individuals import item_item, item_response
 from gpo_ray.evaluation.methods.meta_train_answers import MetaTrainAnswers
@@ -23,6 +29,7 @@ from gpo_ray.evaluation.methods.method import (
     SplitData,
     SurveyTexts,
     TaskPrediction,
+    TrainingCost,
 )
 from gpo_ray.evaluation.methods.plain import (
     context_mean,
@@ -35,6 +42,7 @@ from gpo_ray.evaluation.methods.plain import (
 )
 from gpo_ray.evaluation.methods.prompted import ALL_ORDERS, Prompted
 from gpo_ray.evaluation.methods.regression import kernel, low_rank, ridge, ridge_mix
+from gpo_ray.finetuning.config import InContextConfig, RewardModelConfig, SftConfig
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -51,6 +59,9 @@ METHODS: dict[str, Method] = {
         Prompted("lm-steered-bio", "bio"),
         Prompted("lm-steered-portray", "portray"),
         FewShot(),
+        FineTuned("sft", SftConfig(), fitted_sft),
+        FineTuned("reward-model", RewardModelConfig(), fitted_reward_model),
+        FineTuned("in-context-finetune", InContextConfig(), FittedInContext),
         Baseline("train-mean", train_mean),
         Baseline("context-mean", context_mean),
         Baseline("nearest-group", nearest_group),
@@ -80,4 +91,5 @@ __all__ = [
     "SplitData",
     "SurveyTexts",
     "TaskPrediction",
+    "TrainingCost",
 ]

@@ -140,6 +140,22 @@ class SplitData:
 
 
 @dataclass(frozen=True)
+class TrainingCost:
+    """What the training of an adapter of a language model took, and what is kept of it."""
+
+    seconds: float
+    """Seconds of the training, when it was done; one that was kept from before takes none now."""
+    steps: int
+    """Number of optimiser steps."""
+    parameters: int
+    """Number of trained parameters."""
+    nbytes: int
+    """Bytes of the adapter."""
+    kept_base: bool
+    """Whether no step was better on held-back answers, so that the base model is kept without an adapter."""
+
+
+@dataclass(frozen=True)
 class TaskPrediction:
     """A method's prediction of one task, whose targets have T responses."""
 
@@ -151,6 +167,8 @@ class TaskPrediction:
     """Number of target questions that have uniform shares since a language model gave no distribution."""
     context_dropped: float = 0.0
     """Mean number of context questions for which a language model's prompt had no room."""
+    cost: TrainingCost | None = None
+    """What the training of an adapter for this group, or for all groups of the split, took; None without."""
 
 
 class Fitted(ABC):
