@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import time
 
 import pytest
 import yaml
@@ -179,3 +180,16 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     for read in (read_json, read_yaml_documents):
         with pytest.raises(DataError, match="pipe: not a regular file"):
             read(tmp_path / "pipe", "pipe", DataError)
+
+
+@pytest.mark.parametrize("tag", ["", "!!int "])
+def test_keys_whose_hashes_are_made_equal_are_refused_before_they_are_used(tag):
+    equal = (1 << 61) - 1
+    text = "".join(f"{tag}{i * equal + 1}: {i}\n" for i in range(1, 20_000))
+    started = time.process_time()
+    with pytest.raises(ConfigError, match="line 1: a number of 19 digits"):
+        parse_yaml(text, "f", ConfigError)
+    assert time.process_time() - started < 5
+    assert parse_yaml("a: 12345678901234567890\n123456: [1, {2: 3}]", "f", ConfigError) == [
+        {"a": 12345678901234567890, 123456: [1, {2: 3}]}
+    ]

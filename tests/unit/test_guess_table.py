@@ -1,6 +1,7 @@
 """Guesses in memory and on disk: what a table refuses, and that shares follow labels."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from guess_files import BUSES, PARKS, city
 from synthetic import flip_byte
 
 from gpo_ray.errors import DataError
+from gpo_ray.guesses.features import guess_features
 from gpo_ray.guesses.summary import summarize
 from gpo_ray.guesses.table import Guess, GuessTable, Way
 
@@ -103,3 +105,29 @@ def test_the_summary_compares_roles_with_their_groups_and_plain_guesses_with_all
     share = np.array([0.5, 0.3, 0.2])
     assert plain.entropy == pytest.approx(-(share * np.log(share)).sum() / np.log(3))
     assert summarize(table)[1].alignment is None
+
+
+def repeated(table, times):
+    """A table with the first row many times, which takes a few kilobytes on disk."""
+    return replace(table, guesses=table.guesses.take([0] * times))
+
+
+def test_a_row_that_is_there_a_million_times_is_refused_soon(tmp_path, table):
+    started = time.process_time()
+    with pytest.raises(DataError, match=r"guesses row 999999 .*: occurs twice"):
+        repeated(table, 1_000_000).check("g")
+    with pytest.raises(DataError, match="1,000,001 guesses, at most 1,000,000 are read"):
+        repeated(table, 1_000_001).check("g")
+    assert time.process_time() - started < 10
+
+
+def test_features_take_a_time_that_grows_with_the_guesses(table):
+    """Not with ways times roles times questions, of which a small file can have any number."""
+    made = [Guess(Way("m", f"w{i}", "x"), f"G={i}", PARKS, [0.5, 0.3, 0.2]) for i in range(400)]
+    started = time.process_time()
+    found = guess_features(GuessTable.build(made), [PARKS, BUSES])
+    assert found.log_share.shape == (400, 5, 400)
+    assert time.process_time() - started < 5
+    made = [Guess(Way("m", f"w{i}", "x"), f"G={i}", PARKS, [0.5, 0.3, 0.2]) for i in range(4000)]
+    with pytest.raises(DataError, match=r"4000 ways of asking, 4000 roles .* at most 50,000,000 are held"):
+        guess_features(GuessTable.build(made), [PARKS, BUSES])

@@ -242,3 +242,14 @@ def test_commands_show_and_clear_it(gguf, capsys):
     assert shown["name"] == "tiny.gguf"
     assert json.loads(gpo("clear", "--json"))["bytes"] == shown["bytes"] > 0
     assert "0 converted models" in gpo("list")
+
+
+@pytest.mark.parametrize("record", ["pipe", "{}", '{"files": {}}', '{"files": {}, "name": 3}', "[" * 10_000])
+def test_a_record_that_a_stranger_left_is_no_model(cache, record, capsys):
+    (cache / "strange").mkdir(parents=True)
+    file = cache / "strange" / model_cache.RECORD
+    if record == "pipe":
+        os.mkfifo(file)  # which nobody ever writes to
+    else:
+        file.write_text(record)
+    assert list(cached_models()) == []

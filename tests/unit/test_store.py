@@ -288,3 +288,28 @@ def test_shard_of_columns_that_cannot_be_used(tmp_path, change):
             store.load(synthetic.survey(count=8), pooling)
     (name,) = store.manifest()["files"]
     assert name in store.contents(FINGERPRINT).damaged  # gpo embed makes it again
+
+
+def turned(table):
+    """The rows of each question but its first in the opposite order, with their ``response_index``."""
+    index = np.asarray(table["response_index"])
+    parts = np.split(np.arange(len(index)), (index == 0).nonzero()[0][1:])
+    return table.take(np.concatenate([np.concatenate([p[:1], p[:0:-1]]) for p in parts]))
+
+
+DISORDERED = {
+    "turned": turned,
+    "without the first row": lambda t: t.slice(1),
+    "a row twice": lambda t: pa.concat_tables([t, t.slice(t.num_rows - 1)]),
+    "a row of another question": lambda t: t.take([*range(t.num_rows - 1), 0]),
+    "keys that change within a question": lambda t: replaced(
+        t, "question_key", pa.array([f"{k}{i % 2}" for i, k in enumerate(t["question_key"].to_pylist())])
+    ),
+}
+
+
+@pytest.mark.parametrize("change", DISORDERED.values(), ids=DISORDERED)
+def test_rows_that_are_not_a_questions_responses_in_order_are_never_read_by_place(tmp_path, change):
+    store = shard_with(tmp_path, change)
+    with pytest.raises(EmbeddingError, match=r"not its responses in their order"):
+        store.load(synthetic.survey(count=8), "mean")
