@@ -113,7 +113,7 @@ def _serve(
             serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
         application = assemble(settings, patience=STOP_SECONDS)
         serve.run(application, name=NAME, logging_config=LOGGING)
-        where = f"http://{host}:{port}"
+        where = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         announce(f"serving {settings.bundle} at {where} (page: {where}/, API: {where}/v1)")
         if not settings.require_keys:
             announce("no API keys: only this machine may ask, and everybody on it may do everything")

@@ -82,7 +82,7 @@ class OwnRequests:
         key = _key(scope)
         address: str = scope["client"][0] if scope.get("client") else ""
         caller = address if key is None or key not in self._accepted else key
-        who = (caller, scope["path"].endswith(_PROBES))  # probes count apart from other requests
+        who = (caller, scope["path"] in _PROBES)  # probes count apart from other requests
 
         async def note_and_send(message: Message) -> None:
             if message["type"] == "http.response.start":
