@@ -187,7 +187,7 @@ def _trials(
     questions: Ints,
     context: int,
     seed: int,
-    guessed: Ints | None,
+    guessed: Ints | None = None,
 ) -> list[_Trial]:
     """Draw trials from some meta-train groups; every second target question is masked.
 

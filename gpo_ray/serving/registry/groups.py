@@ -115,13 +115,9 @@ class Registry:
             if exists and (row.description, row.context) == (description, content):
                 return _stored(row), False
             version = row.version + 1
-            values = {
-                "version": version,
-                "etag": _etag(version, description, content),
-                "description": description,
-                "created_at": row.created_at if exists else now,
-                "updated_at": now,
-            }
+            values = {"version": version, "etag": _etag(version, description, content)}
+            values |= {"description": description, "created_at": row.created_at if exists else now}
+            values |= {"updated_at": now}
             connection.execute(
                 update(groups).where(key).values(**values, context=content, answers=len(context))
             )
