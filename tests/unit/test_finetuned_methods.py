@@ -51,6 +51,7 @@ def evaluated(cache, monkeypatch, tiny_language_model):
     return score
 
 
+@pytest.mark.minutes
 def test_they_are_scored_as_others_are_and_trained_once(evaluated, cache, monkeypatch):
     rows = evaluated("uniform", *FINETUNED)
     by_method = {m: [r for r in rows if r["method"] == m] for m in ("uniform", *FINETUNED)}
