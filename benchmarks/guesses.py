@@ -39,6 +39,7 @@ from gpo_ray.config import load_train_config
 from gpo_ray.embedding.arrays import PreferenceArrays
 from gpo_ray.embedding.job import EmbedConfig, embed
 from gpo_ray.embedding.store import EmbeddingStore
+from gpo_ray.errors import EmbeddingError
 from gpo_ray.guesses.features import guess_features, way_name
 from gpo_ray.guesses.reading import read_guesses
 from gpo_ray.guesses.table import GuessTable
@@ -71,7 +72,7 @@ def main() -> None:
     options = _arguments()
     dataset = survey(options.data)
     dataset.save(Path(options.work, "survey"))
-    embed(dataset, str(Path(options.work, "embeddings")), EmbedConfig(), progress_bar=True)
+    embed_once(dataset, str(Path(options.work, "embeddings")))
     every = guesses_of(options.data, dataset)
     models = options.models.split(",") if options.models else sorted(every.models)
     result = {}
@@ -92,6 +93,14 @@ def main() -> None:
             result[model] = compared(found, known)
             print(f"{model}: {json.dumps(result[model])}", flush=True)
     print(json.dumps(result))
+
+
+def embed_once(dataset: PreferenceDataset, store: str) -> None:
+    """Embed the questions, unless that was done before."""
+    try:
+        EmbeddingStore(store).load(dataset)
+    except EmbeddingError:
+        embed(dataset, store, EmbedConfig(), progress_bar=True)
 
 
 def survey(data: str) -> PreferenceDataset:

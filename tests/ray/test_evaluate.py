@@ -164,13 +164,15 @@ def test_prior_does_not_follow_chance_resemblance(folders):
     assert all(0.7 < c["coverage"] <= 1 for c in cells if c["method"] == "gpo")
 
 
+@pytest.mark.minutes
 def test_new_questions_are_scored_alone_and_only_by_who_can_answer(folders, guesses):
     result = run(folders, "new", protocol="new-questions", max_questions=4, guesses=guesses)
     methods = {c["method"] for c in result["cells"]}
     from_embeddings = {"ridge", "kernel", "gaussian-process", "nearest-question"}
     prompted = {"lm-debiased", "lm-verbalized", "few-shot", *(m for m in METHODS if "steered" in m)}
     prior = {"gpo", "gpo-guesses", "gpo-robust", "paper"}
-    assert methods == {"uniform", "lm-base"} | prior | from_embeddings | prompted
+    tuned = {"sft", "reward-model", "in-context-finetune"}
+    assert methods == {"uniform", "lm-base"} | prior | from_embeddings | prompted | tuned
     assert set(result["cannot_answer"]) == set(METHODS) - methods
     splits = json.loads((folders / "new" / "splits.json").read_text())
     for split in splits:

@@ -105,6 +105,7 @@ def job(sources, tmp_path, name, on_disk):
     )
 
 
+@pytest.mark.minutes
 def test_training_takes_the_same_steps(sources, tmp_path):
     results = {}
     for name, on_disk in (("memory", False), ("disk", True)):
