@@ -22,8 +22,9 @@ from gpo_ray.prior.kernel import filled
 
 VARIANCES = (1.0, 0.3, 0.1)
 """Variances of what guesses leave to extrapolate that are tried, relative to questions without a guess."""
-STANDARD_ERRORS = 1.645
-"""Number of standard errors by which guesses must improve the extrapolated means to join a prior."""
+STANDARD_ERRORS = 1.0
+"""Number of standard errors by which guesses must improve the extrapolated means to join a prior. It is low,
+since the weights of a model that knows little are near 0 and do little harm."""
 MIN_QUESTIONS = 10
 """With fewer questions that have a guess and were answered, guesses do not join a prior."""
 
