@@ -76,12 +76,10 @@ async def answered_and_longest_wait(service, sent):
 
 
 def test_large_requests_of_one_caller_leave_the_event_loop_to_others(service):
-    """Thirty of them take seconds to check; meanwhile nothing else waits for more than some of one."""
-    started = time.monotonic()
-    codes, _ = asyncio.run(answered_and_longest_wait(service, [("PUT", "/v1/groups/g", LARGE)]))
-    one = time.monotonic() - started
-    assert codes == {201}
+    """Thirty of them take seconds to check; others wait for a small part of it, not until all are checked."""
     sent = [("PUT", f"/v1/groups/g{i % 3}", LARGE | {"description": str(i)}) for i in range(30)]
+    started = time.monotonic()
     codes, longest = asyncio.run(answered_and_longest_wait(service, sent))
+    took = time.monotonic() - started
     assert codes <= {200, 201}
-    assert longest < max(0.3, one)
+    assert longest < took / 3
