@@ -35,10 +35,6 @@ class GuessFeatures:
         log_share = np.where(inside[:, None], self.log_share[:, rows], 0)
         return replace(self, log_share=log_share, guessed=self.guessed[rows] & inside)
 
-    def without_shares(self) -> GuessFeatures:
-        """Return the same with guesses that say nothing: all responses alike."""
-        return replace(self, log_share=np.zeros_like(self.log_share))
-
     def or_else(self, other: GuessFeatures | None) -> GuessFeatures:
         """Return the same with the guesses of another, of the same voices and ways, where this has none."""
         if other is None:

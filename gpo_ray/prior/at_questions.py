@@ -237,7 +237,7 @@ class PriorAtQuestions:
         if known is None or self.guesses is None:
             return np.zeros((0, len(rows))), np.ones(len(rows))
         features = self.guesses.at(rows)
-        scale = np.where(seen, 1.0, known.of_mean(features).scale)
+        scale = np.where(seen, 1.0, known.scale(features))
         return known.deviations(features, mean, sizes), scale
 
     def _answers(self, rows: Ints, out: int | None) -> tuple[Floats, NDArray[np.bool_]]:

@@ -89,6 +89,23 @@ class Extrapolation:
         return cls(mean, leave_one_out_mean, deviation, conditional_variance, whitened)
 
 
+def scale_covariance(covariance: Array, one: MeanGuess, other: MeanGuess) -> None:
+    """Scale a covariance (A, B) of log-shares, in place, by how much of them guesses leave unknown."""
+    if (one.scale != 1).any() or (other.scale != 1).any():
+        covariance *= one.scale[:, None]
+        covariance *= other.scale
+
+
+def unguessed_logs(means: Array, sizes: Ints, guess: MeanGuess) -> Array:
+    """Return what guesses leave of the centred logarithms of mean shares (M, L), which is extrapolated."""
+    return centred(np.log(means + 0.01), sizes) - guess.log_share[:, None]
+
+
+def extrapolated_mean(cross: Array, dual: Array, sizes: Ints, guess: MeanGuess) -> Array:
+    """Return mean shares (N,), given covariances (M, N), dual coefficients (M,) and N responses' guesses."""
+    return softmax(TRANSFER * (cross.T @ dual) + guess.log_share, sizes)
+
+
 class KernelRidgeExtrapolator:
     """A kernel ridge regression from embeddings to the mean's log-shares and to the groups' deviations.
 
@@ -112,14 +129,12 @@ class KernelRidgeExtrapolator:
     ) -> None:
         self._sizes = sizes
         self._kernel, self._x = kernel, kernel.standardized(x)
-        self._scale = None if guess is None else guess.scale
+        self._guess = MeanGuess.none(len(x)) if guess is None else guess
         found = filled(shares)
         covariance = kernel.between(self._x, self._x)
         same = centred(centred(covariance, sizes).T, sizes)
-        if guess is not None:
-            covariance *= guess.scale[:, None]
-            covariance *= guess.scale
-        covariance[np.diag_indices(len(x))] += NUGGET if guess is None else nugget(guess.scale, NUGGET)
+        scale_covariance(covariance, self._guess, self._guess)
+        covariance[np.diag_indices(len(x))] += nugget(self._guess.scale, NUGGET)
         means = [found.mean]
         if leave_one_out:
             count = (~np.isnan(shares)).sum(0)
@@ -127,10 +142,7 @@ class KernelRidgeExtrapolator:
             means += list((total - np.nan_to_num(shares)) / np.maximum(count - ~np.isnan(shares), 1))
         del shares
         factor = cholesky(covariance.T, lower=True, overwrite_a=True, check_finite=False)
-        log_means = centred(np.log(np.stack(means, 1) + 0.01), sizes)
-        if guess is not None:
-            log_means -= guess.log_share[:, None]
-        self._means = cho_solve((factor, True), log_means)
+        self._means = cho_solve((factor, True), unguessed_logs(np.stack(means, 1), sizes, self._guess))
         self._factor = factor.astype(np.float32)
         same[np.diag_indices(len(x))] += DEVIATION_NUGGET
         self._same = cho_factor(same.T, lower=True, overwrite_a=True)
@@ -168,8 +180,7 @@ class KernelRidgeExtrapolator:
             for i in np.unique(ends // BLOCK):
                 some = np.flatnonzero(ends // BLOCK == i)
                 rows = slice(int(ends[some[0]] - sizes[some[0]]), int(ends[some[-1]]))
-                given = MeanGuess(known.log_share[rows], known.scale[rows])
-                block = self._block(x[rows], sizes[some], by_group, leave_one_out, given)
+                block = self._block(x[rows], sizes[some], by_group, leave_one_out, known.at(rows))
                 yield block if whitened else replace(block, whitened=np.empty((0, 0), np.float32))
 
         return Extrapolation.joined(blocks(), n)
@@ -179,11 +190,9 @@ class KernelRidgeExtrapolator:
     ) -> Extrapolation:
         cross = self._kernel.between(self._x, self._kernel.standardized(x))
         near = centred(centred(cross, self._sizes).T, sizes)
-        if self._scale is not None:
-            cross *= self._scale[:, None]
-            cross *= guess.scale
+        scale_covariance(cross, self._guess, guess)
         asked = self._means.T if leave_one_out else self._means.T[:1]
-        means = [softmax(TRANSFER * (cross.T @ each) + guess.log_share, sizes) for each in asked]
+        means = [extrapolated_mean(cross, each, sizes, guess) for each in asked]
         # this step takes the longest, so it is done in single precision
         whitened = solve_triangular(self._factor, cross.astype(np.float32), lower=True, check_finite=False)
         whitened *= TRANSFER

@@ -50,6 +50,10 @@ class MeanGuess:
         """Return what is said of N responses without guesses: nothing."""
         return cls(np.zeros(n), np.ones(n))
 
+    def at(self, rows: Ints | slice) -> MeanGuess:
+        """Return what is said of some of the responses."""
+        return MeanGuess(self.log_share[rows], self.scale[rows])
+
 
 class GuessState(BaseModel):
     """The stored values of :class:`CalibratedGuesses`, beside its arrays."""
@@ -126,8 +130,11 @@ class CalibratedGuesses:
         weighed = features.log_share.mean(0, dtype=np.float64) @ (
             self.weights if weights is None else weights
         )
-        scale = np.where(features.guessed, np.sqrt(self.variance), 1.0)
-        return MeanGuess(np.where(features.guessed, weighed, 0.0), scale)
+        return MeanGuess(np.where(features.guessed, weighed, 0.0), self.scale(features))
+
+    def scale(self, features: GuessFeatures) -> Array:
+        """Return the ``scale`` (N,) of :class:`MeanGuess` for the guesses of N responses."""
+        return np.where(features.guessed, np.sqrt(self.variance), 1.0)
 
     def deviations(self, features: GuessFeatures, mean: Array, sizes: Ints) -> Floats:
         """Return the deviations (V, N) of the voices' shares from mean shares (N,); none if V is nobody."""
