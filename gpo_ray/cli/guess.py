@@ -56,12 +56,7 @@ def guess_import(
             table = read_guesses(path, dataset, model, options)
     except (ValueError, OSError) as e:
         raise DataError(f"{without_password(source)}: cannot be read: {reason_of(e, source)}") from e
-    table.save(out)
-    if as_json:
-        print_json(_counts(table) | {"out": out})
-    else:
-        _show_counts(table)
-        print(shown(f"written to {out}"))
+    _save(table, out, as_json)
 
 
 @app.command("letters")
@@ -71,12 +66,7 @@ def guess_letters(survey: Survey, embeddings: Embeddings, out: Out, as_json: Jso
     from gpo_ray.preferences.dataset import PreferenceDataset
 
     table = guesses_of_store(PreferenceDataset.load(survey, answers=False), embeddings)
-    table.save(out)
-    if as_json:
-        print_json(_counts(table) | {"out": out})
-    else:
-        _show_counts(table)
-        print(shown(f"written to {out}"))
+    _save(table, out, as_json)
 
 
 @app.command("show")
@@ -112,6 +102,16 @@ HEADS = {
     "total_variation": "TV",
 }
 """Heads of the columns of ``gpo guess show``; the last two need a survey's answers."""
+
+
+def _save(table: GuessTable, out: str, as_json: bool) -> None:
+    """Write a table to a folder, and print what it has."""
+    table.save(out)
+    if as_json:
+        print_json(_counts(table) | {"out": out})
+    else:
+        _show_counts(table)
+        print(shown(f"written to {out}"))
 
 
 def _counts(table: GuessTable) -> dict[str, Any]:

@@ -76,19 +76,40 @@ def guess_features(
             f"guesses: {len(names)} ways of asking, {len(asked_as)} roles and {len(questions)} questions are "
             f"{size:,} numbers, at most {MAX_NUMBERS:,} are held; leave ways or roles out"
         )
-    from_letters = [_is_letters(name) for name in names]
     rows = _rows(known, {q.key for q in questions}, names, asked_as)
-    parts = []
-    for i, q in enumerate(questions):
-        found = _of_question(q, rows.get(q.key, ()), max(len(asked_as), 1), len(names))
-        logprobs = None if letters is None else letters[i]
+    parts = [_of_question(q, rows.get(q.key, ()), max(len(asked_as), 1), len(names)) for q in questions]
+    return _features(parts, names, asked_as, letters)
+
+
+def letter_features(
+    letters: Sequence[NDArray[np.floating]], ways: Sequence[str], voices: Sequence[str]
+) -> GuessFeatures:
+    """Return the guesses that only option letters make, as in :func:`guess_features`.
+
+    Args:
+        letters: for each question, the log-probabilities (R,) of its option letters.
+        ways: names of the K ways.
+        voices: ids of the groups as which the model was asked.
+    """
+    blank = [np.full((max(len(voices), 1), len(logprobs), len(ways)), np.nan) for logprobs in letters]
+    return _features(blank, tuple(ways), tuple(voices), letters)
+
+
+def _features(
+    parts: Sequence[Array],
+    ways: tuple[str, ...],
+    voices: tuple[str, ...],
+    letters: Sequence[NDArray[np.floating] | None] | None,
+) -> GuessFeatures:
+    """Join the log-shares (V, R, K) of several questions, with those of option letters and without gaps."""
+    from_letters = [_is_letters(name) for name in ways]
+    for found, logprobs in zip(parts, letters or [None] * len(parts), strict=True):
         if logprobs is not None:
             found[:, :, from_letters] = _centred_log(letter_shares(logprobs))[:, None]
-        parts.append(_completed(found))
-    guessed = np.array([bool(np.isfinite(p).all()) for p in parts])
-    sizes = [len(q.responses) for q in questions]
-    log_share = np.nan_to_num(np.concatenate(parts, 1)).astype(np.float32)
-    return GuessFeatures(log_share, np.repeat(guessed, sizes), names, asked_as)
+    whole = [_completed(found) for found in parts]
+    guessed = [bool(np.isfinite(part).all()) for part in whole]
+    log_share = np.nan_to_num(np.concatenate(whole, 1)).astype(np.float32)
+    return GuessFeatures(log_share, np.repeat(guessed, [part.shape[1] for part in whole]), ways, voices)
 
 
 class _Row(NamedTuple):

@@ -184,8 +184,8 @@ def prepare(job: TrainJob) -> PreparedJob:
     raw = arrays = PreferenceArrays.build(dataset, embeddings, answers)
     guesses = None
     if job.guesses:
-        raw = arrays = replace(raw, guesses=(found := _guesses(dataset, job))[0])
-        guesses = found[1]
+        features, guesses = _guesses(dataset, job)
+        raw = arrays = replace(raw, guesses=features)
     fold: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     if job.config.standardize:
         arrays, mean, scale = arrays.standardized(arrays.question_numbers(job.split.question_order))

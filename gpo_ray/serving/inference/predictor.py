@@ -11,11 +11,10 @@ from operator import itemgetter
 import numpy as np
 
 from gpo_ray.errors import BundleError, DataError, GPOError
-from gpo_ray.guesses.features import guess_features, reads_letters
+from gpo_ray.guesses.features import letter_features, letter_shares, reads_letters
 from gpo_ray.model.bundle import Bundle, BundleConfig, read_bundle
 from gpo_ray.model.estimator import AdaptedGroup, GroupPreferenceModel
 from gpo_ray.model.prepared import GroupPrediction, PreparedQuestion
-from gpo_ray.preferences.dataset import Question
 from gpo_ray.preferences.guess_features import GuessFeatures
 from gpo_ray.prior.recognition import Recognition
 from gpo_ray.serving.inference.backend import SlatePrediction, SlatePredictions
@@ -254,8 +253,7 @@ class Serving:
         ways = self.model.guess_ways
         if not reads_letters(ways):
             return None
-        texts = [Question("", "", "", tuple(map(str, range(len(s.vectors))))) for s in slates]
-        return guess_features(None, texts, ways, self.model.roles, [s.letter_logprob for s in slates])
+        return letter_features([s.letter_logprob for s in slates], ways, self.model.roles)
 
     def _prepare_each(self, slates: list[EncodedSlate]) -> list[PreparedQuestion | GPOError]:
         try:
@@ -296,12 +294,11 @@ def _predictions(targets: Sequence[EncodedSlate], found: GroupPrediction) -> lis
     intervals = found.intervals
     result = []
     for i, (slate, share) in enumerate(zip(targets, found.shares, strict=True)):
-        letters = np.exp(slate.letter_logprob.astype(np.float64) - slate.letter_logprob.max())
         result.append(
             SlatePrediction(
                 share=share.tolist(),
                 interval=None if intervals is None else [(low, high) for low, high in intervals[i].tolist()],
-                language_model=(letters / letters.sum()).tolist(),
+                language_model=letter_shares(slate.letter_logprob).tolist(),
             )
         )
     return result
