@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
 from cachetools import TTLCache
 from fastapi import Request
 
 from gpo_ray.serving.api.problems import Refused, trace_of
-from gpo_ray.serving.api.threads import READ_SECONDS, within
+from gpo_ray.serving.api.threads import read_in_time
 from gpo_ray.serving.bearer import bearer_secret
 from gpo_ray.serving.pace import RateLimit
 from gpo_ray.serving.settings import PUBLIC
@@ -95,8 +94,7 @@ class Guard:
         try:
             return self._known[digest]
         except KeyError:
-            with within(READ_SECONDS):
-                key = await to_thread.run_sync(self._keys.find, secret, abandon_on_cancel=True)
+            key = await read_in_time(self._keys.find, secret)
             self._known[digest] = key
             return key
 

@@ -8,13 +8,12 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
 from cachetools import LRUCache
 
 from gpo_ray.errors import UnknownGroupError
 from gpo_ray.serving.api.budget import check_context
 from gpo_ray.serving.api.problems import Refused
-from gpo_ray.serving.api.threads import READ_SECONDS, Readers, Writers, within
+from gpo_ray.serving.api.threads import Readers, Writers, read_in_time
 from gpo_ray.serving.inference.backend import Backend
 from gpo_ray.serving.inference.joined import Joined
 from gpo_ray.serving.settings import Limits
@@ -110,8 +109,7 @@ class Service:
         await self._writers.run(caller, partial(self.registry.delete, tenant, group_id, expected))
 
     async def _ask_versions(self, wanted: list[tuple[str, str]]) -> list[str | None]:
-        with within(READ_SECONDS):
-            return await to_thread.run_sync(self.registry.versions, wanted, abandon_on_cancel=True)
+        return await read_in_time(self.registry.versions, wanted)
 
     async def _expected_version(self, tenant: str, group_id: str, if_match: str | None) -> int | None:
         """Return the version that a group must have for ``If-Match`` to hold; None without that header.

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from anyio import CapacityLimiter, fail_after, to_thread
@@ -38,6 +38,16 @@ def within(seconds: float) -> Iterator[None]:
             yield
     except TimeoutError as e:
         raise RegistryUnavailable("the database of groups and keys does not answer; try again later") from e
+
+
+async def read_in_time(read: Callable[..., T], *given: Any) -> T:
+    """Return what a function reads from the database, in a worker thread.
+
+    Raises:
+        RegistryUnavailable: if it takes longer than :data:`READ_SECONDS`; what has begun goes on.
+    """
+    with within(READ_SECONDS):
+        return await to_thread.run_sync(read, *given, abandon_on_cancel=True)
 
 
 class _Threads:

@@ -114,10 +114,7 @@ class Registry:
             _check_may_replace(row if exists else None, group_id, expected_version, must_be_new)
             if exists and (row.description, row.context) == (description, content):
                 return _stored(row), False
-            version = row.version + 1
-            values = {"version": version, "etag": _etag(version, description, content)}
-            values |= {"description": description, "created_at": row.created_at if exists else now}
-            values |= {"updated_at": now}
+            values = _next_version(row, description, content, now)
             connection.execute(
                 update(groups).where(key).values(**values, context=content, answers=len(context))
             )
@@ -250,6 +247,18 @@ def _etag(version: int, description: str, content: str) -> str:
     """Make the etag of a group's version from its content."""
     digest = hashlib.sha256(json.dumps([description, content]).encode()).hexdigest()
     return f"{version}-{digest[:16]}"
+
+
+def _next_version(row: Row[Any], description: str, content: str, now: datetime) -> dict[str, Any]:
+    """Return the values of a group's next version, besides its answers."""
+    version = row.version + 1
+    return {
+        "version": version,
+        "etag": _etag(version, description, content),
+        "description": description,
+        "created_at": now if row.context is None else row.created_at,
+        "updated_at": now,
+    }
 
 
 def _reserve(connection: Connection, tenant: str, group_id: str, now: datetime) -> None:
