@@ -12,8 +12,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
-from logging import getLogger
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,11 +19,10 @@ from pydantic import Field, field_validator
 
 from gpo_ray.config import StrictConfig
 from gpo_ray.errors import ConfigError, EmbeddingError
+from gpo_ray.guesses.answer_cache import UNREADABLE, AnswerCache
 from gpo_ray.guesses.parsing import REFUSAL
-from gpo_ray.lm.cache import cache_bytes, cache_folder
 from gpo_ray.runtime.http_answers import Body, begun, too_slow
 from gpo_ray.runtime.http_lines import Line, Lines
-from gpo_ray.runtime.local_files import replacing
 
 if TYPE_CHECKING:
     import httpx
@@ -37,7 +34,8 @@ MAX_BODY = 2**24
 CHARACTERS_PER_TOKEN = 3
 """Of a text whose tokens the endpoint has not counted yet; few, so that the budget is kept."""
 
-logger = getLogger(__name__)
+ANSWERS = AnswerCache("answers")
+"""Replies of endpoints."""
 
 
 class EndpointConfig(StrictConfig):
@@ -169,7 +167,7 @@ class Chat:
                 self.cached += 1
             return found
         found = self._tried(body)
-        _into_cache(name, found)
+        ANSWERS.put(name, asdict(found))
         return found
 
     def _tried(self, body: Mapping[str, Any]) -> Completion:
@@ -311,29 +309,11 @@ def _retry_after(value: str | None) -> float | None:
     return None
 
 
-def _cached_file(name: str) -> Path:
-    return cache_folder().parent / "answers" / name[:2] / f"{name}.json"
-
-
 def _from_cache(name: str) -> Completion | None:
     """Return a reply that was given before; None if there is none that can be read."""
-    if cache_bytes() == 0:
-        return None
-    with contextlib.suppress(OSError, ValueError, TypeError, LookupError, RecursionError):
-        found = json.loads(_cached_file(name).read_text(encoding="utf-8"))
-        top = found.pop("top")
-        return Completion(**found, top=None if top is None else [(str(t), float(p)) for t, p in top])
+    with contextlib.suppress(*UNREADABLE):
+        found = ANSWERS.get(name)
+        if found is not None:
+            top = found.pop("top")
+            return Completion(**found, top=None if top is None else [(str(t), float(p)) for t, p in top])
     return None
-
-
-def _into_cache(name: str, completion: Completion) -> None:
-    """Keep a reply; where the cache cannot be written, it is asked for again."""
-    if cache_bytes() == 0:
-        return
-    file = _cached_file(name)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with replacing(file) as temporary:
-            temporary.write_text(json.dumps(asdict(completion)), encoding="utf-8")
-    except OSError as e:
-        logger.warning("replies cannot be cached (%s)", e.strerror or e)

@@ -7,26 +7,23 @@ atomically: a killed process loses at most one unit of work, and processes need 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import random
 import shutil
 from collections.abc import Callable, Sequence
-from logging import getLogger
-from pathlib import Path
 
+from gpo_ray.guesses.answer_cache import UNREADABLE, AnswerCache
 from gpo_ray.guesses.asking import Asked, AskSettings
 from gpo_ray.guesses.local import LocalBackend
 from gpo_ray.guesses.table import MAX_REPLY, Guess
-from gpo_ray.lm.cache import cache_bytes, cache_folder
 from gpo_ray.lm.model import LanguageModel
-from gpo_ray.runtime.local_files import replacing
 
 UNIT = 48
 """Number of questions that are asked together and then kept."""
 
-logger = getLogger(__name__)
+GUESSES = AnswerCache("guesses")
+"""Guesses of language models on this machine."""
 
 
 class KeepingBackend:
@@ -89,10 +86,10 @@ def _units(asked: Sequence[Asked]) -> list[list[Asked]]:
 
 def kept_guess(asked: Asked) -> Guess | None:
     """Return what came of asking this before on this machine; None if it is not kept or not readable."""
-    if cache_bytes() == 0:
-        return None
-    with contextlib.suppress(OSError, ValueError, TypeError, LookupError, RecursionError):
-        found = json.loads(_file(asked.content).read_text(encoding="utf-8"))
+    with contextlib.suppress(*UNREADABLE):
+        found = GUESSES.get(asked.content)
+        if found is None:
+            return None
         share, reason = found["share"], found["reason"]
         if share is None and isinstance(reason, str):
             return asked.guess(None, reason, found["reply"])
@@ -104,23 +101,15 @@ def kept_guess(asked: Asked) -> Guess | None:
 
 def keep(guess: Guess) -> None:
     """Keep a guess; where the cache cannot be written, it is asked again."""
-    if cache_bytes() == 0 or guess.content is None:
-        return
-    file = _file(guess.content)
-    reply = None if guess.reply is None else guess.reply[:MAX_REPLY]
-    body = {"share": guess.share, "reason": guess.reason, "reply": reply}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with replacing(file) as temporary:
-            temporary.write_text(json.dumps(body), encoding="utf-8")
-    except OSError as e:
-        logger.warning("guesses cannot be kept (%s)", e.strerror or e)
+    if guess.content is not None:
+        reply = None if guess.reply is None else guess.reply[:MAX_REPLY]
+        GUESSES.put(guess.content, {"share": guess.share, "reason": guess.reason, "reply": reply})
 
 
 def kept_bytes() -> int:
     """Return the number of bytes of all guesses that are kept."""
     total = 0
-    for file in _folder().glob("*/*.json"):
+    for file in GUESSES.folder.glob("*/*.json"):
         with contextlib.suppress(OSError):
             total += file.stat().st_size
     return total
@@ -132,13 +121,5 @@ def clear_kept() -> None:
     Raises:
         OSError: if one cannot be deleted.
     """
-    if _folder().is_dir():
-        shutil.rmtree(_folder())
-
-
-def _folder() -> Path:
-    return cache_folder().parent / "guesses"
-
-
-def _file(content: str) -> Path:
-    return _folder() / content[:2] / f"{content}.json"
+    if GUESSES.folder.is_dir():
+        shutil.rmtree(GUESSES.folder)

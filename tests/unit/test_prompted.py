@@ -165,10 +165,10 @@ def test_nothing_is_asked_twice_by_splits_or_after_an_interruption(plan, prompts
 
 
 def test_a_damaged_kept_guess_is_asked_again(plan, prompts):
-    from gpo_ray.guesses.kept import _folder
+    from gpo_ray.guesses.kept import GUESSES
 
     first = predicted("lm-steered-bio", plan)[2]
-    files = sorted(_folder().glob("*/*.json"))
+    files = sorted(GUESSES.folder.glob("*/*.json"))
     files[0].write_text("{")
     files[1].write_text('{"share": [0.5, 0.6], "reason": null, "reply": null}')
     files[2].write_text('{"share": null, "reason": null, "reply": null}')
