@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gpo_ray.finetuning.adapters import Adapter, AdapterRecord
-from gpo_ray.finetuning.config import FinetuneConfig, LoraSettings
-from gpo_ray.finetuning.tuned import Training, Tuned, tuned
+from gpo_ray.finetuning.config import FinetuneConfig, LoraSettings, RewardModelConfig, SftConfig
+from gpo_ray.finetuning.examples import passes, question_examples
+from gpo_ray.finetuning.tuned import Training, TrainingSet, Tuned, tuned
+from gpo_ray.guesses.few_shot import Shown
 from gpo_ray.lm.find import ModelSource
 from gpo_ray.lm.load import fingerprint
 from gpo_ray.lm.model import LanguageModel
@@ -50,6 +52,30 @@ def divide(count: int, config: FinetuneConfig) -> tuple[list[int], list[int]]:
     order = np.random.default_rng([config.seed, count]).permutation(count)
     cut = min(count - 1, max(1, round(config.validation_fraction * count)))
     return sorted(int(i) for i in order[cut:]), sorted(int(i) for i in order[:cut])
+
+
+def untrained(sharpness: float = 1.0) -> Adapter:
+    """Return what is kept where there are too few answers to train on: nothing."""
+    return Adapter(AdapterRecord(seconds=0, steps=0, best_step=0, parameters=0, sharpness=sharpness))
+
+
+def training_set(
+    base: BaseModel,
+    training: Sequence[Shown],
+    held_back: Sequence[Shown],
+    config: SftConfig | RewardModelConfig,
+    letters: bool,
+) -> TrainingSet:
+    """Return a group's answers as examples of all passes, validated once in a pass.
+
+    The answers that are held back are asked in one order each, another one from question to question, so that
+    no letter is favoured. ``letters`` is as for :func:`gpo_ray.finetuning.examples.texts_of`.
+    """
+    return TrainingSet(
+        passes(base.model, training, config.num_train_epochs, letters),
+        question_examples(base.model, held_back, range(len(held_back)), letters),
+        eval_steps=-(-len(training) // config.per_device_train_batch_size),
+    )
 
 
 def adapter_of(model: Tuned, trained: Training, sharpness: float = 1.0) -> Adapter:

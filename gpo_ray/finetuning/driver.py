@@ -5,7 +5,6 @@ In one process :func:`gpo_ray.finetuning.in_context.fit_in_context` does the sam
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from gpo_ray.finetuning.tuned import tuned
 from gpo_ray.guesses.few_shot import Shown
 from gpo_ray.lm.find import ModelSource
 from gpo_ray.lm.model import LanguageModel
+from gpo_ray.meta_training.deepspeed_engine import load_deepspeed
 from gpo_ray.meta_training.driver import TorchOnRay
 from gpo_ray.runtime.ray_session import interruptibly, require, user_error, worker_threads
 from gpo_ray.runtime.resources import device_of, train_request
@@ -125,24 +125,12 @@ def deepspeed_settings(zero_stage: int) -> dict[str, Any]:
     }
 
 
-def _settle_deepspeed(on_cpu: bool) -> None:
-    """Load DeepSpeed as it is used elsewhere in this package: on CPUs without what takes a compiler."""
-    if on_cpu:
-        os.environ["DS_ACCELERATOR"] = "cpu"
-    import deepspeed
-    from deepspeed.utils import logger
-
-    logger.setLevel("WARNING")
-    if on_cpu:
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-
-
 def _worker(settings: dict[str, Any]) -> None:
     """Train on one worker; the first one hands in the adapter, which is the same on all."""
     use_threads(settings["threads"])
     job: InContextJob = settings["job"]
     if job.zero_stage:
-        _settle_deepspeed(on_cpu=not settings["gpus"])
+        load_deepspeed(on_cpu=not settings["gpus"])
     model = LanguageModel(job.source, job.dtype, device_of(settings["gpus"]), settings["gpus"])
     data = in_context_examples(model, job.groups, job.validation, job.config, settings["workers"])
     more = {"deepspeed": deepspeed_settings(job.zero_stage)} if job.zero_stage else {}

@@ -6,7 +6,7 @@ Shapes: R responses of a question.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -86,8 +86,9 @@ def asked_after(
     Shown answers that do not fit into what the model reads are left out from the last one on; the question is
     never cut. If it alone does not fit, it is asked alone, and reading it raises an error.
     """
-    turned = replace(question, responses=tuple(question.responses[i] for i in order), ordinal=None)
-    found = few_shot_prompt(turned, shown, lambda text: len(model.chat_tokens([text])[0]), readable(model))
+    found = few_shot_prompt(
+        question.in_order(order), shown, lambda text: len(model.chat_tokens([text])[0]), readable(model)
+    )
     if found is None:
         return Asked(question, order), len(shown)
     return Asked(question, order, found.text), found.dropped
@@ -95,11 +96,7 @@ def asked_after(
 
 def readable(model: LanguageModel) -> int | None:
     """Return the most tokens of a text that the model reads as a part of a tree; None for no limit."""
-    config = model.model.config
-    window = getattr(config, "sliding_window", None)
-    if window is None or not getattr(config, "use_sliding_window", True):
-        return model.max_tokens
-    return window if model.max_tokens is None else min(window, model.max_tokens)
+    return min((n for n in (model.window, model.max_tokens) if n is not None), default=None)
 
 
 def fit_in_context(

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from gpo_ray.finetuning.adapters import Adapter, AdapterRecord
-from gpo_ray.finetuning.base import BaseModel, adapter_of, divide
+from gpo_ray.finetuning.adapters import Adapter
+from gpo_ray.finetuning.base import BaseModel, adapter_of, divide, training_set, untrained
 from gpo_ray.finetuning.config import RewardModelConfig
-from gpo_ray.finetuning.examples import Asked, passes, question_examples, texts_of
+from gpo_ray.finetuning.examples import Asked, texts_of
 from gpo_ray.finetuning.sft import READ_TOGETHER
-from gpo_ray.finetuning.tuned import TrainingSet, Tuned, tuned
+from gpo_ray.finetuning.tuned import Tuned, tuned
 from gpo_ray.guesses.asking import cyclic_orders
 from gpo_ray.guesses.few_shot import Shown
 from gpo_ray.lm.model import ReadRow
@@ -44,14 +44,10 @@ def fit_reward_model(base: BaseModel, answered: Sequence[Shown], config: RewardM
     """
     training, held_back = divide(len(answered), config)
     if not held_back:
-        return Adapter(AdapterRecord(seconds=0, steps=0, best_step=0, parameters=0, sharpness=0))
+        return untrained(sharpness=0)
     beside = [answered[i] for i in held_back]
     with tuned(base.model, base.source, config.lora, config.seed, head=True) as model:
-        data = TrainingSet(
-            passes(base.model, [answered[i] for i in training], config.num_train_epochs, letters=False),
-            question_examples(base.model, beside, range(len(beside)), letters=False),
-            eval_steps=-(-len(training) // config.per_device_train_batch_size),
-        )
+        data = training_set(base, [answered[i] for i in training], beside, config, letters=False)
         trained = model.train(config, data)
         sharpness = 0.0
         if trained.best_step:

@@ -6,14 +6,15 @@ Shapes: R responses of a question.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from gpo_ray.finetuning.adapters import Adapter, AdapterRecord
-from gpo_ray.finetuning.base import BaseModel, adapter_of, divide
+from gpo_ray.finetuning.adapters import Adapter
+from gpo_ray.finetuning.base import BaseModel, adapter_of, divide, training_set, untrained
 from gpo_ray.finetuning.config import SftConfig
-from gpo_ray.finetuning.examples import Asked, passes, question_examples, texts_of
-from gpo_ray.finetuning.tuned import TrainingSet, tuned
+from gpo_ray.finetuning.examples import Asked, texts_of
+from gpo_ray.finetuning.tuned import tuned
 from gpo_ray.guesses.asking import cyclic_orders
 from gpo_ray.guesses.few_shot import Shown
 from gpo_ray.lm.model import LanguageModel
@@ -43,19 +44,14 @@ def fit_sft(base: BaseModel, answered: Sequence[Shown], config: SftConfig) -> Ad
     """
     training, held_back = divide(len(answered), config)
     if not held_back:
-        return Adapter(AdapterRecord(seconds=0, steps=0, best_step=0, parameters=0))
+        return untrained()
     shown = [answered[i] for i in training]
     if config.loss_type == "nll":
         shown = draw_answers(shown, config.seed)
-    # one order each, another one from question to question, so that no letter is favoured
     beside = [answered[i] for i in held_back]
     with tuned(base.model, base.source, config.lora, config.seed) as model:
-        data = TrainingSet(
-            passes(base.model, shown, config.num_train_epochs, letters=True),
-            question_examples(base.model, beside, range(len(beside)), letters=True),
-            eval_steps=-(-len(training) // config.per_device_train_batch_size),
-            whole_vocabulary=config.loss_type == "nll",
-        )
+        data = training_set(base, shown, beside, config, letters=True)
+        data = replace(data, whole_vocabulary=config.loss_type == "nll")
         return adapter_of(model, model.train(config, data))
 
 

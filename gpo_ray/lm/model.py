@@ -281,11 +281,15 @@ class LanguageModel(Tokenizer):
         return torch.as_tensor(ids).to(self._device)
 
     def _outgrows_window(self, texts: Sequence[Text]) -> bool:
+        window = self.window
+        return window is not None and any(len(t.prompt) + max(map(len, t.responses)) > window for t in texts)
+
+    @property
+    def window(self) -> int | None:
+        """Number of tokens that attention reaches back; None if it has no such limit."""
         config = self.model.config
-        window = getattr(config, "sliding_window", None)
-        if window is None or not getattr(config, "use_sliding_window", True):
-            return False
-        return any(len(t.prompt) + max(map(len, t.responses)) > window for t in texts)
+        window: int | None = getattr(config, "sliding_window", None)
+        return window if getattr(config, "use_sliding_window", True) else None
 
     def logits(self, hidden: torch.Tensor, tokens: list[int] | None = None) -> torch.Tensor:
         """Return the logits of the next token after hidden states.

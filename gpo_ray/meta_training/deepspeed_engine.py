@@ -44,6 +44,20 @@ def deepspeed_config(config: TrainConfig, zero_stage: int) -> dict[str, Any]:
     }
 
 
+def load_deepspeed(on_cpu: bool) -> Any:
+    """Return DeepSpeed, quiet, and on CPUs without what takes a compiler."""
+    if on_cpu:
+        os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed
+    from deepspeed.utils import logger
+
+    logger.setLevel("WARNING")
+    if on_cpu:
+        # this extension is only for inference; compiling it, if necessary, takes a minute and a GiB
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    return deepspeed
+
+
 class DeepSpeedEngine:
     """An :class:`~gpo_ray.meta_training.loop.Engine` that shares the work with other processes.
 
@@ -53,16 +67,7 @@ class DeepSpeedEngine:
     """
 
     def __init__(self, model: GPOTransformer, config: TrainConfig, zero_stage: int) -> None:
-        on_cpu = torch.distributed.get_backend() == "gloo"
-        if on_cpu:
-            os.environ["DS_ACCELERATOR"] = "cpu"
-        import deepspeed
-        from deepspeed.utils import logger
-
-        logger.setLevel("WARNING")
-        if on_cpu:
-            # this extension is only for inference; compiling it, if necessary, takes a minute and a GiB
-            deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        deepspeed = load_deepspeed(on_cpu=torch.distributed.get_backend() == "gloo")
         self.rank = torch.distributed.get_rank()
         self.workers = torch.distributed.get_world_size()
         self._deepspeed = deepspeed

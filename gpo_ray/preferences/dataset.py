@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,14 @@ class Question:
     topic: str | None = None
     ordinal: tuple[float, ...] | None = None
     """The scale value of each response; None for a nominal question."""
+
+    def in_order(self, order: Sequence[int]) -> Question:
+        """Return the question with its responses in another order, without their scale values.
+
+        Args:
+            order: which of the R responses stands at each place.
+        """
+        return replace(self, responses=tuple(self.responses[i] for i in order), ordinal=None)
 
     @property
     def key(self) -> str:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from gpo_ray.config import parse
 from gpo_ray.evaluation.methods.method import (
-    PUBLISHED_POOLING,
     FitProgress,
     FitSettings,
     Fitted,
@@ -23,7 +22,7 @@ from gpo_ray.evaluation.methods.method import (
     SplitData,
     TaskPrediction,
 )
-from gpo_ray.evaluation.methods.prompted import group_of, prediction, sizes_of
+from gpo_ray.evaluation.methods.prompted import group_of, prediction, shown_answers
 from gpo_ray.guesses.asking import Asked, AskSettings, content_of, cyclic_orders
 from gpo_ray.guesses.few_shot import FewShotPrompt, Shown, few_shot_prompt
 from gpo_ray.guesses.kept import KeepingBackend
@@ -99,9 +98,7 @@ class FittedFewShot(Fitted):
 
     def _asked(self, task: Task, prompts: Prompts) -> list[AskedFewShot | None]:
         questions = self.data.texts.questions
-        y = self.data.arrays[PUBLISHED_POOLING].shares_of(task.group, task.context)
-        shares = np.split(y, np.cumsum(sizes_of(self.data, task.context))[:-1])
-        shown = [(questions[q], share) for q, share in zip(task.context, shares, strict=True)]
+        shown = shown_answers(self.data, task.group, task.context)
         group = group_of(self.data, task)
         return [prompts.asked(questions[q], group, shown) for q in task.target]
 
@@ -150,8 +147,7 @@ class Prompts:
     ) -> list[FewShotPrompt] | None:
         found = []
         for order in orders:
-            turned = replace(target, responses=tuple(target.responses[i] for i in order), ordinal=None)
-            prompt = few_shot_prompt(turned, shown, self._count, self.window, reply)
+            prompt = few_shot_prompt(target.in_order(order), shown, self._count, self.window, reply)
             if prompt is None:
                 return None
             found.append(prompt)

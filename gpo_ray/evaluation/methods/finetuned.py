@@ -7,7 +7,7 @@ what they were made of, so that an interrupted or repeated evaluation trains non
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -24,6 +24,7 @@ from gpo_ray.evaluation.methods.method import (
     TaskPrediction,
     TrainingCost,
 )
+from gpo_ray.evaluation.methods.prompted import shown_answers
 from gpo_ray.finetuning.config import FinetuneConfig, InContextConfig, RewardModelConfig, SftConfig
 from gpo_ray.guesses.few_shot import Shown
 from gpo_ray.lm.find import find_model
@@ -99,11 +100,6 @@ class FineTunedData(Generic[C]):
     base: BaseModel
     tell: FitProgress
 
-    def answered(self, group: int, questions: Iterable[int]) -> list[Shown]:
-        """Return the texts of the questions of these numbers, with a group's shares."""
-        arrays, texts = self.data.arrays[PUBLISHED_POOLING], self.data.texts.questions
-        return [(texts[q], arrays.shares_of(group, np.array([q]))) for q in questions]
-
     def questions(self, task: Task) -> list[Question]:
         """Return the texts of a task's targets."""
         return [self.data.texts.questions[q] for q in task.target]
@@ -151,7 +147,7 @@ class FittedPerGroup(Fitted, Generic[C]):
         """Train an adapter on each task's context, and predict its targets."""
         mine, found = self._mine, []
         for done, task in enumerate(tasks):
-            context = mine.answered(task.group, task.context)
+            context = shown_answers(mine.data, task.group, task.context)
             adapter = mine.adapter([("context", context)], lambda: self._fit(mine.base, context, mine.config))  # noqa: B023
             shares = self._predict(mine, adapter, mine.questions(task))
             found.append(TaskPrediction(np.concatenate(shares), cost=cost_of(adapter)))
@@ -217,7 +213,9 @@ class FittedInContext(Fitted):
         arrays = self._mine.data.arrays[PUBLISHED_POOLING]
         questions = arrays.question_numbers(self._mine.data.split.question_order)
         return {
-            name: self._mine.answered(number, questions[np.isin(questions, arrays.answered[number])])
+            name: shown_answers(
+                self._mine.data, number, questions[np.isin(questions, arrays.answered[number])]
+            )
             for name, number in zip(groups, arrays.group_numbers(groups), strict=True)
         }
 
@@ -229,7 +227,7 @@ class FittedInContext(Fitted):
         mine, found = self._mine, []
         with adapted(mine.base, self._adapter, mine.config.lora):
             for done, task in enumerate(tasks):
-                shown = mine.answered(task.group, task.context)
+                shown = shown_answers(mine.data, task.group, task.context)
                 shares, dropped = predict_in_context(
                     mine.base.model, mine.questions(task), shown, mine.config.prediction_orders
                 )

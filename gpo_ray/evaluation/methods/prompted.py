@@ -27,6 +27,7 @@ from gpo_ray.evaluation.methods.method import (
     TaskPrediction,
 )
 from gpo_ray.guesses.asking import Asked, AskSettings, asked
+from gpo_ray.guesses.few_shot import Shown
 from gpo_ray.guesses.kept import KeepingBackend
 from gpo_ray.guesses.roles import describe
 from gpo_ray.guesses.table import Guess, Way
@@ -172,6 +173,13 @@ def group_of(data: SplitData, task: Task) -> str:
 def sizes_of(data: SplitData, questions: Ints) -> Ints:
     """Return the number of responses of each question."""
     return np.diff(data.arrays[PUBLISHED_POOLING].offsets)[questions]
+
+
+def shown_answers(data: SplitData, group: int, questions: Ints) -> list[Shown]:
+    """Return a group's answers to some questions, by their numbers, as few-shot prompts show them."""
+    y = data.arrays[PUBLISHED_POOLING].shares_of(group, questions)
+    shares = np.split(y, np.cumsum(sizes_of(data, questions))[:-1])
+    return [(data.texts.questions[q], share) for q, share in zip(questions, shares, strict=True)]
 
 
 def prediction(
